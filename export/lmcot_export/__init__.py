@@ -1,0 +1,1 @@
+"""Write trained models as files that other engines run."""

@@ -1,0 +1,1 @@
+"""One file a command: parse the options, call the pipeline, print."""

@@ -1,0 +1,1 @@
+"""Readers of question files in every layout, and the MicroHop generator."""

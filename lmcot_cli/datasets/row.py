@@ -1,0 +1,41 @@
+"""One input record, whatever layout it was read from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Paragraph:
+    """A paragraph of the context; `title` is empty where the source has none."""
+
+    title: str
+    sentences: tuple[str, ...]
+
+    @property
+    def text(self) -> str:
+        """The sentences joined by single spaces."""
+        return " ".join(sentence.strip() for sentence in self.sentences)
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A question with its context.
+
+    Attributes:
+        id: The record's own id, else its line number, as a string.
+        question: The question.
+        context: The paragraphs, in the order given.
+        answers: The accepted answers; empty where the record has no gold answer.
+        type: The question type (`compositional`, `comparison`, ...) where the record names one.
+        rationale: A rationale that came with the record (written by a human or a generator), if any.
+        line: 1-based position in the input (line of a JSONL file, element of a JSON array).
+    """
+
+    id: str
+    question: str
+    context: tuple[Paragraph, ...]
+    answers: tuple[str, ...]
+    type: str | None
+    rationale: str | None
+    line: int

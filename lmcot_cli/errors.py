@@ -1,0 +1,69 @@
+"""The errors a user can cause or meet, each with the exit code it ends in.
+
+    LmcotError                  1   something went wrong; the message says what to type next
+    ├── UsageError              2   options or settings that cannot work together
+    │   └── ModelSpecError      2   a string that names no model
+    ├── MissingExtraError       3   an optional part is not installed
+    ├── InputError              1   a file that cannot be read as questions, answers or settings
+    ├── OutputError             1   a file that cannot be written, or belongs to another run
+    ├── ModelError              1   a model that cannot be found, loaded or run
+    └── RowError                1   one row failed; it becomes the row's error record, the others go on
+        └── PromptTooLongError  1   a prompt does not fit the model's context
+
+A bug is none of these: anything else keeps its traceback.
+"""
+
+from __future__ import annotations
+
+
+class LmcotError(Exception):
+    """Base of every error that is shown as one line, without a traceback."""
+
+    exit_code = 1
+
+
+class UsageError(LmcotError):
+    """Options or settings that cannot work; the message names the option."""
+
+    exit_code = 2
+
+
+class ModelSpecError(UsageError):
+    """A model spec that names no backend or no model."""
+
+
+class MissingExtraError(LmcotError):
+    """A package of an optional extra is not installed."""
+
+    exit_code = 3
+
+    def __init__(self, feature: str, extra: str) -> None:
+        super().__init__(f"{feature} needs packages that are not installed: pip install 'lmcot[{extra}]'")
+
+
+class InputError(LmcotError):
+    """A file that cannot be read; the message starts with `FILE:` or `FILE:LINE:`."""
+
+
+class OutputError(LmcotError):
+    """A file that cannot be written, or that holds another run's results."""
+
+
+class ModelError(LmcotError):
+    """A model file that is missing, damaged or cannot be loaded or run."""
+
+
+class RowError(LmcotError):
+    """One row failed; `str(error)` becomes the message of its error record."""
+
+
+class PromptTooLongError(RowError):
+    """A prompt and its completion need more tokens than the model's context holds."""
+
+    def __init__(self, prompt_tokens: int, max_tokens: int, context_tokens: int) -> None:
+        self.prompt_tokens, self.max_tokens, self.context_tokens = prompt_tokens, max_tokens, context_tokens
+        over = prompt_tokens + max_tokens - context_tokens
+        super().__init__(
+            f"the prompt does not fit: {prompt_tokens} prompt tokens + {max_tokens} to write"
+            f" are {over} more than the model's context of {context_tokens}"
+        )

@@ -1,0 +1,1 @@
+"""The embedded pair of GGUF files, with their card and checksums."""

@@ -1,0 +1,1 @@
+"""Orchestration without printing: reader -> rationales -> answers -> vote -> writer."""

@@ -1,0 +1,1 @@
+"""Answer metrics by the official rules, intervals and paired tests."""
