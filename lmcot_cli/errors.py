@@ -8,7 +8,9 @@
     ├── OutputError             1   a file that cannot be written, or belongs to another run
     ├── ModelError              1   a model that cannot be found, loaded or run
     └── RowError                1   one row failed; it becomes the row's error record, the others go on
-        └── PromptTooLongError  1   a prompt does not fit the model's context
+        ├── PromptTooLongError  1   a prompt does not fit the model's context
+        ├── DuplicateIdError    1   an earlier row has the same id
+        └── MissingRationaleError   1   a rationale was to come with the row, and did not
 
 A bug is none of these: anything else keeps its traceback.
 """
@@ -67,3 +69,11 @@ class PromptTooLongError(RowError):
             f"the prompt does not fit: {prompt_tokens} prompt tokens + {max_tokens} to write"
             f" are {over} more than the model's context of {context_tokens}"
         )
+
+
+class DuplicateIdError(RowError):
+    """A row whose id an earlier row of the same input has."""
+
+
+class MissingRationaleError(RowError):
+    """A row without the rationale it was to be answered from."""

@@ -1,0 +1,138 @@
+"""`lmcot data`: look at question files, convert them, and make new ones."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from itertools import islice
+from pathlib import Path
+from typing import Annotated, BinaryIO, Literal
+
+import typer
+
+from lmcot_cli.commands.data_report import BadRowLog, print_summary, summary_record
+from lmcot_cli.commands.stdout import write_data
+from lmcot_cli.datasets.microhop import MicroHopOptions, records
+from lmcot_cli.datasets.native import to_record
+from lmcot_cli.datasets.reader import at_least_one, read_rows, read_source, source_name
+from lmcot_cli.datasets.summary import summarize
+from lmcot_cli.errors import OutputError
+
+app = typer.Typer(no_args_is_help=True, help="Look at question files, convert them, make new ones.")
+
+_DEFAULTS = MicroHopOptions()
+
+FileArgument = Annotated[
+    Path, typer.Argument(metavar="FILE", help="Questions in any layout, JSONL or a JSON array; - for stdin.")
+]
+
+
+@app.command()
+def convert(
+    file: FileArgument,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", metavar="OUT", help="Write here instead of to stdout.")
+    ] = None,
+    limit: Annotated[
+        int | None, typer.Option("--limit", metavar="N", min=1, help="Read the first N rows only.")
+    ] = None,
+) -> None:
+    """Convert questions of any layout to lmcot's own.
+
+    That is JSONL with id, question, context, answer, type and rationale, as far as a row has them.
+    """
+    bad = BadRowLog(source_name(file))
+    with _line_writer(output) as write:
+        for row in bad.filtered(islice(at_least_one(read_rows(file), file), limit)):
+            write(json.dumps(to_record(row), ensure_ascii=False).encode() + b"\n")
+    bad.raise_if_any()
+
+
+@app.command()
+def inspect(
+    file: FileArgument,
+    rows: Annotated[
+        int, typer.Option("--rows", metavar="N", min=0, help="How many of the first rows to show.")
+    ] = 3,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")] = False,
+) -> None:
+    """Show what a question file holds: layout, counts, question types, context sizes, and the first rows."""
+    bad = BadRowLog(source_name(file))
+    summary = summarize(at_least_one(read_source(file), file), rows)
+    if as_json:
+        write_data(json.dumps(summary_record(summary), ensure_ascii=False, indent=2).encode() + b"\n")
+    else:
+        print_summary(summary)
+    for row in summary.bad:
+        bad.add(row)
+    bad.raise_if_any()
+
+
+@app.command()
+def synth(
+    rows: Annotated[int, typer.Option("--rows", "-n", metavar="N", help="Records to make.")] = _DEFAULTS.rows,
+    seed: Annotated[int, typer.Option("--seed", metavar="S", help="Same seed, same bytes.")] = _DEFAULTS.seed,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write here instead of to stdout.")
+    ] = None,
+    split: Annotated[
+        Literal["train", "test"],
+        typer.Option(
+            "--split", help="Names to use: those of test occur in no train record, whatever the seeds."
+        ),
+    ] = _DEFAULTS.split,
+    min_hops: Annotated[
+        int, typer.Option("--min-hops", help="Fewest facts a question needs (2 to 4).")
+    ] = _DEFAULTS.min_hops,
+    max_hops: Annotated[
+        int, typer.Option("--max-hops", help="Most facts a question needs (2 to 4).")
+    ] = _DEFAULTS.max_hops,
+    distractors: Annotated[
+        int, typer.Option("--distractors", help="Paragraphs the question does not need.")
+    ] = _DEFAULTS.distractors,
+) -> None:
+    """Make multi-hop questions over an invented world (MicroHop), in HotpotQA's layout, one JSON object a line.
+
+    The embedded models were trained on --split train; the default split keeps names that they have never seen.
+    """
+    options = MicroHopOptions(rows, seed, split, min_hops, max_hops, distractors)
+    with _line_writer(output) as write:
+        for record in records(options):
+            write(json.dumps(record, ensure_ascii=False).encode() + b"\n")
+
+
+@contextmanager
+def _line_writer(path: Path | None) -> Iterator[Callable[[bytes], object]]:
+    """Write to stdout or to a file.
+
+    Raises:
+        OutputError: The file cannot be written.
+    """
+    if path is None:
+        yield write_data
+        return
+    try:
+        with _whole_file(path.resolve()) as stream:
+            yield stream.write
+    except OSError as error:
+        raise OutputError(f"{path}: cannot be written: {error.strerror or error}") from error
+
+
+@contextmanager
+def _whole_file(path: Path) -> Iterator[BinaryIO]:
+    """Open a file that takes its name once it is whole, so that it may be the input too.
+
+    What exists and is no regular file (a pipe, a device) is written to as it is: it must not be replaced.
+    """
+    if path.exists() and not path.is_file():
+        with path.open("wb") as stream:
+            yield stream
+        return
+    partial = path.with_name(f"{path.name}.partial")
+    try:
+        with partial.open("wb") as stream:
+            yield stream
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)

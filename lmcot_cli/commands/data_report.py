@@ -1,0 +1,120 @@
+"""What `lmcot data` shows: a summary of a question file, and warnings about its bad rows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from lmcot_cli.commands.console import stdout_console
+from lmcot_cli.commands.printable import as_text, printable
+from lmcot_cli.datasets.native import to_record
+from lmcot_cli.datasets.records import BadRow
+from lmcot_cli.datasets.row import Row
+from lmcot_cli.datasets.summary import Spread, Summary, context_words
+from lmcot_cli.errors import InputError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+MOST_WARNINGS = 20
+
+
+@dataclass(slots=True)
+class BadRowLog:
+    """Warns of the first rows of `source` that cannot be read, on stderr, and counts them all."""
+
+    source: str
+    count: int = 0
+
+    def add(self, row: BadRow) -> None:
+        """Count one row and say what is wrong with it."""
+        self.count += 1
+        if self.count <= MOST_WARNINGS:
+            typer.echo(f"warning: {printable(row.located(self.source))}", err=True)
+
+    def filtered(self, rows: Iterator[Row | BadRow]) -> Iterator[Row]:
+        """Pass on the rows that can be read."""
+        for row in rows:
+            if isinstance(row, BadRow):
+                self.add(row)
+            else:
+                yield row
+
+    def raise_if_any(self) -> None:
+        """End in an error that says how many rows could not be read, if any.
+
+        Raises:
+            InputError: There were such rows.
+        """
+        if self.count:
+            named = "named" if self.count <= MOST_WARNINGS else f"the first {MOST_WARNINGS} named"
+            raise InputError(f"{self.source}: rows that could not be read: {self.count} ({named} above)")
+
+
+def summary_record(summary: Summary) -> dict[str, Any]:
+    """Return a summary as it stands in JSON; sizes are null where there is no row."""
+    paragraphs, words = Spread.of(summary.paragraphs), Spread.of(summary.words)
+    return {
+        "rows": summary.rows,
+        "layouts": dict(summary.layouts),
+        "types": dict(summary.types),
+        "paragraphs": asdict(paragraphs) if paragraphs else None,
+        "words": asdict(words) if words else None,
+        "with_answer": summary.with_answer,
+        "with_aliases": summary.with_aliases,
+        "with_rationale": summary.with_rationale,
+        "repeated_ids": summary.repeated_ids,
+        "bad_rows": [{"line": row.line, "id": row.id, "message": str(row.error)} for row in summary.bad],
+        "first": [to_record(row) for row in summary.first],
+    }
+
+
+def print_summary(summary: Summary) -> None:
+    """Print a summary and the first rows, a fact a line."""
+    bad = f" ({len(summary.bad)} more cannot be read)" if summary.bad else ""
+    facts = {
+        "layout": _counted(summary.layouts) or "none",
+        "rows": f"{summary.rows}{bad}",
+        "types": _counted(summary.types) or "none named",
+        "paragraphs": _spread(Spread.of(summary.paragraphs)),
+        "words": _spread(Spread.of(summary.words)),
+        "answers": f"{summary.with_answer} rows have one, {summary.with_aliases} of them several to accept",
+        "rationales": f"{summary.with_rationale} rows come with one",
+        "repeated ids": str(summary.repeated_ids),
+    }
+    with stdout_console() as console:
+        for name, text in facts.items():
+            console.print(f"{name:<13}", as_text(text), soft_wrap=True)
+        for row in summary.first:
+            _print_row(console, row)
+
+
+def _counted(counts: Mapping[str, int]) -> str:
+    ranked = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+    return ", ".join(f"{name} {count}" for name, count in ranked)
+
+
+def _spread(spread: Spread | None) -> str:
+    if spread is None:
+        return "none"
+    return f"{spread.smallest} to {spread.largest} a context, median {spread.median:g}"
+
+
+def _print_row(console: Console, row: Row) -> None:
+    titles = ", ".join(paragraph.title for paragraph in row.context if paragraph.title)
+    facts = {
+        "question": row.question,
+        "answer": " | ".join(row.answers),
+        "type": row.type,
+        "context": f"{len(row.context)} paragraphs, {context_words(row)} words",
+        "titles": titles,
+        "rationale": row.rationale,
+    }
+    console.print()
+    console.print(as_text(row.id, style="bold"), soft_wrap=True)
+    for name, text in facts.items():
+        if text:
+            console.print(f"  {name + ':':<10}", as_text(text), soft_wrap=True)

@@ -1,0 +1,15 @@
+"""Text from rows and models, made safe to show on a terminal."""
+
+from __future__ import annotations
+
+from rich.text import Text
+
+
+def printable(text: str) -> str:
+    """Put text on one line: white space becomes a space, other control and invisible characters go."""
+    return "".join(character for character in " ".join(text.split()) if character.isprintable())
+
+
+def as_text(text: str | None, style: str = "") -> Text:
+    """Make text that Rich shows as it is, without reading markup in it; None, no answer, shows as a dash."""
+    return Text("-", style="dim") if text is None else Text(printable(text), style=style)

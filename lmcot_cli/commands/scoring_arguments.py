@@ -1,0 +1,77 @@
+"""What `lmcot eval` and `lmcot compare` share: their options, how files are loaded and figures written."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from lmcot_cli.commands.printable import printable
+from lmcot_cli.commands.stdout import write_data
+from lmcot_cli.datasets.reader import STDIN
+from lmcot_cli.errors import UsageError
+from lmcot_cli.scoring.metrics import Rules
+
+if TYPE_CHECKING:
+    from lmcot_cli.scoring.intervals import Estimate
+
+GoldOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--gold", metavar="FILE", help="Question file of any layout, with the gold answers and types."
+    ),
+]
+RulesOption = Annotated[Rules, typer.Option("--rules", help="Whose official script's rules to follow.")]
+SeedOption = Annotated[int, typer.Option("--seed", min=0, help="Seed of the bootstrap.")]
+ResamplesOption = Annotated[
+    int, typer.Option("--resamples", min=1, max=1_000_000, help="Bootstrap resamples of every interval.")
+]
+JsonOption = Annotated[
+    bool, typer.Option("--json", help="Print JSON (scores from 0 to 1) instead of a table.")
+]
+
+INCLUSION = "Inclusion (lmcot's own score): the gold answer occurs in the answer as a run of whole words."
+
+_IDS_SHOWN = 5
+
+
+def refuse_stdin_twice(*files: Path | None) -> None:
+    """Check that at most one of the files is standard input.
+
+    Raises:
+        UsageError: Two of them are `-`.
+    """
+    if files.count(STDIN) > 1:
+        raise UsageError("only one of the files can be - (standard input)")
+
+
+def report_ids(ids: Sequence[str], what: str) -> None:
+    """Say on stderr how many rows there are of a kind, with the first ids; nothing where there are none."""
+    if ids:
+        shown = ", ".join(printable(row_id) for row_id in ids[:_IDS_SHOWN])
+        more = ", ..." if len(ids) > _IDS_SHOWN else ""
+        typer.echo(f"note: {what}: {len(ids)} ({shown}{more})", err=True)
+
+
+def write_json(report: Mapping[str, Any]) -> None:
+    """Write a report to stdout as indented JSON."""
+    write_data(json.dumps(report, ensure_ascii=False, indent=2).encode() + b"\n")
+
+
+def percent(share: float) -> str:
+    """Write a share as percent with one decimal, without the sign."""
+    return f"{100 * share:.1f}"
+
+
+def percent_interval(estimate: Estimate) -> str:
+    """Write an estimate as `48.0 45.1-51.2`, in percent."""
+    return f"{percent(estimate.mean)} {percent(estimate.low)}-{percent(estimate.high)}"
+
+
+def points_interval(estimate: Estimate) -> str:
+    """Write a difference as `+7.0 (+2.1 to +11.9)`, in percentage points."""
+    mean, low, high = (f"{100 * value:+.1f}" for value in (estimate.mean, estimate.low, estimate.high))
+    return f"{mean} ({low} to {high})"

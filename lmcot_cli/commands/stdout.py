@@ -1,0 +1,39 @@
+"""Standard output carries data and nothing else; a reader that has had enough ends the program quietly."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+import typer
+
+from lmcot_cli.errors import OutputError
+
+CLOSED_PIPE = 141
+"""What a shell reports for a program that SIGPIPE (13) ended: 128 + 13."""
+
+
+def write_data(data: bytes) -> None:
+    """Write to standard output and flush, so that a result can be read once it is there.
+
+    Raises:
+        typer.Exit: The reader has closed the pipe.
+        OutputError: The disk behind standard output is full, say.
+    """
+    try:
+        while data:  # an unbuffered stdout (python -u) may take a part only
+            data = data[sys.stdout.buffer.write(data) :]
+        sys.stdout.buffer.flush()
+    except BrokenPipeError:
+        _discard_stdout()
+        raise typer.Exit(CLOSED_PIPE) from None
+    except OSError as error:
+        _discard_stdout()
+        raise OutputError(f"standard output: cannot be written: {error.strerror}") from error
+
+
+def _discard_stdout() -> None:
+    """Send what is still buffered nowhere: Python flushes once more at exit and would fail loudly."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, sys.stdout.fileno())
+    os.close(nowhere)

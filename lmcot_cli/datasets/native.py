@@ -1,0 +1,44 @@
+"""lmcot's own layout: `id`, `question`, `context`, and optional `answer`, `type`, `rationale`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from lmcot_cli.datasets import fields
+from lmcot_cli.datasets.row import Row
+
+
+def matches(record: Mapping[str, Any]) -> bool:
+    """Take every record: what is no other layout is meant to be this one."""
+    return True
+
+
+def to_row(record: Mapping[str, Any], line: int) -> Row:
+    """Make a row of a record.
+
+    Raises:
+        RowError: A field is missing or of the wrong type.
+    """
+    return Row(
+        id=fields.identifier(record, line),
+        question=fields.question(record),
+        context=fields.paragraphs(record),
+        answers=fields.answers(record),
+        type=fields.optional_text(record, "type"),
+        rationale=fields.optional_text(record, "rationale"),
+        line=line,
+    )
+
+
+def to_record(row: Row) -> dict[str, Any]:
+    """Make the record that reads back as `row`; keys without a value are left out."""
+    record: dict[str, Any] = {
+        "id": row.id,
+        "question": row.question,
+        "context": [[paragraph.title, list(paragraph.sentences)] for paragraph in row.context],
+    }
+    if row.answers:
+        record["answer"] = row.answers[0] if len(row.answers) == 1 else list(row.answers)
+    optional = {"type": row.type, "rationale": row.rationale}
+    return record | {key: text for key, text in optional.items() if text is not None}

@@ -1,0 +1,92 @@
+"""Count what a question file holds, in one pass."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from lmcot_cli.datasets.reader import layout_of, to_row
+from lmcot_cli.datasets.records import BadRow, Record
+from lmcot_cli.datasets.row import Row
+
+
+@dataclass(frozen=True, slots=True)
+class Spread:
+    """The smallest, middle and largest of some sizes."""
+
+    smallest: int
+    median: float
+    largest: int
+
+    @classmethod
+    def of(cls, sizes: Counter[int]) -> Spread | None:
+        """Take the spread of sizes and how often each occurs; None where there are none."""
+        from statistics import median
+
+        return cls(min(sizes), median(sizes.elements()), max(sizes)) if sizes else None
+
+
+@dataclass(slots=True)
+class Summary:
+    """What a question file holds.
+
+    Attributes:
+        layouts: Records by the name of their layout.
+        types: Rows by question type, those without one left out.
+        paragraphs: How many rows have a context of so many paragraphs.
+        words: How many rows have a context of so many words.
+        rows: Rows that can be read.
+        with_answer: Rows with a gold answer.
+        with_aliases: Rows with more than one accepted answer.
+        with_rationale: Rows that came with a rationale.
+        repeated_ids: Rows whose id an earlier row has too.
+        bad: Records that make no row.
+        first: The first rows, as many as were asked for.
+    """
+
+    layouts: Counter[str] = field(default_factory=Counter)
+    types: Counter[str] = field(default_factory=Counter)
+    paragraphs: Counter[int] = field(default_factory=Counter)
+    words: Counter[int] = field(default_factory=Counter)
+    rows: int = 0
+    with_answer: int = 0
+    with_aliases: int = 0
+    with_rationale: int = 0
+    repeated_ids: int = 0
+    bad: list[BadRow] = field(default_factory=list)
+    first: list[Row] = field(default_factory=list)
+
+    def count(self, row: Row) -> None:
+        """Count one row, its id and layout apart."""
+        self.rows += 1
+        if row.type:
+            self.types[row.type] += 1
+        self.paragraphs[len(row.context)] += 1
+        self.words[context_words(row)] += 1
+        self.with_answer += bool(row.answers)
+        self.with_aliases += len(row.answers) > 1
+        self.with_rationale += row.rationale is not None
+
+
+def context_words(row: Row) -> int:
+    """Count the words of a row's context, titles included."""
+    return sum(len(paragraph.title.split()) + len(paragraph.text.split()) for paragraph in row.context)
+
+
+def summarize(records: Iterable[Record | BadRow], first: int) -> Summary:
+    """Count the rows of some records and keep the `first` ones."""
+    summary, seen = Summary(), set[str]()
+    for record in records:
+        row = record if isinstance(record, BadRow) else to_row(record)
+        if isinstance(record, Record):
+            summary.layouts[layout_of(record.value).name] += 1
+        if isinstance(row, BadRow):
+            summary.bad.append(row)
+            continue
+        summary.count(row)
+        summary.repeated_ids += row.id in seen
+        seen.add(row.id)
+        if len(summary.first) < first:
+            summary.first.append(row)
+    return summary

@@ -1,0 +1,131 @@
+"""Read what `lmcot answer` wrote, and the gold answers to score it against."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol, TypeVar
+
+from lmcot_cli.datasets import fields
+from lmcot_cli.datasets.reader import at_least_one, read_rows, read_source, source_name
+from lmcot_cli.datasets.records import BadRow, Record, json_type
+from lmcot_cli.errors import InputError, RowError
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """An output record, without what scoring has no use for.
+
+    Attributes:
+        id: The row's id.
+        question: The question; None where the record has none (its row could not be read).
+        text: The answer; None where the row failed or no sample held one.
+        samples: The answers of the samples, in their order.
+        accepted: The gold answers that the record carries; empty where it carries none.
+        type: The question type that the record names, if any.
+        line: 1-based place in the file.
+    """
+
+    id: str
+    question: str | None
+    text: str | None
+    samples: tuple[str | None, ...]
+    accepted: tuple[str, ...]
+    type: str | None
+    line: int
+
+
+@dataclass(frozen=True, slots=True)
+class Gold:
+    """The accepted answers of a row (none where it has no gold answer) and its question type."""
+
+    id: str
+    question: str
+    accepted: tuple[str, ...]
+    type: str | None
+    line: int
+
+
+class _Numbered(Protocol):
+    @property
+    def id(self) -> str: ...
+    @property
+    def line(self) -> int: ...
+
+
+N = TypeVar("N", bound=_Numbered)
+
+
+def read_answers(source: Path) -> dict[str, Answer]:
+    """Read an output file of `lmcot answer` (JSONL, or the same objects in an array), by id and in its order.
+
+    Raises:
+        InputError: The file cannot be read, is empty, holds something else or an id twice.
+    """
+    name = source_name(source)
+    return _by_id((_answer(record, name) for record in at_least_one(read_source(source), source)), name)
+
+
+def read_gold(source: Path) -> dict[str, Gold]:
+    """Read the gold answers of a question file in any layout, by id and in its order.
+
+    Raises:
+        InputError: The file cannot be read, is empty, holds a row that cannot be read or an id twice.
+    """
+    name = source_name(source)
+    return _by_id(_gold_rows(source, name), name)
+
+
+def _gold_rows(source: Path, name: str) -> Iterator[Gold]:
+    for row in at_least_one(read_rows(source), source):
+        if isinstance(row, BadRow):
+            raise InputError(row.located(name))
+        yield Gold(row.id, row.question, row.answers, row.type, row.line)
+
+
+def _by_id(items: Iterator[N], name: str) -> dict[str, N]:
+    found: dict[str, N] = {}
+    for item in items:
+        if (first := found.setdefault(item.id, item)) is not item:
+            raise InputError(f"{name}:{item.line}: the id {item.id!r} is that of line {first.line} too")
+    return found
+
+
+def _answer(record: Record | BadRow, name: str) -> Answer:
+    if isinstance(record, BadRow):
+        raise InputError(record.located(name))
+    try:
+        return _checked_answer(record.value, record.line)
+    except RowError as error:
+        raise InputError(f"{name}:{record.line}: {error}") from error
+
+
+def _checked_answer(record: Mapping[str, Any], line: int) -> Answer:
+    if "context" in record or "paragraphs" in record:
+        raise RowError("this is a question, not an answer: give the file that `lmcot answer` wrote")
+    if "id" not in record or "answer" not in record:
+        missing = "id" if "id" not in record else "answer"
+        raise RowError(f'there is no "{missing}": give the file that `lmcot answer` wrote')
+    return Answer(
+        id=fields.identifier(record, line),
+        question=fields.optional_text(record, "question"),
+        text=_answer_text(record["answer"]),
+        samples=_sample_answers(record.get("samples")),
+        accepted=fields.answers({"answer": record.get("gold")}),
+        type=fields.optional_text(record, "type"),
+        line=line,
+    )
+
+
+def _answer_text(value: object) -> str | None:
+    if value is not None and not isinstance(value, str):
+        raise RowError(f'"answer" must be a string or null, found {json_type(value)}')
+    return value
+
+
+def _sample_answers(value: object) -> tuple[str | None, ...]:
+    samples = [] if value is None else value
+    if not isinstance(samples, list) or not all(isinstance(sample, dict) for sample in samples):
+        raise RowError('"samples" must be a list of objects')
+    return tuple(_answer_text(sample.get("answer")) for sample in samples)

@@ -1,0 +1,190 @@
+"""`lmcot data convert` and `lmcot data inspect`, from the command line."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from lmcot_cli.main import app
+
+REAL_FILES = Path(__file__).parents[3] / "shared" / "data"
+needs_real_files = pytest.mark.skipif(not REAL_FILES.is_dir(), reason="the real data files are not here")
+
+HOTPOTQA: dict[str, Any] = {
+    "_id": "h1",
+    "question": "Who [red]did\x1b it?",
+    "context": [["Ann [b]", ["One.", " Two."]]],
+    "answer": "Ann",
+    "type": "bridge",
+    "supporting_facts": [["Ann", 0]],
+}
+CONVERTED = {
+    "id": "h1",
+    "question": HOTPOTQA["question"],
+    "context": HOTPOTQA["context"],
+    "answer": "Ann",
+    "type": "bridge",
+}
+
+
+@pytest.fixture
+def questions(tmp_path: Path) -> Path:
+    path = tmp_path / "questions.json"
+    path.write_text(json.dumps([HOTPOTQA, HOTPOTQA | {"_id": "h2"}]))
+    return path
+
+
+def lmcot(*arguments: object, stdin: bytes | None = None) -> Any:
+    return CliRunner().invoke(app, [str(argument) for argument in arguments], input=stdin)
+
+
+def lines(text: str) -> list[Any]:
+    return [json.loads(line) for line in text.splitlines()]
+
+
+def test_convert_to_stdout(questions: Path) -> None:
+    result = lmcot("data", "convert", questions)
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert lines(result.stdout) == [CONVERTED, CONVERTED | {"id": "h2"}]
+
+
+def test_convert_from_stdin(questions: Path) -> None:
+    result = lmcot("data", "convert", "-", "--limit", 1, stdin=questions.read_bytes())
+    assert lines(result.stdout) == [CONVERTED]
+
+
+def test_convert_to_a_file_that_may_be_the_input(questions: Path) -> None:
+    result = lmcot("data", "convert", questions, "-o", questions)
+    assert (result.exit_code, result.output) == (0, "")
+    assert lines(questions.read_text("utf-8")) == [CONVERTED, CONVERTED | {"id": "h2"}]
+    assert [path.name for path in questions.parent.iterdir()] == ["questions.json"]
+
+
+def test_a_linked_output_stays_a_link(questions: Path) -> None:
+    link = questions.with_name("link.jsonl")
+    link.symlink_to(questions.with_name("out.jsonl"))
+    assert lmcot("data", "convert", questions, "-o", link).exit_code == 0
+    assert link.is_symlink() and len(lines(link.read_text("utf-8"))) == 2
+
+
+def test_an_output_that_is_no_regular_file_is_not_replaced(questions: Path) -> None:
+    pipe = questions.with_name("pipe")
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        assert lmcot("data", "convert", questions, "-o", pipe).exit_code == 0
+        assert pipe.is_fifo()
+        assert len(lines(os.read(reader, 65536).decode())) == 2
+    finally:
+        os.close(reader)
+
+
+def test_bad_rows_are_named_and_the_others_converted(tmp_path: Path) -> None:
+    path = tmp_path / "q.jsonl"
+    path.write_bytes(
+        b'{"question": "Who?\n' + json.dumps(CONVERTED).encode() + b'\n{"a": "\xff"}\n{"id": "x"}'
+    )
+    result = lmcot("data", "convert", path)
+    assert result.exit_code == 1
+    assert lines(result.stdout) == [CONVERTED]
+    assert result.stderr.splitlines() == [
+        f"warning: {path}:1: not valid JSON: invalid control character (column 19); write one object a line",
+        f"warning: {path}:3: byte 8 of the line (0xff) is not UTF-8",
+        f'warning: {path}:4: there is no "question"',
+        f"error: {path}: rows that could not be read: 3 (named above)",
+    ]
+
+
+def test_only_the_first_bad_rows_are_named(tmp_path: Path) -> None:
+    path = tmp_path / "q.jsonl"
+    path.write_text("x\n" * 50)
+    result = lmcot("data", "convert", path)
+    assert result.stderr.count("warning:") == 20
+    assert result.stderr.splitlines()[-1].endswith(
+        "rows that could not be read: 50 (the first 20 named above)"
+    )
+
+
+@pytest.mark.parametrize("command", ["convert", "inspect"])
+def test_no_rows_and_no_file_are_errors(command: str, tmp_path: Path) -> None:
+    empty = tmp_path / "empty.jsonl"
+    empty.touch()
+    result = lmcot("data", command, empty)
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert result.stderr.startswith(f"error: {empty}: is empty")
+    result = lmcot("data", command, tmp_path / "none")
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert result.stderr == f"error: {tmp_path / 'none'}: cannot be read: No such file or directory\n"
+
+
+def test_a_failed_conversion_leaves_no_file(tmp_path: Path) -> None:
+    result = lmcot("data", "convert", tmp_path / "none", "-o", tmp_path / "out.jsonl")
+    assert result.exit_code == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_unwritable_output(questions: Path) -> None:
+    out = questions.parent / "no" / "out.jsonl"
+    result = lmcot("data", "convert", questions, "-o", out)
+    assert (result.exit_code, result.stderr) == (
+        1,
+        f"error: {out}: cannot be written: No such file or directory\n",
+    )
+
+
+def test_inspect_shows_text_as_it_is_without_control_characters(questions: Path) -> None:
+    result = lmcot("data", "inspect", questions, "--rows", 1)
+    assert result.exit_code == 0
+    shown = [line.strip() for line in result.stdout.splitlines()]
+    assert "layout        hotpotqa 2" in shown
+    assert "types         bridge 2" in shown
+    assert "words         4 to 4 a context, median 4" in shown
+    assert "question:  Who [red]did it?" in shown
+    assert "titles:    Ann [b]" in shown
+    assert "h1" in shown and "h2" not in shown
+
+
+def test_inspect_json(tmp_path: Path) -> None:
+    path = tmp_path / "q.jsonl"
+    path.write_text(json.dumps(CONVERTED) + "\n[]")
+    result = lmcot("data", "inspect", path, "--json")
+    assert result.exit_code == 1
+    report = json.loads(result.stdout)
+    assert (report["rows"], report["layouts"], report["types"]) == (1, {"native": 1}, {"bridge": 1})
+    assert report["paragraphs"] == {"smallest": 1, "median": 1, "largest": 1}
+    assert report["first"] == [CONVERTED]
+    assert [(row["line"], row["id"]) for row in report["bad_rows"]] == [(2, "2")]
+    assert f"{path}:2: not a JSON object but a list" in result.stderr
+
+
+@pytest.mark.parametrize("arguments", [["convert"], ["inspect", "--rows", "500"]])
+def test_closed_pipe_ends_quietly(arguments: list[str], tmp_path: Path) -> None:
+    path = tmp_path / "q.jsonl"
+    path.write_text((json.dumps(CONVERTED | {"question": "x" * 2000}) + "\n") * 500)
+    command = [sys.executable, "-m", "lmcot_cli", "data", *arguments, str(path)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout and process.stderr
+        assert process.stdout.read(5)
+        process.stdout.close()
+        assert process.stderr.read() == b""
+        assert process.wait(timeout=30) == 141
+
+
+@needs_real_files
+@pytest.mark.parametrize("path", sorted(REAL_FILES.glob("*.json")), ids=lambda path: path.stem)
+def test_real_file_converts_once_and_for_all(path: Path, tmp_path: Path) -> None:
+    first = lmcot("data", "convert", path, "-o", tmp_path / "once.jsonl")
+    again = lmcot("data", "convert", tmp_path / "once.jsonl", "-o", tmp_path / "twice.jsonl")
+    assert (first.exit_code, again.exit_code) == (0, 0)
+    assert (tmp_path / "once.jsonl").read_bytes() == (tmp_path / "twice.jsonl").read_bytes()
+    assert len(lines((tmp_path / "once.jsonl").read_text("utf-8"))) == len(
+        json.loads(path.read_text("utf-8"))
+    )
+    assert lmcot("data", "inspect", path).exit_code == 0
