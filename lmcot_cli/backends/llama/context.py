@@ -1,0 +1,167 @@
+"""A llama.cpp context: the KV cache, the batch that is filled at every step, and the logits that come out."""
+
+from __future__ import annotations
+
+import ctypes
+from typing import Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from lmcot_cli.backends.llama.library import first_error, forget_errors, llama
+from lmcot_cli.backends.llama.model import LlamaModel
+from lmcot_cli.backends.llama.options import EngineOptions
+from lmcot_cli.backends.llama.prefixes import MAX_DEPTH, Tokens
+from lmcot_cli.errors import ModelError
+
+BATCH_TOKENS = 512
+MIB = 1024 * 1024
+WHOLE = -1  # as a position: from the first token of a sequence, or to its last
+
+Logits: TypeAlias = npt.NDArray[np.float32]
+
+
+class LlamaContext:
+    """One KV cache shared by all sequences, sized by the options and the model.
+
+    Attributes:
+        request_tokens: Most tokens one request may take, prompt and completion together.
+        cells: Tokens the KV cache holds; one that several sequences share counts once.
+        sequences: How many sequences there may be, numbered from 0.
+        batch: The batch to fill before `decode`.
+
+    Raises:
+        ModelError: There is not enough memory.
+    """
+
+    def __init__(self, model: LlamaModel, vocabulary_size: int, options: EngineOptions) -> None:
+        affordable = options.kv_mib * MIB // model.kv_bytes_per_token
+        wanted = min(options.n_ctx or model.trained_context, model.trained_context)
+        self.request_tokens = min(wanted, affordable)
+        # A request in flight has a sequence, and so has every prefix that one of them stands on.
+        self.sequences = 2 * options.parallel + MAX_DEPTH
+        self.batch = Batch(BATCH_TOKENS)
+        self._path = model.path
+        self._vocabulary_size = vocabulary_size
+        # llama.cpp takes no batch larger than the cache.
+        cells = max(min(options.parallel * wanted, affordable), BATCH_TOKENS)
+        self._handle = self._create(model, cells, options)
+        self._memory = llama().llama_get_memory(self._handle)
+        self.cells = int(llama().llama_n_ctx(self._handle))
+
+    def clear(self) -> None:
+        """Forget every sequence, so that what follows does not depend on what went before."""
+        llama().llama_memory_clear(self._memory, False)
+        self.batch.clear()
+
+    def share(self, source: int, target: int) -> None:
+        """Let the sequence `target` begin with all tokens of `source`, at no cost in cells."""
+        llama().llama_memory_seq_cp(self._memory, source, target, WHOLE, WHOLE)
+
+    def drop(self, sequence: int) -> None:
+        """Forget a sequence; cells that no other one shares become free."""
+        llama().llama_memory_seq_rm(self._memory, sequence, WHOLE, WHOLE)
+
+    def decode(self) -> Logits:
+        """Run the model on the batch and empty it.
+
+        Returns:
+            The logits of the tokens that asked for them, [asking tokens, vocabulary], in the order they were
+            added. The array is llama.cpp's own memory: the next `decode` overwrites it.
+
+        Raises:
+            ModelError: llama.cpp could not compute the batch.
+        """
+        api = llama()
+        forget_errors()
+        status = api.llama_decode(self._handle, self.batch.struct)
+        if status != 0:
+            raise ModelError(f"{self._path}: llama.cpp could not decode a batch ({status}): {first_error()}")
+        shape = (self.batch.outputs, self._vocabulary_size)
+        self.batch.clear()
+        if shape[0] == 0:
+            return np.empty(shape, np.float32)
+        return np.ctypeslib.as_array(api.llama_get_logits(self._handle), shape)
+
+    def close(self) -> None:
+        """Free the KV cache; calling it twice does no harm."""
+        if self._handle:
+            llama().llama_free(self._handle)
+            self._handle = None
+
+    def _create(self, model: LlamaModel, cells: int, options: EngineOptions) -> Any:
+        api = llama()
+        forget_errors()
+        params = api.llama_context_default_params()
+        params.n_ctx = cells
+        params.n_batch = params.n_ubatch = BATCH_TOKENS
+        params.n_seq_max = params.n_outputs_max = self.sequences
+        params.n_threads = params.n_threads_batch = options.threads
+        params.flash_attn_type = api.LLAMA_FLASH_ATTN_TYPE_DISABLED
+        params.kv_unified = True  # sequences can share cells only within one cache
+        params.swa_full = True  # models with a sliding window keep all cells too: no request runs out of them
+        handle = api.llama_init_from_model(model.handle, params)
+        if not handle:
+            needed = cells * model.kv_bytes_per_token // MIB
+            raise ModelError(
+                f"{model.path}: no memory for a KV cache of {cells} tokens ({needed} MiB): {first_error()};"
+                " try a smaller --kv-mib or --parallel"
+            )
+        return handle
+
+
+class Batch:
+    """The arrays of a `llama_batch`, allocated once.
+
+    Attributes:
+        struct: What llama.cpp reads.
+        outputs: How many of the tokens ask for logits.
+    """
+
+    def __init__(self, capacity: int) -> None:
+        self._capacity = capacity
+        self._tokens, self._positions, self._sequences = np.zeros((3, capacity), np.int32)
+        self._wants_logits = np.zeros(capacity, np.int8)
+        self._one_sequence_each = np.ones(capacity, np.int32)
+        starts = self._sequences.ctypes.data + self._sequences.itemsize * np.arange(capacity, dtype=np.uint64)
+        self._sequence_pointers = starts.astype(np.uintp)
+        self.struct = self._as_struct()
+        self.outputs = 0
+
+    def __len__(self) -> int:
+        return int(self.struct.n_tokens)
+
+    @property
+    def room(self) -> int:
+        """Tokens that can still be added."""
+        return self._capacity - len(self)
+
+    def add(self, tokens: Tokens, start: int, sequence: int, *, last_logits: bool) -> None:
+        """Append tokens of a sequence from position `start` on; `last_logits` asks for the last one's."""
+        begin = len(self)
+        end = begin + len(tokens)
+        self._tokens[begin:end] = tokens
+        self._positions[begin:end] = range(start, start + len(tokens))
+        self._sequences[begin:end] = sequence
+        self._wants_logits[begin:end] = 0
+        self._wants_logits[end - 1] = last_logits
+        self.struct.n_tokens = end
+        self.outputs += last_logits
+
+    def clear(self) -> None:
+        """Take all tokens out."""
+        self.struct.n_tokens = 0
+        self.outputs = 0
+
+    def _as_struct(self) -> Any:
+        def pointer(array: npt.NDArray[Any], kind: Any) -> Any:
+            return array.ctypes.data_as(ctypes.POINTER(kind))
+
+        struct = llama().llama_batch()
+        struct.n_tokens = 0
+        struct.token = pointer(self._tokens, ctypes.c_int32)
+        struct.pos = pointer(self._positions, ctypes.c_int32)
+        struct.n_seq_id = pointer(self._one_sequence_each, ctypes.c_int32)
+        struct.seq_id = pointer(self._sequence_pointers, ctypes.POINTER(ctypes.c_int32))
+        struct.logits = pointer(self._wants_logits, ctypes.c_int8)
+        return struct

@@ -1,0 +1,40 @@
+"""Start llama.cpp once per process, keep its log off the terminal, and remember what went wrong."""
+
+from __future__ import annotations
+
+from collections import deque
+from functools import cache
+from typing import Any
+
+ERROR_LEVEL = 4  # GGML_LOG_LEVEL_ERROR
+
+_errors: deque[str] = deque(maxlen=8)
+_kept_callbacks: list[Any] = []  # llama.cpp keeps a bare pointer; without this reference it would dangle
+
+
+@cache
+def llama() -> Any:
+    """Import llama_cpp, silence its log and start its backends; the module is the same at every call."""
+    import llama_cpp
+
+    @llama_cpp.llama_log_callback  # type: ignore[untyped-decorator]
+    def remember_errors(level: int, text: bytes, _: Any) -> None:
+        if level == ERROR_LEVEL:
+            _errors.append(text.decode("utf-8", errors="replace").strip())
+
+    _kept_callbacks.append(remember_errors)
+    llama_cpp.llama_log_set(remember_errors, None)
+    llama_cpp.llama_backend_init()
+    return llama_cpp
+
+
+def forget_errors() -> None:
+    """Drop the remembered log lines; call it before an operation that may fail."""
+    _errors.clear()
+
+
+def first_error() -> str:
+    """Return what llama.cpp logged first since `forget_errors`: the cause, which later lines only repeat."""
+    if not _errors:
+        return "llama.cpp gave no reason"
+    return _errors[0].removeprefix("llama_model_load: error loading model: ")

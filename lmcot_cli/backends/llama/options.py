@@ -1,0 +1,53 @@
+"""What can be set about the llama.cpp engine."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+
+from lmcot_cli.errors import UsageError
+
+MAX_PARALLEL = 124
+"""llama.cpp has 256 sequences; the engine needs two for each request at work, and a few for prefixes."""
+
+
+def usable_cores() -> int:
+    """Count the cores this process may run on (an affinity mask or `taskset` narrows them)."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+@dataclass(frozen=True, slots=True)
+class EngineOptions:
+    """Settings of the llama.cpp engine.
+
+    Attributes:
+        n_ctx: Most tokens one request may take, prompt and completion together; None (and anything above it)
+            means the context length the model was trained with.
+        parallel: Most requests decoded in one batch.
+        threads: Threads that compute.
+        gpu_layers: Layers to put on a GPU, where llama.cpp was built for one; -1 means all.
+        kv_mib: Most memory for the KV cache, in MiB. Less is taken where `parallel` full requests need less.
+
+    Raises:
+        UsageError: A value out of its range.
+    """
+
+    n_ctx: int | None = None
+    parallel: int = 16
+    threads: int = field(default_factory=usable_cores)
+    gpu_layers: int = 0
+    kv_mib: int = 1024
+
+    def __post_init__(self) -> None:
+        if self.n_ctx is not None and self.n_ctx < 1:
+            raise UsageError(f"--n-ctx {self.n_ctx}: a request takes at least 1 token")
+        if not 1 <= self.parallel <= MAX_PARALLEL:
+            raise UsageError(f"--parallel {self.parallel}: choose between 1 and {MAX_PARALLEL}")
+        if self.threads < 1:
+            raise UsageError(f"--threads {self.threads}: at least 1 is needed")
+        if self.gpu_layers < -1:
+            raise UsageError(f"--gpu-layers {self.gpu_layers}: choose -1 (all), 0 (none) or a count")
+        if self.kv_mib < 1:
+            raise UsageError(f"--kv-mib {self.kv_mib}: the KV cache needs at least 1")

@@ -1,0 +1,85 @@
+"""Model specs: the string that names a model, and the backend that runs it.
+
+A backend is a row of `_BACKENDS`, loaded when a spec asks for it; a kind of spec is a row of `_FORMS`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from importlib import import_module
+from pathlib import Path
+from typing import Literal, NamedTuple, Protocol, cast
+
+from lmcot_cli.backends.base import Backend
+from lmcot_cli.backends.llama.options import EngineOptions
+from lmcot_cli.errors import ModelSpecError
+from lmcot_cli.models import embedded, hub
+
+Role = Literal["small", "large"]
+
+_BACKENDS = {
+    "llama": "lmcot_cli.backends.llama.backend:LlamaBackend",
+    "scripted": "lmcot_cli.backends.scripted:ScriptedBackend",
+}
+
+
+class _OpenFile(Protocol):
+    """How every backend that runs a file is opened."""
+
+    def __call__(self, path: Path, options: EngineOptions, spec: str) -> Backend: ...
+
+
+class _Form(NamedTuple):
+    """A kind of spec: how it is written, the backend it names, and how it becomes that backend's file."""
+
+    written: str
+    backend: str
+    locate: Callable[[str], Path]
+
+
+_FORMS = {
+    embedded.SCHEME: _Form("builtin:small, builtin:large", "llama", embedded.path_of),
+    "gguf:": _Form("PATH.gguf or gguf:PATH", "llama", lambda spec: Path(spec.removeprefix("gguf:"))),
+    hub.SCHEME: _Form("hf:ORG/REPO:FILE.gguf", "llama", lambda spec: hub.download(hub.parse(spec))),
+    "scripted:": _Form("scripted:FILE", "scripted", lambda spec: Path(spec.removeprefix("scripted:"))),
+}
+
+
+def open_model(spec: str, *, role: Role, aliases: Mapping[str, str], options: EngineOptions) -> Backend:
+    """Load the model that `spec` names.
+
+    Args:
+        spec: A model spec, or a name from `aliases`.
+        role: The option the spec was given for, for messages.
+        aliases: Names that stand for specs.
+        options: Settings of the llama.cpp engine; other backends have no use for them.
+
+    Raises:
+        ModelSpecError: The spec names no model.
+        ModelError: The model cannot be found or loaded.
+    """
+    resolved = aliases.get(spec, spec)
+    form = _form_of(resolved)
+    if form is None:
+        raise ModelSpecError(_explain(spec, resolved, role, aliases))
+    return _opener(form.backend)(form.locate(resolved), options, resolved)
+
+
+def _form_of(spec: str) -> _Form | None:
+    for scheme, form in _FORMS.items():
+        if spec.startswith(scheme):
+            return form
+    return _FORMS["gguf:"] if spec.endswith(".gguf") else None
+
+
+def _opener(backend: str) -> _OpenFile:
+    module, _, name = _BACKENDS[backend].partition(":")
+    return cast("_OpenFile", getattr(import_module(module), name))
+
+
+def _explain(spec: str, resolved: str, role: Role, aliases: Mapping[str, str]) -> str:
+    named = f"{spec!r}" if spec == resolved else f"{spec!r} (an alias of {resolved!r})"
+    forms = [form.written for form in _FORMS.values()]
+    if aliases:
+        forms.append(f"an alias ({', '.join(sorted(aliases))})")
+    return f"--{role} {named} names no model; write one of: {', '.join(forms)}"

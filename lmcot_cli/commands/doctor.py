@@ -1,0 +1,195 @@
+"""`lmcot doctor`: what this installation can do on this machine, and what would mend what it cannot."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import re
+import sys
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from importlib import metadata
+from typing import Annotated
+
+import typer
+
+from lmcot_cli import __version__
+from lmcot_cli.errors import InputError, ModelError
+from lmcot_cli.models import embedded
+
+KEYS = ("OPENAI_API_KEY", "HF_TOKEN")
+
+
+@dataclass(frozen=True, slots=True)
+class Engine:
+    """The llama.cpp that llama-cpp-python was built with.
+
+    Attributes:
+        features: The instruction sets and back ends compiled in, in llama.cpp's own words.
+    """
+
+    version: str
+    features: tuple[str, ...]
+    gpu_offload: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """Everything `lmcot doctor` looks at; of keys it says only whether they are set.
+
+    Attributes:
+        engine: None if llama-cpp-python cannot be used; `engine_error` then says why.
+        cores: CPU cores this process may use.
+        memory: Bytes of main memory; None where the system does not say.
+        embedded: State of the embedded models by name (`ok`, `missing`, `changed`, or what else is wrong).
+        config: The settings file that `lmcot answer` would read; None if there is none.
+        config_error: What is wrong with that file, if something is.
+        missing: Packages that each extra lacks, complete extras left out.
+    """
+
+    lmcot: str
+    python: str
+    engine: Engine | None
+    engine_error: str | None
+    cores: int
+    memory: int | None
+    embedded: Mapping[str, str]
+    config: str | None
+    config_error: str | None
+    keys: Mapping[str, bool]
+    missing: Mapping[str, tuple[str, ...]]
+
+    @property
+    def ok(self) -> bool:
+        """Whether the basics work: a usable engine, an undamaged embedded pair, no broken settings file."""
+        sound = all(state == embedded.Integrity.OK.value for state in self.embedded.values())
+        return self.engine is not None and sound and self.config_error is None
+
+
+def doctor(
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")] = False,
+) -> None:
+    """Check this installation: llama.cpp, machine, embedded models, config file, keys and extras."""
+    report = examine()
+    if as_json:
+        typer.echo(json.dumps({"ok": report.ok} | asdict(report), indent=2))
+    else:
+        typer.echo("\n".join(f"{name + ':':<10} {value}" for name, value in _lines(report)))
+    raise typer.Exit(0 if report.ok else 1)
+
+
+def examine() -> Report:
+    """Look at the installation and the machine; nothing is changed and nothing is sent."""
+    engine, engine_error = _engine()
+    config, config_error = _config()
+    return Report(
+        lmcot=__version__ if _installed("lmcot") else f"{__version__} (run from its source, not installed)",
+        python=f"{platform.python_version()} ({sys.executable})",
+        engine=engine,
+        engine_error=engine_error,
+        cores=_cores(),
+        memory=_memory(),
+        embedded={name: _embedded_state(name) for name in embedded.NAMES},
+        config=config,
+        config_error=config_error,
+        keys={key: bool(os.environ.get(key)) for key in KEYS},
+        missing=missing_packages((metadata.requires("lmcot") or []) if _installed("lmcot") else []),
+    )
+
+
+def missing_packages(requirements: list[str]) -> dict[str, tuple[str, ...]]:
+    """Sort the packages that are not installed by the extra that asks for them.
+
+    Args:
+        requirements: As package metadata has them: `torch>=2.9; extra == "train"`.
+    """
+    missing: dict[str, list[str]] = {}
+    for requirement in requirements:
+        name = re.match(r"[\w.-]+", requirement)
+        extra = re.search(r"extra == ['\"]([\w-]+)['\"]", requirement)
+        if name and extra and not _installed(name[0]):
+            missing.setdefault(extra[1], []).append(name[0])
+    return {extra: tuple(names) for extra, names in missing.items()}
+
+
+def _installed(distribution: str) -> bool:
+    try:
+        metadata.version(distribution)
+    except metadata.PackageNotFoundError:
+        return False
+    return True
+
+
+def _engine() -> tuple[Engine | None, str | None]:
+    from lmcot_cli.backends.llama.library import llama
+
+    try:
+        module = llama()
+    except (ImportError, OSError, RuntimeError) as error:  # the last two: its shared library does not load
+        return None, f"{type(error).__name__}: {error}"
+    described = module.llama_print_system_info().decode("utf-8", errors="replace")
+    features = tuple(re.findall(r"(\w+) = 1\b", described))
+    return Engine(
+        metadata.version("llama-cpp-python"), features, bool(module.llama_supports_gpu_offload())
+    ), None
+
+
+def _cores() -> int:
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _memory() -> int | None:
+    if not hasattr(os, "sysconf"):
+        return None
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+
+
+def _embedded_state(name: str) -> str:
+    try:
+        return embedded.integrity(name).value
+    except ModelError as error:
+        return str(error)
+
+
+def _config() -> tuple[str | None, str | None]:
+    from lmcot_cli.config import config_places, load_config
+
+    path = next((place for place in config_places() if place.is_file()), None)
+    if path is None:
+        return None, None
+    try:
+        load_config(path)
+    except InputError as error:
+        return str(path.resolve()), str(error)
+    return str(path.resolve()), None
+
+
+def _lines(report: Report) -> list[tuple[str, str]]:
+    lines = [("lmcot", f"{report.lmcot}, Python {report.python}")]
+    lines += _engine_lines(report)
+    memory = f"{report.memory / 1e9:.1f} GB memory" if report.memory else "memory unknown"
+    lines.append(("machine", f"{report.cores} CPU core{'s' if report.cores > 1 else ''}, {memory}"))
+    for name, state in report.embedded.items():
+        advice = "" if state == embedded.Integrity.OK.value else "; reinstall lmcot"
+        lines.append(("models", f"{embedded.SCHEME}{name} {state}{advice}"))
+    lines.append(("config", report.config_error or report.config or "no lmcot.toml; defaults are used"))
+    lines.append(
+        ("keys", ", ".join(f"{key} {'set' if is_set else 'not set'}" for key, is_set in report.keys.items()))
+    )
+    for extra, packages in report.missing.items():
+        lines.append(("extra", f"{extra} lacks {', '.join(packages)}: pip install 'lmcot[{extra}]'"))
+    return lines
+
+
+def _engine_lines(report: Report) -> list[tuple[str, str]]:
+    if report.engine is None:
+        advice = "pip install --force-reinstall --no-cache-dir llama-cpp-python (needs a C++ compiler)"
+        return [("llama.cpp", f"unusable ({report.engine_error}); {advice}")]
+    offload = "yes" if report.engine.gpu_offload else "no, CPU only"
+    return [
+        ("llama.cpp", f"llama-cpp-python {report.engine.version}: {', '.join(report.engine.features)}"),
+        ("GPU", offload),
+    ]

@@ -1,0 +1,175 @@
+"""`lmcot models list|show|pull`: which models there are, what a file is, and fetching one."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from lmcot_cli.commands.printable import printable
+from lmcot_cli.errors import UsageError
+from lmcot_cli.models import catalogue, embedded, hub
+
+if TYPE_CHECKING:
+    from lmcot_cli.backends.llama.gguf_header import GgufHeader
+
+app = typer.Typer(no_args_is_help=True, help="List, look at and fetch models.")
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
+
+
+@app.command("list")
+def list_models(as_json: Json = False) -> None:
+    """List the embedded pair, the GGUF files already downloaded, and models worth trying."""
+    listing = {
+        "embedded": [_embedded_row(name) for name in embedded.NAMES],
+        "cached": [{"spec": file.source.spec, "size": file.size} for file in hub.cached()],
+        "catalogue": [asdict(entry) | {"spec": entry.spec} for entry in catalogue.CATALOGUE],
+    }
+    typer.echo(json.dumps(listing, indent=2) if as_json else _as_text(listing))
+
+
+@app.command()
+def show(
+    model: Annotated[
+        str,
+        typer.Argument(help="builtin:small, a GGUF file, a name of the catalogue, or hf:ORG/REPO:FILE.gguf"),
+    ],
+    as_json: Json = False,
+) -> None:
+    """Show what a model is, from its file's header; its weights are not loaded."""
+    facts = _facts(model)
+    if as_json:
+        typer.echo(json.dumps(facts, indent=2))
+        return
+    for key, value in facts.items():
+        typer.echo(f"{key.replace('_', ' ') + ':':<14} {_human(key, value)}")
+    if model.startswith(embedded.SCHEME):
+        typer.echo(f"\n{embedded.card()}")
+
+
+@app.command()
+def pull(
+    model: Annotated[
+        str, typer.Argument(metavar="MODEL", help="A name of the catalogue, or hf:ORG/REPO:FILE.gguf.")
+    ],
+) -> None:
+    """Download a model into the local Hugging Face cache and print the spec to use it by."""
+    from lmcot_cli.backends.llama.gguf_header import read_header
+
+    source = _hub_file(model)
+    path = hub.download(source)
+    header = read_header(path)
+    size = _human("size", path.stat().st_size)
+    typer.echo(f"{printable(header.architecture)}, {header.quantization}, {size}, in {path}", err=True)
+    typer.echo(source.spec)
+
+
+def _hub_file(model: str) -> hub.HubFile:
+    """Find what to download.
+
+    Raises:
+        UsageError: There is nothing to download under this name.
+    """
+    if model.startswith(hub.SCHEME):
+        return hub.parse(model)
+    if model.startswith(embedded.SCHEME):
+        raise UsageError(f"{model} comes with lmcot; there is nothing to download")
+    entry = catalogue.find(model)
+    if entry is None:
+        raise UsageError(
+            f"no model {model!r} here; see lmcot models list, or name a file: hf:ORG/REPO:FILE.gguf"
+        )
+    return hub.HubFile(entry.repository, entry.file)
+
+
+def _facts(model: str) -> dict[str, Any]:
+    """Gather what is known of a model: from the catalogue, and from its file where it is on this machine."""
+    if model.startswith(embedded.SCHEME):
+        path = embedded.path_of(model)
+        checksum = embedded.integrity(path.stem).value
+        return {"spec": model, "purpose": embedded.PURPOSE, "checksum": checksum} | _file_facts(path)
+    entry = catalogue.find(model)
+    if entry is None and not model.startswith(hub.SCHEME):
+        return {"spec": model} | _file_facts(_existing(model))
+    source = _hub_file(model)
+    known = {key: value for key, value in asdict(entry).items() if value} if entry else {}
+    return {"spec": source.spec} | known | _cached_facts(source, model)
+
+
+def _existing(file: str) -> Path:
+    if not Path(file).exists():
+        raise UsageError(f"no model and no file {file!r} here; lmcot models list shows what there is")
+    return Path(file)
+
+
+def _cached_facts(source: hub.HubFile, model: str) -> dict[str, Any]:
+    for file in hub.cached():
+        if file.source == source:
+            return _file_facts(file.path)
+    return {"downloaded": f"no; lmcot models pull {model}"}
+
+
+def _file_facts(path: Path) -> dict[str, Any]:
+    from lmcot_cli.backends.llama.gguf_header import read_header
+
+    return {"path": str(path), "size": _size(path)} | _header_facts(read_header(path))
+
+
+def _size(path: Path) -> int | None:
+    return path.stat().st_size if path.is_file() else None
+
+
+def _header_facts(header: GgufHeader) -> dict[str, Any]:
+    return {
+        "model_name": header.name,
+        "architecture": header.architecture,
+        "parameters": header.parameters,
+        "context": header.context_length,
+        "quantization": header.quantization,
+        "tokenizer": header.tokenizer,
+        "vocabulary": header.vocabulary_size,
+        "chat_template": header.chat_template is not None,
+    }
+
+
+def _embedded_row(name: str) -> dict[str, Any]:
+    path = embedded.FOLDER / f"{name}.gguf"
+    return {"spec": embedded.SCHEME + name, "size": _size(path), "purpose": embedded.PURPOSE}
+
+
+def _as_text(listing: dict[str, list[dict[str, Any]]]) -> str:
+    lines = [f"Embedded pair ({embedded.PURPOSE}):"]
+    lines += [_spec_line(row) for row in listing["embedded"]]
+    lines += ["", "Downloaded (the local Hugging Face cache):"]
+    lines += [_spec_line(row) for row in listing["cached"]] or ["  none"]
+    lines += ["", "Worth trying (lmcot models pull NAME; lmcot models show NAME for its source):"]
+    lines += [_catalogue_line(entry) for entry in catalogue.CATALOGUE]
+    return "\n".join(lines)
+
+
+def _spec_line(row: dict[str, Any]) -> str:
+    return f"  {_human('size', row['size']):>8}  {row['spec']}"
+
+
+def _catalogue_line(entry: catalogue.Entry) -> str:
+    size = _human("size", entry.size)
+    line = f"  {size:>8}  {entry.name:<13} {entry.role:<6} {entry.license}"
+    return f"{line}; {entry.note}" if entry.note else line
+
+
+def _human(key: str, value: Any) -> str:
+    """Format a fact for reading: sizes in MB or GB (powers of ten), yes and no, thousands separated."""
+    match value:
+        case None:
+            return "missing" if key == "size" else "-"
+        case bool():
+            return "yes" if value else "no"
+        case int() if key == "size":
+            return f"{value / 1e9:.2f} GB" if value >= 1e9 else f"{value / 1e6:.1f} MB"
+        case int():
+            return f"{value:,}"
+    return printable(str(value))

@@ -1,0 +1,149 @@
+"""GGUF files on the Hugging Face hub: name them (`hf:org/repo:FILE.gguf`), fetch them, list the local cache.
+
+`huggingface_hub` does the work, so HF_ENDPOINT, HF_HOME, HF_TOKEN and HF_HUB_OFFLINE mean what they mean
+elsewhere. It is imported where it is used, to keep the command line quick to start.
+"""
+
+from __future__ import annotations
+
+import errno
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+
+from lmcot_cli.errors import LmcotError, ModelError, ModelSpecError, OutputError
+
+if TYPE_CHECKING:
+    from huggingface_hub.errors import HfHubHTTPError
+
+SCHEME = "hf:"
+CONNECT_TIMEOUT = 10.0
+"""Seconds the hub may take to say whether it has a file."""
+_SPEC = re.compile(r"hf:(?P<repository>[\w.-]+/[\w.-]+):(?P<file>[^:]+\.gguf)", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class HubFile:
+    """A file of a repository on the hub; `file` may lie in a folder of it."""
+
+    repository: str
+    file: str
+
+    @property
+    def spec(self) -> str:
+        """The model spec."""
+        return f"{SCHEME}{self.repository}:{self.file}"
+
+
+@dataclass(frozen=True, slots=True)
+class CachedFile:
+    """A file of the local cache; `size` in bytes."""
+
+    source: HubFile
+    path: Path
+    size: int
+
+
+def parse(spec: str) -> HubFile:
+    """Read `hf:org/repo:FILE.gguf`.
+
+    Raises:
+        ModelSpecError: It is written in another way.
+    """
+    match = _SPEC.fullmatch(spec)
+    if match is None:
+        raise ModelSpecError(f"{spec!r} does not name a GGUF file on the hub; write hf:ORG/REPO:FILE.gguf")
+    return HubFile(match["repository"], match["file"])
+
+
+def download(source: HubFile) -> Path:
+    """Return the file's place in the local cache, fetching it first if it is not there.
+
+    A file that is there is used as it is, without asking the hub: what works once works with the network off.
+
+    Raises:
+        ModelSpecError: The hub accepts no such repository name.
+        ModelError: No such repository or file, no permission, or no connection.
+        OutputError: The cache cannot be written.
+    """
+    from huggingface_hub import hf_hub_download, try_to_load_from_cache
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError
+
+    # The HTTP library differs between versions of huggingface_hub; its base error is this class's first base.
+    transport_error = cast("type[OSError]", HfHubHTTPError.__bases__[0])
+    try:
+        here = try_to_load_from_cache(source.repository, source.file)
+        if isinstance(here, str):
+            return Path(here)
+        _ask_once(source)
+        return Path(hf_hub_download(source.repository, source.file))
+    except HFValidationError as error:
+        raise ModelSpecError(f"{source.spec}: {error}") from error
+    except (OSError, transport_error) as error:
+        raise _explain(source, error) from error
+
+
+def _ask_once(source: HubFile) -> None:
+    """Raise what stands in the way of a download; the download itself would retry for half a minute first."""
+    from huggingface_hub import hf_hub_url
+    from huggingface_hub.utils import build_hf_headers, get_session, hf_raise_for_status
+
+    url = hf_hub_url(source.repository, source.file)
+    hf_raise_for_status(get_session().head(url, headers=build_hf_headers(), timeout=CONNECT_TIMEOUT))
+
+
+def cached() -> list[CachedFile]:
+    """List the GGUF files of the local cache, by repository and name."""
+    from huggingface_hub import CacheNotFound, scan_cache_dir
+
+    try:
+        repositories = scan_cache_dir().repos
+    except CacheNotFound:
+        return []
+    found = {}
+    for repository in repositories:
+        for revision in sorted(repository.revisions, key=lambda revision: revision.last_modified):
+            for file in revision.files:
+                if file.file_name.endswith(".gguf"):
+                    name = file.file_path.relative_to(revision.snapshot_path).as_posix()
+                    source = HubFile(repository.repo_id, name)
+                    found[source] = CachedFile(source, file.file_path, file.size_on_disk)
+    return sorted(found.values(), key=lambda entry: entry.source.spec)
+
+
+def _explain(source: HubFile, error: Exception) -> LmcotError:
+    """Say in one line what went wrong and what to do; subclasses are asked for before their bases."""
+    from huggingface_hub import constants, errors
+
+    page = f"{constants.ENDPOINT}/{source.repository}"
+    message = f"{page}: the connection failed ({type(error).__name__}); check the network and try again"
+    match error:
+        case errors.LocalEntryNotFoundError():  # a connection that was there a moment ago
+            pass
+        case errors.GatedRepoError():
+            message = f"{source.repository} is gated: accept its licence at {page}, then set HF_TOKEN"
+        case errors.RepositoryNotFoundError():
+            message = f"no repository at {page}; check the name, or set HF_TOKEN if it is private"
+        case errors.OfflineModeIsEnabled():
+            message = f"{source.spec} is not in the local cache; unset HF_HUB_OFFLINE to download it"
+        case errors.EntryNotFoundError():
+            message = f"{source.repository} has no file {source.file}; its files: {page}/tree/main"
+        case errors.HfHubHTTPError():
+            message = _explain_status(page, error)
+        case OSError(errno=int(number)):
+            return _explain_disk(Path(constants.HF_HUB_CACHE), number, error.strerror)
+    return ModelError(message)
+
+
+def _explain_status(page: str, error: HfHubHTTPError) -> str:
+    status = error.response.status_code if error.response is not None else None
+    if status in (401, 403):
+        return f"{page}: no permission (HTTP {status}); set HF_TOKEN to a token that may read it"
+    return f"{page}: the hub answered HTTP {status}; try again later"
+
+
+def _explain_disk(cache: Path, number: int, reason: str | None) -> OutputError:
+    if number == errno.ENOSPC:
+        return OutputError(f"{cache}: no space left on the disk; free some, or set HF_HOME to another one")
+    return OutputError(f"{cache}: {reason}; set HF_HOME to a folder that can be written")

@@ -1,0 +1,340 @@
+"""The engine against llama-cpp-python's own high-level API, on the same random model."""
+
+from __future__ import annotations
+
+import codecs
+import math
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from random import Random
+
+import numpy as np
+import pytest
+from llama_cpp import Llama, llama_supports_gpu_offload
+
+from lmcot_cli.backends.base import Completion, Request, Sampling
+from lmcot_cli.backends.llama.backend import LlamaBackend
+from lmcot_cli.backends.llama.options import EngineOptions
+from lmcot_cli.errors import PromptTooLongError, RowError, UsageError
+
+OpenTiny = Callable[..., LlamaBackend]
+
+CONTEXT = "In the winter Ana went to Oslo and then to Rome. Her brother Ben stayed at home with the cat. "
+GREEDY = Sampling(max_tokens=24)
+SAMPLED = Sampling(temperature=0.9, top_p=0.95, max_tokens=24)
+
+
+class Reference:
+    """llama-cpp-python's own loop: one sequence, one token at a time."""
+
+    def __init__(self, path: Path) -> None:
+        self.llama = Llama(
+            str(path), n_ctx=512, n_threads=1, n_threads_batch=1, verbose=False, logits_all=True
+        )
+        self.end = {self.llama.token_eos()}
+
+    def greedy(self, prompt: str, max_tokens: int) -> tuple[str, list[float]]:
+        """Return the text of a greedy completion and the log-probability of each of its tokens."""
+        self.llama.reset()
+        tokens = self.llama.tokenize(prompt.encode(), add_bos=True)
+        written: list[int] = []
+        for token in self.llama.generate(tokens, temp=0.0, repeat_penalty=1.0):
+            if token in self.end or len(written) == max_tokens:
+                break
+            written.append(token)
+        return self._text(written), self._logprobs(len(tokens), written)
+
+    def _text(self, tokens: list[int]) -> str:
+        data = b"".join(self.llama.detokenize([token]) for token in tokens)
+        return codecs.getincrementaldecoder("utf-8")("replace").decode(data)
+
+    def _logprobs(self, start: int, written: list[int]) -> list[float]:
+        rows = self.llama.scores[start - 1 : start - 1 + len(written)].astype(np.float64)
+        return [
+            row[token] - np.log(np.exp(row - row.max()).sum()) - row.max()
+            for row, token in zip(rows, written, strict=True)
+        ]
+
+
+@pytest.fixture(scope="module")
+def reference(tiny_gguf: Callable[..., Path]) -> Reference:
+    return Reference(tiny_gguf())
+
+
+def completions(backend: LlamaBackend, requests: list[Request], sampling: Sampling) -> list[Completion]:
+    results = backend.complete(requests, sampling)
+    assert all(isinstance(result, Completion) for result in results)
+    return [result for result in results if isinstance(result, Completion)]
+
+
+def texts(backend: LlamaBackend, prompts: list[str], sampling: Sampling = GREEDY) -> list[str]:
+    requests = [Request(prompt, seed) for seed, prompt in enumerate(prompts)]
+    return [completion.text for completion in completions(backend, requests, sampling)]
+
+
+@pytest.mark.parametrize("prompt", ["a", "the cat", CONTEXT, CONTEXT * 3 + "Où est le café? 猫"])
+def test_one_greedy_sequence_equals_the_high_level_api(
+    open_tiny: OpenTiny, reference: Reference, prompt: str
+) -> None:
+    assert texts(open_tiny(), [prompt]) == [reference.greedy(prompt, GREEDY.max_tokens)[0]]
+
+
+@pytest.mark.parametrize(
+    "prompts",
+    [
+        [CONTEXT] * 16,
+        [f"{number} is another beginning. {CONTEXT}" for number in range(16)],
+        [f"{CONTEXT * 2}Question {number}: {'why ' * number}" for number in range(16)],
+        [f"{CONTEXT}Row {number // 4}. {CONTEXT}Sample {'b' * (number % 4)}" for number in range(16)],
+        [CONTEXT[: 6 * number + 1] for number in range(16)],
+    ],
+    ids=["equal", "different", "shared beginning", "shared in two levels", "each begins the next"],
+)
+def test_sixteen_greedy_sequences_equal_the_high_level_api(
+    open_tiny: OpenTiny, reference: Reference, prompts: list[str]
+) -> None:
+    assert texts(open_tiny(), prompts) == [
+        reference.greedy(prompt, GREEDY.max_tokens)[0] for prompt in prompts
+    ]
+
+
+def test_logprob_is_the_mean_under_the_unmodified_distribution(
+    open_tiny: OpenTiny, reference: Reference
+) -> None:
+    prompts = [CONTEXT, CONTEXT, "the cat"]
+    for prompt, completion in zip(
+        prompts, completions(open_tiny(), [Request(prompt, 0) for prompt in prompts], GREEDY), strict=True
+    ):
+        expected = np.mean(reference.greedy(prompt, GREEDY.max_tokens)[1])
+        assert completion.logprob == pytest.approx(expected, abs=2e-3)
+
+
+def test_logprob_of_samples_ignores_temperature(open_tiny: OpenTiny) -> None:
+    # A temperature near 0 draws the greedy tokens; their log-probabilities must stay those of temperature 1.
+    cold = Sampling(temperature=1e-4, top_p=0.5, max_tokens=24)
+    backend = open_tiny()
+    greedy, sampled = (
+        completions(backend, [Request(CONTEXT, 5)], sampling)[0] for sampling in (GREEDY, cold)
+    )
+    assert sampled.text == greedy.text
+    assert sampled.logprob == pytest.approx(greedy.logprob)
+
+
+def test_a_seed_gives_the_same_text_wherever_it_stands(open_tiny: OpenTiny) -> None:
+    backend = open_tiny()
+    alone = texts_by_seed(backend, [7])[7]
+    crowded = texts_by_seed(backend, [3, 9, 7, 1, 12])
+    assert crowded[7] == alone
+    assert texts_by_seed(backend, [12, 7, 1]) == {seed: crowded[seed] for seed in (12, 7, 1)}
+
+
+def test_different_seeds_differ(open_tiny: OpenTiny) -> None:
+    assert len(set(texts_by_seed(open_tiny(), list(range(16))).values())) == 16
+
+
+def test_a_sample_does_not_depend_on_the_other_prompts(open_tiny: OpenTiny) -> None:
+    backend = open_tiny()
+    alone = backend.complete([Request(CONTEXT, 7)], SAMPLED)
+    others = [Request(f"{number} other things", number) for number in range(12)]
+    assert backend.complete([*others, Request(CONTEXT, 7)], SAMPLED)[-1].text == alone[0].text  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("seed", [0, 2**32 - 1, 2**32, 2**63, -1])
+def test_any_integer_is_a_seed(open_tiny: OpenTiny, seed: int) -> None:
+    backend = open_tiny()
+    assert texts_by_seed(backend, [seed]) == texts_by_seed(backend, [seed])
+
+
+def texts_by_seed(backend: LlamaBackend, seeds: list[int]) -> dict[int, str]:
+    results = completions(backend, [Request(CONTEXT, seed) for seed in seeds], SAMPLED)
+    return {seed: result.text for seed, result in zip(seeds, results, strict=True)}
+
+
+def test_equal_calls_give_equal_bytes_after_other_work_and_in_a_new_process(open_tiny: OpenTiny) -> None:
+    requests = [Request(f"{CONTEXT}{number % 5}", number) for number in range(20)]
+    first = open_tiny()
+    fresh = first.complete(requests, SAMPLED)
+    first.complete([Request("something else entirely", 1)] * 30, replace(SAMPLED, max_tokens=40))
+    assert first.complete(requests, SAMPLED) == fresh
+    assert open_tiny().complete(requests, SAMPLED) == fresh
+
+
+def test_first_tokens_are_drawn_from_the_models_distribution(
+    open_tiny: OpenTiny, reference: Reference
+) -> None:
+    # Chi-square over the tokens expected at least five times: mean = degrees of freedom, variance twice that.
+    draws = 4000
+    results = completions(
+        open_tiny(EngineOptions(parallel=100, threads=1)),
+        [Request(CONTEXT, seed) for seed in range(draws)],
+        Sampling(temperature=1.5, max_tokens=1),
+    )
+    reference.llama.reset()
+    tokens = reference.llama.tokenize(CONTEXT.encode())
+    reference.llama.eval(tokens)
+    logits = reference.llama.scores[len(tokens) - 1].astype(np.float64) / 1.5
+    chances = np.exp(logits - logits.max()) / np.exp(logits - logits.max()).sum()
+    # Tokens are known by their log-probability at temperature 1, which is distinct for each.
+    at_one = logits * 1.5 - np.log(np.exp((logits - logits.max()) * 1.5).sum()) - logits.max() * 1.5
+    drawn = [
+        int(np.abs(at_one - result.logprob).argmin()) for result in results if result.logprob is not None
+    ]
+    counts = np.bincount(drawn, minlength=len(chances))
+    common = chances * draws >= 5
+    expected = chances[common] * draws
+    chi_square = float(((counts[common] - expected) ** 2 / expected).sum())
+    freedom = int(common.sum())
+    assert freedom > 20
+    assert abs(chi_square - freedom) < 5 * math.sqrt(2 * freedom)
+
+
+@pytest.mark.parametrize("length", [1, 2, 5])
+def test_a_stop_string_ends_the_text_before_it(open_tiny: OpenTiny, length: int) -> None:
+    backend = open_tiny()
+    whole = completions(backend, [Request(CONTEXT, 0)], GREEDY)[0]
+    begin = len(whole.text) // 2
+    stop = whole.text[begin : begin + length]
+    cut = completions(backend, [Request(CONTEXT, 0)], replace(GREEDY, stop=("never written", stop)))[0]
+    assert cut.text == whole.text[: whole.text.index(stop)]
+    assert cut.finish_reason == "stop"
+    assert cut.completion_tokens < whole.completion_tokens
+
+
+def test_the_end_token_ends_the_text_and_is_not_counted(open_tiny: OpenTiny) -> None:
+    results = completions(
+        open_tiny(), [Request(CONTEXT, seed) for seed in range(64)], Sampling(temperature=3.0, max_tokens=200)
+    )
+    ended = [result for result in results if result.finish_reason == "stop"]
+    assert ended
+    assert all(result.completion_tokens < 200 and "<|im_end|>" not in result.text for result in ended)
+    assert all(result.completion_tokens == 200 for result in results if result.finish_reason == "length")
+
+
+def test_a_text_that_ends_at_once_is_empty_and_has_no_logprob(open_tiny: OpenTiny) -> None:
+    results = completions(
+        open_tiny(EngineOptions(parallel=64, threads=1)),
+        [Request(CONTEXT, seed) for seed in range(3000)],
+        Sampling(temperature=3.0, max_tokens=1),
+    )
+    empty = [result for result in results if result.completion_tokens == 0]
+    assert empty
+    assert all(
+        result.text == "" and result.logprob is None and result.finish_reason == "stop" for result in empty
+    )
+
+
+def test_a_shared_prompt_is_decoded_once(open_tiny: OpenTiny) -> None:
+    backend = open_tiny()
+    results = completions(backend, [Request(CONTEXT, seed) for seed in range(40)], SAMPLED)
+    assert backend.work.prompt_tokens == results[0].prompt_tokens
+    # The last token of a completion that reached its length is written, but nothing is asked of it.
+    undecoded = sum(result.finish_reason == "length" for result in results)
+    assert backend.work.completion_tokens == sum(result.completion_tokens for result in results) - undecoded
+
+
+def test_a_shared_beginning_is_decoded_once(open_tiny: OpenTiny) -> None:
+    backend = open_tiny()
+    prompts = [f"{CONTEXT}{letter} is the rationale" for letter in "bcdgk"]
+    results = completions(backend, [Request(prompt, 0) for prompt in prompts], GREEDY)
+    shared = len(CONTEXT.encode())  # nearly every byte is a token of its own; merges make it fewer
+    own = sum(result.prompt_tokens for result in results)
+    assert own - 4 * shared - 4 <= backend.work.prompt_tokens < own - 3 * shared
+
+
+@pytest.mark.parametrize("parallel", [1, 3, 16])
+def test_work_larger_than_the_kv_budget_still_finishes(open_tiny: OpenTiny, parallel: int) -> None:
+    # 1 MiB holds 455 tokens of this model (6 KV heads); these 24 requests want about 3,500.
+    small = EngineOptions(kv_mib=1, parallel=parallel, threads=1)
+    prompts = [f"{number // 3} {CONTEXT}{number}" for number in range(24)]
+    sampling = Sampling(max_tokens=60)
+    expected = texts(open_tiny(kv_heads=6, context=2048), prompts, sampling)
+    assert texts(open_tiny(small, kv_heads=6, context=2048), prompts, sampling) == expected
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_any_mixture_of_prompts_is_completed_as_one_by_one(open_tiny: OpenTiny, seed: int) -> None:
+    # Prompts that begin with, repeat and branch off one another at every depth, in a cache with little room.
+    random = Random(seed)
+    prompts = [""]
+    while len(prompts) < 60:
+        prompts.append(random.choice(prompts) + random.choice("bcd") * random.choice([0, 1, 7, 30, 90]))
+    prompts = [f"{prompt} " for prompt in prompts if len(prompt) < 400]
+    random.shuffle(prompts)
+    sampling = Sampling(max_tokens=5)
+    tight = EngineOptions(kv_mib=1, parallel=random.choice([1, 2, 5, 16, 60]), threads=1)
+    model = {"kv_heads": 6, "context": 2048}
+    alone = open_tiny(**model)
+    expected = {prompt: texts(alone, [prompt], sampling)[0] for prompt in set(prompts)}
+    assert texts(open_tiny(tight, **model), prompts, sampling) == [expected[prompt] for prompt in prompts]
+
+
+def test_a_prompt_that_does_not_fit_fails_in_its_place_only(
+    open_tiny: OpenTiny, reference: Reference
+) -> None:
+    backend = open_tiny(context=128)
+    long = CONTEXT * 4
+    before, error, after = backend.complete(
+        [Request("a", 0), Request(long, 0), Request("the cat", 0)], GREEDY
+    )
+    tokens = len(reference.llama.tokenize(long.encode()))
+    assert isinstance(error, PromptTooLongError)
+    assert (error.prompt_tokens, error.max_tokens, error.context_tokens) == (tokens, 24, 128)
+    assert isinstance(before, Completion)
+    assert isinstance(after, Completion)
+
+
+def test_the_longest_prompt_that_fits_is_completed(open_tiny: OpenTiny) -> None:
+    backend = open_tiny(EngineOptions(n_ctx=100, threads=1))
+    prompts = ["z" * length for length in (75, 76)]  # with the beginning-of-text token 76 and 77 tokens
+    fits, too_long = backend.complete([Request(prompt, 0) for prompt in prompts], GREEDY)
+    assert isinstance(fits, Completion)
+    assert fits.prompt_tokens + GREEDY.max_tokens == 100
+    assert isinstance(too_long, PromptTooLongError)
+
+
+def test_a_prompt_longer_than_a_batch_is_decoded_in_parts(
+    open_tiny: OpenTiny, tiny_gguf: Callable[..., Path]
+) -> None:
+    llama = Llama(str(tiny_gguf(context=2048)), n_ctx=2048, n_threads=1, n_threads_batch=1, verbose=False)
+    prompts = [CONTEXT * 15 + end for end in ("", "b", "c")]
+    assert len(llama.tokenize(prompts[0].encode())) > 1024
+    expected = []
+    for prompt in prompts:
+        tokens = llama.generate(llama.tokenize(prompt.encode()), temp=0.0, repeat_penalty=1.0)
+        data = b"".join(llama.detokenize([token]) for _, token in zip(range(8), tokens, strict=False))
+        expected.append(codecs.getincrementaldecoder("utf-8")("replace").decode(data))
+    assert texts(open_tiny(context=2048), prompts, Sampling(max_tokens=8)) == expected
+
+
+def test_an_empty_prompt_without_a_beginning_token_is_a_row_error(open_tiny: OpenTiny) -> None:
+    (error,) = open_tiny(add_bos=False).complete([Request("", 0)], GREEDY)
+    assert isinstance(error, RowError)
+    assert "empty" in str(error)
+
+
+def test_no_requests_no_completions(open_tiny: OpenTiny) -> None:
+    assert open_tiny().complete([], GREEDY) == []
+
+
+def test_identity_is_the_files_digest(tiny_gguf: Callable[..., Path]) -> None:
+    with LlamaBackend(tiny_gguf(), spec="builtin:small") as backend:
+        assert backend.identity.spec == "builtin:small"
+        assert backend.identity.digest is not None
+        assert backend.identity.digest.startswith("sha256:")
+        assert len(backend.identity.digest) == 71
+
+
+def test_closing_twice_does_no_harm_and_asking_then_is_an_error(tiny_gguf: Callable[..., Path]) -> None:
+    backend = LlamaBackend(tiny_gguf())
+    backend.close()
+    backend.close()
+    with pytest.raises(ValueError, match="closed"):
+        backend.complete([Request("a", 0)], GREEDY)
+
+
+def test_gpu_layers_without_a_gpu_build_are_refused(tiny_gguf: Callable[..., Path]) -> None:
+    if llama_supports_gpu_offload():
+        pytest.skip("this build can use a GPU")
+    with pytest.raises(UsageError, match="--gpu-layers 3"):
+        LlamaBackend(tiny_gguf(), EngineOptions(gpu_layers=3))

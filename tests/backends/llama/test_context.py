@@ -1,0 +1,86 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from llama_cpp import llama_get_logits_ith
+
+from lmcot_cli.backends.llama.context import LlamaContext
+from lmcot_cli.backends.llama.model import LlamaModel
+from lmcot_cli.backends.llama.options import EngineOptions
+from lmcot_cli.backends.llama.vocabulary import Vocabulary
+from lmcot_cli.errors import ModelError
+
+
+@pytest.fixture
+def context(tiny_gguf: Callable[..., Path]) -> Iterator[LlamaContext]:
+    model = LlamaModel(tiny_gguf())
+    context = LlamaContext(model, Vocabulary(model).size, EngineOptions(threads=1, parallel=4))
+    yield context
+    context.close()
+    model.close()
+
+
+def tokens(*ids: int) -> np.ndarray:
+    return np.array(ids, np.int32)
+
+
+def test_logits_come_in_the_order_of_the_tokens_that_asked(context: LlamaContext) -> None:
+    context.batch.add(tokens(1, 2, 3), 0, sequence=2, last_logits=True)
+    context.batch.add(tokens(4, 5), 0, sequence=0, last_logits=False)
+    context.batch.add(tokens(6), 0, sequence=1, last_logits=True)
+    logits = context.decode()
+    for row, place in zip(logits, (2, 5), strict=True):
+        expected = np.ctypeslib.as_array(llama_get_logits_ith(context._handle, place), row.shape)
+        np.testing.assert_array_equal(row, expected)
+
+
+def test_a_shared_beginning_counts_as_the_sequences_own(context: LlamaContext) -> None:
+    context.batch.add(tokens(1, 2, 3, 4), 0, sequence=0, last_logits=True)
+    whole = context.decode().copy()
+    context.clear()
+    context.batch.add(tokens(1, 2, 3), 0, sequence=1, last_logits=False)
+    assert len(context.decode()) == 0
+    context.share(1, 2)
+    context.drop(1)
+    context.batch.add(tokens(4), 3, sequence=2, last_logits=True)
+    np.testing.assert_allclose(context.decode(), whole, atol=0.05)
+
+
+def test_decoding_more_than_the_cache_holds_is_a_model_error(context: LlamaContext) -> None:
+    with pytest.raises(ModelError, match="could not decode a batch"):
+        for start in range(0, context.cells + 512, 512):
+            context.batch.add(np.ones(512, np.int32), start, sequence=0, last_logits=False)
+            context.decode()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="limits the address space as Linux does")
+def test_too_little_memory_is_one_line(tiny_gguf: Callable[..., Path]) -> None:
+    program = (
+        "import resource, sys\n"
+        "from pathlib import Path\n"
+        "from lmcot_cli.backends.llama.backend import EngineOptions, LlamaBackend\n"
+        "from lmcot_cli.backends.llama.library import llama\n"
+        "from lmcot_cli.errors import ModelError\n"
+        "llama()\n"
+        "used = int(Path('/proc/self/statm').read_text().split()[0]) * resource.getpagesize()\n"
+        "resource.setrlimit(resource.RLIMIT_AS, (used + 2**28, used + 2**28))\n"
+        "try:\n"
+        "    LlamaBackend(Path(sys.argv[1]), EngineOptions(threads=1, parallel=124))\n"
+        "except ModelError as error:\n"
+        "    print(error)\n"
+    )
+    path = tiny_gguf(context=100_000)
+    result = subprocess.run(
+        [sys.executable, "-c", program, str(path)],
+        env={"PYTHONPATH": str(Path(__file__).parents[3])},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert result.stdout.startswith(f"{path}: no memory for a KV cache of "), result.stderr
+    assert result.stdout.endswith("try a smaller --kv-mib or --parallel\n")

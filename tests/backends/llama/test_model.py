@@ -1,0 +1,85 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from lmcot_cli.backends.llama.model import LlamaModel
+from lmcot_cli.errors import ModelError
+
+TinyGguf = Callable[..., Path]
+
+
+def refusal(path: Path, capfd: pytest.CaptureFixture[str]) -> str:
+    """Return the message a file is refused with: one line that names it, and nothing else on the terminal."""
+    with pytest.raises(ModelError) as caught:
+        LlamaModel(path)
+    message = str(caught.value)
+    assert str(path) in message
+    assert "\n" not in message
+    assert capfd.readouterr() == ("", "")
+    return message
+
+
+def test_metadata(tiny_gguf: TinyGguf) -> None:
+    model = LlamaModel(tiny_gguf(context=256, chat=True))
+    assert model.trained_context == 256
+    assert model.metadata("general.architecture") == "llama"
+    assert model.metadata("no.such.key") is None
+    assert model.chat_template is not None
+    # 3 layers x 2 KV heads x (32 key + 32 value) x 2 bytes
+    assert model.kv_bytes_per_token == 768
+    model.close()
+
+
+def test_missing_file(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    assert "no such model file" in refusal(tmp_path / "nope.gguf", capfd)
+
+
+def test_folder(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    assert "is a folder" in refusal(tmp_path, capfd)
+
+
+@pytest.mark.parametrize("content", [b"", b"GGU", b"PK\x03\x04 a zip file", b"\x00" * 1000])
+def test_not_a_gguf(tmp_path: Path, content: bytes, capfd: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "model.gguf"
+    path.write_bytes(content)
+    assert "is not a GGUF file" in refusal(path, capfd)
+
+
+@pytest.mark.parametrize("share", [0.00001, 0.0001, 0.001, 0.0015, 0.002, 0.5, 0.999999])
+def test_truncated(
+    tiny_gguf: TinyGguf, tmp_path: Path, share: float, capfd: pytest.CaptureFixture[str]
+) -> None:
+    data = tiny_gguf().read_bytes()
+    path = tmp_path / "half.gguf"
+    path.write_bytes(data[: max(5, int(len(data) * share))])
+    assert "truncated GGUF file" in refusal(path, capfd)
+
+
+def test_architecture_that_llama_cpp_does_not_know(
+    tiny_gguf: TinyGguf, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "future.gguf"
+    path.write_bytes(tiny_gguf().read_bytes().replace(b"llama", b"lhama"))
+    assert "unknown model architecture" in refusal(path, capfd)
+
+
+def test_embedding_model(tiny_gguf: TinyGguf, capfd: pytest.CaptureFixture[str]) -> None:
+    assert "is an embedding model" in refusal(tiny_gguf(causal=False), capfd)
+
+
+def test_unreadable_file(tiny_gguf: TinyGguf, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "link.gguf"
+    path.symlink_to(path)  # a loop, so that the test also holds for root
+    assert refusal(path, capfd)
+
+
+def test_loading_writes_nothing_to_the_terminal(
+    tiny_gguf: TinyGguf, capfd: pytest.CaptureFixture[str]
+) -> None:
+    model = LlamaModel(tiny_gguf())
+    model.close()
+    model.close()
+    assert capfd.readouterr() == ("", "")

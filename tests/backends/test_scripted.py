@@ -1,0 +1,90 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from lmcot_cli.backends.base import Completion, Request, Sampling
+from lmcot_cli.backends.scripted import ScriptedBackend
+from lmcot_cli.errors import ModelError
+
+Script = Callable[..., ScriptedBackend]
+
+
+@pytest.fixture
+def script(tmp_path: Path) -> Script:
+    def write(*lines: str) -> ScriptedBackend:
+        path = tmp_path / "replies.jsonl"
+        path.write_text("\n".join(lines), encoding="utf-8")
+        return ScriptedBackend(path)
+
+    return write
+
+
+def ask(backend: ScriptedBackend, *prompts: str, seed: int = 0) -> list[Completion]:
+    results = backend.complete([Request(prompt, seed) for prompt in prompts], Sampling())
+    return [result for result in results if isinstance(result, Completion)]
+
+
+def test_replies_come_in_order_over_several_calls(script: Script) -> None:
+    backend = script('"one"', '{"text": "two, cut", "finish_reason": "length", "logprob": -0.5}', '"é"')
+    assert [reply.text for reply in ask(backend, "a", "b")] + [ask(backend, "c")[0].text] == [
+        "one",
+        "two, cut",
+        "é",
+    ]
+
+
+def test_a_reply_carries_what_its_line_says(script: Script) -> None:
+    reply = ask(script('{"text": "two, cut", "finish_reason": "length", "logprob": -0.5}'), "a b c")[0]
+    assert reply == Completion("two, cut", 3, 2, "length", -0.5)
+
+
+def test_a_matching_line_answers_again_and_again_and_uses_nothing_up(script: Script) -> None:
+    backend = script('"in order"', '{"match": "Paris", "text": "France"}', '{"match": "P", "text": "a P"}')
+    replies = ask(backend, "Where is Paris?", "Where is Pisa?", "Paris", "Rome")
+    assert [reply.text for reply in replies] == ["France", "a P", "France", "in order"]
+
+
+def test_the_seed_picks_one_of_several_texts(script: Script) -> None:
+    backend = script('{"match": "", "text": ["a", "b", "c"]}')
+    assert [ask(backend, "x", seed=seed)[0].text for seed in (0, 1, 2, 3, 7)] == ["a", "b", "c", "a", "b"]
+
+
+def test_it_raises_when_it_runs_out(script: Script) -> None:
+    backend = script('"only one"')
+    with pytest.raises(
+        ModelError, match=r"replies\.jsonl: no reply is left for a prompt that ends in 'second'"
+    ):
+        ask(backend, "first", "second")
+
+
+@pytest.mark.parametrize(
+    ("line", "reason"),
+    [
+        ("plain text", "Invalid JSON"),
+        ("", "Invalid JSON"),
+        ("[1]", "object"),
+        ("3", "object"),
+        ('{"text": 3}', "text"),
+        ('{"text": []}', "text"),
+        ('{"match": "a"}', "text"),
+        ('{"text": "a", "mach": "b"}', "mach"),
+        ('{"text": "a", "finish_reason": "tired"}', "finish_reason"),
+    ],
+)
+def test_a_line_of_another_form_is_named(script: Script, line: str, reason: str) -> None:
+    with pytest.raises(ModelError, match=rf"replies\.jsonl:2: not a reply; .*{reason}"):
+        script('"fine"', line, '"fine"')
+
+
+def test_a_missing_script_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match=r"nope\.jsonl: the script cannot be read"):
+        ScriptedBackend(tmp_path / "nope.jsonl")
+
+
+def test_identity_follows_the_content(script: Script) -> None:
+    first, second = script('"one"').identity, script('"two"').identity
+    assert first.digest != second.digest
+    assert first.spec == second.spec

@@ -1,0 +1,41 @@
+"""The embedded pair: found by name, compared with its checksums."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from lmcot_cli.errors import ModelError, ModelSpecError
+from lmcot_cli.models import embedded
+from lmcot_cli.models.embedded import Integrity
+
+SHA256_OF_ABC = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+
+
+def test_integrity_is_that_of_sha256sum_lines(tmp_path: Path) -> None:
+    assert embedded.integrity("small", tmp_path) is Integrity.MISSING
+    (tmp_path / "small.gguf").write_bytes(b"abc")
+    (tmp_path / "checksums.txt").write_text(f"{'0' * 64}  large.gguf\n{SHA256_OF_ABC}  small.gguf\n")
+    assert embedded.integrity("small", tmp_path) is Integrity.OK
+    (tmp_path / "small.gguf").write_bytes(b"abd")
+    assert embedded.integrity("small", tmp_path) is Integrity.CHANGED
+
+
+def test_a_file_without_a_checksum_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "small.gguf").write_bytes(b"abc")
+    with pytest.raises(ModelError, match=r"no checksum of small\.gguf"):
+        embedded.integrity("small", tmp_path)
+
+
+def test_an_unknown_name_is_refused_with_the_known_ones() -> None:
+    with pytest.raises(ModelSpecError, match="builtin:small, builtin:large"):
+        embedded.path_of("builtin:medium")
+
+
+def test_a_missing_file_says_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(embedded, "FOLDER", tmp_path)
+    with pytest.raises(ModelError, match="reinstall lmcot"):
+        embedded.path_of("builtin:small")
+    (tmp_path / "small.gguf").touch()
+    assert embedded.path_of("builtin:small") == tmp_path / "small.gguf"
