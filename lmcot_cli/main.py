@@ -1,18 +1,57 @@
-"""The Typer app: registration of every command, and the one error boundary."""
+"""The Typer app: the table of commands, loaded one at a time, and the one error boundary."""
 
 from __future__ import annotations
 
 import sys
-from typing import Annotated, Any
+from importlib import import_module
+from typing import Annotated, Any, NamedTuple
 
 import typer
-from rich.console import Console
-from typer.core import TyperGroup
+from typer.core import TyperCommand, TyperGroup
 
 from lmcot_cli import __version__
 from lmcot_cli.errors import LmcotError
 
 INTERRUPTED = 130
+
+
+class LazyCommand(NamedTuple):
+    """A command that is imported when it is asked for: a plain function, or a `typer.Typer` of several."""
+
+    module: str
+    attribute: str
+    help: str
+
+
+COMMANDS = {
+    "answer": LazyCommand(
+        "answer",
+        "answer",
+        "Answer questions: a small LM writes a rationale for each, a large LM answers from it.",
+    ),
+    "eval": LazyCommand(
+        "eval",
+        "evaluate",
+        "Score answers: exact match, F1 and inclusion, overall and per question type, with 95% intervals.",
+    ),
+    "compare": LazyCommand(
+        "compare",
+        "compare",
+        "Compare two files of answers, row by row: the difference B - A with its 95% interval, what flipped.",
+    ),
+    "data": LazyCommand("data", "app", "Look at question files, convert them, make new ones."),
+    "train": LazyCommand("train", "app", "Train the models of LM-guided chain-of-thought."),
+    "models": LazyCommand("models", "app", "List, look at and fetch models."),
+    "doctor": LazyCommand(
+        "doctor",
+        "doctor",
+        "Check this installation: llama.cpp, machine, embedded models, config file, keys and extras.",
+    ),
+}
+"""Every command in the order of `--help`: module in `lmcot_cli.commands`, name in it, one line of help.
+
+The line stands here too, so that `lmcot --help` imports no command; a test holds it to the command's own.
+"""
 
 
 class ErrorBoundary(TyperGroup):
@@ -23,17 +62,59 @@ class ErrorBoundary(TyperGroup):
         try:
             return super().invoke(ctx)
         except LmcotError as error:
-            Console(stderr=True).print(f"error: {error}", style="red", markup=False, highlight=False, soft_wrap=True)
-            raise typer.Exit(error.exit_code) from error
+            from rich.console import Console
 
+            Console(stderr=True).print(
+                f"error: {error}", style="red", markup=False, highlight=False, soft_wrap=True
+            )
+            raise typer.Exit(error.exit_code) from error
+        except KeyboardInterrupt as error:
+            raise typer.Exit(INTERRUPTED) from error
+
+
+class LazyGroup(ErrorBoundary):
+    """The commands of `COMMANDS`, each imported only when it runs."""
+
+    def __init__(self, **attributes: Any) -> None:
+        super().__init__(**attributes)
+        # Stand-ins for lists and suggestions; `resolve_command` gives the command itself.
+        self.commands.update({name: TyperCommand(name, help=lazy.help) for name, lazy in COMMANDS.items()})
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """Import the command that is to run or to be completed."""
+        if args[0] in COMMANDS:
+            return args[0], load_command(args[0]), args[1:]
+        return super().resolve_command(ctx, args)
+
+
+def load_command(name: str) -> Any:
+    """Import a command of `COMMANDS` and make it ready to run."""
+    module = import_module(f"lmcot_cli.commands.{COMMANDS[name].module}")
+    target = getattr(module, COMMANDS[name].attribute)
+    parent = typer.Typer(add_completion=False, rich_markup_mode="rich")
+    if isinstance(target, typer.Typer):
+        parent.add_typer(target, name=name)
+        return typer.main.get_group(parent).commands[name]
+    parent.command(name, epilog=getattr(module, "EPILOG", None))(target)
+    return typer.main.get_command(parent)
+
+
+EPILOG = """\
+[bold]Examples[/bold]
+
+[cyan]lmcot answer questions.jsonl[/cyan]  the answers, on the terminal
+
+[cyan]lmcot answer questions.jsonl -o answers.jsonl --samples 5[/cyan]  a vote of five, kept in a file
+"""
 
 app = typer.Typer(
     name="lmcot",
-    cls=ErrorBoundary,
+    cls=LazyGroup,
     no_args_is_help=True,
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,
     help="LM-guided chain-of-thought: a small LM writes the rationale, a frozen large LM answers from it.",
+    epilog=EPILOG,
 )
 
 
@@ -46,7 +127,8 @@ def _print_version(value: bool) -> None:
 @app.callback()
 def _root(
     version: Annotated[
-        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
+        bool,
+        typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit."),
     ] = False,
 ) -> None:
     """Hold the options that belong to no command."""

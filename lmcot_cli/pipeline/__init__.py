@@ -1,1 +1,1 @@
-"""Orchestration without printing: reader -> rationales -> answers -> vote -> writer."""
+"""From rows to results: rationales, answers, vote, journal. It prints nothing and knows no command."""

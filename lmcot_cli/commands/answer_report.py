@@ -1,0 +1,156 @@
+"""What `lmcot answer` shows: a line per result on a terminal; progress, warnings, summary on stderr."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+
+from rich.console import Console
+from rich.progress import MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.text import Text
+
+from lmcot_cli.commands.console import stdout_console
+from lmcot_cli.commands.printable import printable
+from lmcot_cli.pipeline.result import Result
+
+if TYPE_CHECKING:
+    from lmcot_cli.pipeline.answer import AnswerRun
+
+MOST_WARNINGS = 20
+
+
+class Report:
+    """Everything that goes to stderr while a run goes on and when it ends; `quiet` says nothing.
+
+    Leaving it prints the summary, or, after Ctrl-C, what to type to go on.
+    """
+
+    def __init__(self, run: AnswerRun, source: str, *, quiet: bool, progress: bool) -> None:
+        self._run, self._source, self._quiet = run, source, quiet
+        self._console = Console(stderr=True, soft_wrap=True, highlight=False, emoji=False)
+        self._progress = _progress(self._console, run.options.limit) if progress and not quiet else None
+        self._warnings = 0
+        self._started = time.monotonic()
+
+    def __enter__(self) -> Self:
+        if self._progress:
+            self._progress.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._progress:
+            self._progress.stop()
+        if kind is None:
+            self._say(self._summary())
+        elif issubclass(kind, KeyboardInterrupt):
+            self._say(self._interrupted())
+
+    def follow(self, results: Iterator[Result]) -> Iterator[Result]:
+        """Pass results on, with a warning for each that failed."""
+        for result in results:
+            if result.error:
+                self._warn(f"{self._source}:{result.line}: {result.error.message}")
+            if self._progress:
+                (task,), totals = self._progress.task_ids, self._run.totals
+                self._progress.update(task, completed=totals.rows, failed=totals.failed)
+            yield result
+
+    def _warn(self, message: str) -> None:
+        self._warnings += 1
+        if self._warnings <= MOST_WARNINGS:
+            self._say(f"warning: {printable(message)}", style="yellow")
+        elif self._warnings == MOST_WARNINGS + 1:
+            self._say("warning: more rows fail; the results hold the error of each", style="yellow")
+
+    def _say(self, message: str, style: str = "") -> None:
+        if not self._quiet:
+            self._console.print(message, style=style, markup=False)
+
+    def _summary(self) -> str:
+        totals, run = self._run.totals, self._run
+        parts = [f"answered {totals.answered:,} of {totals.rows:,} rows"]
+        if run.resumed:
+            parts[0] += f" ({run.resumed:,} of them done earlier)"
+        if totals.unanswered:
+            parts.append(f"{totals.unanswered:,} without an answer")
+        if totals.failed:
+            parts.append(f"{totals.failed:,} failed")
+        parts.append(f"in {time.monotonic() - self._started:.1f} s")
+        written = totals.usage.small.completion + totals.usage.large.completion
+        results = f"; results in {run.output}" if run.output else ""
+        return f"{', '.join(parts)}; {written:,} tokens written{results}"
+
+    def _interrupted(self) -> str:
+        done = f"interrupted after {self._run.totals.rows:,} rows"
+        if self._run.output is None:
+            return f"{done}; with -o OUT they would be kept, and the same command would go on after them"
+        return (
+            f"{done}, which are in {self._run.output}; go on with: {shlex.join(resuming(self._run.command))}"
+        )
+
+
+def _progress(console: Console, limit: int | None) -> Progress:
+    progress = Progress(
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        MofNCompleteColumn(),
+        TextColumn("rows, {task.fields[failed]} failed"),
+        TimeElapsedColumn(),
+        console=console,
+        transient=True,
+    )
+    progress.add_task("answering", total=limit, failed=0)
+    return progress
+
+
+def command_line() -> tuple[str, ...]:
+    """Return the command as a user would type it."""
+    return ("lmcot", *sys.argv[1:])
+
+
+def resuming(command: tuple[str, ...]) -> list[str]:
+    """Return the command that goes on with what this one began."""
+    return [word for word in command if word != "--overwrite"]
+
+
+def result_line(result: Result) -> Text:
+    """Return a result as one line to read: gold mark, question, answer, agreement."""
+    line = Text(no_wrap=True, overflow="ignore")
+    line.append(*_gold_mark(result))
+    line.append(f" {printable(result.question or f'row {result.id}')}  ")
+    if result.error:
+        return line.append("(failed)", style="red")
+    line.append(printable(result.answer) if result.answer is not None else "(no answer)", style="bold")
+    if len(result.samples) > 1:
+        line.append(f"  {result.agreement:.0%} of {len(result.samples)}", style="dim")
+    return line
+
+
+def _gold_mark(result: Result) -> tuple[str, str]:
+    if result.error:
+        return "!", "red"
+    if not result.gold:
+        return "·", "dim"
+    from lmcot_cli.scoring.metrics import exact_match
+
+    return ("✓", "green") if exact_match(result.answer, result.gold) else ("✗", "red")
+
+
+def show_line(result: Result) -> None:
+    """Print a result to the terminal as one line."""
+    with stdout_console() as console:
+        console.print(result_line(result), soft_wrap=True)
+
+
+def source_label(file: Path) -> str:
+    """Name the input in warnings, as `FILE` of `FILE:LINE:`."""
+    from lmcot_cli.datasets.reader import source_name
+
+    return source_name(file)

@@ -1,0 +1,44 @@
+"""`lmcot train`: commands that need the `train` extra, which they import when they run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from lmcot_cli.errors import MissingExtraError
+
+app = typer.Typer(no_args_is_help=True, help="Train the models of LM-guided chain-of-thought.")
+
+
+@app.callback()
+def _group() -> None:
+    """Keep `pretrain` a command of its own while it is the only one."""
+
+
+@app.command()
+def pretrain(
+    role: Annotated[Literal["small", "large"], typer.Argument(help="Which of the embedded pair to train.")],
+    output: Annotated[
+        Path,
+        typer.Option("--output", "-o", metavar="DIR", help="Folder for the weights, the GGUF and the log."),
+    ],
+    minutes: Annotated[
+        float, typer.Option("--minutes", min=0.1, help="Wall-clock budget; the schedule follows the clock.")
+    ] = 78.0,
+    seed: Annotated[int, typer.Option("--seed", help="Seeds the weights and the examples.")] = 0,
+    threads: Annotated[int, typer.Option("--threads", min=1, help="Threads that compute.")] = 1,
+) -> None:
+    """Train one of the embedded pair from nothing on MicroHop, and write it as GGUF.
+
+    Example: lmcot train pretrain large -o runs/large --minutes 78
+    """
+    try:
+        from lmcot_train.pretrain.run import PretrainOptions, run
+    except ModuleNotFoundError as error:
+        raise MissingExtraError("lmcot train", "train") from error
+    path = run(
+        PretrainOptions(role, output, minutes, seed, threads), report=lambda line: typer.echo(line, err=True)
+    )
+    typer.echo(path)

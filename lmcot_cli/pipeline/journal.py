@@ -1,0 +1,192 @@
+"""The output file as a journal: every finished row is one line, so a run may end at any moment and go on.
+
+Results are in input order and every row has exactly one, so a resume walks the records and the input side by
+side; it remembers no ids and needs no more memory for a million rows than for one.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import nullcontext, suppress
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from lmcot_cli.errors import OutputError
+from lmcot_cli.pipeline.result import Result
+from lmcot_cli.pipeline.run_file import PreviousRun, RunFile, Settings, Totals, differing, now, read_run_file
+
+INSTEAD = "choose another -o, or start it anew with --overwrite"
+_CHUNK_BYTES = 2**16
+
+
+class Journal:
+    """An output file that is locked, appended to record by record, and described by its run file.
+
+    Opening it finds out whether it can be written and resumed; nothing is changed before `begin`.
+
+    Attributes:
+        totals: The sums over all records, those of earlier sessions included once they were read.
+
+    Raises:
+        OutputError: The file cannot be written, is being written by another process, or is no output of ours.
+    """
+
+    def __init__(self, path: Path, *, overwrite: bool = False) -> None:
+        self.path = path
+        self.totals = Totals()
+        self._run: RunFile | None = None
+        self._finished = False
+        self._created = not path.exists()
+        self._descriptor = _open_locked(path)
+        self._run_path = path.with_name(f"{path.name}.run.json")
+        try:
+            self._previous = None if overwrite else self._find_previous()
+        except OutputError:
+            os.close(self._descriptor)
+            raise
+
+    def check(self, settings: Settings) -> None:
+        """Refuse to mix results of these settings with those that are there.
+
+        Raises:
+            OutputError: Names each differing setting.
+        """
+        if self._previous and (differences := differing(self._previous.settings, settings)):
+            raise OutputError(
+                f"{self.path}: was begun with other settings ({'; '.join(differences)}): {INSTEAD}"
+            )
+
+    def begin(self, run: RunFile) -> None:
+        """Start the output, or make it ready to go on.
+
+        Raises:
+            OutputError: The settings differ from those of the results that are there, or the disk refuses.
+        """
+        self.check(run.settings)
+        started = self._previous.started if self._previous else now()
+        self._run = RunFile(run.command, run.input, run.settings, run.engine, started=started)
+        try:
+            os.ftruncate(self._descriptor, self._end_of_records() if self._previous else 0)
+            self._run.write(self._run_path)
+        except OSError as error:
+            raise OutputError(f"{self._run_path}: cannot be written: {error.strerror}") from error
+
+    def records(self) -> Iterator[tuple[int, dict[str, Any]]]:
+        """Read the records of earlier sessions with their line numbers, and count them.
+
+        Raises:
+            OutputError: A line is no result record.
+        """
+        with self.path.open("rb") as file:
+            for number, line in enumerate(file, 1):
+                try:
+                    record = json.loads(line)
+                    self.totals += Totals.of(record)
+                    yield number, {"id": record["id"], "question": record["question"]}
+                except (ValueError, KeyError, TypeError) as error:
+                    raise OutputError(
+                        f"{self.path}:{number}: is no result record of lmcot: {INSTEAD}"
+                    ) from error
+
+    def append(self, result: Result) -> None:
+        """Write one record; once this returns, it outlives the process.
+
+        Raises:
+            OutputError: The disk is full or the file cannot be written.
+        """
+        rest = result.to_line()
+        try:
+            while rest:
+                rest = rest[os.write(self._descriptor, rest) :]
+        except OSError as error:
+            raise OutputError(
+                f"{self.path}: cannot be written: {error.strerror}; {self.totals.rows} rows are kept:"
+                " mend that and run the same command again, it goes on from there"
+            ) from error
+        self.totals += Totals.of(result.to_record())
+
+    def finish(self) -> None:
+        """Note that every row of the input has its record."""
+        self._finished = True
+
+    def close(self) -> None:
+        """Write the end of the session into the run file and release the output.
+
+        Raises:
+            OutputError: The run file cannot be written.
+        """
+        try:
+            if self._run:
+                os.fsync(self._descriptor)
+                self._run.ending(self.totals, finished=self._finished).write(self._run_path)
+            elif self._created:
+                self.path.unlink(missing_ok=True)
+        except OSError as error:
+            raise OutputError(f"{self._run_path}: cannot be written: {error.strerror}") from error
+        finally:
+            os.close(self._descriptor)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        # What ended the session is the news; that a full disk spoils the run file as well is not.
+        with suppress(OutputError) if error else nullcontext():
+            self.close()
+
+    def _find_previous(self) -> PreviousRun | None:
+        """Find the run that an output with something in it belongs to; an empty one belongs to none."""
+        if os.fstat(self._descriptor).st_size == 0:
+            return None
+        if previous := read_run_file(self._run_path):
+            return previous
+        raise OutputError(
+            f"{self.path}: exists, but not {self._run_path.name}, which would say how it was made: {INSTEAD}"
+        )
+
+    def _end_of_records(self) -> int:
+        """Find the end of the last whole line, in bytes; what follows was torn when a session was killed."""
+        end = os.fstat(self._descriptor).st_size
+        while end > 0:
+            start = max(0, end - _CHUNK_BYTES)
+            newline = os.pread(self._descriptor, end - start, start).rfind(b"\n")
+            if newline >= 0:
+                return start + newline + 1
+            end = start
+        return 0
+
+
+def _open_locked(path: Path) -> int:
+    """Open a regular file for appending, created where it does not exist, and lock it until it is closed."""
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NONBLOCK, 0o666)
+    except FileNotFoundError as error:
+        raise OutputError(f"{path}: there is no such folder: mkdir -p {path.parent}") from error
+    except OSError as error:
+        raise OutputError(f"{path}: cannot be written: {error.strerror}; choose another -o") from error
+    try:
+        _lock(descriptor, path)
+    except OutputError:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
+def _lock(descriptor: int, path: Path) -> None:
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        raise OutputError(f"{path}: is no regular file: leave -o out and results go to standard output")
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        raise OutputError(
+            f"{path}: another lmcot is writing to it: wait for it, or choose another -o"
+        ) from error
+    except OSError as error:
+        raise OutputError(f"{path}: cannot be locked: {error.strerror}; choose another -o") from error

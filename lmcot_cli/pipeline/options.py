@@ -1,0 +1,131 @@
+"""The settings of answering and their defaults; the command line reads its defaults from here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal, get_args
+
+from lmcot_cli.backends.base import Sampling
+from lmcot_cli.backends.llama.options import EngineOptions
+from lmcot_cli.errors import UsageError
+
+Method = Literal["standard", "cot", "guided"]
+
+WAVE_REQUESTS = 32
+"""Completions asked in one call: enough to fill an engine's batch, few enough to see results soon."""
+
+_SEVERAL_TEMPERATURE = 0.7
+_NEXT_PART = ("\nQuestion:", "\nContext:")
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerOptions:
+    """How questions are answered.
+
+    Attributes:
+        method: `standard` (answer at once), `cot` (by the large LM's own chain) or `guided` (by a rationale).
+        small: Model spec of the LM that writes rationales; loaded for `guided` only.
+        large: Model spec of the LM that answers.
+        samples: Samples a row, whose answers are voted on.
+        temperature: Of what is sampled (answers, chains or rationales); None takes 0, greedy, for one sample
+            and 0.7 for several. The answer to a rationale is always greedy.
+        top_p: Nucleus of what is sampled; plays no part at temperature 0.
+        max_tokens: Tokens a rationale or a chain may take.
+        max_answer_tokens: Tokens an answer of `standard` or `guided` may take.
+        seed: Seed of the run; each sample's own seed follows from it, the row's id and the sample's index.
+        limit: Rows to answer at most; None answers all.
+        deterministic: Ask for one row a call, so that what a row gives depends on that row alone.
+        given_rationales: For `guided`, take the rationale that came with the row; no small LM is loaded.
+        prompts: Folder with templates that replace ours.
+        aliases: Names that stand for model specs.
+        engine: Settings of local engines.
+    """
+
+    method: Method = "guided"
+    small: str = "builtin:small"
+    large: str = "builtin:large"
+    samples: int = 1
+    temperature: float | None = None
+    top_p: float = 0.95
+    max_tokens: int = 256
+    max_answer_tokens: int = 48
+    seed: int = 0
+    limit: int | None = None
+    deterministic: bool = False
+    given_rationales: bool = False
+    prompts: Path | None = None
+    aliases: Mapping[str, str] = field(default_factory=dict)
+    engine: EngineOptions = field(default_factory=EngineOptions)
+
+    def check(self) -> None:
+        """Refuse settings that cannot work together.
+
+        Raises:
+            UsageError: Names the option and what to type instead.
+        """
+        if self.method not in get_args(Method):
+            raise UsageError(f"--method {self.method}: choose one of {', '.join(get_args(Method))}")
+        self._check_ranges()
+        if self.given_rationales and self.method != "guided":
+            raise UsageError(
+                f"--given-rationales needs --method guided; --method {self.method} reads no rationale"
+            )
+        if self.given_rationales and self.samples > 1:
+            raise UsageError(
+                f"--given-rationales has one rationale a row: use --samples 1, not {self.samples}"
+            )
+        if self.temperature == 0 and self.samples > 1:
+            raise UsageError(
+                f"--temperature 0 makes all {self.samples} samples alike: leave it out, or use --samples 1"
+            )
+
+    def _check_ranges(self) -> None:
+        counts = {
+            "samples": self.samples,
+            "max-tokens": self.max_tokens,
+            "max-answer-tokens": self.max_answer_tokens,
+        }
+        if self.limit is not None:
+            counts["limit"] = self.limit
+        for option, value in counts.items():
+            if value < 1:
+                raise UsageError(f"--{option} {value}: give 1 or more")
+        if self.temperature is not None and not 0 <= self.temperature <= 10:
+            raise UsageError(f"--temperature {self.temperature:g}: give a number from 0 (greedy) to 10")
+        if not 0 < self.top_p <= 1:
+            raise UsageError(f"--top-p {self.top_p:g}: give a number above 0 and up to 1")
+
+    @property
+    def sampled_temperature(self) -> float:
+        """The temperature of what is sampled, the default filled in."""
+        if self.temperature is not None:
+            return self.temperature
+        return 0.0 if self.samples == 1 else _SEVERAL_TEMPERATURE
+
+    @property
+    def wave_rows(self) -> int:
+        """Rows asked for in one backend call."""
+        return 1 if self.deterministic else max(1, WAVE_REQUESTS // self.samples)
+
+    @property
+    def answer_sampling(self) -> Sampling:
+        """Sampling of an answer drawn directly (`standard`): one line."""
+        return Sampling(self.sampled_temperature, self.top_p, self.max_answer_tokens, stop=("\n",))
+
+    @property
+    def guided_answer_sampling(self) -> Sampling:
+        """Sampling of the answer to a rationale: greedy, one line."""
+        return Sampling(max_tokens=self.max_answer_tokens, stop=("\n",))
+
+    @property
+    def chain_sampling(self) -> Sampling:
+        """Sampling of a chain of thought, which may take several paragraphs."""
+        return Sampling(self.sampled_temperature, self.top_p, self.max_tokens, stop=_NEXT_PART)
+
+    @property
+    def rationale_sampling(self) -> Sampling:
+        """Sampling of a rationale, which ends where the model would go on to answer."""
+        stop = (*_NEXT_PART, "\nAnswer:")
+        return Sampling(self.sampled_temperature, self.top_p, self.max_tokens, stop=stop)

@@ -1,0 +1,139 @@
+"""What answering one row gives, and the record that is written for it."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass, field
+from typing import Any, Self
+
+from lmcot_cli.errors import RowError
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One rationale with the answer it led to.
+
+    Attributes:
+        rationale: The rationale; None where the method asks for none (`standard`).
+        answer: The answer as the model wrote it; None where none could be found.
+        logprob: Mean natural-log probability per token of the completion that held the answer.
+        tokens: Tokens written for this sample, rationale and answer together.
+        seed: The seed the sample was drawn with.
+    """
+
+    rationale: str | None
+    answer: str | None
+    logprob: float | None
+    tokens: int
+    seed: int
+
+
+@dataclass(frozen=True, slots=True)
+class Tokens:
+    """Tokens a model read and wrote; a prompt counts once for every completion asked of it."""
+
+    prompt: int = 0
+    completion: int = 0
+
+    def __add__(self, other: Self) -> Self:
+        return type(self)(self.prompt + other.prompt, self.completion + other.completion)
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """The tokens of both models; zeros for a model that was not asked."""
+
+    small: Tokens = Tokens()
+    large: Tokens = Tokens()
+
+    def __add__(self, other: Self) -> Self:
+        return type(self)(self.small + other.small, self.large + other.large)
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why a row has no result: `type` is a fixed word to sort by, `message` is for people."""
+
+    type: str
+    message: str
+
+    @classmethod
+    def of(cls, error: RowError, unnamed: str = "row_failed") -> Self:
+        """Name the error by its class: `PromptTooLongError` is `prompt_too_long`, a plain one `unnamed`."""
+        if type(error) is RowError:
+            return cls(unnamed, str(error))
+        words = re.findall(r"[A-Z][a-z0-9]*", type(error).__name__.removesuffix("Error"))
+        return cls("_".join(words).lower(), str(error))
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """The outcome of one row, worked or failed.
+
+    Attributes:
+        id: The row's id.
+        question: The question; None where the row could not be read that far.
+        method: `standard`, `cot` or `guided`.
+        gold: The accepted answers; empty where the row gave none.
+        answer: The winner of the vote; None where no sample held an answer, or the row failed.
+        agreement: Votes of the winner as a share of the samples, 0 to 1; None where the row failed.
+        votes: Votes of each answer, most first.
+        samples: The samples in the order of their index.
+        usage: Tokens spent on the row.
+        error: Why the row failed; None where it worked.
+        line: The row's place in the input (1-based), for messages; it is no part of the record.
+    """
+
+    id: str
+    question: str | None
+    method: str
+    gold: tuple[str, ...] = ()
+    answer: str | None = None
+    agreement: float | None = None
+    votes: dict[str, int] = field(default_factory=dict)
+    samples: tuple[Sample, ...] = ()
+    usage: Usage = Usage()
+    error: Failure | None = None
+    line: int = 0
+
+    def to_record(self) -> dict[str, Any]:
+        """Return the output record: the same keys, in the same order, whether the row worked or failed."""
+        return {
+            "id": self.id,
+            "question": self.question,
+            "answer": self.answer,
+            "agreement": self.agreement,
+            "votes": self.votes,
+            "samples": [_sample_record(sample) for sample in self.samples],
+            "method": self.method,
+            "usage": usage_record(self.usage),
+            "gold": list(self.gold) or None,
+            "error": {"type": self.error.type, "message": self.error.message} if self.error else None,
+        }
+
+    def to_line(self) -> bytes:
+        """Return the record as one line of UTF-8 JSON with its newline."""
+        record = self.to_record()
+        try:
+            return json.dumps(record, ensure_ascii=False).encode() + b"\n"
+        except UnicodeEncodeError:  # half a surrogate pair, which JSON can escape and UTF-8 cannot hold
+            return json.dumps(record).encode() + b"\n"
+
+
+def usage_record(usage: Usage) -> dict[str, dict[str, int]]:
+    """Return the tokens as they stand in records and in the run file."""
+    return {
+        "small": {"prompt": usage.small.prompt, "completion": usage.small.completion},
+        "large": {"prompt": usage.large.prompt, "completion": usage.large.completion},
+    }
+
+
+def _sample_record(sample: Sample) -> dict[str, Any]:
+    return {
+        "rationale": sample.rationale,
+        "answer": sample.answer,
+        "logprob": sample.logprob,
+        "tokens": sample.tokens,
+        "seed": sample.seed,
+    }

@@ -1,0 +1,196 @@
+"""The run file beside an output (`OUT.run.json`): how its results were made, and whether all are there."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import sys
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any, Self
+
+from lmcot_cli import __version__
+from lmcot_cli.errors import OutputError
+from lmcot_cli.pipeline.result import Tokens, Usage, usage_record
+
+FORMAT = 1
+Settings = Mapping[str, str | int | float | bool | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Totals:
+    """What the records of an output add up to.
+
+    Attributes:
+        rows: Records written.
+        failed: Rows that have an error instead of a result.
+        unanswered: Rows that worked, but none of whose samples held an answer.
+        usage: Tokens of both models.
+    """
+
+    rows: int = 0
+    failed: int = 0
+    unanswered: int = 0
+    usage: Usage = field(default_factory=Usage)
+
+    def __add__(self, other: Self) -> Self:
+        return type(self)(
+            self.rows + other.rows,
+            self.failed + other.failed,
+            self.unanswered + other.unanswered,
+            self.usage + other.usage,
+        )
+
+    @property
+    def answered(self) -> int:
+        """Rows that have an answer."""
+        return self.rows - self.failed - self.unanswered
+
+    @classmethod
+    def of(cls, record: Mapping[str, Any]) -> Self:
+        """Count one output record."""
+        failed = record["error"] is not None
+        small, large = (Tokens(**record["usage"][role]) for role in ("small", "large"))
+        return cls(1, int(failed), int(not failed and record["answer"] is None), Usage(small, large))
+
+    def to_record(self) -> dict[str, Any]:
+        """Return the totals as they stand in the run file."""
+        counts = {
+            "rows": self.rows,
+            "answered": self.answered,
+            "failed": self.failed,
+            "unanswered": self.unanswered,
+        }
+        return {**counts, "usage": usage_record(self.usage)}
+
+
+@dataclass(frozen=True, slots=True)
+class RunFile:
+    """The content of a run file.
+
+    Attributes:
+        command: The command line that made the results.
+        input: Name of the file the rows came from.
+        settings: Everything that changes results, by the name of its option; a resume must have the same.
+        engine: Settings that change the speed only.
+        totals: The sums over all records written so far.
+        started: Start of the first session, ISO 8601 with time zone.
+        ended: End of the last session; None while one runs or after one was killed.
+        finished: Whether every row of the input has its record.
+    """
+
+    command: tuple[str, ...]
+    input: str
+    settings: Settings
+    engine: Settings
+    totals: Totals = Totals()
+    started: str = ""
+    ended: str | None = None
+    finished: bool = False
+
+    def write(self, path: Path) -> None:
+        """Write the file whole or not at all, and make it last.
+
+        Raises:
+            OSError: It cannot be written.
+        """
+        temporary = path.with_name(f".{path.name}.tmp")
+        try:
+            with temporary.open("w", encoding="utf-8") as file:
+                json.dump(self._to_record(), file, indent=2, ensure_ascii=True)
+                file.write("\n")
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(path)
+        except OSError:
+            with suppress(OSError):
+                temporary.unlink(missing_ok=True)
+            raise
+
+    def ending(self, totals: Totals, *, finished: bool) -> Self:
+        """Return the file as it stands when a session ends."""
+        return replace(self, totals=totals, ended=now(), finished=finished)
+
+    def _to_record(self) -> dict[str, Any]:
+        return {
+            "format": FORMAT,
+            "command": list(self.command),
+            "input": self.input,
+            "settings": dict(self.settings),
+            "engine": dict(self.engine),
+            "versions": _versions(),
+            "machine": _machine(),
+            "totals": self.totals.to_record(),
+            "started": self.started,
+            "ended": self.ended,
+            "finished": self.finished,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class PreviousRun:
+    """What a resume needs to know of the run that began the output."""
+
+    settings: Settings
+    started: str
+
+
+def read_run_file(path: Path) -> PreviousRun | None:
+    """Read the run file of an earlier session; None where there is none.
+
+    Raises:
+        OutputError: The file cannot be read, or is no run file.
+    """
+    try:
+        record = json.loads(path.read_bytes())
+        return PreviousRun(dict(record["settings"]), str(record["started"]))
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise OutputError(f"{path}: cannot be read: {error.strerror}") from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise OutputError(
+            f"{path}: is no run file of lmcot: choose another -o, or start anew with --overwrite"
+        ) from error
+
+
+def differing(old: Settings, new: Settings) -> list[str]:
+    """Name each of the new settings that the old run had otherwise, as `name old -> new`."""
+    return [
+        f"{name} {_shown(old.get(name))} -> {_shown(value)}"
+        for name, value in new.items()
+        if name not in old or old[name] != value
+    ]
+
+
+def _shown(value: object) -> str:
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def now() -> str:
+    """Return the present time as the run file writes it."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def _versions() -> dict[str, str | None]:
+    return {
+        "lmcot": __version__,
+        "llama-cpp-python": _installed("llama-cpp-python"),
+        "python": platform.python_version(),
+    }
+
+
+def _installed(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+def _machine() -> dict[str, str | int | None]:
+    return {"system": sys.platform, "architecture": platform.machine(), "cpus": os.cpu_count()}

@@ -1,0 +1,156 @@
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import pytest
+
+from lmcot_cli.backends.base import Completion, Request, Sampling
+from lmcot_cli.backends.scripted import ScriptedBackend
+from lmcot_cli.datasets.row import Paragraph, Row
+from lmcot_cli.errors import MissingRationaleError, PromptTooLongError, RowError
+from lmcot_cli.pipeline.methods import Drawn, build_method, complete_groups
+from lmcot_cli.pipeline.options import AnswerOptions
+from lmcot_cli.pipeline.result import Tokens, Usage
+from lmcot_cli.pipeline.seeds import sample_seed
+from lmcot_cli.prompts.render import Prompts
+
+
+class RecordingBackend(ScriptedBackend):
+    """A script that remembers what it was asked, and finds prompts with a given word too long."""
+
+    def __init__(self, path: Path, too_long: str) -> None:
+        super().__init__(path)
+        self.calls: list[tuple[list[Request], Sampling]] = []
+        self._too_long = too_long
+
+    def complete(self, requests: Sequence[Request], sampling: Sampling) -> list[Completion | RowError]:
+        self.calls.append((list(requests), sampling))
+        return [
+            PromptTooLongError(90, 20, 100) if self._too_long in request.prompt else reply
+            for request, reply in zip(requests, super().complete(requests, sampling), strict=True)
+        ]
+
+
+Scripted = Callable[..., RecordingBackend]
+
+
+@pytest.fixture
+def scripted(tmp_path: Path) -> Scripted:
+    def write(*lines: str, too_long: str = "\0") -> RecordingBackend:
+        path = tmp_path / f"script{len(list(tmp_path.iterdir()))}.jsonl"
+        path.write_text("\n".join(lines))
+        return RecordingBackend(path, too_long)
+
+    return write
+
+
+def row(row_id: str, rationale: str | None = None) -> Row:
+    paragraph = Paragraph("Lyon", (f"Lyon is a city of {row_id}.",))
+    return Row(row_id, f"Where is {row_id}?", (paragraph,), (), None, rationale, 1)
+
+
+def worked(drawn: Drawn | RowError) -> Drawn:
+    assert isinstance(drawn, Drawn)
+    return drawn
+
+
+def test_standard_asks_for_the_samples_of_all_rows_in_one_call(scripted: Scripted):
+    large = scripted('"Lyon."', '"Paris\\nmore"', '" "', '"Nice"')
+    options = AnswerOptions(method="standard", samples=2, seed=7)
+    first, second = map(worked, build_method(options, Prompts(), None, large)([row("a"), row("b")]))
+
+    [(requests, sampling)] = large.calls
+    assert sampling == Sampling(0.7, 0.95, 48, ("\n",))
+    assert [request.seed for request in requests] == [
+        sample_seed(7, id_, i) for id_ in "ab" for i in range(2)
+    ]
+    assert [sample.answer for sample in first.samples + second.samples] == ["Lyon", "Paris", None, "Nice"]
+    assert all(sample.rationale is None for sample in first.samples)
+    assert first.samples[1].seed == sample_seed(7, "a", 1)
+    assert first.usage == Usage(large=Tokens(sum(len(r.prompt.split()) for r in requests[:2]), 3))
+
+
+def test_cot_splits_each_chain(scripted: Scripted):
+    large = scripted('"A is B. So the answer is Lyon."', '"no idea"')
+    options = AnswerOptions(method="cot", samples=2)
+    [drawn] = map(worked, build_method(options, Prompts(), None, large)([row("a")]))
+
+    assert [(s.rationale, s.answer, s.tokens) for s in drawn.samples] == [
+        ("A is B.", "Lyon", 8),
+        ("no idea", None, 2),
+    ]
+    assert large.calls[0][1].max_tokens == 256
+
+
+def test_guided_asks_each_model_once_and_alike_rationales_once(scripted: Scripted):
+    small = scripted(*['" R1\\n"', '"R2"', '"R1"', '"R3"', '"R3"', '"R3"'])
+    large = scripted('{"text": "Lyon.", "logprob": -0.5}', '"Nice"', '"Paris"')
+    options = AnswerOptions(samples=3)
+    first, second = map(worked, build_method(options, Prompts(), small, large)([row("a"), row("b")]))
+
+    [(asked_small, sampling_small)], [(asked_large, sampling_large)] = small.calls, large.calls
+    assert len(asked_small) == 6
+    assert sampling_small.temperature == 0.7
+    assert [r.prompt.split("Rationale: ")[1][:2] for r in asked_large] == ["R1", "R2", "R3"]
+    assert sampling_large == Sampling(0.0, 1.0, 48, ("\n",))
+    assert [(s.rationale, s.answer) for s in first.samples] == [
+        ("R1", "Lyon"),
+        ("R2", "Nice"),
+        ("R1", "Lyon"),
+    ]
+    assert first.samples[0].logprob == -0.5
+    assert first.samples[0].tokens == 2
+    assert first.usage.small.completion == 3
+    assert first.usage.large.completion == 2
+    assert [s.answer for s in second.samples] == ["Paris"] * 3
+    assert first.samples[2].seed == sample_seed(0, "a", 2)
+
+
+def test_both_prompts_of_a_row_start_alike_so_that_an_engine_can_share_them(scripted: Scripted):
+    small, large = scripted('"R1"'), scripted('"Lyon"')
+    build_method(AnswerOptions(), Prompts(), small, large)([row("a")])
+    rationale_prompt, answer_prompt = small.calls[0][0][0].prompt, large.calls[0][0][0].prompt
+    shared = answer_prompt.split("Rationale:")[0]
+
+    assert rationale_prompt.startswith(shared)
+    assert "Where is a?" in shared
+
+
+def test_a_failed_request_fails_its_row_and_no_other(scripted: Scripted):
+    small = scripted('{"match": "", "text": "R"}', too_long="Where is b?")
+    large = scripted('{"match": "", "text": "Lyon"}', too_long="Where is c?")
+    method = build_method(AnswerOptions(samples=2), Prompts(), small, large)
+    a, b, c, d = method([row("a"), row("b"), row("c"), row("d")])
+
+    assert isinstance(b, PromptTooLongError)
+    assert isinstance(c, PromptTooLongError)
+    assert [s.answer for s in worked(a).samples + worked(d).samples] == ["Lyon"] * 4
+    assert not any("Where is b?" in request.prompt for request in large.calls[0][0])
+
+
+def test_given_rationales_take_the_place_of_the_small_model(scripted: Scripted):
+    large = scripted('"Lyon"')
+    method = build_method(AnswerOptions(given_rationales=True), Prompts(), None, large)
+    with_one, without = method([row("a", "Lyon is old."), row("b")])
+
+    assert "Rationale: Lyon is old." in large.calls[0][0][0].prompt
+    assert worked(with_one).samples[0].rationale == "Lyon is old."
+    assert worked(with_one).usage.small == Tokens()
+    assert isinstance(without, MissingRationaleError)
+
+
+def test_text_that_is_no_text_fails_its_row(scripted: Scripted):
+    large = scripted('"Lyon"')
+    broken = Row("b", "\ud83d?", (), (), None, None, 1)
+    good, bad = build_method(AnswerOptions(method="cot"), Prompts(), None, large)([row("a"), broken])
+
+    assert isinstance(good, Drawn)
+    assert isinstance(bad, RowError)
+    assert "surrogate" in str(bad)
+
+
+def test_nothing_to_ask_asks_nothing(scripted: Scripted):
+    backend = scripted('"unused"')
+    error = RowError("gone")
+
+    assert complete_groups(backend, [error], Sampling()) == [error]
+    assert backend.calls == []

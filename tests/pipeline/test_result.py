@@ -1,0 +1,54 @@
+import json
+
+from lmcot_cli.errors import DuplicateIdError, PromptTooLongError, RowError
+from lmcot_cli.pipeline.result import Failure, Result, Sample, Tokens, Usage
+
+KEYS = ["id", "question", "answer", "agreement", "votes", "samples", "method", "usage", "gold", "error"]
+WORKED = Result(
+    id="q1",
+    question="Où?",
+    method="guided",
+    gold=("Paris", "Lutèce"),
+    answer="Paris",
+    agreement=1.0,
+    votes={"Paris": 1},
+    samples=(Sample("Facts.", "Paris", -0.25, 7, 42),),
+    usage=Usage(Tokens(10, 5), Tokens(12, 2)),
+    line=3,
+)
+FAILED = Result("q2", None, "guided", error=Failure("bad_row", 'there is no "question"'), line=4)
+
+
+def test_a_record_has_the_same_keys_in_the_same_order_whether_it_worked_or_not():
+    assert list(WORKED.to_record()) == list(FAILED.to_record()) == KEYS
+    assert list(WORKED.to_record()["samples"][0]) == ["rationale", "answer", "logprob", "tokens", "seed"]
+
+
+def test_a_line_is_the_record_as_readable_json():
+    line = WORKED.to_line()
+
+    assert line.endswith(b"\n")
+    assert "Où?".encode() in line
+    assert json.loads(line) == WORKED.to_record()
+    assert json.loads(line)["usage"]["small"] == {"prompt": 10, "completion": 5}
+
+
+def test_gold_is_null_where_none_was_given():
+    assert FAILED.to_record()["gold"] is None
+
+
+def test_half_a_surrogate_pair_is_escaped():
+    line = Result("q", "\ud83d", "cot", answer="é").to_line()
+
+    assert json.loads(line)["question"] == "\ud83d"
+
+
+def test_a_failure_is_named_by_its_class():
+    assert Failure.of(PromptTooLongError(90, 20, 100)).type == "prompt_too_long"
+    assert Failure.of(DuplicateIdError("twice")) == Failure("duplicate_id", "twice")
+    assert Failure.of(RowError("odd")).type == "row_failed"
+    assert Failure.of(RowError("odd"), unnamed="bad_row").type == "bad_row"
+
+
+def test_usage_adds_up():
+    assert WORKED.usage + WORKED.usage == Usage(Tokens(20, 10), Tokens(24, 4))

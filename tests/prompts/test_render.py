@@ -1,0 +1,62 @@
+from pathlib import Path
+
+import pytest
+
+from lmcot_cli.datasets.row import Paragraph, Row
+from lmcot_cli.errors import InputError
+from lmcot_cli.prompts.render import Prompts
+
+ROW = Row("q1", "Where is Lyon?", (Paragraph("Lyon", ("It is in France.",)),), (), None, None, 1)
+
+
+@pytest.mark.parametrize("stage", ["standard", "cot", "guided_rationale", "guided_answer"])
+def test_every_prompt_starts_with_context_and_question_and_ends_in_its_cue(stage):
+    prompt = Prompts().render(stage, ROW, rationale="Lyon lies there.")
+
+    assert "Lyon: It is in France.\n" in prompt.split("Question: Where is Lyon?")[0]
+    assert prompt.endswith(":")
+
+
+def test_a_template_of_ones_own_takes_the_place_of_ours_and_may_include_ours(tmp_path: Path):
+    (tmp_path / "standard.j2").write_text('{% include "_question.j2" %}\nIn French:')
+    prompts = Prompts(tmp_path)
+
+    assert prompts.render("standard", ROW).startswith("Answer the question from the context.")
+    assert prompts.render("standard", ROW).endswith("In French:")
+    assert prompts.render("cot", ROW) == Prompts().render("cot", ROW)
+
+
+def test_the_digest_tells_whether_templates_differ(tmp_path: Path):
+    ours = Prompts().digest()
+    (tmp_path / "cot.j2").write_text("Think. {{ row.question }}")
+    first = Prompts(tmp_path).digest()
+    (tmp_path / "cot.j2").write_text("Think! {{ row.question }}")
+
+    assert ours == Prompts().digest()
+    assert ours.startswith("sha256:")
+    assert len({ours, first, Prompts(tmp_path).digest()}) == 3
+
+
+@pytest.mark.parametrize("text", ["{{ row.", "{{ nothing }}", "{{ row.nothing }}", '{% include "none.j2" %}'])
+def test_a_template_that_cannot_be_rendered_is_an_error_of_ours(tmp_path: Path, text: str):
+    (tmp_path / "cot.j2").write_text(text)
+
+    with pytest.raises(InputError, match="j2"):
+        Prompts(tmp_path).render("cot", ROW)
+
+
+def test_a_template_that_is_no_text(tmp_path: Path):
+    (tmp_path / "cot.j2").write_bytes(b"\xff")
+
+    with pytest.raises(InputError, match=r"cot\.j2: the template is not UTF-8"):
+        Prompts(tmp_path).digest()
+
+
+def test_a_folder_that_overrides_nothing_is_refused(tmp_path: Path):
+    (tmp_path / "cott.j2").write_text("x")
+
+    for folder in (tmp_path, tmp_path / "none"):
+        with pytest.raises(
+            InputError, match="no folder with a template to use: name the file as one of _question"
+        ):
+            Prompts(folder)

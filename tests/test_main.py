@@ -1,0 +1,161 @@
+import os
+import resource
+import subprocess
+import sys
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from lmcot_cli import __version__
+from lmcot_cli.errors import InputError, LmcotError, MissingExtraError, UsageError
+from lmcot_cli.main import COMMANDS, ErrorBoundary, app, load_command
+
+HEAVY = (
+    "llama_cpp",
+    "numpy",
+    "scipy",
+    "openai",
+    "torch",
+    "huggingface_hub",
+    "jinja2",
+    "transformers",
+)
+
+
+def failing_app(error: BaseException) -> typer.Typer:
+    failing = typer.Typer(cls=ErrorBoundary)
+
+    @failing.command()
+    def fail() -> None:
+        raise error
+
+    @failing.command()
+    def other() -> None: ...
+
+    return failing
+
+
+def python(code: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_the_help_of_the_table_is_that_of_the_command(name: str):
+    first, *_ = load_command(name).help.split("\n\n")
+
+    assert COMMANDS[name].help == " ".join(first.split())
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_has_help(name: str):
+    result = CliRunner().invoke(app, [name, "--help"])
+
+    assert result.exit_code == 0
+    assert f"lmcot {name}" in result.stdout
+    assert "--install-completion" not in result.stdout
+
+
+def test_an_unknown_command_is_a_usage_error_that_names_the_nearest():
+    result = CliRunner().invoke(app, ["anser"])
+
+    assert result.exit_code == 2
+    assert "Did you mean 'answer'?" in result.stderr
+
+
+def test_the_shell_completes_commands_and_their_options():
+    def completed(line: str) -> str:
+        variables = {
+            "_LMCOT_COMPLETE": "complete_bash",
+            "COMP_WORDS": line,
+            "COMP_CWORD": str(line.count(" ")),
+        }
+        code = "import sys; from lmcot_cli.main import app; app(prog_name='lmcot')"
+        return subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, env=os.environ | variables
+        ).stdout
+
+    assert "answer" in completed("lmcot an")
+    assert "--samples" in completed("lmcot answer --sam")
+
+
+def test_version():
+    result = CliRunner().invoke(app, ["--version"])
+
+    assert (result.exit_code, result.stdout) == (0, f"lmcot {__version__}\n")
+
+
+def test_help_shows_the_commands_and_examples():
+    result = CliRunner().invoke(app, ["--help"], terminal_width=120)
+
+    assert result.exit_code == 0
+    assert "answer" in result.stdout
+    assert "lmcot answer questions.jsonl" in result.stdout
+    assert "--install-completion" in result.stdout
+    assert "[bold]" not in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (LmcotError("odd [train]"), 1),
+        (InputError("q.jsonl:3: odd [train]"), 1),
+        (UsageError("odd [train]"), 2),
+        (MissingExtraError("train", "train"), 3),
+    ],
+)
+def test_our_errors_are_one_line_with_their_exit_code(error: LmcotError, code: int):
+    result = CliRunner().invoke(failing_app(error), ["fail"])
+
+    assert result.exit_code == code
+    assert result.stderr == f"error: {error}\n"
+    assert result.stdout == ""
+
+
+def test_a_bug_keeps_its_traceback():
+    result = CliRunner().invoke(failing_app(ValueError("a bug")), ["fail"])
+
+    assert isinstance(result.exception, ValueError)
+
+
+def test_an_interrupt_is_exit_code_130():
+    assert CliRunner().invoke(failing_app(KeyboardInterrupt()), ["fail"]).exit_code == 130
+
+
+@pytest.mark.parametrize("words", [["--help"], ["answer", "--help"]])
+def test_help_imports_nothing_heavy(words: list[str]):
+    code = f"""
+import sys
+from lmcot_cli.main import main
+sys.argv = ["lmcot", *{words!r}]
+try:
+    main()
+except SystemExit as end:
+    assert end.code == 0, end.code
+print([name for name in {HEAVY!r} if name in sys.modules], file=sys.stderr)
+"""
+    result = python(code)
+
+    assert result.returncode == 0
+    assert result.stderr == "[]\n"
+
+
+def test_help_starts_in_under_three_times_a_bare_import_of_typer():
+    def seconds(code: str) -> float:
+        """Measure processor time, which other work on the machine disturbs less than time on the clock."""
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        python(code)
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+    def best(code: str) -> float:
+        return min(seconds(code) for _ in range(5))
+
+    lmcot = best("import sys; sys.argv = ['lmcot', '--help']; from lmcot_cli.main import main; main()")
+    assert lmcot < 3 * best("import typer")
+
+
+def test_the_module_runs_like_the_script():
+    result = subprocess.run([sys.executable, "-m", "lmcot_cli", "--version"], capture_output=True, text=True)
+
+    assert result.stdout == f"lmcot {__version__}\n"
