@@ -1,0 +1,90 @@
+from random import Random
+
+import pytest
+from tokenizers import Tokenizer
+
+from lmcot_cli.datasets.hotpotqa import to_row
+from lmcot_cli.datasets.microhop import MicroHopOptions, records
+from lmcot_cli.prompts.render import Prompts, Stage
+from lmcot_train.pretrain.examples import COPY, PREVIOUS, Difficulty, Example, ExampleMaker
+from lmcot_train.pretrain.run import STAGES
+from lmcot_train.pretrain.tokenizer import EOS, train_tokenizer
+
+
+@pytest.fixture(scope="module")
+def tokenizer() -> Tokenizer:
+    prompts = Prompts()
+    found = list(records(MicroHopOptions(rows=150, seed=9, split="train")))
+    texts = [prompts.render(stage, to_row(record, 1), "x") for record in found for stage in STAGES]
+    return train_tokenizer([*texts, *(str(record["rationale"]) for record in found)], 2304)
+
+
+def _make(tokenizer: Tokenizer, stages: tuple[Stage, ...], seed: int) -> Example:
+    return ExampleMaker(tokenizer, stages, Random(seed)).make(Difficulty(distractors=5, questions=6))
+
+
+def _segment(tokenizer: Tokenizer, example: Example, number: int) -> tuple[str, str]:
+    """The text that a segment's tokens see, and the part of it that is trained on."""
+    mine = [i for i, segment in enumerate(example.segments) if segment in (0, number)]
+    trained = [example.targets[i] for i in mine if example.targets[i] != -100]
+    return (
+        tokenizer.decode([example.tokens[i] for i in mine], skip_special_tokens=False),
+        tokenizer.decode(trained, skip_special_tokens=False),
+    )
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_segment_with_the_context_is_a_prompt_of_the_templates_and_its_completion(
+    tokenizer: Tokenizer, stage: Stage
+) -> None:
+    example = _make(tokenizer, (stage,), 1)
+    cue = {
+        "standard": "\nAnswer:",
+        "cot": "\nReasoning:",
+        "guided_rationale": "\nRationale:",
+        "guided_answer": "\nAnswer:",
+    }
+    for number in range(1, 7):
+        text, trained = _segment(tokenizer, example, number)
+        prompt, _, completion = text.rpartition(cue[stage])
+        assert prompt.startswith("<s>Answer the question from the context.\n\nContext:\n")
+        assert text.endswith(EOS)
+        assert trained.endswith(completion)
+        if stage == "guided_answer":
+            assert trained.strip().startswith(prompt.split("\nRationale: ")[1].splitlines()[0])
+        else:
+            assert trained == completion
+
+
+def test_positions_of_every_segment_follow_the_context(tokenizer: Tokenizer) -> None:
+    example = _make(tokenizer, STAGES, 2)
+    assert example.positions[: example.shared] == list(range(example.shared))
+    for number in range(1, 7):
+        positions = [p for p, s in zip(example.positions, example.segments, strict=True) if s == number]
+        assert positions == list(range(example.shared, example.shared + len(positions)))
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_pointers_look_back_at_what_they_may_see(tokenizer: Tokenizer, seed: int) -> None:
+    example = _make(tokenizer, STAGES, seed)
+    for pointer in example.pointers:
+        assert pointer.column <= pointer.row
+        assert example.segments[pointer.column] in (0, example.segments[pointer.row])
+
+
+def test_copy_pointers_show_the_token_that_comes_next(tokenizer: Tokenizer) -> None:
+    right = total = 0
+    for seed in range(20):
+        example = _make(tokenizer, STAGES, seed)
+        for pointer in example.pointers:
+            if pointer.purpose == COPY and example.targets[pointer.row] != -100:
+                total += 1
+                right += example.targets[pointer.row] == example.tokens[pointer.column]
+    assert total > 500
+    assert right == total
+
+
+def test_every_token_but_the_first_points_to_the_one_before_it(tokenizer: Tokenizer) -> None:
+    example = _make(tokenizer, STAGES, 3)
+    rows = [pointer.row for pointer in example.pointers if pointer.purpose == PREVIOUS]
+    assert sorted(rows) == list(range(1, len(example.tokens)))

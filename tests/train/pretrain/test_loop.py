@@ -1,0 +1,88 @@
+import json
+from pathlib import Path
+from random import Random
+
+import pytest
+import torch
+from tokenizers import Tokenizer
+
+from lmcot_train.pretrain.examples import COPY, POINTER_HEADS, Difficulty, Example, ExampleMaker, Pointer
+from lmcot_train.pretrain.loop import LoopOptions, collate, guide_loss, train
+from lmcot_train.pretrain.model import Llama, LlamaShape
+from lmcot_train.pretrain.run import STAGES
+from lmcot_train.pretrain.tokenizer import train_tokenizer
+
+SHAPE = {"width": 32, "layers": 3, "heads": 2, "feed_forward": 64}
+
+
+@pytest.fixture(scope="module")
+def tokenizer() -> Tokenizer:
+    return train_tokenizer(
+        ["Answer the question from the context.\n\nContext:\nQuestion: Who? Rationale:"] * 3, 300
+    )
+
+
+def _example(segments: list[int], shared: int) -> Example:
+    count = len(segments)
+    every_head = [Pointer(purpose, 1, 0, 1.0) for purpose in POINTER_HEADS]
+    return Example(shared, list(range(count)), list(range(count)), segments, [-100] * count, every_head)
+
+
+def test_the_mask_hides_later_tokens_other_segments_and_padding() -> None:
+    batch = collate([_example([0, 0, 1, 1, 2], 2), _example([0, 0, 1], 2)])
+    assert batch.mask[0, 0].int().tolist() == [
+        [1, 0, 0, 0, 0],
+        [1, 1, 0, 0, 0],
+        [1, 1, 1, 0, 0],
+        [1, 1, 1, 1, 0],
+        [1, 1, 0, 0, 1],
+    ]
+    assert batch.mask[1, 0].int().tolist()[2] == [1, 1, 1, 0, 0]
+    assert batch.targets[1].tolist() == [-100] * 5
+
+
+def test_guide_loss_is_the_cross_entropy_of_the_guided_heads_attention() -> None:
+    # Two tokens, head width 1: the score of column j for row 1 is q1 * kj, so with q1 = 1, k0 = ln 3, k1 = 0 the
+    # attention is [3/4, 1/4], and a pointer to column 0 costs -ln(3/4).
+    batch = collate([_example([0, 0], 2)])
+    heads = 1 + max(head for _, head in POINTER_HEADS.values())
+    queries = torch.ones(1, heads, 2, 1)
+    keys = torch.tensor([3.0, 1.0]).log().view(1, 1, 2, 1).expand(1, heads, 2, 1)
+    seen = [(queries, keys)] * (1 + max(layer for layer, _ in POINTER_HEADS.values()))
+    assert guide_loss(batch, seen).item() == pytest.approx(-torch.tensor(0.75).log().item(), abs=1e-6)
+
+
+def test_a_segment_computes_what_it_would_compute_alone(tokenizer: Tokenizer) -> None:
+    """The shared context is an economy, not another model."""
+    torch.manual_seed(0)
+    model = Llama(LlamaShape(tokenizer.get_vocab_size(), **SHAPE))
+    example = ExampleMaker(tokenizer, STAGES, Random(1)).make(Difficulty(distractors=1, questions=3))
+    batch = collate([example])
+    hidden, _ = model(batch.tokens, batch.positions, batch.mask)
+    mine = [i for i, segment in enumerate(example.segments) if segment in (0, 2)]
+    alone = torch.tensor([[example.tokens[i] for i in mine]])
+    length = len(mine)
+    causal = torch.ones(1, 1, length, length, dtype=torch.bool).tril()
+    expected, _ = model(alone, torch.arange(length)[None], causal)
+    torch.testing.assert_close(hidden[0, mine], expected[0], atol=1e-5, rtol=1e-4)
+
+
+def test_training_changes_every_parameter_and_lowers_the_loss(tokenizer: Tokenizer, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    model = Llama(LlamaShape(tokenizer.get_vocab_size(), **SHAPE))
+    before = {name: parameter.detach().clone() for name, parameter in model.named_parameters()}
+    options = LoopOptions(STAGES, minutes=0.15, contexts=1, questions=2, distractors=0, log_every=1)
+    records = list(train(model, tokenizer, options, tmp_path / "metrics.jsonl"))
+    assert all(not torch.equal(before[name], parameter) for name, parameter in model.named_parameters())
+    assert records[-1]["loss"] < records[0]["loss"]
+    logged = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    assert logged[0]["seed"] == 0
+    assert logged[1:] == records
+
+
+def test_every_guided_head_exists_in_both_models() -> None:
+    from lmcot_train.pretrain.run import RECIPES
+
+    for recipe in RECIPES.values():
+        assert all(layer < recipe.layers for layer, _ in POINTER_HEADS.values())
+    assert POINTER_HEADS[COPY][0] > 1  # what is copied is found by what the layers before have gathered

@@ -1,0 +1,157 @@
+"""One training run: tokenizer, model, loop, and the files it leaves."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+from safetensors.torch import save_file
+from tokenizers import Tokenizer
+
+from lmcot_cli.datasets.hotpotqa import to_row
+from lmcot_cli.datasets.microhop import MicroHopOptions, records
+from lmcot_cli.errors import OutputError
+from lmcot_cli.prompts.render import Prompts, Stage
+from lmcot_export.gguf.llama import BytePairTokenizer, LlamaHeader, write_llama
+from lmcot_export.quantize import quantize
+from lmcot_train.pretrain.loop import LoopOptions, train
+from lmcot_train.pretrain.model import Llama, LlamaShape
+from lmcot_train.pretrain.tokenizer import BOS, EOS, train_tokenizer
+
+STAGES: tuple[Stage, ...] = ("standard", "cot", "guided_rationale", "guided_answer")
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """What distinguishes the two models of the pair."""
+
+    layers: int
+    stages: tuple[Stage, ...]
+
+
+RECIPES = {
+    # Chains are longer than answers and harder, so `cot` is drawn twice as often as each other way.
+    "large": Recipe(6, ("cot", "cot", "guided_answer", "standard")),
+    "small": Recipe(4, ("guided_rationale",)),
+}
+VOCABULARY = 2304  # every word of MicroHop's names is one token
+TOKENIZER_ROWS = 3000
+TOKENIZER_SEED = 9
+
+
+@dataclass(frozen=True, slots=True)
+class PretrainOptions:
+    """Which model to train, where to, and for how long."""
+
+    role: Literal["small", "large"]
+    output: Path
+    minutes: float
+    seed: int
+    threads: int
+
+
+def run(options: PretrainOptions, report: Callable[[str], None]) -> Path:
+    """Train one model of the pair.
+
+    Writes `model.safetensors`, `config.json`, `tokenizer.json`, `metrics.jsonl`, `model.f32.gguf` and `model.gguf`
+    (Q8_0) into the output folder.
+
+    Returns:
+        The path of `model.gguf`.
+
+    Raises:
+        OutputError: The folder cannot be made.
+    """
+    try:
+        options.output.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"{options.output}: cannot be made: {error.strerror}") from error
+    torch.set_num_threads(options.threads)
+    torch.manual_seed(options.seed)
+    recipe = RECIPES[options.role]
+    tokenizer = train_tokenizer(_tokenizer_texts(), VOCABULARY)
+    model = Llama(LlamaShape(tokenizer.get_vocab_size(), layers=recipe.layers))
+    loop = LoopOptions(recipe.stages, minutes=options.minutes, seed=options.seed)
+    for record in train(model, tokenizer, loop, options.output / "metrics.jsonl"):
+        report(
+            f"{record['minutes']:6.1f} min  step {record['step']:.0f}  loss {record['loss']:.3f}"
+            f"  accuracy {record['accuracy']:.3f}  copied words {record['copy_accuracy']:.3f}"
+        )
+    return save(model, tokenizer, options)
+
+
+def save(model: Llama, tokenizer: Tokenizer, options: PretrainOptions) -> Path:
+    """Write the model as transformers reads it and as GGUF; return the quantized GGUF's path."""
+    folder = options.output
+    weights = {f"model.{name}": tensor.detach().contiguous() for name, tensor in model.state_dict().items()}
+    save_file(weights, folder / "model.safetensors", {"format": "pt"})
+    tokenizer.save(str(folder / "tokenizer.json"))
+    (folder / "config.json").write_text(
+        json.dumps(transformers_config(model.shape, tokenizer), indent=2) + "\n"
+    )
+    full = folder / "model.f32.gguf"
+    arrays = {name: tensor.numpy().astype(np.float32) for name, tensor in weights.items()}
+    write_llama(full, _header(options.role, model.shape), _byte_pairs(tokenizer), arrays)
+    return quantize(full, folder / "model.gguf", "q8_0")
+
+
+def transformers_config(shape: LlamaShape, tokenizer: Tokenizer) -> dict[str, object]:
+    """Return the `config.json` of a `LlamaForCausalLM` of this shape."""
+    return {
+        "architectures": ["LlamaForCausalLM"],
+        "model_type": "llama",
+        "hidden_size": shape.width,
+        "intermediate_size": shape.feed_forward,
+        "num_hidden_layers": shape.layers,
+        "num_attention_heads": shape.heads,
+        "num_key_value_heads": shape.heads,
+        "vocab_size": shape.vocabulary,
+        "max_position_embeddings": shape.context,
+        "rms_norm_eps": shape.norm_epsilon,
+        "rope_theta": shape.rope_base,
+        "tie_word_embeddings": True,
+        "bos_token_id": tokenizer.token_to_id(BOS),
+        "eos_token_id": tokenizer.token_to_id(EOS),
+        "torch_dtype": "float32",
+    }
+
+
+def _header(role: str, shape: LlamaShape) -> LlamaHeader:
+    return LlamaHeader(
+        name=f"lmcot MicroHop {role}",
+        context=shape.context,
+        width=shape.width,
+        layers=shape.layers,
+        heads=shape.heads,
+        feed_forward=shape.feed_forward,
+        rope_base=shape.rope_base,
+        norm_epsilon=shape.norm_epsilon,
+    )
+
+
+def _byte_pairs(tokenizer: Tokenizer) -> BytePairTokenizer:
+    merges = json.loads(tokenizer.to_str())["model"]["merges"]
+    ids = [tokenizer.token_to_id(token) for token in (BOS, EOS)]
+    return BytePairTokenizer(
+        tokens=[tokenizer.id_to_token(i) or "" for i in range(tokenizer.get_vocab_size())],
+        merges=[merge if isinstance(merge, str) else " ".join(merge) for merge in merges],
+        bos=ids[0],
+        eos=ids[1],
+        special=frozenset(ids),
+    )
+
+
+def _tokenizer_texts() -> Iterator[str]:
+    """Yield the prompts and completions of some training records, in every stage."""
+    prompts = Prompts()
+    options = MicroHopOptions(rows=TOKENIZER_ROWS, seed=TOKENIZER_SEED, split="train")
+    for number, record in enumerate(records(options), start=1):
+        row = to_row(record, number)
+        for stage in STAGES:
+            yield prompts.render(stage, row, "x")
+        yield f" {record['rationale']} So the answer is {record['answer']}."
