@@ -1,0 +1,20 @@
+#!/usr/bin/env bash
+# Shell pipelines around lmcot: questions come in on standard input, results go out on standard output, one JSON
+# object a line; progress and summaries stay on standard error. Needs nothing but lmcot, Python and a shell.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")"
+
+# The first three answers, as plain text.
+head -n 3 questions.jsonl | lmcot answer --quiet | python show_answers.py
+
+# Where do three samples disagree? Those are the questions to look at first.
+lmcot answer questions.jsonl --samples 3 --quiet |
+  python -c '
+import json, sys
+for result in map(json.loads, sys.stdin):
+    if (result["agreement"] or 0) < 1:
+        print(result["id"], result["votes"], sep="\t")'
+
+# A question of your own, typed in.
+echo '{"question": "Who wrote the book?", "context": [["The Tin Sea", ["The Tin Sea is a book by Ada Vell."]]]}' |
+  lmcot answer --method standard --quiet | python show_answers.py

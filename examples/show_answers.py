@@ -1,0 +1,29 @@
+"""Print what `lmcot answer` wrote, one question a line: python show_answers.py answers.jsonl
+
+The file is JSONL, so the standard library is all it takes; `-` or nothing reads standard input.
+"""
+
+from __future__ import annotations
+
+import fileinput
+import json
+from typing import Any
+
+
+def printable(text: str) -> str:
+    """Drop what a terminal would obey rather than show: a model may write anything."""
+    return "".join(character for character in text if character.isprintable())
+
+
+def line(result: dict[str, Any]) -> str:
+    if result["error"]:
+        return f"{result['id']}: failed: {result['error']['message']}"
+    votes = f" ({result['agreement']:.0%} of the votes)" if len(result["samples"]) > 1 else ""
+    gold = f"  [gold: {' | '.join(result['gold'])}]" if result.get("gold") else ""
+    return f"{result['question']}  ->  {result['answer']}{votes}{gold}"
+
+
+if __name__ == "__main__":
+    with fileinput.input(encoding="utf-8") as results:
+        for text in results:
+            print(printable(line(json.loads(text))))

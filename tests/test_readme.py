@@ -1,0 +1,107 @@
+"""What the documents say is so: commands parse, files exist, the reference is that of the commands."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+import typer
+from typer.main import get_command
+
+from lmcot_cli.main import app
+
+ROOT = Path(__file__).parents[1]
+DOCUMENTS = (
+    "README.md",
+    "CONTRIBUTING.md",
+    "examples/README.md",
+    "examples/pipeline.sh",
+    "lmcot_cli/models/CARD.md",
+)
+
+
+def text_of(document: str) -> str:
+    path = ROOT / document
+    return path.read_text(encoding="utf-8") if path.exists() else ""
+
+
+def commands_in(text: str) -> Iterator[str]:
+    """Yield every `lmcot ...` of code blocks and inline code, cut out of its pipeline."""
+    for block in re.findall(r"```(?:sh|console|bash)?\n(.*?)```", text, re.DOTALL) or [text]:
+        for line in block.replace("\\\n", " ").splitlines():
+            for part in re.split(r"\s[|;]\s|&&|>\s", line.partition(" #")[0]):
+                if re.match(r"\s*(\$ )?lmcot( |$)", part):
+                    yield part.strip().removeprefix("$ ").rstrip("|").strip()
+    yield from re.findall(r"`(lmcot [^`]+)`", text)
+
+
+COMMANDS = sorted({command for document in DOCUMENTS for command in commands_in(text_of(document))})
+
+
+def parse(words: list[str]) -> None:
+    """Parse as the command line does, without running anything; a name alone needs no arguments."""
+    command: Any = get_command(app)
+    context: Any = typer.Context(command, info_name="lmcot")
+    while words and hasattr(command, "commands"):
+        name = words.pop(0)
+        if name.startswith("-"):
+            assert name in {option for parameter in command.get_params(context) for option in parameter.opts}
+            return
+        assert name in command.commands, f"no command {name!r}"
+        _, command, _ = command.resolve_command(context, [name])
+        context = typer.Context(command, info_name=name, parent=context)
+    if words:
+        command.make_context(command.name, words, parent=context.parent)
+
+
+def test_there_are_commands_to_check() -> None:
+    assert len(COMMANDS) >= 10
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_of_the_documents_parses(command: str) -> None:
+    words = shlex.split(command)[1:]
+    parse([word for word in words if word != "|"])
+
+
+@pytest.mark.parametrize("document", [document for document in DOCUMENTS if document.endswith(".md")])
+def test_every_link_leads_to_a_file(document: str) -> None:
+    for link in re.findall(r"\]\(([^)#]+)\)", text_of(document)):
+        if "://" not in link:
+            assert (ROOT / document).parent.joinpath(link).exists(), f"{document} links to {link}"
+
+
+def test_the_file_tree_of_the_readme_is_true() -> None:
+    tree = re.findall(r"^    ( *)([\w./]+/) {2,}\w", text_of("README.md"), re.MULTILINE)
+    assert len(tree) >= 10
+    parent = ROOT
+    for indent, name in tree:
+        folder = parent / name if indent else ROOT / name
+        assert folder.is_dir(), f"README names {name}"
+        parent = parent if indent else folder
+
+
+def test_every_command_has_a_row_in_the_readme() -> None:
+    named = set(re.findall(r"^\| `lmcot (\w+)` \|", text_of("README.md"), re.MULTILINE))
+    group: Any = get_command(app)
+    assert named == set(group.commands)
+
+
+def test_the_command_reference_is_up_to_date() -> None:
+    written = load(ROOT / "docs" / "write_cli.py").reference()
+    assert text_of("docs/cli.md") == written, "run: make docs"
+
+
+def load(path: Path) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
