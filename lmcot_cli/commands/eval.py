@@ -80,8 +80,8 @@ def _print_tables(result: Evaluation, options: ScoringOptions) -> None:
 def _score_table(result: Evaluation) -> Table:
     from rich.table import Table
 
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), collapse_padding=True)
-    table.add_column("type")
+    table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), collapse_padding=True)
+    table.add_column("type", no_wrap=True)
     for heading in ("rows", "EM", "F1", "inclusion", "no answer"):
         table.add_column(heading, justify="right", min_width=4)
     for kind, group in result.by_type.items():

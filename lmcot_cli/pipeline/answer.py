@@ -149,13 +149,16 @@ def answer_wave(wave: list[Row | BadRow], draw: Draw, method: str) -> Iterator[R
 
 def _result(row: Row, drawn: Drawn | RowError, method: str) -> Result:
     if isinstance(drawn, RowError):
-        return Result(row.id, row.question, method, row.answers, error=Failure.of(drawn), line=row.line)
+        return Result(
+            row.id, row.question, method, row.answers, row.type, error=Failure.of(drawn), line=row.line
+        )
     vote = count_votes([sample.answer for sample in drawn.samples])
     return Result(
         id=row.id,
         question=row.question,
         method=method,
         gold=row.answers,
+        type=row.type,
         answer=vote.answer,
         agreement=vote.agreement,
         votes=vote.votes,

@@ -76,6 +76,7 @@ class Result:
         question: The question; None where the row could not be read that far.
         method: `standard`, `cot` or `guided`.
         gold: The accepted answers; empty where the row gave none.
+        type: The question type that the row names, if any.
         answer: The winner of the vote; None where no sample held an answer, or the row failed.
         agreement: Votes of the winner as a share of the samples, 0 to 1; None where the row failed.
         votes: Votes of each answer, most first.
@@ -89,6 +90,7 @@ class Result:
     question: str | None
     method: str
     gold: tuple[str, ...] = ()
+    type: str | None = None
     answer: str | None = None
     agreement: float | None = None
     votes: dict[str, int] = field(default_factory=dict)
@@ -109,6 +111,7 @@ class Result:
             "method": self.method,
             "usage": usage_record(self.usage),
             "gold": list(self.gold) or None,
+            "type": self.type,
             "error": {"type": self.error.type, "message": self.error.message} if self.error else None,
         }
 

@@ -188,3 +188,25 @@ def test_real_file_converts_once_and_for_all(path: Path, tmp_path: Path) -> None
         json.loads(path.read_text("utf-8"))
     )
     assert lmcot("data", "inspect", path).exit_code == 0
+
+
+def test_synth_writes_the_same_bytes_for_the_same_seed(tmp_path: Path) -> None:
+    out = tmp_path / "questions.jsonl"
+    command = ["data", "synth", "--rows", "5", "--seed", "3"]
+    assert CliRunner().invoke(app, [*command, "-o", str(out)]).exit_code == 0
+    assert CliRunner().invoke(app, command).stdout_bytes == out.read_bytes()
+    records = [json.loads(line) for line in out.read_text().splitlines()]
+    assert [record["_id"] for record in records] == [f"microhop-test-3-{i}" for i in range(5)]
+
+
+def test_synth_makes_questions_as_hard_as_asked(tmp_path: Path) -> None:
+    command = ["data", "synth", "--rows", "30", "--min-hops", "4", "--max-hops", "4", "--distractors", "0"]
+    records = [json.loads(line) for line in CliRunner().invoke(app, command).stdout.splitlines()]
+    assert {record["hops"] for record in records} == {4}
+    assert {len(record["context"]) for record in records} <= {3, 4}  # two chains may share an end
+
+
+def test_synth_refuses_what_it_cannot_make() -> None:
+    result = CliRunner().invoke(app, ["data", "synth", "--max-hops", "9"])
+    assert result.exit_code == 2
+    assert result.stderr.startswith("error: hops must lie between 2 and 4")

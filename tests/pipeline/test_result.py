@@ -3,7 +3,19 @@ import json
 from lmcot_cli.errors import DuplicateIdError, PromptTooLongError, RowError
 from lmcot_cli.pipeline.result import Failure, Result, Sample, Tokens, Usage
 
-KEYS = ["id", "question", "answer", "agreement", "votes", "samples", "method", "usage", "gold", "error"]
+KEYS = [
+    "id",
+    "question",
+    "answer",
+    "agreement",
+    "votes",
+    "samples",
+    "method",
+    "usage",
+    "gold",
+    "type",
+    "error",
+]
 WORKED = Result(
     id="q1",
     question="Où?",

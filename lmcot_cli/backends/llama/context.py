@@ -15,6 +15,7 @@ from lmcot_cli.backends.llama.prefixes import MAX_DEPTH, Tokens
 from lmcot_cli.errors import ModelError
 
 BATCH_TOKENS = 512
+USUAL_REQUEST_TOKENS = 1024
 MIB = 1024 * 1024
 WHOLE = -1  # as a position: from the first token of a sequence, or to its last
 
@@ -43,8 +44,10 @@ class LlamaContext:
         self.batch = Batch(BATCH_TOKENS)
         self._path = model.path
         self._vocabulary_size = vocabulary_size
-        # llama.cpp takes no batch larger than the cache.
-        cells = max(min(options.parallel * wanted, affordable), BATCH_TOKENS)
+        # Room for `parallel` requests of usual size, and for any single one; llama.cpp reserves memory for attention
+        # over the whole cache, and takes no batch larger than it.
+        usual = options.parallel * min(wanted, USUAL_REQUEST_TOKENS)
+        cells = max(min(usual, affordable), self.request_tokens, BATCH_TOKENS)
         self._handle = self._create(model, cells, options)
         self._memory = llama().llama_get_memory(self._handle)
         self.cells = int(llama().llama_n_ctx(self._handle))
