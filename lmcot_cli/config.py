@@ -116,6 +116,8 @@ def _read_toml(path: Path) -> dict[str, Any]:
         raise InputError(f"{path}: is not UTF-8 text") from error
     except tomllib.TOMLDecodeError as error:
         raise InputError(f"{path}: is not valid TOML: {error}") from error
+    except RecursionError as error:
+        raise InputError(f"{path}: is nested too deeply") from error
 
 
 def _explain(detail: Mapping[str, Any]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from importlib import import_module
 from typing import Annotated, Any, NamedTuple
@@ -64,8 +65,10 @@ class ErrorBoundary(TyperGroup):
         except LmcotError as error:
             from rich.console import Console
 
+            from lmcot_cli.commands.printable import escaped
+
             Console(stderr=True).print(
-                f"error: {error}", style="red", markup=False, highlight=False, soft_wrap=True
+                f"error: {escaped(str(error))}", style="red", markup=False, highlight=False, soft_wrap=True
             )
             raise typer.Exit(error.exit_code) from error
         except KeyboardInterrupt as error:
@@ -134,6 +137,21 @@ def _root(
     """Hold the options that belong to no command."""
 
 
+def _open_standard_streams() -> None:
+    """Open those of stdin, stdout and stderr that are closed (`lmcot ... >&-`), in that order.
+
+    Python has None in their place, and the next file that is opened would be taken for them. Reading stdin
+    then finds nothing, and writing to stdout fails, for what it was to carry would be lost.
+    """
+    if sys.stdin is None:
+        sys.stdin = os.fdopen(os.open(os.devnull, os.O_RDONLY))
+    if sys.stdout is None:
+        sys.stdout = os.fdopen(os.open(os.devnull, os.O_RDONLY), "w")
+    if sys.stderr is None:
+        sys.stderr = os.fdopen(os.open(os.devnull, os.O_WRONLY), "w")
+
+
 def main() -> None:
     """Run the command line (the `lmcot` console script)."""
+    _open_standard_streams()
     sys.exit(app())

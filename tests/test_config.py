@@ -107,3 +107,10 @@ def test_a_file_that_cannot_be_read(folder: Path):
 def test_a_value_out_of_range_is_refused(folder: Path):
     with pytest.raises(UsageError):
         answer_options(load_config(write(folder / "lmcot.toml", "[answer]\nthreads = 0\n")), {})
+
+
+def test_a_file_that_is_nested_too_deeply(folder: Path):
+    write(Path("lmcot.toml"), "a = " + "[" * 100_000)
+
+    with pytest.raises(InputError, match=r"lmcot\.toml: is nested too deeply"):
+        load_config()

@@ -56,6 +56,15 @@ def test_every_command_has_help(name: str):
     assert "--install-completion" not in result.stdout
 
 
+@pytest.mark.parametrize(
+    "command", ["answer", "eval", "compare", "data convert", "data inspect", "data synth", "models show"]
+)
+def test_help_shows_an_example(command: str):
+    shown = CliRunner().invoke(app, [*command.split(), "--help"]).stdout
+
+    assert f"lmcot {command} " in shown.split("Examples")[1]
+
+
 def test_an_unknown_command_is_a_usage_error_that_names_the_nearest():
     result = CliRunner().invoke(app, ["anser"])
 
@@ -159,3 +168,25 @@ def test_the_module_runs_like_the_script():
     result = subprocess.run([sys.executable, "-m", "lmcot_cli", "--version"], capture_output=True, text=True)
 
     assert result.stdout == f"lmcot {__version__}\n"
+
+
+def test_an_error_is_one_line_without_control_characters():
+    result = CliRunner().invoke(failing_app(InputError("a\x1b[31m  b\nc\udcff")), ["fail"])
+
+    assert result.stderr == "error: a\\x1b[31m  b\\nc\\udcff\n"
+
+
+@pytest.mark.parametrize(
+    ("closed", "message"),
+    [
+        ("<&-", "error: standard input: is empty"),
+        (">&- <<< '{\"question\": 1}'", "error: standard output: cannot be written: Bad file descriptor"),
+    ],
+)
+def test_a_closed_stream_is_one_line(closed: str, message: str):
+    command = f"{sys.executable} -m lmcot_cli data inspect - {closed}"
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=60)
+
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[0].startswith(message)
+    assert "Traceback" not in done.stderr

@@ -68,8 +68,9 @@ def answer(
     source = _source(file)
     settings = answer_options(load_config(config), context.params)
     run = AnswerRun(source, settings, output, overwrite=overwrite, command=command_line())
-    readable = output is None and sys.stdout.isatty() and not json
-    progress = sys.stderr.isatty() and not readable
+    on_terminal = output is None and sys.stdout.isatty()
+    readable = on_terminal and not json
+    progress = sys.stderr.isatty() and not on_terminal
     with (
         Report(run, source_label(source), quiet=quiet, progress=progress) as report,
         closing(run.results()) as results,

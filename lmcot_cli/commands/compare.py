@@ -33,6 +33,14 @@ if TYPE_CHECKING:
 
 _DEFAULTS = ScoringOptions()
 
+EPILOG = """\
+[bold]Examples[/bold]
+
+[cyan]lmcot compare standard.jsonl guided.jsonl[/cyan]  is guided better?
+
+[cyan]lmcot compare standard.jsonl guided.jsonl --show 0 --json[/cyan]  the figures, for a program
+"""
+
 
 def compare(
     a: Annotated[Path, typer.Argument(metavar="A", help="What `lmcot answer` wrote; - for stdin.")],

@@ -23,12 +23,32 @@ app = typer.Typer(no_args_is_help=True, help="Look at question files, convert th
 
 _DEFAULTS = MicroHopOptions()
 
+_CONVERT_EPILOG = """\
+[bold]Examples[/bold]
+
+[cyan]lmcot data convert hotpot_dev_distractor_v1.json -o questions.jsonl[/cyan]  from HotpotQA
+"""
+
+_INSPECT_EPILOG = """\
+[bold]Examples[/bold]
+
+[cyan]lmcot data inspect questions.jsonl[/cyan]  counts and the first three rows
+"""
+
+_SYNTH_EPILOG = """\
+[bold]Examples[/bold]
+
+[cyan]lmcot data synth --rows 1000 --seed 1 -o questions.jsonl[/cyan]  two to four hops
+
+[cyan]lmcot data synth --rows 9 --min-hops 4 | lmcot answer[/cyan]  hard ones, answered at once
+"""
+
 FileArgument = Annotated[
     Path, typer.Argument(metavar="FILE", help="Questions in any layout, JSONL or a JSON array; - for stdin.")
 ]
 
 
-@app.command()
+@app.command(epilog=_CONVERT_EPILOG)
 def convert(
     file: FileArgument,
     output: Annotated[
@@ -49,7 +69,7 @@ def convert(
     bad.raise_if_any()
 
 
-@app.command()
+@app.command(epilog=_INSPECT_EPILOG)
 def inspect(
     file: FileArgument,
     rows: Annotated[
@@ -69,7 +89,7 @@ def inspect(
     bad.raise_if_any()
 
 
-@app.command()
+@app.command(epilog=_SYNTH_EPILOG)
 def synth(
     rows: Annotated[int, typer.Option("--rows", "-n", metavar="N", help="Records to make.")] = _DEFAULTS.rows,
     seed: Annotated[int, typer.Option("--seed", metavar="S", help="Same seed, same bytes.")] = _DEFAULTS.seed,

@@ -15,6 +15,7 @@ from typing import Annotated
 import typer
 
 from lmcot_cli import __version__
+from lmcot_cli.commands.stdout import write_text
 from lmcot_cli.errors import InputError, ModelError
 from lmcot_cli.models import embedded
 
@@ -73,9 +74,9 @@ def doctor(
     """Check this installation: llama.cpp, machine, embedded models, config file, keys and extras."""
     report = examine()
     if as_json:
-        typer.echo(json.dumps({"ok": report.ok} | asdict(report), indent=2))
+        write_text(json.dumps({"ok": report.ok} | asdict(report), indent=2))
     else:
-        typer.echo("\n".join(f"{name + ':':<10} {value}" for name, value in _lines(report)))
+        write_text("\n".join(f"{name + ':':<10} {value}" for name, value in _lines(report)))
     raise typer.Exit(0 if report.ok else 1)
 
 

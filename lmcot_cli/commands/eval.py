@@ -33,6 +33,14 @@ if TYPE_CHECKING:
 
 _DEFAULTS = ScoringOptions()
 
+EPILOG = """\
+[bold]Examples[/bold]
+
+[cyan]lmcot eval answers.jsonl[/cyan]  the gold answers came with the questions
+
+[cyan]lmcot eval answers.jsonl --gold dev.json --rules 2wiki[/cyan]  they are in another file
+"""
+
 
 def evaluate(
     answers: Annotated[
@@ -83,7 +91,7 @@ def _score_table(result: Evaluation) -> Table:
     table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), collapse_padding=True)
     table.add_column("type", no_wrap=True)
     for heading in ("rows", "EM", "F1", "inclusion", "no answer"):
-        table.add_column(heading, justify="right", min_width=4)
+        table.add_column(heading, justify="right", min_width=4, overflow="fold")
     for kind, group in result.by_type.items():
         table.add_row(as_text(kind), *_cells(group))
     table.add_row("all", *_cells(result.overall), style="bold")

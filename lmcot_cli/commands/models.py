@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from lmcot_cli.commands.printable import printable
+from lmcot_cli.commands.stdout import write_text
 from lmcot_cli.errors import UsageError
 from lmcot_cli.models import catalogue, embedded, hub
 
@@ -17,6 +18,20 @@ if TYPE_CHECKING:
     from lmcot_cli.backends.llama.gguf_header import GgufHeader
 
 app = typer.Typer(no_args_is_help=True, help="List, look at and fetch models.")
+
+_SHOW_EPILOG = """\
+[bold]Examples[/bold]
+
+[cyan]lmcot models show builtin:small[/cyan]  with its model card
+
+[cyan]lmcot models show model.gguf --json[/cyan]  a file, for a program
+"""
+
+_PULL_EPILOG = """\
+[bold]Examples[/bold]
+
+[cyan]lmcot models pull qwen2.5-0.5b[/cyan]  a name that lmcot models list shows
+"""
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
 
@@ -29,10 +44,10 @@ def list_models(as_json: Json = False) -> None:
         "cached": [{"spec": file.source.spec, "size": file.size} for file in hub.cached()],
         "catalogue": [asdict(entry) | {"spec": entry.spec} for entry in catalogue.CATALOGUE],
     }
-    typer.echo(json.dumps(listing, indent=2) if as_json else _as_text(listing))
+    write_text(json.dumps(listing, indent=2) if as_json else _as_text(listing))
 
 
-@app.command()
+@app.command(epilog=_SHOW_EPILOG)
 def show(
     model: Annotated[
         str,
@@ -43,15 +58,15 @@ def show(
     """Show what a model is, from its file's header; its weights are not loaded."""
     facts = _facts(model)
     if as_json:
-        typer.echo(json.dumps(facts, indent=2))
+        write_text(json.dumps(facts, indent=2))
         return
     for key, value in facts.items():
-        typer.echo(f"{key.replace('_', ' ') + ':':<14} {_human(key, value)}")
+        write_text(f"{key.replace('_', ' ') + ':':<14} {_human(key, value)}")
     if model.startswith(embedded.SCHEME):
-        typer.echo(f"\n{embedded.card()}")
+        write_text(f"\n{embedded.card()}")
 
 
-@app.command()
+@app.command(epilog=_PULL_EPILOG)
 def pull(
     model: Annotated[
         str, typer.Argument(metavar="MODEL", help="A name of the catalogue, or hf:ORG/REPO:FILE.gguf.")
@@ -65,7 +80,7 @@ def pull(
     header = read_header(path)
     size = _human("size", path.stat().st_size)
     typer.echo(f"{printable(header.architecture)}, {header.quantization}, {size}, in {path}", err=True)
-    typer.echo(source.spec)
+    write_text(source.spec)
 
 
 def _hub_file(model: str) -> hub.HubFile:

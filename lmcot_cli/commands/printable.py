@@ -10,6 +10,11 @@ def printable(text: str) -> str:
     return "".join(character for character in " ".join(text.split()) if character.isprintable())
 
 
+def escaped(text: str) -> str:
+    r"""Put text on one line with nothing left out: what cannot be shown becomes its escape (`\x1b`)."""
+    return "".join(character if character.isprintable() else ascii(character)[1:-1] for character in text)
+
+
 def as_text(text: str | None, style: str = "") -> Text:
     """Make text that Rich shows as it is, without reading markup in it; None, no answer, shows as a dash."""
     return Text("-", style="dim") if text is None else Text(printable(text), style=style)

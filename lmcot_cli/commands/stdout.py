@@ -32,6 +32,11 @@ def write_data(data: bytes) -> None:
         raise OutputError(f"standard output: cannot be written: {error.strerror}") from error
 
 
+def write_text(text: str) -> None:
+    """Write a text and a line end to standard output; what its encoding has no character for becomes `?`."""
+    write_data(f"{text}\n".encode(sys.stdout.encoding or "utf-8", "replace"))
+
+
 def _discard_stdout() -> None:
     """Send what is still buffered nowhere: Python flushes once more at exit and would fail loudly."""
     nowhere = os.open(os.devnull, os.O_WRONLY)

@@ -49,14 +49,19 @@ def question(record: Mapping[str, Any]) -> str:
 
 
 def answers(record: Mapping[str, Any], *alias_keys: str) -> tuple[str, ...]:
-    """Read the accepted answers: `answer` first, then those under `alias_keys`, each once.
+    """Read the accepted answers: `answer` first, then those under `alias_keys`; see `texts`."""
+    return texts(record, "answer", *alias_keys)
+
+
+def texts(record: Mapping[str, Any], *keys: str) -> tuple[str, ...]:
+    """Read the answers under `keys`, each once.
 
     A missing, null or blank answer is none: test sets come without.
 
     Raises:
         RowError: One of the keys holds something else than a string or a list of strings.
     """
-    found = [text for key in ("answer", *alias_keys) for text in _strings(record.get(key), key)]
+    found = [text for key in keys for text in _strings(record.get(key), key)]
     return tuple(dict.fromkeys(text for text in found if text.strip()))
 
 

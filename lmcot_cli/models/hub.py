@@ -52,7 +52,7 @@ def parse(spec: str) -> HubFile:
         ModelSpecError: It is written in another way.
     """
     match = _SPEC.fullmatch(spec)
-    if match is None:
+    if match is None or not {"", ".", ".."}.isdisjoint(match["file"].split("/")):
         raise ModelSpecError(f"{spec!r} does not name a GGUF file on the hub; write hf:ORG/REPO:FILE.gguf")
     return HubFile(match["repository"], match["file"])
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Generator, Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import asdict
@@ -11,7 +13,7 @@ from typing import BinaryIO, TypeVar
 
 from lmcot_cli.backends.base import Backend
 from lmcot_cli.backends.specs import open_model
-from lmcot_cli.datasets.reader import BadRow, at_least_one, read_rows, source_name
+from lmcot_cli.datasets.reader import STDIN, BadRow, at_least_one, read_rows, source_name
 from lmcot_cli.datasets.row import Row
 from lmcot_cli.errors import OutputError, RowError, UsageError
 from lmcot_cli.pipeline.duplicates import mark_duplicates
@@ -115,8 +117,9 @@ class AnswerRun:
             item = next(items, None)
             place = f"{self.output}:{line}: holds the result of row {record['id']!r}"
             if item is None:
+                limit = " with this --limit" if self.options.limit else ""
                 raise OutputError(
-                    f"{place}, but the input has only {line - 1} rows: give the same input, or {INSTEAD}"
+                    f"{place}, but the input has only {line - 1} rows{limit}: give the same input, or {INSTEAD}"
                 )
             if item.id != record["id"]:
                 raise OutputError(f"{place}, but the input has row {item.id!r} there: {INSTEAD}")
@@ -200,7 +203,14 @@ def model_settings(role: str, backend: Backend | None) -> Settings:
 
 
 def _same_file(source: Path | BinaryIO, output: Path) -> bool:
-    return isinstance(source, Path) and source.exists() and output.exists() and output.samefile(source)
+    """Whether a regular file is both, be it by another name or as standard input (`< FILE`)."""
+    if not isinstance(source, Path) or not output.is_file():
+        return False
+    try:
+        found = os.fstat(sys.stdin.fileno()) if source == STDIN else source.stat()
+    except (OSError, ValueError):  # a stream without a file behind it
+        return False
+    return os.path.samestat(found, output.stat())
 
 
 def _waves(items: Iterable[T], size: int) -> Iterator[list[T]]:

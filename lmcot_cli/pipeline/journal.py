@@ -74,7 +74,10 @@ class Journal:
             os.ftruncate(self._descriptor, self._end_of_records() if self._previous else 0)
             self._run.write(self._run_path)
         except OSError as error:
-            raise OutputError(f"{self._run_path}: cannot be written: {error.strerror}") from error
+            raise OutputError(
+                f"{self._run_path}: cannot be written: {error.strerror};"
+                " mend that and run the same command again, or choose another -o"
+            ) from error
 
     def records(self) -> Iterator[tuple[int, dict[str, Any]]]:
         """Read the records of earlier sessions with their line numbers, and count them.
@@ -88,7 +91,7 @@ class Journal:
                     record = json.loads(line)
                     self.totals += Totals.of(record)
                     yield number, {"id": record["id"], "question": record["question"]}
-                except (ValueError, KeyError, TypeError) as error:
+                except (ValueError, KeyError, TypeError, RecursionError) as error:
                     raise OutputError(
                         f"{self.path}:{number}: is no result record of lmcot: {INSTEAD}"
                     ) from error
@@ -97,8 +100,9 @@ class Journal:
         """Write one record; once this returns, it outlives the process.
 
         Raises:
-            OutputError: The disk is full or the file cannot be written.
+            OutputError: The disk is full, or the file cannot be written or is not there any more.
         """
+        self._check_in_place()
         rest = result.to_line()
         try:
             while rest:
@@ -109,6 +113,18 @@ class Journal:
                 " mend that and run the same command again, it goes on from there"
             ) from error
         self.totals += Totals.of(result.to_record())
+
+    def _check_in_place(self) -> None:
+        """Refuse to go on writing to a file that was deleted, moved or replaced: its results would be lost."""
+        try:
+            there = os.path.samestat(self.path.stat(), os.fstat(self._descriptor))
+        except FileNotFoundError:
+            there = False
+        if not there:
+            raise OutputError(
+                f"{self.path}: was removed, moved or replaced while lmcot wrote to it;"
+                " run the same command again to answer what is missing"
+            )
 
     def finish(self) -> None:
         """Note that every row of the input has its record."""

@@ -153,7 +153,7 @@ def read_run_file(path: Path) -> PreviousRun | None:
         return None
     except OSError as error:
         raise OutputError(f"{path}: cannot be read: {error.strerror}") from error
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise OutputError(
             f"{path}: is no run file of lmcot: choose another -o, or start anew with --overwrite"
         ) from error

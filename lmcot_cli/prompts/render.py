@@ -9,15 +9,27 @@ from __future__ import annotations
 
 from hashlib import sha256
 from pathlib import Path
+from traceback import extract_tb
 from typing import Literal
 
-from jinja2 import ChoiceLoader, FileSystemLoader, PackageLoader, StrictUndefined, TemplateError
+from jinja2 import (
+    ChoiceLoader,
+    FileSystemLoader,
+    PackageLoader,
+    StrictUndefined,
+    TemplateError,
+    TemplateNotFound,
+    TemplateSyntaxError,
+)
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from lmcot_cli.datasets.row import Row
 from lmcot_cli.errors import InputError
 
 Stage = Literal["standard", "cot", "guided_rationale", "guided_answer"]
+
+_FAULTS = (TemplateError, ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
+"""What a template can raise: its own errors, and those of the Python expressions in it."""
 
 
 class Prompts:
@@ -42,12 +54,12 @@ class Prompts:
         """Render one prompt; it ends in the cue (`Answer:`) without trailing white space.
 
         Raises:
-            InputError: A template of the override folder is not valid Jinja2 or uses an unknown name.
+            InputError: A template of the override folder is not valid Jinja2, uses an unknown name or fails.
         """
         try:
             return self._environment.get_template(f"{stage}.j2").render(row=row, rationale=rationale).rstrip()
-        except TemplateError as error:
-            raise InputError(f"{getattr(error, 'filename', None) or f'{stage}.j2'}: {error}") from error
+        except _FAULTS as error:
+            raise InputError(f"{_place(error) or f'{stage}.j2'}: {_reason(error)}") from error
 
     def digest(self) -> str:
         """Return the SHA-256 (`sha256:...`) over all templates in use: it tells whether two runs asked alike.
@@ -60,10 +72,28 @@ class Prompts:
         for name in self._environment.list_templates(extensions=["j2"]):
             try:
                 source, _, _ = loader.get_source(self._environment, name)
+            except TemplateNotFound:  # a name without a file behind it, such as the lock of an editor
+                continue
             except UnicodeDecodeError as error:
                 raise InputError(f"{name}: the template is not UTF-8 text") from error
             digest.update(f"{name}\0{source}\0".encode())
         return f"sha256:{digest.hexdigest()}"
+
+
+def _place(error: Exception) -> str | None:
+    """Return the template and line that an error comes from as `FILE:LINE`, None where it names none."""
+    if isinstance(error, TemplateSyntaxError):
+        return f"{error.filename or error.name}:{error.lineno}"
+    frames = [frame for frame in extract_tb(error.__traceback__) if frame.filename.endswith(".j2")]
+    return f"{frames[-1].filename}:{frames[-1].lineno}" if frames else None
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, TemplateNotFound):
+        return f"there is no template {error.name!r} in the folder of --prompts, nor among lmcot's own"
+    if isinstance(error, RecursionError):
+        return "the template includes or calls itself without end"
+    return str(error)
 
 
 def _check_folder(overrides: Path) -> None:

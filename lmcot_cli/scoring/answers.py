@@ -25,6 +25,7 @@ class Answer:
         accepted: The gold answers that the record carries; empty where it carries none.
         type: The question type that the record names, if any.
         line: 1-based place in the file.
+        failed: Whether the row has an error instead of a result.
     """
 
     id: str
@@ -34,6 +35,7 @@ class Answer:
     accepted: tuple[str, ...]
     type: str | None
     line: int
+    failed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,11 +62,21 @@ N = TypeVar("N", bound=_Numbered)
 def read_answers(source: Path) -> dict[str, Answer]:
     """Read an output file of `lmcot answer` (JSONL, or the same objects in an array), by id and in its order.
 
+    A failed row may bear the id of another (it repeated it, or had none and took its line number): it is left
+    out then, for it is no answer to that question.
+
     Raises:
         InputError: The file cannot be read, is empty, holds something else or an id twice.
     """
     name = source_name(source)
-    return _by_id((_answer(record, name) for record in at_least_one(read_source(source), source)), name)
+    found: dict[str, Answer] = {}
+    for answer in (_answer(record, name) for record in at_least_one(read_source(source), source)):
+        first = found.setdefault(answer.id, answer)
+        if first.failed:
+            found[answer.id] = answer
+        elif first is not answer and not answer.failed:
+            raise _repeated(answer, first, name)
+    return found
 
 
 def read_gold(source: Path) -> dict[str, Gold]:
@@ -88,8 +100,12 @@ def _by_id(items: Iterator[N], name: str) -> dict[str, N]:
     found: dict[str, N] = {}
     for item in items:
         if (first := found.setdefault(item.id, item)) is not item:
-            raise InputError(f"{name}:{item.line}: the id {item.id!r} is that of line {first.line} too")
+            raise _repeated(item, first, name)
     return found
+
+
+def _repeated(item: _Numbered, first: _Numbered, name: str) -> InputError:
+    return InputError(f"{name}:{item.line}: the id {item.id!r} is that of line {first.line} too")
 
 
 def _answer(record: Record | BadRow, name: str) -> Answer:
@@ -112,9 +128,10 @@ def _checked_answer(record: Mapping[str, Any], line: int) -> Answer:
         question=fields.optional_text(record, "question"),
         text=_answer_text(record["answer"]),
         samples=_sample_answers(record.get("samples")),
-        accepted=fields.answers({"answer": record.get("gold")}),
+        accepted=fields.texts(record, "gold"),
         type=fields.optional_text(record, "type"),
         line=line,
+        failed=record.get("error") is not None,
     )
 
 

@@ -169,7 +169,7 @@ def test_many_warnings_are_cut_short(work: Path):
             2,
             "error: --temperature 0 makes all 3 samples alike",
         ),
-        (["q.jsonl", "--threads", "0"], 2, "error: --threads 0: at least 1 is needed"),
+        (["q.jsonl", "--threads", "0"], 2, "error: --threads 0: choose between 1 and 512"),
         (["q.jsonl", "--prompts", "none"], 1, "error: none: no folder with a template"),
         (["q.jsonl", "--config", "none.toml"], 1, "error: none.toml: cannot be read"),
         (["q.jsonl", "--large", "nonsense"], 2, "error: --large 'nonsense' names no model"),
@@ -431,3 +431,12 @@ def test_without_questions_on_a_terminal_it_says_how(work: Path):
 
     assert code == 2
     assert shown.startswith("error: no questions given: lmcot answer questions.jsonl")
+
+
+def test_json_on_a_terminal_is_not_mixed_with_progress(work: Path):
+    code, shown = on_a_terminal(*words("q.jsonl", "--json"))
+
+    *lines, summary = shown.splitlines()
+    assert code == 0
+    assert [json.loads(line)["id"] for line in lines] == [f"q{i}" for i in range(10)]
+    assert summary.startswith("answered 10 of 10 rows")

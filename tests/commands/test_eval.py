@@ -121,3 +121,9 @@ def test_stdin_serves_one_file_only() -> None:
         2,
         "error: only one of the files can be - (standard input)\n",
     )
+
+
+def test_a_narrow_terminal_cuts_no_figure(answers: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "40")
+
+    assert "\u2026" not in lmcot("eval", answers).stdout

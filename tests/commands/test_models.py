@@ -223,3 +223,13 @@ def one_line(finished: subprocess.CompletedProcess[str]) -> bool:
     return (
         finished.stdout == "" and finished.stderr.count("\n") == 1 and finished.stderr.startswith("error: ")
     )
+
+
+def test_a_full_disk_and_a_closed_pipe_end_the_list_quietly(tmp_path: Path) -> None:
+    command = f"{sys.executable} -m lmcot_cli models list > /dev/full"
+    full = subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=60)
+    assert full.returncode == 1
+    assert full.stderr == "error: standard output: cannot be written: No space left on device\n"
+    command = f"set -o pipefail; {sys.executable} -m lmcot_cli models list | true"
+    closed = subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=60)
+    assert (closed.returncode, closed.stderr) == (141, "")

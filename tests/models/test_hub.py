@@ -21,7 +21,10 @@ def test_a_spec_and_its_parts() -> None:
 
 @pytest.mark.parametrize(
     "spec",
-    ["", "hf:", "hf:a/b", "hf:a:x.gguf", "hf:a/b/c:x.gguf", "hf:a/b:x.bin", "hf:a b/c:x.gguf", "a/b:x.gguf"],
+    [
+        *["", "hf:", "hf:a/b", "hf:a:x.gguf", "hf:a/b/c:x.gguf", "hf:a/b:x.bin", "hf:a b/c:x.gguf"],
+        *["a/b:x.gguf", "hf:a/b:../x.gguf", "hf:a/b:c/../../x.gguf", "hf:a/b:/x.gguf", "hf:a/b:./x.gguf"],
+    ],
 )
 def test_what_is_no_spec_is_refused(spec: str) -> None:
     with pytest.raises(ModelSpecError, match="hf:ORG/REPO:FILE"):

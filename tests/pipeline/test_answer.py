@@ -241,6 +241,18 @@ def test_the_input_is_never_the_output(options: AnswerOptions, tmp_path: Path):
     assert source.read_bytes() == questions(2)
 
 
+def test_the_input_is_not_the_output_when_it_comes_through_standard_input(
+    options: AnswerOptions, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    source = tmp_path / "questions.jsonl"
+    source.write_bytes(questions(2))
+
+    with source.open() as stdin, pytest.raises(UsageError, match="is the input itself"):
+        monkeypatch.setattr("sys.stdin", stdin)
+        list(AnswerRun(Path("-"), options, source, overwrite=True).results())
+    assert source.read_bytes() == questions(2)
+
+
 def test_overwrite_needs_an_output(options: AnswerOptions):
     with pytest.raises(UsageError, match="--overwrite needs -o"):
         answer(questions(1), options, overwrite=True)

@@ -174,3 +174,15 @@ def test_no_file_descriptor_is_left_open(tmp_path: Path):
             Journal(tmp_path / "out")
 
     assert open_files() == before
+
+
+@pytest.mark.parametrize("replaced", [False, True])
+def test_an_output_that_is_taken_away_ends_the_run(tmp_path: Path, replaced: bool):
+    out = tmp_path / "out"
+    with pytest.raises(OutputError, match="was removed, moved or replaced while"), Journal(out) as journal:
+        journal.begin(RUN)
+        journal.append(result("a"))
+        out.unlink()
+        if replaced:
+            out.touch()
+        journal.append(result("b"))

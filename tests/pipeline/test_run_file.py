@@ -54,7 +54,9 @@ def test_no_run_file(tmp_path: Path):
     assert read_run_file(tmp_path / "none") is None
 
 
-@pytest.mark.parametrize("content", [b"", b"{", b"[]", b"{}", b'{"settings": 3, "started": ""}', b"\xff"])
+@pytest.mark.parametrize(
+    "content", [b"", b"{", b"[]", b"{}", b'{"settings": 3, "started": ""}', b"\xff", b"[" * 100_000]
+)
 def test_what_is_no_run_file_is_refused(tmp_path: Path, content: bytes):
     path = tmp_path / "out.run.json"
     path.write_bytes(content)

@@ -37,11 +37,23 @@ def test_the_digest_tells_whether_templates_differ(tmp_path: Path):
     assert len({ours, first, Prompts(tmp_path).digest()}) == 3
 
 
-@pytest.mark.parametrize("text", ["{{ row.", "{{ nothing }}", "{{ row.nothing }}", '{% include "none.j2" %}'])
+@pytest.mark.parametrize(
+    "text",
+    [
+        *[
+            "{{ row.",
+            "{{ nothing }}",
+            "{{ row.nothing }}",
+            '{% include "none.j2" %}',
+            '{% include "cot.j2" %}',
+        ],
+        *["{{ 1 / 0 }}", "{{ row.question + 1 }}", "{% for i in range(10 ** 9) %}{% endfor %}"],
+    ],
+)
 def test_a_template_that_cannot_be_rendered_is_an_error_of_ours(tmp_path: Path, text: str):
     (tmp_path / "cot.j2").write_text(text)
 
-    with pytest.raises(InputError, match="j2"):
+    with pytest.raises(InputError, match=r"/cot\.j2:1: "):
         Prompts(tmp_path).render("cot", ROW)
 
 
@@ -60,3 +72,11 @@ def test_a_folder_that_overrides_nothing_is_refused(tmp_path: Path):
             InputError, match="no folder with a template to use: name the file as one of _question"
         ):
             Prompts(folder)
+
+
+def test_the_lock_of_an_editor_is_no_template(tmp_path: Path):
+    (tmp_path / "cot.j2").write_text("Think.")
+    digest = Prompts(tmp_path).digest()
+    (tmp_path / ".#cot.j2").symlink_to("someone@somewhere")
+
+    assert Prompts(tmp_path).digest() == digest

@@ -100,3 +100,14 @@ def test_gold_row_that_cannot_be_read_is_refused(tmp_path: Path) -> None:
     path = write(tmp_path / "gold.jsonl", {"id": "a", "question": "", "context": ""})
     with pytest.raises(InputError, match=r'gold\.jsonl:1: "question" is empty$'):
         read_gold(path)
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_a_failed_row_yields_to_the_answer_whose_id_it_bears(tmp_path: Path, order: int) -> None:
+    failed = record(answer=None, samples=[], error={"type": "duplicate_id", "message": "bad"})
+    answers = read_answers(write(tmp_path / "out.jsonl", *[record(), failed, failed][::order]))
+    assert [answer.text for answer in answers.values()] == ["Ann"]
+
+
+def test_a_wrong_gold_answer_is_called_by_its_key(tmp_path: Path) -> None:
+    assert refusal(write(tmp_path / "out.jsonl", record(gold={}))).startswith(':1: "gold" must be a string')

@@ -43,7 +43,7 @@ class BytePairTokenizer:
 def write_llama(
     path: Path, header: LlamaHeader, tokenizer: BytePairTokenizer, weights: Mapping[str, NDArray[np.float32]]
 ) -> None:
-    """Write float32 weights, named as transformers names them, with tied embeddings.
+    """Write float32 weights, named as transformers names them; without `lm_head.weight` embeddings are tied.
 
     Args:
         path: The GGUF file, replaced if it exists.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import deque
 from functools import cache
 from typing import Any
@@ -15,6 +16,7 @@ _kept_callbacks: list[Any] = []  # llama.cpp keeps a bare pointer; without this 
 @cache
 def llama() -> Any:
     """Import llama_cpp, silence its log and start its backends; the module is the same at every call."""
+    os.environ.setdefault("GGML_NO_BACKTRACE", "1")  # else an abort runs gdb and prints pages to stdout
     import llama_cpp
 
     @llama_cpp.llama_log_callback  # type: ignore[untyped-decorator]

@@ -10,6 +10,9 @@ from lmcot_cli.errors import UsageError
 MAX_PARALLEL = 124
 """llama.cpp has 256 sequences; the engine needs two for each request at work, and a few for prefixes."""
 
+MAX_THREADS = 512
+"""Most threads that ggml can use (GGML_MAX_N_THREADS); it crashes with more."""
+
 
 def usable_cores() -> int:
     """Count the cores this process may run on (an affinity mask or `taskset` narrows them)."""
@@ -36,7 +39,7 @@ class EngineOptions:
 
     n_ctx: int | None = None
     parallel: int = 16
-    threads: int = field(default_factory=usable_cores)
+    threads: int = field(default_factory=lambda: min(usable_cores(), MAX_THREADS))
     gpu_layers: int = 0
     kv_mib: int = 1024
 
@@ -45,8 +48,8 @@ class EngineOptions:
             raise UsageError(f"--n-ctx {self.n_ctx}: a request takes at least 1 token")
         if not 1 <= self.parallel <= MAX_PARALLEL:
             raise UsageError(f"--parallel {self.parallel}: choose between 1 and {MAX_PARALLEL}")
-        if self.threads < 1:
-            raise UsageError(f"--threads {self.threads}: at least 1 is needed")
+        if not 1 <= self.threads <= MAX_THREADS:
+            raise UsageError(f"--threads {self.threads}: choose between 1 and {MAX_THREADS}")
         if self.gpu_layers < -1:
             raise UsageError(f"--gpu-layers {self.gpu_layers}: choose -1 (all), 0 (none) or a count")
         if self.kv_mib < 1:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 import pytest
 
 from lmcot_cli.backends.llama.backend import LlamaBackend
-from lmcot_cli.backends.llama.options import MAX_PARALLEL, EngineOptions
+from lmcot_cli.backends.llama.options import MAX_PARALLEL, MAX_THREADS, EngineOptions
 from lmcot_cli.errors import UsageError
 
 
@@ -21,6 +21,7 @@ def test_threads_are_the_cores_this_process_may_use() -> None:
         {"parallel": 0},
         {"parallel": MAX_PARALLEL + 1},
         {"threads": 0},
+        {"threads": MAX_THREADS + 1},
         {"gpu_layers": -2},
         {"kv_mib": 0},
     ],

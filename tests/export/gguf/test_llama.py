@@ -25,7 +25,8 @@ def tokenizer() -> Tokenizer:
 def model(tokenizer: Tokenizer) -> Llama:
     torch.manual_seed(3)
     return Llama(
-        LlamaShape(tokenizer.get_vocab_size(), width=64, layers=3, heads=2, feed_forward=128, context=256)
+        LlamaShape(tokenizer.get_vocab_size(), width=64, layers=3, heads=2, feed_forward=128, context=256),
+        2,
     )
 
 

@@ -6,7 +6,7 @@ from tokenizers import Tokenizer
 from lmcot_cli.datasets.hotpotqa import to_row
 from lmcot_cli.datasets.microhop import MicroHopOptions, records
 from lmcot_cli.prompts.render import Prompts, Stage
-from lmcot_train.pretrain.examples import COPY, PREVIOUS, Difficulty, Example, ExampleMaker
+from lmcot_train.pretrain.examples import MENTION, PREVIOUS, VALUE, Difficulty, Example, ExampleMaker
 from lmcot_train.pretrain.run import STAGES
 from lmcot_train.pretrain.tokenizer import EOS, train_tokenizer
 
@@ -77,7 +77,7 @@ def test_copy_pointers_show_the_token_that_comes_next(tokenizer: Tokenizer) -> N
     for seed in range(20):
         example = _make(tokenizer, STAGES, seed)
         for pointer in example.pointers:
-            if pointer.purpose == COPY and example.targets[pointer.row] != -100:
+            if pointer.purpose in (VALUE, MENTION) and example.targets[pointer.row] != -100:
                 total += 1
                 right += example.targets[pointer.row] == example.tokens[pointer.column]
     assert total > 500

@@ -1,4 +1,5 @@
 import json
+import math
 from pathlib import Path
 from random import Random
 
@@ -6,7 +7,14 @@ import pytest
 import torch
 from tokenizers import Tokenizer
 
-from lmcot_train.pretrain.examples import COPY, POINTER_HEADS, Difficulty, Example, ExampleMaker, Pointer
+from lmcot_train.pretrain.examples import (
+    COPY_LAYER,
+    POINTER_HEADS,
+    Difficulty,
+    Example,
+    ExampleMaker,
+    Pointer,
+)
 from lmcot_train.pretrain.loop import LoopOptions, collate, guide_loss, train
 from lmcot_train.pretrain.model import Llama, LlamaShape
 from lmcot_train.pretrain.run import STAGES
@@ -43,19 +51,19 @@ def test_the_mask_hides_later_tokens_other_segments_and_padding() -> None:
 
 def test_guide_loss_is_the_cross_entropy_of_the_guided_heads_attention() -> None:
     # Two tokens, head width 1: the score of column j for row 1 is q1 * kj, so with q1 = 1, k0 = ln 3, k1 = 0 the
-    # attention is [3/4, 1/4], and a pointer to column 0 costs -ln(3/4).
+    # attention is [3/4, 1/4], and a pointer to column 0 costs -ln(3/4); the heads add up.
     batch = collate([_example([0, 0], 2)])
     heads = 1 + max(head for _, head in POINTER_HEADS.values())
     queries = torch.ones(1, heads, 2, 1)
     keys = torch.tensor([3.0, 1.0]).log().view(1, 1, 2, 1).expand(1, heads, 2, 1)
     seen = [(queries, keys)] * (1 + max(layer for layer, _ in POINTER_HEADS.values()))
-    assert guide_loss(batch, seen).item() == pytest.approx(-torch.tensor(0.75).log().item(), abs=1e-6)
+    assert guide_loss(batch, seen).item() == pytest.approx(-len(POINTER_HEADS) * math.log(0.75), abs=1e-6)
 
 
 def test_a_segment_computes_what_it_would_compute_alone(tokenizer: Tokenizer) -> None:
     """The shared context is an economy, not another model."""
     torch.manual_seed(0)
-    model = Llama(LlamaShape(tokenizer.get_vocab_size(), **SHAPE))
+    model = Llama(LlamaShape(tokenizer.get_vocab_size(), **SHAPE), 2)
     example = ExampleMaker(tokenizer, STAGES, Random(1)).make(Difficulty(distractors=1, questions=3))
     batch = collate([example])
     hidden, _ = model(batch.tokens, batch.positions, batch.mask)
@@ -69,7 +77,7 @@ def test_a_segment_computes_what_it_would_compute_alone(tokenizer: Tokenizer) ->
 
 def test_training_changes_every_parameter_and_lowers_the_loss(tokenizer: Tokenizer, tmp_path: Path) -> None:
     torch.manual_seed(0)
-    model = Llama(LlamaShape(tokenizer.get_vocab_size(), **SHAPE))
+    model = Llama(LlamaShape(tokenizer.get_vocab_size(), **SHAPE), 2)
     before = {name: parameter.detach().clone() for name, parameter in model.named_parameters()}
     options = LoopOptions(STAGES, minutes=0.15, contexts=1, questions=2, distractors=0, log_every=1)
     records = list(train(model, tokenizer, options, tmp_path / "metrics.jsonl"))
@@ -85,4 +93,4 @@ def test_every_guided_head_exists_in_both_models() -> None:
 
     for recipe in RECIPES.values():
         assert all(layer < recipe.layers for layer, _ in POINTER_HEADS.values())
-    assert POINTER_HEADS[COPY][0] > 1  # what is copied is found by what the layers before have gathered
+    assert COPY_LAYER > 1  # what is copied is found by what the layers before have gathered

@@ -26,8 +26,15 @@ from lmcot_cli.prompts.render import Prompts, Stage
 from lmcot_train.pretrain.tokenizer import BOS, EOS
 
 # What a head learns to look at, and the layer it sits in.
-PREVIOUS, SUBJECT, RELATION, COPY = range(4)
-POINTER_HEADS = {PREVIOUS: (0, 0), SUBJECT: (1, 0), RELATION: (1, 1), COPY: (2, 0)}
+PREVIOUS, SUBJECT, RELATION, VALUE, MENTION = range(5)
+COPY_LAYER = 2
+POINTER_HEADS = {
+    PREVIOUS: (0, 0),  # the token before: both words of a name end up in its last one
+    SUBJECT: (1, 0),  # the name that the sentence is about
+    RELATION: (1, 1),  # the words that say how subject and object are related
+    VALUE: (COPY_LAYER, 0),  # the object of the same subject and relation in the context, to be copied
+    MENTION: (COPY_LAYER, 1),  # an earlier mention since the question, to be copied
+}
 
 
 class Pointer(NamedTuple):
@@ -231,10 +238,13 @@ def _segment_pointers(
             yield from _sentence_pointers(one, sentence, at, question, spans)
             at += len(sentence.text) + 1
     answer = one.text.rindex(one.question.answer)
-    if answer >= one.completion:
-        final = one.question.facts[-1]
-        known = spans[final] if final.object.name == one.question.answer else None
-        yield from _copy_pointers(one, one.question.answer, answer, question, known)
+    if answer < one.completion:
+        return
+    final = one.question.facts[-1]
+    if len(one.question.facts) == 1 and one.completion == answer:  # one hop, asked directly
+        yield from _value_pointers(one, answer, spans[final])
+    else:
+        yield from _mention_pointers(one, one.question.answer, answer, question)
 
 
 def _sentence_pointers(
@@ -244,25 +254,28 @@ def _sentence_pointers(
         for fact in one.question.facts:
             for name in {fact.subject.name, fact.object.name}:
                 if (offset := sentence.text.find(name)) >= 0:
-                    yield from _copy_pointers(one, name, at + offset, question, None)
+                    yield from _mention_pointers(one, name, at + offset, question)
         return
     fact = sentence.fact
-    yield from _copy_pointers(one, fact.subject.name, at, question, None)
+    yield from _mention_pointers(one, fact.subject.name, at, question)
     subject = _tokens(one.encoding, at, at + sentence.subject_span[1])
     for token in _tokens(one.encoding, at + sentence.subject_span[1], at + len(sentence.text)):
         yield Pointer(SUBJECT, token, subject[-1], 1.0)
     yield from _relation_pointers(one.encoding, sentence, at)
-    objects = _tokens(one.encoding, *(at + i for i in sentence.object_span))
-    for row, column in zip(objects, spans[fact], strict=True):
-        yield Pointer(COPY, row - 1, column, 1.0)
+    yield from _value_pointers(one, at + sentence.object_span[0], spans[fact])
 
 
-def _copy_pointers(
-    one: _Asked, name: str, at: int, question: int, known: list[int] | None
-) -> Iterator[Pointer]:
-    """Point from the tokens before a name's to its last mention since the question, else to `known`."""
+def _value_pointers(one: _Asked, at: int, columns: list[int]) -> Iterator[Pointer]:
+    """Point from the tokens before an object's, which starts at character `at`, to where the context has it."""
+    first = one.encoding.char_to_token(at)
+    assert first is not None
+    yield from (Pointer(VALUE, first + i - 1, column, 1.0) for i, column in enumerate(columns))
+
+
+def _mention_pointers(one: _Asked, name: str, at: int, question: int) -> Iterator[Pointer]:
+    """Point from the tokens before a name's to its last mention since the question, if there is one."""
     mention = one.text.rfind(name, question, at)
-    columns = _tokens(one.encoding, mention, mention + len(name)) if mention >= 0 else known
+    columns = _tokens(one.encoding, mention, mention + len(name)) if mention >= 0 else []
     rows = _tokens(one.encoding, at, at + len(name))
-    if columns and len(columns) == len(rows):
-        yield from (Pointer(COPY, row - 1, column, 1.0) for row, column in zip(rows, columns, strict=True))
+    if len(columns) == len(rows):
+        yield from (Pointer(MENTION, row - 1, column, 1.0) for row, column in zip(rows, columns, strict=True))

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lmcot_cli.prompts.render import Stage
-from lmcot_train.pretrain.examples import COPY, POINTER_HEADS, Difficulty, Example, ExampleMaker
+from lmcot_train.pretrain.examples import MENTION, POINTER_HEADS, VALUE, Difficulty, Example, ExampleMaker
 from lmcot_train.pretrain.model import Llama
 
 
@@ -46,7 +46,7 @@ class LoopOptions:
     decay: float = 0.35
     muon_rate: float = 5e-3
     adam_rate: float = 3e-3
-    guide: float = 0.3
+    guide: float = 0.5
     log_every: int = 50
     seed: int = 0
 
@@ -98,7 +98,7 @@ def collate(examples: list[Example]) -> Batch:
 
 
 def guide_loss(batch: Batch, seen: list[tuple[Tensor, Tensor]]) -> Tensor:
-    """Cross-entropy between where the guided heads look and where they should, mean over heads and pointers."""
+    """Cross-entropy between where each guided head looks and where it should: mean over pointers, summed over heads."""
     losses = []
     for purpose, (example, row, column, weight) in batch.pointers.items():
         layer, head = POINTER_HEADS[purpose]
@@ -106,7 +106,7 @@ def guide_loss(batch: Batch, seen: list[tuple[Tensor, Tensor]]) -> Tensor:
         scores = queries @ keys.transpose(1, 2) * queries.shape[-1] ** -0.5
         log_attention = scores.masked_fill(~batch.mask[:, 0], float("-inf")).log_softmax(-1)
         losses.append(-(log_attention[example, row, column] * weight).sum() / weight.sum())
-    return torch.stack(losses).mean()
+    return torch.stack(losses).sum()
 
 
 def language_loss(model: Llama, hidden: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
@@ -118,8 +118,9 @@ def language_loss(model: Llama, hidden: Tensor, targets: Tensor) -> tuple[Tensor
 
 def optimizers(model: nn.Module, options: LoopOptions) -> list[torch.optim.Optimizer]:
     """Muon (arXiv 2502.16982) for the matrices inside layers, AdamW for embeddings and norms."""
-    matrices = [p for name, p in model.named_parameters() if p.dim() == 2 and "embed" not in name]
-    rest = [p for name, p in model.named_parameters() if p.dim() != 2 or "embed" in name]
+    inside = {name for name, p in model.named_parameters() if name.startswith("layers.") and p.dim() == 2}
+    matrices = [p for name, p in model.named_parameters() if name in inside]
+    rest = [p for name, p in model.named_parameters() if name not in inside]
     return [
         torch.optim.Muon(matrices, lr=options.muon_rate, weight_decay=0.01, adjust_lr_fn="match_rms_adamw"),
         torch.optim.AdamW(rest, lr=options.adam_rate, betas=(0.9, 0.95), weight_decay=0.0),
@@ -170,13 +171,14 @@ def _step(
         "loss": loss.item(),
         "guide": guided.item(),
         "accuracy": right.float().mean().item(),
-        "copy_accuracy": _copy_accuracy(batch, right),
+        "value_accuracy": _copy_accuracy(batch, right, VALUE),
+        "mention_accuracy": _copy_accuracy(batch, right, MENTION),
     }
 
 
-def _copy_accuracy(batch: Batch, right: Tensor) -> float:
-    """Share of copied tokens (those with a `COPY` pointer) that were predicted right."""
+def _copy_accuracy(batch: Batch, right: Tensor, purpose: int) -> float:
+    """Share of copied tokens that were predicted right: `VALUE`, from the context, is one hop of a chain."""
     correct = torch.zeros_like(batch.targets, dtype=torch.bool)
     correct[batch.targets != -100] = right
-    example, row, _, _ = batch.pointers[COPY]
+    example, row, _, _ = batch.pointers[purpose]
     return correct[example, row].float().mean().item()

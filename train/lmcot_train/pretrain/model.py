@@ -16,7 +16,7 @@ from torch.nn import functional as F
 
 @dataclass(frozen=True, slots=True)
 class LlamaShape:
-    """Sizes of the network; embeddings are tied."""
+    """Sizes of the network; input and output embeddings are separate."""
 
     vocabulary: int
     width: int = 256
@@ -94,19 +94,34 @@ class Layer(nn.Module):
 
 
 class Llama(nn.Module):
-    """The decoder without its output projection, which is the embedding matrix."""
+    """The decoder.
 
-    def __init__(self, shape: LlamaShape) -> None:
+    It begins as a copier. Embeddings are large and what layers add to them is nothing at first, so every layer can
+    read which token stands where; in `copy_layer`, attending to a token makes its logit rise (the output embeddings
+    are the input's, turned as that layer's values turn them). Retrieval then needs attention alone.
+    """
+
+    def __init__(self, shape: LlamaShape, copy_layer: int) -> None:
         super().__init__()
         self.shape = shape
         self.embed_tokens = nn.Embedding(shape.vocabulary, shape.width)
         self.layers = nn.ModuleList(Layer(shape) for _ in range(shape.layers))
         self.norm = nn.RMSNorm(shape.width, eps=shape.norm_epsilon)
-        for name, parameter in self.named_parameters():
-            if parameter.dim() == 2:
-                closes_block = name.endswith(("o_proj.weight", "down_proj.weight"))
-                deviation = shape.width**-0.5 / ((2 * shape.layers) ** 0.5 if closes_block else 1)
-                nn.init.normal_(parameter, std=0.02 if "embed" in name else deviation)
+        self.lm_head = nn.Linear(shape.width, shape.vocabulary, bias=False)
+        for name, parameter in self.layers.named_parameters():
+            if name.endswith(("o_proj.weight", "down_proj.weight")):
+                nn.init.zeros_(parameter)
+            elif parameter.dim() == 2:
+                nn.init.normal_(parameter, std=shape.width**-0.5)
+        self._start_copying(cast(Layer, self.layers[copy_layer]).self_attn)
+
+    def _start_copying(self, attention: Attention) -> None:
+        nn.init.normal_(self.embed_tokens.weight)
+        nn.init.orthogonal_(attention.v_proj.weight)
+        nn.init.orthogonal_(attention.o_proj.weight)
+        with torch.no_grad():
+            turn = attention.o_proj.weight @ attention.v_proj.weight
+            self.lm_head.weight.copy_(0.02 * self.embed_tokens.weight @ turn.T)
 
     def forward(
         self, tokens: Tensor, positions: Tensor, mask: Tensor
@@ -131,7 +146,7 @@ class Llama(nn.Module):
 
     def logits(self, hidden: Tensor) -> Tensor:
         """Map hidden states [..., width] to logits [..., vocabulary]."""
-        return F.linear(hidden, self.embed_tokens.weight)
+        return cast(Tensor, self.lm_head(hidden))
 
 
 def rotary(positions: Tensor, head_width: int, base: float) -> tuple[Tensor, Tensor]:

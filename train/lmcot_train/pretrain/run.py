@@ -19,6 +19,7 @@ from lmcot_cli.errors import OutputError
 from lmcot_cli.prompts.render import Prompts, Stage
 from lmcot_export.gguf.llama import BytePairTokenizer, LlamaHeader, write_llama
 from lmcot_export.quantize import quantize
+from lmcot_train.pretrain.examples import COPY_LAYER
 from lmcot_train.pretrain.loop import LoopOptions, train
 from lmcot_train.pretrain.model import Llama, LlamaShape
 from lmcot_train.pretrain.tokenizer import BOS, EOS, train_tokenizer
@@ -75,12 +76,12 @@ def run(options: PretrainOptions, report: Callable[[str], None]) -> Path:
     torch.manual_seed(options.seed)
     recipe = RECIPES[options.role]
     tokenizer = train_tokenizer(_tokenizer_texts(), VOCABULARY)
-    model = Llama(LlamaShape(tokenizer.get_vocab_size(), layers=recipe.layers))
+    model = Llama(LlamaShape(tokenizer.get_vocab_size(), layers=recipe.layers), COPY_LAYER)
     loop = LoopOptions(recipe.stages, minutes=options.minutes, seed=options.seed)
     for record in train(model, tokenizer, loop, options.output / "metrics.jsonl"):
         report(
             f"{record['minutes']:6.1f} min  step {record['step']:.0f}  loss {record['loss']:.3f}"
-            f"  accuracy {record['accuracy']:.3f}  copied words {record['copy_accuracy']:.3f}"
+            f"  values {record['value_accuracy']:.3f}  mentions {record['mention_accuracy']:.3f}"
         )
     return save(model, tokenizer, options)
 
@@ -88,7 +89,9 @@ def run(options: PretrainOptions, report: Callable[[str], None]) -> Path:
 def save(model: Llama, tokenizer: Tokenizer, options: PretrainOptions) -> Path:
     """Write the model as transformers reads it and as GGUF; return the quantized GGUF's path."""
     folder = options.output
-    weights = {f"model.{name}": tensor.detach().contiguous() for name, tensor in model.state_dict().items()}
+    weights = {
+        _transformers_name(name): tensor.detach().contiguous() for name, tensor in model.state_dict().items()
+    }
     save_file(weights, folder / "model.safetensors", {"format": "pt"})
     tokenizer.save(str(folder / "tokenizer.json"))
     (folder / "config.json").write_text(
@@ -98,6 +101,10 @@ def save(model: Llama, tokenizer: Tokenizer, options: PretrainOptions) -> Path:
     arrays = {name: tensor.numpy().astype(np.float32) for name, tensor in weights.items()}
     write_llama(full, _header(options.role, model.shape), _byte_pairs(tokenizer), arrays)
     return quantize(full, folder / "model.gguf", "q8_0")
+
+
+def _transformers_name(name: str) -> str:
+    return name if name.startswith("lm_head") else f"model.{name}"
 
 
 def transformers_config(shape: LlamaShape, tokenizer: Tokenizer) -> dict[str, object]:
@@ -114,7 +121,7 @@ def transformers_config(shape: LlamaShape, tokenizer: Tokenizer) -> dict[str, ob
         "max_position_embeddings": shape.context,
         "rms_norm_eps": shape.norm_epsilon,
         "rope_theta": shape.rope_base,
-        "tie_word_embeddings": True,
+        "tie_word_embeddings": False,
         "bos_token_id": tokenizer.token_to_id(BOS),
         "eos_token_id": tokenizer.token_to_id(EOS),
         "torch_dtype": "float32",
