@@ -53,10 +53,10 @@ pretrain: runs/small/model.gguf runs/large/model.gguf
 	@echo "Installed the pair into lmcot_cli/models; measure it and bring CARD.md up to date: make measure" >&2
 
 runs/small/model.gguf: $(VENV)/dev.stamp
-	@$(BIN)/lmcot train pretrain small -o runs/small --minutes 70
+	@$(BIN)/lmcot train pretrain small -o runs/small --minutes 37
 
 runs/large/model.gguf: $(VENV)/dev.stamp
-	@$(BIN)/lmcot train pretrain large -o runs/large --minutes 75
+	@$(BIN)/lmcot train pretrain large -o runs/large --minutes 43
 
 # The figures of CARD.md and README.md, from the pair that is installed.
 measure: $(VENV)/base.stamp

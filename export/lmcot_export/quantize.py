@@ -7,6 +7,7 @@ from typing import Literal
 
 import llama_cpp
 
+from lmcot_cli.backends.llama.library import llama
 from lmcot_cli.errors import ModelError
 
 QuantizationType = Literal["f16", "q8_0", "q4_0"]
@@ -23,8 +24,9 @@ def quantize(source: Path, target: Path, type: QuantizationType) -> Path:
     Raises:
         ModelError: llama.cpp cannot quantize the file.
     """
-    parameters = llama_cpp.llama_model_quantize_default_params()
+    api = llama()  # the same library, its log silenced
+    parameters = api.llama_model_quantize_default_params()
     parameters.ftype = _FILE_TYPES[type]
-    if llama_cpp.llama_model_quantize(str(source).encode(), str(target).encode(), parameters) != 0:
+    if api.llama_model_quantize(str(source).encode(), str(target).encode(), parameters) != 0:
         raise ModelError(f"{source}: llama.cpp cannot quantize it to {type}")
     return target

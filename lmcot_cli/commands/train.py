@@ -26,13 +26,13 @@ def pretrain(
     ],
     minutes: Annotated[
         float, typer.Option("--minutes", min=0.1, help="Wall-clock budget; the schedule follows the clock.")
-    ] = 78.0,
+    ] = 43.0,
     seed: Annotated[int, typer.Option("--seed", help="Seeds the weights and the examples.")] = 0,
     threads: Annotated[int, typer.Option("--threads", min=1, help="Threads that compute.")] = 1,
 ) -> None:
     """Train one of the embedded pair from nothing on MicroHop, and write it as GGUF.
 
-    Example: lmcot train pretrain large -o runs/large --minutes 78
+    Example: lmcot train pretrain large -o runs/large --minutes 43
     """
     try:
         from lmcot_train.pretrain.run import PretrainOptions, run
