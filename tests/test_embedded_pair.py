@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -68,12 +67,8 @@ def test_deterministic_runs_write_the_same_bytes(questions: Path, tmp_path: Path
     assert (tmp_path / "one.jsonl").read_bytes() == (tmp_path / "two.jsonl").read_bytes()
 
 
-def _real_files() -> Iterator[Path]:
-    yield from sorted(REAL_FILES.glob("*.json"))
-
-
 @pytest.mark.skipif(not REAL_FILES.is_dir(), reason="the real data files are not here")
-@pytest.mark.parametrize("file", _real_files(), ids=lambda path: path.stem)
+@pytest.mark.parametrize("file", sorted(REAL_FILES.glob("*.json")), ids=lambda path: path.stem)
 def test_real_rows_get_an_answer_or_an_error_that_says_why(file: Path) -> None:
     results = _answer(file, "guided", limit=6)
     assert len(results) == 6

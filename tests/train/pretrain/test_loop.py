@@ -10,6 +10,7 @@ from tokenizers import Tokenizer
 from lmcot_train.pretrain.examples import (
     COPY_LAYER,
     POINTER_HEADS,
+    PREVIOUS,
     Difficulty,
     Example,
     ExampleMaker,
@@ -47,6 +48,12 @@ def test_the_mask_hides_later_tokens_other_segments_and_padding() -> None:
     ]
     assert batch.mask[1, 0].int().tolist()[2] == [1, 1, 1, 0, 0]
     assert batch.targets[1].tolist() == [-100] * 5
+
+
+def test_a_batch_may_have_nothing_to_copy() -> None:
+    example = _example([0, 0, 1], 2)
+    example.pointers = [pointer for pointer in example.pointers if pointer.purpose == PREVIOUS]
+    assert set(collate([example]).pointers) == {PREVIOUS}
 
 
 def test_guide_loss_is_the_cross_entropy_of_the_guided_heads_attention() -> None:

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from random import Random
+from statistics import fmean
 
 import torch
 from tokenizers import Tokenizer
@@ -59,7 +60,7 @@ class Batch:
     positions: Tensor
     mask: Tensor
     targets: Tensor
-    pointers: dict[int, tuple[Tensor, Tensor, Tensor, Tensor]]  # purpose -> batch, row, column, weight
+    pointers: dict[int, tuple[Tensor, ...]]  # purpose -> batch, row, column, weight
 
 
 def collate(examples: list[Example]) -> Batch:
@@ -73,7 +74,7 @@ def collate(examples: list[Example]) -> Batch:
     rows, columns = segments[:, :, None], segments[:, None, :]
     causal = torch.ones(length, length, dtype=torch.bool).tril()
     mask = causal & ((columns == 0) | (columns == rows))
-    pointers = {}
+    pointers: dict[int, tuple[Tensor, ...]] = {}
     for purpose in POINTER_HEADS:
         found = [
             (i, p.row, p.column, p.weight)
@@ -81,13 +82,9 @@ def collate(examples: list[Example]) -> Batch:
             for p in e.pointers
             if p.purpose == purpose
         ]
-        batch, row, column, weight = zip(*found, strict=True)
-        pointers[purpose] = (
-            torch.tensor(batch),
-            torch.tensor(row),
-            torch.tensor(column),
-            torch.tensor(weight),
-        )
+        if found:
+            batch, row, column, weight = zip(*found, strict=True)
+            pointers[purpose] = tuple(map(torch.tensor, (batch, row, column, weight)))
     return Batch(
         pad([e.tokens for e in examples], 0),
         pad([e.positions for e in examples], 0),
@@ -142,7 +139,7 @@ def train(model: Llama, tokenizer: Tokenizer, options: LoopOptions, log: Path) -
         window.append(_step(model, batch, steppers, options.guide if progress < 1 - options.decay else 0.0))
         step, tokens = step + 1, tokens + batch.tokens.numel()
         if step % options.log_every == 0:
-            means = {key: sum(w[key] for w in window) / len(window) for key in window[0]}
+            means = _means(window)
             record = {"step": step, "minutes": progress * options.minutes, "tokens": tokens, **means}
             with log.open("a") as file:
                 file.write(json.dumps(record) + "\n")
@@ -167,13 +164,19 @@ def _step(
     for stepper in steppers:
         stepper.step()
         stepper.zero_grad()
+    copied = {"value_accuracy": VALUE, "mention_accuracy": MENTION}
     return {
         "loss": loss.item(),
         "guide": guided.item(),
         "accuracy": right.float().mean().item(),
-        "value_accuracy": _copy_accuracy(batch, right, VALUE),
-        "mention_accuracy": _copy_accuracy(batch, right, MENTION),
+        **{key: _copy_accuracy(batch, right, p) for key, p in copied.items() if p in batch.pointers},
     }
+
+
+def _means(window: list[dict[str, float]]) -> dict[str, float]:
+    """Average each figure over the steps that have it: a step may have had nothing to copy."""
+    keys = dict.fromkeys(key for step in window for key in step)
+    return {key: fmean(step[key] for step in window if key in step) for key in keys}
 
 
 def _copy_accuracy(batch: Batch, right: Tensor, purpose: int) -> float:
