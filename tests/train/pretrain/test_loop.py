@@ -1,5 +1,6 @@
 import json
 import math
+from itertools import count
 from pathlib import Path
 from random import Random
 
@@ -86,8 +87,10 @@ def test_training_changes_every_parameter_and_lowers_the_loss(tokenizer: Tokeniz
     torch.manual_seed(0)
     model = Llama(LlamaShape(tokenizer.get_vocab_size(), **SHAPE), 2)
     before = {name: parameter.detach().clone() for name, parameter in model.named_parameters()}
-    options = LoopOptions(STAGES, minutes=0.15, contexts=1, questions=2, distractors=0, log_every=1)
-    records = list(train(model, tokenizer, options, tmp_path / "metrics.jsonl"))
+    options = LoopOptions(STAGES, minutes=1, contexts=1, questions=2, distractors=0, log_every=10)
+    seconds = map(float, count())  # a clock by which every step takes a second
+    records = list(train(model, tokenizer, options, tmp_path / "metrics.jsonl", seconds.__next__))
+    assert [record["step"] for record in records] == [10, 20, 30, 40, 50]
     assert all(not torch.equal(before[name], parameter) for name, parameter in model.named_parameters())
     assert records[-1]["loss"] < records[0]["loss"]
     logged = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from random import Random
@@ -124,14 +124,20 @@ def optimizers(model: nn.Module, options: LoopOptions) -> list[torch.optim.Optim
     ]
 
 
-def train(model: Llama, tokenizer: Tokenizer, options: LoopOptions, log: Path) -> Iterator[dict[str, float]]:
+def train(
+    model: Llama,
+    tokenizer: Tokenizer,
+    options: LoopOptions,
+    log: Path,
+    clock: Callable[[], float] = time.monotonic,
+) -> Iterator[dict[str, float]]:
     """Train in place until the budget is spent; yield and append to `log` a record every `log_every` steps."""
     maker = ExampleMaker(tokenizer, options.stages, Random(f"pretrain/{options.seed}"))
     steppers = optimizers(model, options)
     peaks = [stepper.param_groups[0]["lr"] for stepper in steppers]
     log.write_text(json.dumps(asdict(options)) + "\n")
-    start, step, tokens, window = time.monotonic(), 0, 0, []
-    while (progress := (time.monotonic() - start) / 60 / options.minutes) < 1:
+    start, step, tokens, window = clock(), 0, 0, []
+    while (progress := (clock() - start) / 60 / options.minutes) < 1:
         batch = collate([maker.make(_difficulty(options, progress)) for _ in range(options.contexts)])
         scale = min(1.0, (step + 1) / 50, (1 - progress) / options.decay)
         for stepper, peak in zip(steppers, peaks, strict=True):
