@@ -16,5 +16,5 @@ for result in map(json.loads, sys.stdin):
         print(result["id"], result["votes"], sep="\t")'
 
 # A question of your own, typed in.
-echo '{"question": "Who wrote the book?", "context": [["The Tin Sea", ["The Tin Sea is a book by Ada Vell."]]]}' |
-  lmcot answer --method standard --quiet | python show_answers.py
+echo '{"question": "Who is the spouse of the director of Winter Harbor?", "context": ["Winter Harbor is a film directed by Una Lanwell.", "Una Lanwell is married to Wendel Kelford.", "Wendel Kelford was born in Port Dungrad."]}' |
+  lmcot answer --quiet | python show_answers.py

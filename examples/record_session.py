@@ -19,7 +19,7 @@ from rich.text import Text
 WIDTH = 110
 ANSWERS = Path("runs/session.jsonl")
 COMMANDS = (
-    "lmcot answer examples/questions.jsonl --limit 8",
+    "lmcot answer examples/questions.jsonl --limit 5",
     f"lmcot answer examples/questions.jsonl -o {ANSWERS}",
     f"lmcot eval {ANSWERS}",
 )

@@ -13,7 +13,7 @@ from typing import Literal, NamedTuple, Protocol, cast
 from lmcot_cli.backends.base import Backend
 from lmcot_cli.backends.llama.options import EngineOptions
 from lmcot_cli.errors import ModelSpecError
-from lmcot_cli.models import embedded, hub
+from lmcot_cli.models import catalogue, embedded, hub
 
 Role = Literal["small", "large"]
 
@@ -49,7 +49,7 @@ def open_model(spec: str, *, role: Role, aliases: Mapping[str, str], options: En
     """Load the model that `spec` names.
 
     Args:
-        spec: A model spec, or a name from `aliases`.
+        spec: A model spec, or a name from `aliases` or the catalogue.
         role: The option the spec was given for, for messages.
         aliases: Names that stand for specs.
         options: Settings of the llama.cpp engine; other backends have no use for them.
@@ -58,11 +58,18 @@ def open_model(spec: str, *, role: Role, aliases: Mapping[str, str], options: En
         ModelSpecError: The spec names no model.
         ModelError: The model cannot be found or loaded.
     """
-    resolved = aliases.get(spec, spec)
+    resolved = _resolve(spec, aliases)
     form = _form_of(resolved)
     if form is None:
         raise ModelSpecError(_explain(spec, resolved, role, aliases))
     return _opener(form.backend)(form.locate(resolved), options, resolved)
+
+
+def _resolve(spec: str, aliases: Mapping[str, str]) -> str:
+    """Replace a name of the config file, else one of the catalogue, by the spec it stands for."""
+    named = aliases.get(spec, spec)
+    entry = catalogue.find(named)
+    return entry.spec if entry else named
 
 
 def _form_of(spec: str) -> _Form | None:
@@ -79,7 +86,7 @@ def _opener(backend: str) -> _OpenFile:
 
 def _explain(spec: str, resolved: str, role: Role, aliases: Mapping[str, str]) -> str:
     named = f"{spec!r}" if spec == resolved else f"{spec!r} (an alias of {resolved!r})"
-    forms = [form.written for form in _FORMS.values()]
+    forms = [*(form.written for form in _FORMS.values()), "a name from lmcot models list"]
     if aliases:
         forms.append(f"an alias ({', '.join(sorted(aliases))})")
     return f"--{role} {named} names no model; write one of: {', '.join(forms)}"

@@ -129,7 +129,7 @@ def result_line(result: Result) -> Text:
         return line.append("(failed)", style="red")
     line.append(printable(result.answer) if result.answer is not None else "(no answer)", style="bold")
     if len(result.samples) > 1:
-        line.append(f"  {result.agreement:.0%} of {len(result.samples)}", style="dim")
+        line.append(f"  {result.agreement:.0%} of {len(result.samples)} samples", style="dim")
     return line
 
 
@@ -144,9 +144,15 @@ def _gold_mark(result: Result) -> tuple[str, str]:
 
 
 def show_line(result: Result) -> None:
-    """Print a result to the terminal as one line."""
+    """Print a result to the terminal: the line, and below it the rationale that led to the answer."""
     with stdout_console() as console:
         console.print(result_line(result), soft_wrap=True)
+        if rationale := _winning_rationale(result):
+            console.print(Text(f"    {printable(rationale)}", style="dim"), soft_wrap=True)
+
+
+def _winning_rationale(result: Result) -> str | None:
+    return next((s.rationale for s in result.samples if s.answer == result.answer), None)
 
 
 def source_label(file: Path) -> str:

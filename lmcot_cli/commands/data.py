@@ -112,7 +112,9 @@ def synth(
         int, typer.Option("--distractors", help="Paragraphs the question does not need.")
     ] = _DEFAULTS.distractors,
 ) -> None:
-    """Make multi-hop questions over an invented world (MicroHop), in HotpotQA's layout, one JSON object a line.
+    """Make multi-hop questions over an invented world (MicroHop), one JSON object a line.
+
+    The layout is HotpotQA's with 2WikiMultiHopQA's evidences.
 
     The embedded models were trained on --split train; the default split keeps names that they have never seen.
     """

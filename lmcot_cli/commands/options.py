@@ -29,7 +29,7 @@ SmallOption = Annotated[
     typer.Option(
         "--small",
         metavar="SPEC",
-        help="LM that writes rationales: a GGUF file, hf:ORG/REPO:FILE.gguf or a name from lmcot.toml.",
+        help="LM that writes rationales: a GGUF file, hf:ORG/REPO:FILE.gguf, a name of `models list` or lmcot.toml.",
         show_default=DEFAULTS.small,
         rich_help_panel=_MODELS,
     ),

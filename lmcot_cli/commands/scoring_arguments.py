@@ -62,8 +62,8 @@ def write_json(report: Mapping[str, Any]) -> None:
 
 
 def percent(share: float) -> str:
-    """Write a share as percent with one decimal, without the sign."""
-    return f"{100 * share:.1f}"
+    """Write a share as percent with one decimal, without the sign; `100` needs none, and tables are narrow."""
+    return f"{100 * share:.1f}".replace("100.0", "100")
 
 
 def percent_interval(estimate: Estimate) -> str:

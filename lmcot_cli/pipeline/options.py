@@ -13,8 +13,8 @@ from lmcot_cli.errors import UsageError
 
 Method = Literal["standard", "cot", "guided"]
 
-WAVE_REQUESTS = 32
-"""Completions asked in one call: enough to fill an engine's batch, few enough to see results soon."""
+WAVE_REQUESTS = 16
+"""Completions asked in one call: they fill an engine's batch once, so that results come, and are kept, soon."""
 
 _SEVERAL_TEMPERATURE = 0.7
 _NEXT_PART = ("\nQuestion:", "\nContext:")

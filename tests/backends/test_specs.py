@@ -17,6 +17,7 @@ from lmcot_cli.backends.scripted import ScriptedBackend
 from lmcot_cli.backends.specs import open_model
 from lmcot_cli.errors import LmcotError, ModelError, ModelSpecError
 from lmcot_cli.models import embedded
+from lmcot_cli.models import hub as hub_models
 
 
 def load(spec: str, aliases: dict[str, str] | None = None) -> Backend:
@@ -137,3 +138,23 @@ def test_hf_downloads_once_and_then_works_offline(hub: str, tmp_path: Path) -> N
             [sys.executable, "-c", program], env=variables, capture_output=True, text=True, check=False
         )
         assert result.stdout == "hf:org/repo:model.gguf\n", result.stderr
+
+
+def test_a_name_of_the_catalogue_stands_for_its_file_on_the_hub(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[hub_models.HubFile] = []
+
+    def download(source: hub_models.HubFile) -> Path:
+        asked.append(source)
+        raise ModelError("offline")
+
+    monkeypatch.setattr(hub_models, "download", download)
+    with pytest.raises(ModelError, match="offline"):
+        load("smollm2-360m")
+    assert [source.repository for source in asked] == ["bartowski/SmolLM2-360M-Instruct-GGUF"]
+
+
+def test_an_alias_wins_over_a_name_of_the_catalogue(tmp_path: Path) -> None:
+    replies = tmp_path / "replies.jsonl"
+    replies.write_text('"yes"\n')
+    with load("smollm2-360m", {"smollm2-360m": f"scripted:{replies}"}) as backend:
+        assert isinstance(backend, ScriptedBackend)

@@ -396,13 +396,18 @@ def test_on_a_terminal_each_row_is_a_readable_line(work: Path):
     lines = re.sub(r"\x1b\[[012]?m", "", shown).splitlines()
 
     assert code == 1
-    assert lines[0] == "✗ [bold]Where[31m is it?  the [2JLyon [red]  100% of 2"
+    assert lines[0] == "✗ [bold]Where[31m is it?  the [2JLyon [red]  100% of 2 samples"
     assert lines[2].startswith("· No gold?")
     assert "! row 3  (failed)" in lines
     assert any(line.startswith("warning: q.jsonl:4: ") for line in lines)
     assert lines[-1].startswith("answered 3 of 4 rows, 1 failed")
     assert "\x1b[31m" not in shown
     assert "\x1b[2J" not in shown
+
+    code, shown = on_a_terminal(*words("q.jsonl", "--limit", "1"))
+    lines = re.sub(r"\x1b\[[012]?m", "", shown).splitlines()
+    assert code == 0
+    assert lines[1] == "    the [2JLyon [red]", "the rationale stands below its answer"
 
 
 def test_on_a_terminal_with_an_output_progress_shows_and_goes_away(work: Path):
