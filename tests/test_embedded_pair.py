@@ -41,7 +41,7 @@ def _right(results: list[Result]) -> int:
 
 def test_a_rationale_of_the_small_lm_makes_the_large_one_answer_better(questions: Path) -> None:
     standard, guided = _answer(questions, "standard"), _answer(questions, "guided")
-    assert _right(guided) > _right(standard) + 0.08 * ROWS
+    assert _right(guided) >= _right(standard) + 0.2 * ROWS
 
 
 def test_the_large_lm_answers_from_a_right_rationale(questions: Path) -> None:
