@@ -23,7 +23,7 @@ from lmcot_cli.datasets.microhop.relations import COMPARISONS, INFERENCES, SAME
 from lmcot_cli.datasets.microhop.world import Fact, Sentence, TitledParagraph, World
 from lmcot_cli.datasets.row import Paragraph, Row
 from lmcot_cli.prompts.render import Prompts, Stage
-from lmcot_train.pretrain.tokenizer import BOS, EOS
+from lmcot_train.pretrain.tokenizer import BOS, EOS, special_id
 
 # What a head learns to look at, and the layer it sits in.
 PREVIOUS, SUBJECT, RELATION, VALUE, MENTION = range(5)
@@ -90,7 +90,7 @@ class ExampleMaker:
     def __init__(self, tokenizer: Tokenizer, stages: tuple[Stage, ...], random: Random) -> None:
         self._tokenizer, self._stages, self._random = tokenizer, stages, random
         self._prompts = Prompts()
-        self._end = tokenizer.token_to_id(EOS)
+        self._end = special_id(tokenizer, EOS)
 
     def make(self, difficulty: Difficulty) -> Example:
         """Make one example from a world of its own."""

@@ -22,7 +22,7 @@ from lmcot_export.quantize import quantize
 from lmcot_train.pretrain.examples import COPY_LAYER
 from lmcot_train.pretrain.loop import LoopOptions, train
 from lmcot_train.pretrain.model import Llama, LlamaShape
-from lmcot_train.pretrain.tokenizer import BOS, EOS, train_tokenizer
+from lmcot_train.pretrain.tokenizer import BOS, EOS, special_id, train_tokenizer
 
 STAGES: tuple[Stage, ...] = ("standard", "cot", "guided_rationale", "guided_answer")
 
@@ -122,8 +122,8 @@ def transformers_config(shape: LlamaShape, tokenizer: Tokenizer) -> dict[str, ob
         "rms_norm_eps": shape.norm_epsilon,
         "rope_theta": shape.rope_base,
         "tie_word_embeddings": False,
-        "bos_token_id": tokenizer.token_to_id(BOS),
-        "eos_token_id": tokenizer.token_to_id(EOS),
+        "bos_token_id": special_id(tokenizer, BOS),
+        "eos_token_id": special_id(tokenizer, EOS),
         "torch_dtype": "float32",
     }
 
@@ -143,7 +143,7 @@ def _header(role: str, shape: LlamaShape) -> LlamaHeader:
 
 def _byte_pairs(tokenizer: Tokenizer) -> BytePairTokenizer:
     merges = json.loads(tokenizer.to_str())["model"]["merges"]
-    ids = [tokenizer.token_to_id(token) for token in (BOS, EOS)]
+    ids = [special_id(tokenizer, token) for token in (BOS, EOS)]
     return BytePairTokenizer(
         tokens=[tokenizer.id_to_token(i) or "" for i in range(tokenizer.get_vocab_size())],
         merges=[merge if isinstance(merge, str) else " ".join(merge) for merge in merges],

@@ -22,3 +22,15 @@ def train_tokenizer(texts: Iterable[str], vocabulary: int) -> Tokenizer:
     )
     tokenizer.train_from_iterator(texts, trainer)
     return tokenizer
+
+
+def special_id(tokenizer: Tokenizer, token: str) -> int:
+    """Return the id of `BOS` or `EOS`.
+
+    Raises:
+        KeyError: The tokenizer was not made by `train_tokenizer`.
+    """
+    found: int | None = tokenizer.token_to_id(token)
+    if found is None:
+        raise KeyError(token)
+    return found
