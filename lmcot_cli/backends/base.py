@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Literal, Protocol, Self
+from typing import Literal, Protocol, Self, TypeAlias
 
 from lmcot_cli.errors import RowError
 
@@ -66,19 +67,63 @@ class ModelIdentity:
     digest: str | None
 
 
+Reply: TypeAlias = tuple[int, Completion | RowError]
+"""A ticket with what became of its request."""
+
+
 class Backend(Protocol):
-    """A loaded model: a batch of requests goes in, completions come out in the same order."""
+    """A loaded model, or the way to one that is served elsewhere.
+
+    Requests are handed in one by one (`submit`) and their completions picked up as they finish (`poll`), so that
+    a model never waits for the slowest completion of a batch, and two models can work at the same time. Whoever
+    has a list of requests and nothing else to do calls `complete`.
+    """
 
     @property
     def identity(self) -> ModelIdentity:
         """Name the model for the run file."""
         ...
 
-    def complete(self, requests: Sequence[Request], sampling: Sampling) -> list[Completion | RowError]:
-        """Write one completion a request, in the order of the requests.
+    @property
+    def window(self) -> int:
+        """How many requests to have handed in to keep the model busy; more only take memory."""
+        ...
 
-        A request that fails by itself (its prompt does not fit, say) has its error in its place, and the others
-        are completed all the same. Requests with equal prompts, or prompts that start alike, share that work.
+    @property
+    def pending(self) -> int:
+        """Requests handed in whose replies have not been picked up."""
+        ...
+
+    def submit(self, ticket: int, request: Request, sampling: Sampling) -> None:
+        """Hand in a request; its reply will carry `ticket`, which no other pending request has.
+
+        Requests with equal prompts, or prompts that start alike, share that work.
+        """
+        ...
+
+    def poll(self, *, wait: bool = True) -> list[Reply]:
+        """Return the replies that have come since the last call, in the order in which they came.
+
+        A request that fails by itself (its prompt does not fit, say) has its error for a reply.
+
+        Args:
+            wait: Work, or wait, until there is at least one reply, unless nothing is pending. Without it,
+                return what is there; a local model then computes nothing.
+
+        Raises:
+            ModelError: The model as a whole cannot go on.
+        """
+        ...
+
+    def reset(self) -> None:
+        """Forget what earlier requests left behind (shared prefixes), so that replies do not depend on it.
+
+        Nothing may be pending.
+        """
+        ...
+
+    def complete(self, requests: Sequence[Request], sampling: Sampling) -> list[Completion | RowError]:
+        """Write one completion a request, in the order of the requests; nothing else may be pending.
 
         Raises:
             ModelError: The model as a whole cannot go on.
@@ -94,3 +139,79 @@ class Backend(Protocol):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None: ...
+
+
+class Closing(ABC):
+    """What every backend does alike: `with` closes it."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Free the model; calling it twice does no harm."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+class StreamBackend(Closing):
+    """A backend that takes requests one by one: `complete` on top of `submit` and `poll`."""
+
+    @abstractmethod
+    def submit(self, ticket: int, request: Request, sampling: Sampling) -> None:
+        """Hand in a request; see `Backend.submit`."""
+
+    @abstractmethod
+    def poll(self, *, wait: bool = True) -> list[Reply]:
+        """Return the replies that have come; see `Backend.poll`."""
+
+    def complete(self, requests: Sequence[Request], sampling: Sampling) -> list[Completion | RowError]:
+        """Hand in all requests, pick up all replies; see `Backend.complete`."""
+        for ticket, request in enumerate(requests):
+            self.submit(ticket, request, sampling)
+        replies: dict[int, Completion | RowError] = {}
+        while len(replies) < len(requests):
+            replies.update(self.poll())
+        return [replies[ticket] for ticket in range(len(requests))]
+
+
+class BatchBackend(Closing):
+    """A backend that takes whole batches: `submit` and `poll` on top of `complete`.
+
+    Attributes:
+        window: Requests that make up a batch.
+    """
+
+    def __init__(self, window: int) -> None:
+        self.window = window
+        self._handed_in: list[tuple[int, Request, Sampling]] = []
+
+    @abstractmethod
+    def complete(self, requests: Sequence[Request], sampling: Sampling) -> list[Completion | RowError]:
+        """Write one completion a request; see `Backend.complete`."""
+
+    @property
+    def pending(self) -> int:
+        """Requests handed in whose replies have not been picked up."""
+        return len(self._handed_in)
+
+    def submit(self, ticket: int, request: Request, sampling: Sampling) -> None:
+        """Keep a request for the next batch."""
+        self._handed_in.append((ticket, request, sampling))
+
+    def poll(self, *, wait: bool = True) -> list[Reply]:
+        """Complete a batch: the first `window` requests that are sampled alike."""
+        if not wait or not self._handed_in:
+            return []
+        sampling = self._handed_in[0][2]
+        batch = [one for one in self._handed_in if one[2] == sampling][: self.window]
+        replies = self.complete([request for _, request, _ in batch], sampling)
+        taken = {ticket for ticket, _, _ in batch}
+        self._handed_in = [one for one in self._handed_in if one[0] not in taken]
+        return [(ticket, reply) for (ticket, _, _), reply in zip(batch, replies, strict=True)]
+
+    def reset(self) -> None:
+        """Keep nothing between batches, forget nothing."""

@@ -24,14 +24,16 @@ import hashlib
 from collections import deque
 from collections.abc import Sequence
 from pathlib import Path
-from types import TracebackType
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
-from lmcot_cli.backends.base import Completion, ModelIdentity, Request, Sampling
+from lmcot_cli.backends.base import BatchBackend, Completion, ModelIdentity, Request, Sampling
 from lmcot_cli.backends.llama.options import EngineOptions
 from lmcot_cli.errors import ModelError, RowError
+
+WINDOW = 64
+"""A reply is there at once; the window only bounds how far rows are read ahead."""
 
 
 class ScriptedReply(BaseModel):
@@ -54,7 +56,7 @@ class ScriptedReply(BaseModel):
 _LINE: TypeAdapter[str | ScriptedReply] = TypeAdapter(str | ScriptedReply)
 
 
-class ScriptedBackend:
+class ScriptedBackend(BatchBackend):
     """Replies from a file; sampling settings and stop strings play no part.
 
     Args:
@@ -67,6 +69,7 @@ class ScriptedBackend:
     """
 
     def __init__(self, path: Path, options: EngineOptions | None = None, spec: str | None = None) -> None:
+        super().__init__(WINDOW)
         self._path = path
         content = _read(path)
         replies = [_parse(line, f"{path}:{number}") for number, line in enumerate(content.splitlines(), 1)]
@@ -85,14 +88,6 @@ class ScriptedBackend:
 
     def close(self) -> None:
         """Hold nothing, free nothing."""
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def _reply(self, request: Request) -> ScriptedReply:
         for reply in self._matching:

@@ -7,12 +7,10 @@ from collections.abc import Sequence
 from contextlib import ExitStack, closing
 from functools import cached_property
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 import numpy as np
 
-from lmcot_cli.backends.base import Completion, ModelIdentity, Request, Sampling
+from lmcot_cli.backends.base import BatchBackend, Completion, ModelIdentity, Request, Sampling
 from lmcot_cli.backends.llama.chat import ChatTemplate
 from lmcot_cli.backends.llama.context import LlamaContext
 from lmcot_cli.backends.llama.model import LlamaModel
@@ -23,7 +21,7 @@ from lmcot_cli.backends.llama.vocabulary import Vocabulary
 from lmcot_cli.errors import PromptTooLongError, RowError
 
 
-class LlamaBackend:
+class LlamaBackend(BatchBackend):
     """A GGUF model, all of whose requests in one call are decoded together.
 
     Equal calls give equal completions, in this process or another on the same machine, whatever was asked
@@ -45,6 +43,7 @@ class LlamaBackend:
 
     def __init__(self, path: Path, options: EngineOptions | None = None, spec: str | None = None) -> None:
         options = options or EngineOptions()
+        super().__init__(options.parallel)
         self._spec = spec or str(path)
         self._path = path
         self.work = Work()
@@ -94,14 +93,6 @@ class LlamaBackend:
         """Free the KV cache and the model; calling it twice does no harm."""
         self._closed = True
         self._opened.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def _chat_template(self, model: LlamaModel) -> ChatTemplate | None:
         source = model.chat_template
