@@ -40,6 +40,8 @@ class AnswerDefaults(_Section):
     small: str | None = None
     large: str | None = None
     samples: int | None = None
+    stop: str | None = None
+    vote: Literal["majority", "logprob"] | None = None
     temperature: float | None = None
     top_p: float | None = None
     max_tokens: int | None = None

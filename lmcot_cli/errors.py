@@ -6,11 +6,13 @@
     ├── MissingExtraError       3   an optional part is not installed
     ├── InputError              1   a file that cannot be read as questions, answers or settings
     ├── OutputError             1   a file that cannot be written, or belongs to another run
+    ├── TooManyErrorsError      1   more rows failed than --max-errors allows
     ├── ModelError              1   a model that cannot be found, loaded or run
     └── RowError                1   one row failed; it becomes the row's error record, the others go on
         ├── PromptTooLongError  1   a prompt does not fit the model's context
         ├── DuplicateIdError    1   an earlier row has the same id
-        └── MissingRationaleError   1   a rationale was to come with the row, and did not
+        ├── MissingRationaleError   1   a rationale was to come with the row, and did not
+        └── OutOfBudgetError    1   what the run may spend was spent before the row began
 
 A bug is none of these: anything else keeps its traceback.
 """
@@ -55,6 +57,16 @@ class ModelError(LmcotError):
     """A model file that is missing, damaged or cannot be loaded or run."""
 
 
+class TooManyErrorsError(LmcotError):
+    """More rows failed than were to be put up with; what is done is kept."""
+
+    def __init__(self, failed: int, rows: int, limit: str) -> None:
+        super().__init__(
+            f"stopped: {failed} of {rows} rows failed (--max-errors {limit}); what is done is kept:"
+            " mend the cause and run the same command again, with --retry-errors to redo those that failed"
+        )
+
+
 class RowError(LmcotError):
     """One row failed; `str(error)` becomes the message of its error record."""
 
@@ -77,3 +89,12 @@ class DuplicateIdError(RowError):
 
 class MissingRationaleError(RowError):
     """A row without the rationale it was to be answered from."""
+
+
+class OutOfBudgetError(RowError):
+    """A row that could not begin: the limit that `limit` names was reached before."""
+
+    def __init__(self, limit: str) -> None:
+        super().__init__(
+            f"--{limit.replace('_', '-')} was reached before this row began; answer it with --retry-errors"
+        )

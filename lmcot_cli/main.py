@@ -40,6 +40,11 @@ COMMANDS = {
         "compare",
         "Compare two files of answers, row by row: the difference B - A with its 95% interval, what flipped.",
     ),
+    "revote": LazyCommand(
+        "revote",
+        "revote",
+        "Replay stopping rules and votes on stored samples: samples used, exact match, winners that change.",
+    ),
     "data": LazyCommand("data", "app", "Look at question files, convert them, make new ones."),
     "train": LazyCommand("train", "app", "Train the models of LM-guided chain-of-thought."),
     "models": LazyCommand("models", "app", "List, look at and fetch models."),

@@ -94,6 +94,11 @@ class Backend(Protocol):
         """Requests handed in whose replies have not been picked up."""
         ...
 
+    @property
+    def in_background(self) -> bool:
+        """Whether requests make progress between polls (a server), not only within them (this machine)."""
+        ...
+
     def submit(self, ticket: int, request: Request, sampling: Sampling) -> None:
         """Hand in a request; its reply will carry `ticket`, which no other pending request has.
 
@@ -142,7 +147,13 @@ class Backend(Protocol):
 
 
 class Closing(ABC):
-    """What every backend does alike: `with` closes it."""
+    """What every backend does alike: `with` closes it.
+
+    Attributes:
+        in_background: Whether requests make progress between polls; a backend that serves them elsewhere says so.
+    """
+
+    in_background = False
 
     @abstractmethod
     def close(self) -> None:

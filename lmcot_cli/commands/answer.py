@@ -43,12 +43,17 @@ def answer(
     prompts: options.PromptsOption = None,
     given_rationales: options.GivenRationalesOption = None,
     samples: options.SamplesOption = None,
+    stop: options.StopOption = None,
+    vote: options.VoteOption = None,
     temperature: options.TemperatureOption = None,
     top_p: options.TopPOption = None,
     seed: options.SeedOption = None,
     max_tokens: options.MaxTokensOption = None,
     max_answer_tokens: options.MaxAnswerTokensOption = None,
     deterministic: options.DeterministicOption = None,
+    max_tokens_total: options.MaxTokensTotalOption = None,
+    deadline: options.DeadlineOption = None,
+    max_errors: options.MaxErrorsOption = None,
     parallel: options.ParallelOption = None,
     threads: options.ThreadsOption = None,
     n_ctx: options.NCtxOption = None,
@@ -56,23 +61,28 @@ def answer(
     kv_mib: options.KvMibOption = None,
     output: options.OutputOption = None,
     overwrite: options.OverwriteOption = False,
+    retry_errors: options.RetryErrorsOption = False,
     json: options.JsonOption = False,
     quiet: options.QuietOption = False,
 ) -> None:
     """Answer questions: a small LM writes a rationale for each, a large LM answers from it."""
     from lmcot_cli.commands.answer_report import Report, command_line, show_line, source_label
+    from lmcot_cli.commands.interrupt import finishing
     from lmcot_cli.commands.stdout import write_data
     from lmcot_cli.config import answer_options, load_config
     from lmcot_cli.pipeline.answer import AnswerRun
 
     source = _source(file)
     settings = answer_options(load_config(config), context.params)
-    run = AnswerRun(source, settings, output, overwrite=overwrite, command=command_line())
+    run = AnswerRun(
+        source, settings, output, overwrite=overwrite, retry_errors=retry_errors, command=command_line()
+    )
     on_terminal = output is None and sys.stdout.isatty()
     readable = on_terminal and not json
     progress = sys.stderr.isatty() and not on_terminal
     with (
         Report(run, source_label(source), quiet=quiet, progress=progress) as report,
+        finishing(run.stop, report.say),
         closing(run.results()) as results,
     ):
         for result in report.follow(results):

@@ -56,13 +56,18 @@ class Report:
         """Pass results on, with a warning for each that failed."""
         for result in results:
             if result.error:
-                self._warn(f"{self._source}:{result.line}: {result.error.message}")
+                self.warn(f"{self._source}:{result.line}: {result.error.message}")
             if self._progress:
                 (task,), totals = self._progress.task_ids, self._run.totals
                 self._progress.update(task, completed=totals.rows, failed=totals.failed)
             yield result
 
-    def _warn(self, message: str) -> None:
+    def say(self, message: str) -> None:
+        """Print a message between the results."""
+        self._say(message)
+
+    def warn(self, message: str) -> None:
+        """Print a warning; after many of them, say once that there are more."""
         self._warnings += 1
         if self._warnings <= MOST_WARNINGS:
             self._say(f"warning: {printable(message)}", style="yellow")
@@ -82,10 +87,16 @@ class Report:
             parts.append(f"{totals.unanswered:,} without an answer")
         if totals.failed:
             parts.append(f"{totals.failed:,} failed")
+        if totals.cut_short:
+            parts.append(f"{totals.cut_short:,} cut short")
         parts.append(f"in {time.monotonic() - self._started:.1f} s")
         written = totals.usage.small.completion + totals.usage.large.completion
+        spent = f"{written:,} tokens written"
+        if totals.samples_saved:
+            drawn = totals.samples + totals.samples_saved
+            spent += f", {totals.samples_saved:,} of {drawn:,} samples saved"
         results = f"; results in {run.output}" if run.output else ""
-        return f"{', '.join(parts)}; {written:,} tokens written{results}"
+        return f"{', '.join(parts)}; {spent}{results}"
 
     def _interrupted(self) -> str:
         done = f"interrupted after {self._run.totals.rows:,} rows"

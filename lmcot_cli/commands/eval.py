@@ -81,6 +81,11 @@ def _print_tables(result: Evaluation, options: ScoringOptions) -> None:
         console.print(_score_table(result))
         if len(result.majority_at) > 1:
             console.print(_samples_table(result))
+        elif result.stopped_early:
+            console.print(
+                f"{result.stopped_early} rows stopped early; draw with --stop none to see what k samples give.",
+                style="dim",
+            )
         console.print(f"Percent, with 95% bootstrap intervals. Rules of {options.rules}.", style="dim")
         console.print(INCLUSION, style="dim")
 

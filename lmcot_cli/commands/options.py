@@ -10,11 +10,13 @@ from typing import Annotated
 
 import typer
 
+from lmcot_cli.pipeline.budget import parse_duration
 from lmcot_cli.pipeline.options import AnswerOptions, Method
+from lmcot_cli.pipeline.vote import VoteBy
 
 DEFAULTS = AnswerOptions()
 
-_MODELS, _SAMPLING, _ENGINE, _OUTPUT = "Models", "Sampling", "Engine", "Output"
+_MODELS, _SAMPLING, _SPENDING, _ENGINE, _OUTPUT = "Models", "Sampling", "Spending", "Engine", "Output"
 
 MethodOption = Annotated[
     Method | None,
@@ -67,6 +69,57 @@ SamplesOption = Annotated[
         help="Samples a row; their answers are voted on.",
         show_default=str(DEFAULTS.samples),
         rich_help_panel=_SAMPLING,
+    ),
+]
+StopOption = Annotated[
+    str | None,
+    typer.Option(
+        "--stop",
+        metavar="RULE",
+        help="When a row has samples enough: lossless (the leader cannot be caught), none (draw all), beta:0.95"
+        " (Adaptive-Consistency), window:5 (early-stopping self-consistency).",
+        show_default=DEFAULTS.stop,
+        rich_help_panel=_SAMPLING,
+    ),
+]
+VoteOption = Annotated[
+    VoteBy | None,
+    typer.Option(
+        "--vote",
+        help="What a sample's vote counts: majority: one. logprob: the mean probability of its answer's tokens.",
+        show_default=DEFAULTS.vote,
+        rich_help_panel=_SAMPLING,
+    ),
+]
+MaxTokensTotalOption = Annotated[
+    int | None,
+    typer.Option(
+        "--max-tokens-total",
+        metavar="N",
+        help="Tokens to spend, prompts included. They go where the vote is closest; what is out is finished.",
+        show_default="no limit",
+        rich_help_panel=_SPENDING,
+    ),
+]
+DeadlineOption = Annotated[
+    float | None,
+    typer.Option(
+        "--deadline",
+        metavar="TIME",
+        parser=parse_duration,
+        help="Time to spend: 90s, 10m, 1h30m. It goes where the vote is closest; what is out is finished.",
+        show_default="no limit",
+        rich_help_panel=_SPENDING,
+    ),
+]
+MaxErrorsOption = Annotated[
+    str | None,
+    typer.Option(
+        "--max-errors",
+        metavar="N|P%",
+        help="Give the run up when more rows fail; what is done is kept.",
+        show_default="no limit",
+        rich_help_panel=_SPENDING,
     ),
 ]
 TemperatureOption = Annotated[
@@ -187,6 +240,14 @@ OutputOption = Annotated[
 ]
 OverwriteOption = Annotated[
     bool, typer.Option("--overwrite", help="Start OUT anew, whatever it holds.", rich_help_panel=_OUTPUT)
+]
+RetryErrorsOption = Annotated[
+    bool,
+    typer.Option(
+        "--retry-errors",
+        help="Answer the rows again that failed in OUT, in their place; the others stay as they are.",
+        rich_help_panel=_OUTPUT,
+    ),
 ]
 JsonOption = Annotated[
     bool, typer.Option("--json", help="Write JSONL, on a terminal too.", rich_help_panel=_OUTPUT)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
+from hashlib import blake2b
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,3 +41,9 @@ class Row:
     type: str | None
     rationale: str | None
     line: int
+
+    @property
+    def digest(self) -> str:
+        """A digest of what the answer depends on, so that a changed row is noticed: 16 hexadecimal digits."""
+        parts = (self.question, [(one.title, one.sentences) for one in self.context], self.rationale)
+        return blake2b(json.dumps(parts).encode(), digest_size=8).hexdigest()

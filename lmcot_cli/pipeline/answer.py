@@ -1,35 +1,44 @@
-"""Answer a stream of rows: rows in, waves of several rows a backend call, results out in input order."""
+"""Answer a stream of rows: rows in, results out in input order, each in the output before the next is shown."""
 
 from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import ExitStack
-from dataclasses import asdict
-from itertools import chain, islice
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import BinaryIO, TypeVar
+from typing import BinaryIO
 
 from lmcot_cli.backends.base import Backend
-from lmcot_cli.backends.specs import open_model
-from lmcot_cli.datasets.reader import STDIN, BadRow, at_least_one, read_rows, source_name
+from lmcot_cli.backends.specs import Role, open_model
+from lmcot_cli.datasets.reader import STDIN, BadRow, read_rows, source_name
 from lmcot_cli.datasets.row import Row
-from lmcot_cli.errors import OutputError, RowError, UsageError
-from lmcot_cli.pipeline.duplicates import mark_duplicates
-from lmcot_cli.pipeline.journal import INSTEAD, Journal
-from lmcot_cli.pipeline.methods import Draw, Drawn, build_method
+from lmcot_cli.errors import RowError, TooManyErrorsError, UsageError
+from lmcot_cli.pipeline.budget import Budget
+from lmcot_cli.pipeline.flow import Flow, Outcome
+from lmcot_cli.pipeline.journal import Journal, Recorded
+from lmcot_cli.pipeline.methods import ballots, build_method
 from lmcot_cli.pipeline.options import AnswerOptions
 from lmcot_cli.pipeline.result import Failure, Result
+from lmcot_cli.pipeline.resume import Item, failed_again, retry_path, skip_finished
+from lmcot_cli.pipeline.rows import Rows
 from lmcot_cli.pipeline.run_file import RunFile, Settings, Totals
 from lmcot_cli.pipeline.vote import count_votes
 from lmcot_cli.prompts.render import Prompts
 
-T = TypeVar("T")
-
 
 class AnswerRun:
     """One run over one input, with or without an output file.
+
+    Args:
+        source: The questions.
+        options: How they are answered.
+        output: Where the results go; what is there already is gone on from.
+        overwrite: Start the output anew.
+        retry_errors: Answer the rows again that have an error in the output, and those that are missing. The output
+            stays as it is until all are done.
+        command: The command line, for the run file.
 
     Attributes:
         totals: The sums over the rows that have their record, those of earlier sessions included.
@@ -43,12 +52,16 @@ class AnswerRun:
         output: Path | None = None,
         *,
         overwrite: bool = False,
+        retry_errors: bool = False,
         command: tuple[str, ...] = (),
     ) -> None:
         self.source, self.options = source, options
-        self.output, self.overwrite, self.command = output, overwrite, command
+        self.output, self.overwrite, self.retry_errors = output, overwrite, retry_errors
+        self.command = command
         self.totals = Totals()
         self.resumed = 0
+        self._flow: Flow[BadRow | Recorded] | None = None
+        self._stopped = False
 
     def results(self) -> Generator[Result, None, None]:
         """Answer the rows that have no record yet; yield each result once it is in the output.
@@ -60,24 +73,33 @@ class AnswerRun:
             InputError: The input cannot be read or holds no row.
             OutputError: The output cannot be written, or holds results that these settings do not go on from.
             ModelError: A model cannot be loaded or run.
+            TooManyErrorsError: More rows failed than `options.max_errors` allows.
         """
         self.options.check()
-        if self.overwrite and self.output is None:
-            raise UsageError("--overwrite needs -o OUT, the output to start anew")
+        self._check_output()
         prompts = Prompts(self.options.prompts)
         with ExitStack() as stack:
-            items = self._items()
-            items = chain([next(items)], items)
+            rows = Rows(self.source, self.options.limit)
             journal = self._open_journal(stack, prompts)
-            small, large = self._open_models(stack)
+            models = self._open_models(stack)
+            items: Iterator[Item] = rows
             if journal:
-                journal.begin(self._run_file(prompts, small, large))
-                self._skip_finished(items, journal)
-            yield from self._answer(items, build_method(self.options, prompts, small, large), journal)
+                run_file = self._run_file(prompts, models)
+                items, journal = self._go_on(rows, journal, run_file, stack)
+            yield from self._record(self._answer(items, rows.would_wait, models, prompts), journal)
 
-    def _items(self) -> Iterator[Row | BadRow]:
-        rows = mark_duplicates(at_least_one(read_rows(self.source), self.source))
-        return islice(rows, self.options.limit)
+    def _check_output(self) -> None:
+        for option, given in {"overwrite": self.overwrite, "retry-errors": self.retry_errors}.items():
+            if given and self.output is None:
+                raise UsageError(f"--{option} needs -o OUT, the output it is about")
+        if self.overwrite and self.retry_errors:
+            raise UsageError(
+                "--overwrite starts the output anew, --retry-errors keeps most of it: choose one"
+            )
+        if self.retry_errors and self.output and not self.output.exists():
+            raise UsageError(
+                f"--retry-errors: {self.output} does not exist; leave the option out to begin it"
+            )
 
     def _open_journal(self, stack: ExitStack, prompts: Prompts) -> Journal | None:
         if self.output is None:
@@ -88,86 +110,137 @@ class AnswerRun:
         journal.check(method_settings(self.options, prompts))
         return journal
 
-    def _open_models(self, stack: ExitStack) -> tuple[Backend | None, Backend]:
-        options, small = self.options, None
-        if options.method == "guided" and not options.given_rationales:
-            small = stack.enter_context(
-                open_model(options.small, role="small", aliases=options.aliases, options=options.engine)
-            )
-        large = stack.enter_context(
-            open_model(options.large, role="large", aliases=options.aliases, options=options.engine)
-        )
-        return small, large
+    def _go_on(
+        self, rows: Rows, journal: Journal, run_file: RunFile, stack: ExitStack
+    ) -> tuple[Iterator[Item], Journal]:
+        """Begin the output, or find the place where an earlier session ended.
 
-    def _run_file(self, prompts: Prompts, small: Backend | None, large: Backend) -> RunFile:
+        Returns:
+            What is still to be written, and the journal to write it to.
+        """
+        items: Iterator[Item] = rows
+        if self.retry_errors:
+            journal.check(run_file.settings)
+            items = failed_again(rows, journal)
+            journal = stack.enter_context(Journal(retry_path(journal.path)))
+        journal.begin(run_file)
+        skip_finished(items, journal)
+        self.totals, self.resumed = journal.totals, journal.totals.rows
+        return items, journal
+
+    def _record(self, answered: Iterator[Result | Recorded], journal: Journal | None) -> Iterator[Result]:
+        """Write what comes to the journal; yield the results that are new."""
+        for one in answered:
+            if isinstance(one, Recorded):
+                assert journal is not None
+                journal.copy(one)
+                self.totals += one.totals
+                self.resumed += 1
+                continue
+            if journal:
+                journal.append(one)
+            self.totals += Totals.of(one.to_record())
+            yield one
+            self._check_errors()
+        if journal:
+            journal.finish()
+            if self.retry_errors and self.output:
+                journal.replace(self.output)
+
+    def _check_errors(self) -> None:
+        limit = self.options.error_limit
+        if limit and limit.reached(self.totals.failed, self.totals.rows):
+            raise TooManyErrorsError(self.totals.failed, self.totals.rows, str(self.options.max_errors))
+
+    def _open_models(self, stack: ExitStack) -> dict[Role, Backend]:
+        """Open the models that are asked, in the order in which they are."""
+        roles: list[Role] = ["large"]
+        if self.options.method == "guided" and not self.options.given_rationales:
+            roles.insert(0, "small")
+        return {role: stack.enter_context(self._open_model(role)) for role in roles}
+
+    def _open_model(self, role: Role) -> Backend:
+        options = self.options
+        spec = options.small if role == "small" else options.large
+        return open_model(spec, role=role, aliases=options.aliases, options=options.engine)
+
+    def _run_file(self, prompts: Prompts, models: Mapping[Role, Backend]) -> RunFile:
         settings = {
             **method_settings(self.options, prompts),
-            **model_settings("small", small),
-            **model_settings("large", large),
+            **model_settings("small", models.get("small")),
+            **model_settings("large", models["large"]),
         }
         return RunFile(self.command, source_name(self.source), settings, asdict(self.options.engine))
 
-    def _skip_finished(self, items: Iterator[Row | BadRow], journal: Journal) -> None:
-        """Walk earlier sessions' records and the input side by side, up to the first row to answer.
+    def stop(self) -> bool:
+        """Begin no more rows; `results` yields those under way and then raises KeyboardInterrupt.
 
-        Raises:
-            OutputError: They do not belong together; names the line and both ids.
+        Returns:
+            Whether any are under way.
         """
-        for line, record in journal.records():
-            item = next(items, None)
-            place = f"{self.output}:{line}: holds the result of row {record['id']!r}"
-            if item is None:
-                limit = " with this --limit" if self.options.limit else ""
-                raise OutputError(
-                    f"{place}, but the input has only {line - 1} rows{limit}: give the same input, or {INSTEAD}"
-                )
-            if item.id != record["id"]:
-                raise OutputError(f"{place}, but the input has row {item.id!r} there: {INSTEAD}")
-            if item.question != record["question"]:
-                raise OutputError(f"{place}, whose question is another in the input: {INSTEAD}")
-        self.totals, self.resumed = journal.totals, journal.totals.rows
+        self._stopped = True
+        return self._flow is not None and self._flow.stop()
 
-    def _answer(self, items: Iterable[Row | BadRow], draw: Draw, journal: Journal | None) -> Iterator[Result]:
-        for wave in _waves(items, self.options.wave_rows):
-            for result in answer_wave(wave, draw, self.options.method):
-                if journal:
-                    journal.append(result)
-                self.totals += Totals.of(result.to_record())
-                yield result
-        if journal:
-            journal.finish()
+    def _answer(
+        self,
+        items: Iterator[Item],
+        would_wait: Callable[[], bool],
+        models: Mapping[Role, Backend],
+        prompts: Prompts,
+    ) -> Iterator[Result | Recorded]:
+        """Answer rows; yield the results of all of them in order, records between them as they are."""
+        self._flow = Flow(
+            build_method(self.options, prompts, models.get("small"), models["large"]),
+            list(models.values()),
+            budget=self._budget(),
+            one_by_one=self.options.deterministic,
+            would_wait=would_wait,
+        )
+        for item, outcome in self._flow.run(items):
+            yield item if isinstance(item, Recorded) else self._result(item, outcome)
+        if self._stopped:
+            raise KeyboardInterrupt
 
+    def _budget(self) -> Budget | None:
+        options = self.options
+        if options.max_tokens_total is None and options.deadline is None:
+            return None
+        usage = self.totals.usage
+        spent = sum(tokens.prompt + tokens.completion for tokens in (usage.small, usage.large))
+        return Budget(options.max_tokens_total, options.deadline, self._count_rows(), spent, self.totals.rows)
 
-def answer_wave(wave: list[Row | BadRow], draw: Draw, method: str) -> Iterator[Result]:
-    """Answer the good rows of a wave in one call of the method; yield the results of all, in order."""
-    rows = [item for item in wave if isinstance(item, Row)]
-    drawn = iter(draw(rows) if rows else ())
-    for item in wave:
+    def _count_rows(self) -> int | None:
+        """Count the rows of the input, so that each gets its share of a budget; None for a stream."""
+        if not isinstance(self.source, Path) or not self.source.is_file():
+            return None
+        rows = sum(1 for _ in read_rows(self.source))
+        return min(rows, self.options.limit or rows)
+
+    def _result(self, item: Row | BadRow, outcome: Outcome | None) -> Result:
         if isinstance(item, BadRow):
             failure = Failure.of(item.error, unnamed="bad_row")
-            yield Result(item.id, item.question, method, error=failure, line=item.line)
-        else:
-            yield _result(item, next(drawn), method)
+            return Result(item.id, item.question, self.options.method, error=failure, line=item.line)
+        assert outcome is not None
+        return row_result(item, outcome, self.options)
 
 
-def _result(row: Row, drawn: Drawn | RowError, method: str) -> Result:
-    if isinstance(drawn, RowError):
-        return Result(
-            row.id, row.question, method, row.answers, row.type, error=Failure.of(drawn), line=row.line
-        )
-    vote = count_votes([sample.answer for sample in drawn.samples])
-    return Result(
-        id=row.id,
-        question=row.question,
-        method=method,
-        gold=row.answers,
-        type=row.type,
+def row_result(row: Row, outcome: Outcome, options: AnswerOptions) -> Result:
+    """Count the votes of a row's samples, or record why it failed."""
+    result = Result(
+        row.id, row.question, options.method, row.answers, row.type, row_digest=row.digest, line=row.line
+    )
+    if isinstance(outcome, RowError):
+        return replace(result, error=Failure.of(outcome))
+    vote = count_votes(ballots(outcome.samples, options.vote))
+    return replace(
+        result,
         answer=vote.answer,
         agreement=vote.agreement,
         votes=vote.votes,
-        samples=drawn.samples,
-        usage=drawn.usage,
-        line=row.line,
+        samples=outcome.samples,
+        samples_saved=options.samples - len(outcome.samples),
+        cut_short=outcome.cut_short,
+        usage=outcome.usage,
     )
 
 
@@ -187,6 +260,8 @@ def method_settings(options: AnswerOptions, prompts: Prompts) -> Settings:
         "seed": options.seed,
         "deterministic": options.deterministic,
         "given_rationales": options.given_rationales,
+        "stop": options.stop,
+        "vote": options.vote,
         "prompts": prompts.digest(),
         "n_ctx": options.engine.n_ctx,
     }
@@ -211,9 +286,3 @@ def _same_file(source: Path | BinaryIO, output: Path) -> bool:
     except (OSError, ValueError):  # a stream without a file behind it
         return False
     return os.path.samestat(found, output.stat())
-
-
-def _waves(items: Iterable[T], size: int) -> Iterator[list[T]]:
-    rest = iter(items)
-    while wave := list(islice(rest, size)):
-        yield wave

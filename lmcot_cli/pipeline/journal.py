@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from contextlib import nullcontext, suppress
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import NamedTuple, Self
 
 from lmcot_cli.errors import OutputError
 from lmcot_cli.pipeline.result import Result
@@ -22,6 +22,39 @@ from lmcot_cli.pipeline.run_file import PreviousRun, RunFile, Settings, Totals, 
 
 INSTEAD = "choose another -o, or start it anew with --overwrite"
 _CHUNK_BYTES = 2**16
+
+
+class Recorded(NamedTuple):
+    """One record of an output.
+
+    Attributes:
+        line: Its place in the output, 1-based.
+        text: The line as it stands there, its newline included.
+        id: The row's id.
+        question: The row's question; None where the row could not be read that far.
+        row_digest: See `Row.digest`; None where the row could not be read.
+        failed: Whether it holds an error instead of an answer.
+        totals: What it adds to the totals.
+    """
+
+    line: int
+    text: bytes
+    id: str
+    question: str | None
+    row_digest: str | None
+    failed: bool
+    totals: Totals
+
+    @classmethod
+    def read(cls, line: int, text: bytes) -> Self:
+        """Read a line of an output.
+
+        Raises:
+            ValueError, KeyError, TypeError or RecursionError: It is no record.
+        """
+        record = json.loads(text)
+        known = (record["id"], record["question"], record["row_digest"], record["error"] is not None)
+        return cls(line, text, *known, Totals.of(record))
 
 
 class Journal:
@@ -43,7 +76,7 @@ class Journal:
         self._finished = False
         self._created = not path.exists()
         self._descriptor = _open_locked(path)
-        self._run_path = path.with_name(f"{path.name}.run.json")
+        self._run_path = run_file_of(path)
         try:
             self._previous = None if overwrite else self._find_previous()
         except OutputError:
@@ -79,22 +112,24 @@ class Journal:
                 " mend that and run the same command again, or choose another -o"
             ) from error
 
-    def records(self) -> Iterator[tuple[int, dict[str, Any]]]:
-        """Read the records of earlier sessions with their line numbers, and count them.
+    def records(self) -> Iterator[Recorded]:
+        """Read the records of earlier sessions, and count them.
 
         Raises:
             OutputError: A line is no result record.
         """
         with self.path.open("rb") as file:
             for number, line in enumerate(file, 1):
+                if not line.endswith(b"\n"):  # torn when a session was killed; `begin` cuts it off
+                    return
                 try:
-                    record = json.loads(line)
-                    self.totals += Totals.of(record)
-                    yield number, {"id": record["id"], "question": record["question"]}
+                    recorded = Recorded.read(number, line)
                 except (ValueError, KeyError, TypeError, RecursionError) as error:
                     raise OutputError(
                         f"{self.path}:{number}: is no result record of lmcot: {INSTEAD}"
                     ) from error
+                self.totals += recorded.totals
+                yield recorded
 
     def append(self, result: Result) -> None:
         """Write one record; once this returns, it outlives the process.
@@ -102,17 +137,36 @@ class Journal:
         Raises:
             OutputError: The disk is full, or the file cannot be written or is not there any more.
         """
-        self._check_in_place()
-        rest = result.to_line()
+        self._write(result.to_line(), Totals.of(result.to_record()))
+
+    def copy(self, recorded: Recorded) -> None:
+        """Write a record of another journal as it is; see `append`."""
+        self._write(recorded.text, recorded.totals)
+
+    def replace(self, other: Path) -> None:
+        """Take the place of another output, its run file included.
+
+        Raises:
+            OutputError: The files cannot be moved.
+        """
         try:
-            while rest:
-                rest = rest[os.write(self._descriptor, rest) :]
+            self._run_path.replace(run_file_of(other))
+            self.path.replace(other)
+        except OSError as error:
+            raise OutputError(f"{other}: cannot be replaced by {self.path}: {error.strerror}") from error
+        self.path, self._run_path = other, run_file_of(other)
+
+    def _write(self, line: bytes, totals: Totals) -> None:
+        self._check_in_place()
+        try:
+            while line:
+                line = line[os.write(self._descriptor, line) :]
         except OSError as error:
             raise OutputError(
                 f"{self.path}: cannot be written: {error.strerror}; {self.totals.rows} rows are kept:"
                 " mend that and run the same command again, it goes on from there"
             ) from error
-        self.totals += Totals.of(result.to_record())
+        self.totals += totals
 
     def _check_in_place(self) -> None:
         """Refuse to go on writing to a file that was deleted, moved or replaced: its results would be lost."""
@@ -177,6 +231,11 @@ class Journal:
                 return start + newline + 1
             end = start
         return 0
+
+
+def run_file_of(output: Path) -> Path:
+    """Return the path of the run file beside an output."""
+    return output.with_name(f"{output.name}.run.json")
 
 
 def _open_locked(path: Path) -> int:

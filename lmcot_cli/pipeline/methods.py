@@ -1,206 +1,264 @@
-"""The three methods: which prompts go to which model, and what becomes of the completions.
+"""The three methods, each written as what happens to one row: which waves of requests it asks for, one after another.
 
-`standard` and `cot` are one stage of the large LM; `guided` has a stage that writes rationales before it.
+A method is a generator (`RowWork`): it yields a `Wave`, is sent the completions, and returns the row's samples. Whoever
+runs it (`lmcot_cli.pipeline.flow`) has many rows under way at once, so that both models are busy.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Generator, Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import NamedTuple, Protocol, TypeAlias
 
 from lmcot_cli.backends.base import Backend, Completion, Request, Sampling
 from lmcot_cli.datasets.row import Row
-from lmcot_cli.errors import MissingRationaleError, RowError
+from lmcot_cli.errors import MissingRationaleError, ModelError, RowError
 from lmcot_cli.pipeline.extract import answer_line, chain_answer
 from lmcot_cli.pipeline.options import AnswerOptions
-from lmcot_cli.pipeline.result import Sample, Tokens, Usage
+from lmcot_cli.pipeline.result import CutShort, Sample, Tokens, Usage
 from lmcot_cli.pipeline.seeds import sample_seed
+from lmcot_cli.pipeline.stopping import leaders
+from lmcot_cli.pipeline.vote import Ballot, VoteBy, tally, weight_of
 from lmcot_cli.prompts.render import Prompts, Stage
+
+
+class Ask(NamedTuple):
+    """One request and the model it is for."""
+
+    model: Backend
+    request: Request
+    sampling: Sampling
+
+
+@dataclass(frozen=True, slots=True)
+class Wave:
+    """Requests of one row that go out together.
+
+    Attributes:
+        asks: The requests.
+        lead: For samples that a row can do without: how far its vote is from a tie, as a share of the samples;
+            None for what the row needs.
+    """
+
+    asks: list[Ask]
+    lead: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Drawn:
-    """The samples of one row and the tokens they took."""
+    """The samples of one row, the tokens they took, and what kept the row from more."""
 
     samples: tuple[Sample, ...]
     usage: Usage
+    cut_short: CutShort | None = None
 
 
-Draw = Callable[[Sequence[Row]], list[Drawn | RowError]]
-"""Draws the samples of several rows; a row that fails by itself has its error in its place."""
+class CutShortError(Exception):
+    """Thrown into a row's work in place of the completions of a wave that it can do without."""
+
+    def __init__(self, reason: CutShort) -> None:
+        super().__init__(reason)
+        self.reason = reason
 
 
-def build_method(options: AnswerOptions, prompts: Prompts, small: Backend | None, large: Backend) -> Draw:
+RowWork: TypeAlias = Generator[Wave, list[Completion], Drawn]
+
+
+class Method(Protocol):
+    """Answers rows."""
+
+    def __call__(self, row: Row) -> RowWork:
+        """Begin a row; a `RowError` that the generator raises is that row's."""
+        ...
+
+
+def build_method(options: AnswerOptions, prompts: Prompts, small: Backend | None, large: Backend) -> Method:
     """Build the method that `options.method` names; `small` is None where no small LM is asked."""
     if options.method == "standard":
-        return SampledStage(large, "standard", options.answer_sampling, options, prompts)
+        return SampledAnswers(AskedModel(large, "standard", options.answer_sampling, prompts), options)
     if options.method == "cot":
-        return SampledStage(large, "cot", options.chain_sampling, options, prompts)
-    rationales: Draw = GivenRationales(options)
-    if small is not None:
-        rationales = SampledStage(small, "guided_rationale", options.rationale_sampling, options, prompts)
-    return Guided(rationales, large, options.guided_answer_sampling, prompts)
+        return SampledAnswers(AskedModel(large, "cot", options.chain_sampling, prompts), options)
+    answers = AskedModel(large, "guided_answer", options.guided_answer_sampling, prompts)
+    if small is None:
+        return GivenRationale(answers, options)
+    return Guided(
+        AskedModel(small, "guided_rationale", options.rationale_sampling, prompts), answers, options
+    )
 
 
 @dataclass(frozen=True, slots=True)
-class SampledStage:
-    """Draw `options.samples` completions a row from one model, and read rationale and answer out of each."""
+class AskedModel:
+    """One model with the template and the sampling it is asked with."""
 
-    backend: Backend
-    stage: Stage
+    model: Backend
+    name: Stage
     sampling: Sampling
-    options: AnswerOptions
     prompts: Prompts
 
-    def __call__(self, rows: Sequence[Row]) -> list[Drawn | RowError]:
-        """Draw the samples of all rows in one batch."""
-        groups = [self._requests(row) for row in rows]
-        replies = complete_groups(self.backend, groups, self.sampling)
-        return [
-            reply if isinstance(reply, RowError) else self._drawn(row, reply)
-            for row, reply in zip(rows, replies, strict=True)
-        ]
+    def render(self, row: Row, rationale: str | None = None) -> str:
+        """Render the prompt.
 
-    def _requests(self, row: Row) -> list[Request] | RowError:
+        Raises:
+            RowError: The row holds what no prompt can.
+        """
+        prompt = self.prompts.render(self.name, row, rationale)
         try:
-            prompt = _render(self.prompts, self.stage, row)
-        except RowError as error:
-            return error
-        return [Request(prompt, self._seed(row, index)) for index in range(self.options.samples)]
+            prompt.encode()
+        except UnicodeEncodeError as error:
+            raise RowError(
+                "question, context or rationale holds half a surrogate pair, which is no character"
+            ) from error
+        return prompt
 
-    def _seed(self, row: Row, index: int) -> int:
-        return sample_seed(self.options.seed, row.id, index)
+    def ask(self, prompt: str, seed: int = 0) -> Ask:
+        """Ask for one completion."""
+        return Ask(self.model, Request(prompt, seed), self.sampling)
 
-    def _drawn(self, row: Row, completions: Sequence[Completion]) -> Drawn:
-        samples = [
-            Sample(
-                *_read(self.stage, done.text), done.logprob, done.completion_tokens, self._seed(row, index)
-            )
-            for index, done in enumerate(completions)
-        ]
-        tokens = _tokens(completions)
-        usage = Usage(small=tokens) if self.stage == "guided_rationale" else Usage(large=tokens)
-        return Drawn(tuple(samples), usage)
+
+@dataclass(slots=True)
+class Draws:
+    """The samples of a row as they come in.
+
+    Attributes:
+        row: The row.
+        options: How many there may be, and when they are enough.
+        samples: Those that are there.
+    """
+
+    row: Row
+    options: AnswerOptions
+    samples: list[Sample] = field(default_factory=list)
+
+    def next_seeds(self) -> list[int]:
+        """Return the seeds of the samples to draw next; none when there are enough."""
+        have = len(self.samples)
+        wave = self.options.stopping.next_wave(self._ballots(), self.options.samples)
+        return [sample_seed(self.options.seed, self.row.id, index) for index in range(have, have + wave)]
+
+    @property
+    def lead(self) -> float | None:
+        """See `Wave.lead`."""
+        if not self.samples:
+            return None
+        leader, runner_up = leaders(tally(self._ballots()))
+        return (leader - runner_up) / len(self.samples)
+
+    def _ballots(self) -> list[Ballot]:
+        return ballots(self.samples, self.options.vote)
+
+
+def ballots(samples: Iterable[Sample], by: VoteBy) -> list[Ballot]:
+    """Return the votes of samples.
+
+    Raises:
+        ModelError: Votes are to be weighted by log-probabilities, and the model gave none.
+    """
+    if by == "majority":
+        return [Ballot(sample.answer) for sample in samples]
+    return [Ballot(sample.answer, _weight(sample)) for sample in samples]
+
+
+def _weight(sample: Sample) -> float:
+    if sample.logprob is not None:
+        return weight_of(sample.logprob)
+    if sample.answer is None:
+        return 1.0
+    raise ModelError("--vote logprob: the large LM gives no log-probabilities; use --vote majority")
 
 
 @dataclass(frozen=True, slots=True)
-class GivenRationales:
-    """Take the rationale that came with the row instead of asking a small LM."""
+class SampledAnswers:
+    """Standard prompting and chain of thought: the samples of one model hold the answers themselves."""
 
+    stage: AskedModel
     options: AnswerOptions
 
-    def __call__(self, rows: Sequence[Row]) -> list[Drawn | RowError]:
-        """Give every row its own rationale as its one sample."""
-        return [self._drawn(row) for row in rows]
+    def __call__(self, row: Row) -> RowWork:
+        """Draw samples until the vote needs no more."""
+        draws, usage = Draws(row, self.options), Usage()
+        prompt = self.stage.render(row)
+        while seeds := draws.next_seeds():
+            try:
+                replies = yield Wave([self.stage.ask(prompt, seed) for seed in seeds], draws.lead)
+            except CutShortError as cut:
+                return Drawn(tuple(draws.samples), usage, cut.reason)
+            usage += Usage(large=_tokens(replies))
+            draws.samples += [
+                Sample(*self._read(done.text), done.logprob, done.completion_tokens, seed)
+                for done, seed in zip(replies, seeds, strict=True)
+            ]
+        return Drawn(tuple(draws.samples), usage)
 
-    def _drawn(self, row: Row) -> Drawn | RowError:
-        if not row.rationale:
-            return MissingRationaleError(
-                "the row has no rationale, and --given-rationales asks no small LM for one"
-            )
-        sample = Sample(row.rationale, None, None, 0, sample_seed(self.options.seed, row.id, 0))
-        return Drawn((sample,), Usage())
+    def _read(self, text: str) -> tuple[str | None, str | None]:
+        """Return the rationale and the answer that a completion holds."""
+        return (None, answer_line(text)) if self.stage.name == "standard" else chain_answer(text)
 
 
 @dataclass(frozen=True, slots=True)
 class Guided:
-    """LM-guided CoT: `rationales` gives each row its rationales, the large LM answers each one greedily."""
+    """LM-guided CoT: the small LM samples rationales, the large LM answers each different one greedily."""
 
-    rationales: Draw
-    large: Backend
-    sampling: Sampling
-    prompts: Prompts
+    rationales: AskedModel
+    answers: AskedModel
+    options: AnswerOptions
 
-    def __call__(self, rows: Sequence[Row]) -> list[Drawn | RowError]:
-        """Draw all rationales in one batch, then all answers in one batch."""
-        drawn = self.rationales(rows)
-        asked = [self._prompts(row, guide) for row, guide in zip(rows, drawn, strict=True)]
-        groups = [prompts if isinstance(prompts, RowError) else _once_each(prompts) for prompts in asked]
-        replies = complete_groups(self.large, groups, self.sampling)
-        return [_answered(*row_parts) for row_parts in zip(drawn, asked, replies, strict=True)]
+    def __call__(self, row: Row) -> RowWork:
+        """Draw rationales and their answers until the vote needs no more."""
+        draws, usage = Draws(row, self.options), Usage()
+        answered: dict[str, Completion] = {}
+        prompt = self.rationales.render(row)
+        while seeds := draws.next_seeds():
+            try:
+                replies = yield Wave([self.rationales.ask(prompt, seed) for seed in seeds], draws.lead)
+            except CutShortError as cut:
+                return Drawn(tuple(draws.samples), usage, cut.reason)
+            texts = [done.text.strip() for done in replies]
+            new = yield from self._answer(row, answered, texts)
+            usage += Usage(_tokens(replies), _tokens(new))
+            draws.samples += [
+                _answered(Sample(text, None, None, done.completion_tokens, seed), answered[text])
+                for text, done, seed in zip(texts, replies, seeds, strict=True)
+            ]
+        return Drawn(tuple(draws.samples), usage)
 
-    def _prompts(self, row: Row, guide: Drawn | RowError) -> list[str] | RowError:
-        if isinstance(guide, RowError):
-            return guide
-        try:
-            return [_render(self.prompts, "guided_answer", row, sample.rationale) for sample in guide.samples]
-        except RowError as error:
-            return error
-
-
-def complete_groups(
-    backend: Backend, groups: Sequence[Sequence[Request] | RowError], sampling: Sampling
-) -> list[list[Completion] | RowError]:
-    """Complete the requests of all groups in one backend call.
-
-    Args:
-        backend: The model to ask.
-        groups: One group of requests a row; the error of a row that already failed passes through.
-        sampling: How tokens are chosen.
-
-    Returns:
-        The completions of each group in order, or the error of the first request of the group that failed.
-    """
-    requests = [request for group in groups if not isinstance(group, RowError) for request in group]
-    replies = iter(backend.complete(requests, sampling) if requests else ())
-    return [
-        group if isinstance(group, RowError) else _all_or_error([next(replies) for _ in group])
-        for group in groups
-    ]
-
-
-def _all_or_error(replies: Iterable[Completion | RowError]) -> list[Completion] | RowError:
-    completions: list[Completion] = []
-    for reply in replies:
-        if isinstance(reply, RowError):
-            return reply
-        completions.append(reply)
-    return completions
-
-
-def _once_each(prompts: Iterable[str]) -> list[Request]:
-    """Ask once for equal prompts: greedy decoding answers them alike, and no seed plays a part in it."""
-    return [Request(prompt, seed=0) for prompt in dict.fromkeys(prompts)]
-
-
-def _answered(
-    guide: Drawn | RowError, prompts: list[str] | RowError, replies: list[Completion] | RowError
-) -> Drawn | RowError:
-    """Give each sample of a row the answer to its prompt."""
-    if isinstance(replies, RowError):
+    def _answer(
+        self, row: Row, answered: dict[str, Completion], rationales: list[str]
+    ) -> Generator[Wave, list[Completion], list[Completion]]:
+        """Have each rationale answered that was not before: greedy decoding answers equal ones alike."""
+        new = [rationale for rationale in dict.fromkeys(rationales) if rationale not in answered]
+        if not new:
+            return []
+        replies = yield Wave([self.answers.ask(self.answers.render(row, rationale)) for rationale in new])
+        answered.update(zip(new, replies, strict=True))
         return replies
-    assert not isinstance(guide, RowError) and not isinstance(prompts, RowError)
-    answers = dict(zip(dict.fromkeys(prompts), replies, strict=True))
-    samples = [
-        _with_answer(sample, answers[prompt]) for sample, prompt in zip(guide.samples, prompts, strict=True)
-    ]
-    return Drawn(tuple(samples), guide.usage + Usage(large=_tokens(replies)))
 
 
-def _with_answer(sample: Sample, done: Completion) -> Sample:
+@dataclass(frozen=True, slots=True)
+class GivenRationale:
+    """Guided by the rationale that came with the row instead of one that a small LM writes."""
+
+    answers: AskedModel
+    options: AnswerOptions
+
+    def __call__(self, row: Row) -> RowWork:
+        """Answer the row from its own rationale.
+
+        Raises:
+            MissingRationaleError: It has none.
+        """
+        if not row.rationale:
+            raise MissingRationaleError(
+                "the row has no rationale, and --given-rationales asks no small LM for one"
+            )
+        replies = yield Wave([self.answers.ask(self.answers.render(row, row.rationale))])
+        sample = Sample(row.rationale, None, None, 0, sample_seed(self.options.seed, row.id, 0))
+        return Drawn((_answered(sample, replies[0]),), Usage(large=_tokens(replies)))
+
+
+def _answered(sample: Sample, done: Completion) -> Sample:
     tokens = sample.tokens + done.completion_tokens
     return replace(sample, answer=answer_line(done.text), logprob=done.logprob, tokens=tokens)
 
 
-def _read(stage: Stage, text: str) -> tuple[str | None, str | None]:
-    """Return the rationale and the answer that a completion of this stage holds."""
-    if stage == "standard":
-        return None, answer_line(text)
-    if stage == "cot":
-        return chain_answer(text)
-    return text.strip(), None
-
-
-def _render(prompts: Prompts, stage: Stage, row: Row, rationale: str | None = None) -> str:
-    prompt = prompts.render(stage, row, rationale)
-    try:
-        prompt.encode()
-    except UnicodeEncodeError as error:
-        raise RowError(
-            "question, context or rationale holds half a surrogate pair, which is no character"
-        ) from error
-    return prompt
-
-
-def _tokens(completions: Iterable[Completion]) -> Tokens:
+def _tokens(completions: Sequence[Completion]) -> Tokens:
     return sum((Tokens(done.prompt_tokens, done.completion_tokens) for done in completions), Tokens())

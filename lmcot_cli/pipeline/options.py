@@ -10,11 +10,11 @@ from typing import Literal, get_args
 from lmcot_cli.backends.base import Sampling
 from lmcot_cli.backends.llama.options import EngineOptions
 from lmcot_cli.errors import UsageError
+from lmcot_cli.pipeline.error_limit import ErrorLimit, parse_error_limit
+from lmcot_cli.pipeline.stopping import StoppingRule, parse_stop
+from lmcot_cli.pipeline.vote import VoteBy
 
 Method = Literal["standard", "cot", "guided"]
-
-WAVE_REQUESTS = 16
-"""Completions asked in one call: they fill an engine's batch once, so that results come, and are kept, soon."""
 
 _SEVERAL_TEMPERATURE = 0.7
 _NEXT_PART = ("\nQuestion:", "\nContext:")
@@ -37,6 +37,11 @@ class AnswerOptions:
         seed: Seed of the run; each sample's own seed follows from it, the row's id and the sample's index.
         limit: Rows to answer at most; None answers all.
         deterministic: Ask for one row a call, so that what a row gives depends on that row alone.
+        stop: When a row has samples enough: `lossless`, `none`, `beta:CONFIDENCE` or `window:SIZE`.
+        vote: What a sample's vote counts: one (`majority`), or the probability of its answer (`logprob`).
+        max_tokens_total: Tokens the run may spend, prompts included; None sets no limit.
+        deadline: Seconds the run may take; None sets no limit.
+        max_errors: Rows that may fail, `25` or `10%`, before the run is given up; None puts up with any number.
         given_rationales: For `guided`, take the rationale that came with the row; no small LM is loaded.
         prompts: Folder with templates that replace ours.
         aliases: Names that stand for model specs.
@@ -54,6 +59,11 @@ class AnswerOptions:
     seed: int = 0
     limit: int | None = None
     deterministic: bool = False
+    stop: str = "lossless"
+    vote: VoteBy = "majority"
+    max_tokens_total: int | None = None
+    deadline: float | None = None
+    max_errors: str | None = None
     given_rationales: bool = False
     prompts: Path | None = None
     aliases: Mapping[str, str] = field(default_factory=dict)
@@ -68,6 +78,7 @@ class AnswerOptions:
         if self.method not in get_args(Method):
             raise UsageError(f"--method {self.method}: choose one of {', '.join(get_args(Method))}")
         self._check_ranges()
+        self._check_vote()
         if self.given_rationales and self.method != "guided":
             raise UsageError(
                 f"--given-rationales needs --method guided; --method {self.method} reads no rationale"
@@ -81,14 +92,26 @@ class AnswerOptions:
                 f"--temperature 0 makes all {self.samples} samples alike: leave it out, or use --samples 1"
             )
 
+    def _check_vote(self) -> None:
+        _ = self.stopping, self.error_limit  # they raise where there is no such thing
+        if self.vote not in get_args(VoteBy):
+            raise UsageError(f"--vote {self.vote}: choose one of {', '.join(get_args(VoteBy))}")
+        if self.deterministic and self.deadline is not None:
+            raise UsageError(
+                "--deadline lets the clock decide what is drawn: leave out --deterministic, or it"
+            )
+
     def _check_ranges(self) -> None:
         counts = {
             "samples": self.samples,
             "max-tokens": self.max_tokens,
             "max-answer-tokens": self.max_answer_tokens,
         }
-        if self.limit is not None:
-            counts["limit"] = self.limit
+        counts |= {
+            option: value
+            for option, value in {"limit": self.limit, "max-tokens-total": self.max_tokens_total}.items()
+            if value is not None
+        }
         for option, value in counts.items():
             if value < 1:
                 raise UsageError(f"--{option} {value}: give 1 or more")
@@ -105,9 +128,22 @@ class AnswerOptions:
         return 0.0 if self.samples == 1 else _SEVERAL_TEMPERATURE
 
     @property
-    def wave_rows(self) -> int:
-        """Rows asked for in one backend call."""
-        return 1 if self.deterministic else max(1, WAVE_REQUESTS // self.samples)
+    def stopping(self) -> StoppingRule:
+        """The rule that `stop` names.
+
+        Raises:
+            UsageError: It names none.
+        """
+        return parse_stop(self.stop)
+
+    @property
+    def error_limit(self) -> ErrorLimit | None:
+        """The limit that `max_errors` writes down.
+
+        Raises:
+            UsageError: It writes down none.
+        """
+        return None if self.max_errors is None else parse_error_limit(self.max_errors)
 
     @property
     def answer_sampling(self) -> Sampling:

@@ -5,9 +5,12 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import dataclass, field
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 from lmcot_cli.errors import RowError
+
+CutShort = Literal["max_tokens_total", "deadline"]
+"""The limit of the run that kept a row from samples it would have drawn."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,10 +81,13 @@ class Result:
         gold: The accepted answers; empty where the row gave none.
         type: The question type that the row names, if any.
         answer: The winner of the vote; None where no sample held an answer, or the row failed.
-        agreement: Votes of the winner as a share of the samples, 0 to 1; None where the row failed.
+        agreement: The winner's share of the votes of the samples drawn, 0 to 1; None where the row failed.
         votes: Votes of each answer, most first.
-        samples: The samples in the order of their index.
+        samples: The samples drawn, in the order of their index.
+        samples_saved: How many more the row could have drawn; None where it failed.
+        cut_short: The limit that kept the row from drawing them; None where the vote needed no more.
         usage: Tokens spent on the row.
+        row_digest: Of question, context and given rationale; None where the row could not be read.
         error: Why the row failed; None where it worked.
         line: The row's place in the input (1-based), for messages; it is no part of the record.
     """
@@ -93,9 +99,12 @@ class Result:
     type: str | None = None
     answer: str | None = None
     agreement: float | None = None
-    votes: dict[str, int] = field(default_factory=dict)
+    votes: dict[str, float] = field(default_factory=dict)
     samples: tuple[Sample, ...] = ()
+    samples_saved: int | None = None
+    cut_short: CutShort | None = None
     usage: Usage = Usage()
+    row_digest: str | None = None
     error: Failure | None = None
     line: int = 0
 
@@ -108,10 +117,13 @@ class Result:
             "agreement": self.agreement,
             "votes": self.votes,
             "samples": [_sample_record(sample) for sample in self.samples],
+            "samples_saved": self.samples_saved,
+            "cut_short": self.cut_short,
             "method": self.method,
             "usage": usage_record(self.usage),
             "gold": list(self.gold) or None,
             "type": self.type,
+            "row_digest": self.row_digest,
             "error": {"type": self.error.type, "message": self.error.message} if self.error else None,
         }
 

@@ -8,7 +8,7 @@ import platform
 import sys
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -30,21 +30,22 @@ class Totals:
         rows: Records written.
         failed: Rows that have an error instead of a result.
         unanswered: Rows that worked, but none of whose samples held an answer.
+        cut_short: Rows that a limit of the run kept from samples.
+        samples: Samples drawn.
+        samples_saved: Samples that rows could have drawn and did not.
         usage: Tokens of both models.
     """
 
     rows: int = 0
     failed: int = 0
     unanswered: int = 0
+    cut_short: int = 0
+    samples: int = 0
+    samples_saved: int = 0
     usage: Usage = field(default_factory=Usage)
 
     def __add__(self, other: Self) -> Self:
-        return type(self)(
-            self.rows + other.rows,
-            self.failed + other.failed,
-            self.unanswered + other.unanswered,
-            self.usage + other.usage,
-        )
+        return type(self)(*(getattr(self, one.name) + getattr(other, one.name) for one in fields(self)))
 
     @property
     def answered(self) -> int:
@@ -56,7 +57,15 @@ class Totals:
         """Count one output record."""
         failed = record["error"] is not None
         small, large = (Tokens(**record["usage"][role]) for role in ("small", "large"))
-        return cls(1, int(failed), int(not failed and record["answer"] is None), Usage(small, large))
+        return cls(
+            rows=1,
+            failed=int(failed),
+            unanswered=int(not failed and record["answer"] is None),
+            cut_short=int(record["cut_short"] is not None),
+            samples=len(record["samples"]),
+            samples_saved=record["samples_saved"] or 0,
+            usage=Usage(small, large),
+        )
 
     def to_record(self) -> dict[str, Any]:
         """Return the totals as they stand in the run file."""
@@ -65,6 +74,9 @@ class Totals:
             "answered": self.answered,
             "failed": self.failed,
             "unanswered": self.unanswered,
+            "cut_short": self.cut_short,
+            "samples": self.samples,
+            "samples_saved": self.samples_saved,
         }
         return {**counts, "usage": usage_record(self.usage)}
 

@@ -1,12 +1,41 @@
-"""Self-consistency: the majority over normalised answers."""
+"""Self-consistency: the vote over normalised answers (Wang et al. 2022, arXiv 2203.11171)."""
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Sequence
+import math
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Literal, NamedTuple
 
 from lmcot_cli.scoring.normalize import normalize_answer
+
+VoteBy = Literal["majority", "logprob"]
+
+
+class Ballot(NamedTuple):
+    """One sample's vote.
+
+    Attributes:
+        answer: The answer; None casts no vote.
+        weight: What the vote counts, above 0 and at most 1.
+    """
+
+    answer: str | None
+    weight: float = 1.0
+
+
+class Tally(NamedTuple):
+    """What one answer got.
+
+    Attributes:
+        answer: The answer in the spelling of its earliest sample.
+        weight: The sum of its votes.
+        first: The index of that sample.
+    """
+
+    answer: str
+    weight: float
+    first: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,31 +43,49 @@ class Vote:
     """The outcome of a vote.
 
     Attributes:
-        answer: The winner in its most common spelling; None where no sample had an answer.
-        agreement: Votes of the winner as a share of all samples, 0 to 1.
-        votes: Votes of each answer in its most common spelling, most votes first.
+        answer: The winner, in the spelling of its earliest sample; None where no sample had an answer.
+        agreement: The winner's share of the weight of all samples, 0 to 1.
+        votes: What each answer got, most first.
     """
 
     answer: str | None
     agreement: float
-    votes: dict[str, int]
+    votes: dict[str, float]
 
 
-def count_votes(answers: Sequence[str | None]) -> Vote:
-    """Count one vote a sample for its answer; answers that are equal once normalised count together.
+def weight_of(logprob: float) -> float:
+    """Return what a vote counts by the mean log-probability of its answer: the geometric mean of its tokens."""
+    return math.exp(min(logprob, 0.0))
 
-    A sample without an answer (None) casts no vote but still counts as a sample, so it lowers the agreement.
-    A tie goes to the answer that an earlier sample gave, and so does a tie between spellings.
+
+def tally(ballots: Iterable[Ballot]) -> list[Tally]:
+    """Add up the votes of answers that are equal once normalised, most first, of equal ones the earlier first."""
+    found: dict[str, Tally] = {}
+    for index, (answer, weight) in enumerate(ballots):
+        if answer is not None:
+            key = normalize_answer(answer)
+            before = found.get(key, Tally(answer, 0.0, index))
+            found[key] = before._replace(weight=before.weight + weight)
+    return sorted(found.values(), key=lambda one: -one.weight)  # stable: the earlier stays before its equals
+
+
+def count_votes(ballots: Sequence[Ballot]) -> Vote:
+    """Count the votes.
+
+    A sample without an answer casts no vote but still counts as a sample, so it lowers the agreement. A tie
+    goes to the answer that an earlier sample gave. The spelling shown is the earliest, not the most common one:
+    so it does not depend on samples that can no longer change the winner.
 
     Args:
-        answers: The answers in the order of the samples.
+        ballots: One a sample, in the order of the samples.
     """
-    spellings: dict[str, list[str]] = {}
-    for answer in answers:
-        if answer is not None:
-            spellings.setdefault(normalize_answer(answer), []).append(answer)
-    # Both sorted() and Counter.most_common() keep the order of first appearance among equals.
-    ranked = sorted(spellings.values(), key=len, reverse=True)
-    votes = {Counter(group).most_common(1)[0][0]: len(group) for group in ranked}
-    winner = next(iter(votes), None)
-    return Vote(winner, votes[winner] / len(answers) if winner is not None else 0.0, votes)
+    ranked = tally(ballots)
+    votes = {one.answer: _plain(one.weight) for one in ranked}
+    if not ranked:
+        return Vote(None, 0.0, votes)
+    return Vote(ranked[0].answer, ranked[0].weight / sum(ballot.weight for ballot in ballots), votes)
+
+
+def _plain(weight: float) -> float:
+    """Show whole votes as whole numbers."""
+    return int(weight) if weight == int(weight) else round(weight, 6)

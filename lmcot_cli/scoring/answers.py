@@ -25,7 +25,9 @@ class Answer:
         accepted: The gold answers that the record carries; empty where it carries none.
         type: The question type that the record names, if any.
         line: 1-based place in the file.
+        stopped_early: Whether the row could have drawn more samples.
         failed: Whether the row has an error instead of a result.
+        logprobs: The mean log-probability of each sample's answer, None where the model gave none.
     """
 
     id: str
@@ -35,7 +37,9 @@ class Answer:
     accepted: tuple[str, ...]
     type: str | None
     line: int
+    stopped_early: bool = False
     failed: bool = False
+    logprobs: tuple[float | None, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,14 +127,17 @@ def _checked_answer(record: Mapping[str, Any], line: int) -> Answer:
     if "id" not in record or "answer" not in record:
         missing = "id" if "id" not in record else "answer"
         raise RowError(f'there is no "{missing}": give the file that `lmcot answer` wrote')
+    samples = _sample_records(record.get("samples"))
     return Answer(
         id=fields.identifier(record, line),
         question=fields.optional_text(record, "question"),
         text=_answer_text(record["answer"]),
-        samples=_sample_answers(record.get("samples")),
+        samples=tuple(_answer_text(sample.get("answer")) for sample in samples),
+        logprobs=tuple(_logprob(sample.get("logprob")) for sample in samples),
         accepted=fields.texts(record, "gold"),
         type=fields.optional_text(record, "type"),
         line=line,
+        stopped_early=bool(record.get("samples_saved")),
         failed=record.get("error") is not None,
     )
 
@@ -141,8 +148,14 @@ def _answer_text(value: object) -> str | None:
     return value
 
 
-def _sample_answers(value: object) -> tuple[str | None, ...]:
+def _sample_records(value: object) -> list[dict[str, object]]:
     samples = [] if value is None else value
     if not isinstance(samples, list) or not all(isinstance(sample, dict) for sample in samples):
         raise RowError('"samples" must be a list of objects')
-    return tuple(_answer_text(sample.get("answer")) for sample in samples)
+    return samples
+
+
+def _logprob(value: object) -> float | None:
+    if value is not None and (isinstance(value, bool) or not isinstance(value, int | float)):
+        raise RowError(f'"logprob" must be a number or null, found {json_type(value)}')
+    return value

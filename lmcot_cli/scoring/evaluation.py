@@ -33,11 +33,12 @@ class Evaluation:
     Attributes:
         overall: The scores of all rows that have a gold answer.
         by_type: The same for each question type, alphabetically; empty where no row names one.
-        majority_at: For k = 1, 2, 4, ... samples, exact match of their vote.
+        majority_at: For k = 1, 2, 4, ... samples, exact match of their vote; empty where rows stopped early.
         pass_at: For the same k, the chance that one of k samples is an exact match.
         missing: Ids of gold rows that have no record; they count as wrong and unanswered.
         unknown: Ids of records that the gold file does not have; they are not scored.
         without_gold: Ids of rows that have no gold answer; they are not scored.
+        stopped_early: Rows whose vote was settled before all samples were drawn.
     """
 
     overall: GroupScores
@@ -47,6 +48,7 @@ class Evaluation:
     missing: tuple[str, ...]
     unknown: tuple[str, ...]
     without_gold: tuple[str, ...]
+    stopped_early: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +82,8 @@ def evaluate(
     judged = [_judge(answers.get(row.id), row, options) for row in golds.values() if row.accepted]
     if not judged:
         raise InputError(f"{name}: no row has a gold answer: name the file that has them with --gold FILE")
-    majority, passed = _self_consistency(judged, options)
+    stopped_early = sum(answer.stopped_early for answer in answers.values())
+    majority, passed = ({}, {}) if stopped_early else _self_consistency(judged, options)
     return Evaluation(
         overall=_group_scores(judged, options),
         by_type=_by_type(judged, options),
@@ -89,6 +92,7 @@ def evaluate(
         missing=tuple(row_id for row_id in golds if row_id not in answers),
         unknown=tuple(row_id for row_id in answers if row_id not in golds),
         without_gold=tuple(row.id for row in golds.values() if not row.accepted),
+        stopped_early=stopped_early,
     )
 
 

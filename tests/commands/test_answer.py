@@ -103,7 +103,7 @@ def test_questions_come_from_standard_input(work: Path, arguments: list[str]):
 
 @pytest.mark.parametrize("method", ["standard", "cot", "guided"])
 def test_every_method_votes_over_its_samples(work: Path, method: str):
-    result = invoke("q.jsonl", "--method", method, "--samples", "5", "--seed", "1")
+    result = invoke("q.jsonl", "--method", method, "--samples", "5", "--stop", "none", "--seed", "1")
 
     for record in records(result.stdout_bytes):
         answers = [sample["answer"] for sample in record["samples"] if sample["answer"]]
@@ -197,7 +197,7 @@ def test_the_settings_file_fills_in_what_flags_leave_out(work: Path):
         '[models]\nbig = "scripted:script.jsonl"\n[answer]\nmethod = "standard"\nlarge = "big"\nsamples = 3\n'
     )
     (work / "lmcot.toml").write_text(text)
-    result = CliRunner().invoke(app, ["answer", "q.jsonl", "--samples", "2"])
+    result = CliRunner().invoke(app, ["answer", "q.jsonl", "--samples", "2", "--stop", "none"])
 
     assert result.exit_code == 0
     assert {(r["method"], len(r["samples"])) for r in records(result.stdout_bytes)} == {("standard", 2)}
@@ -236,7 +236,8 @@ def test_a_resume_with_other_settings_is_refused_until_overwritten(work: Path):
     assert "(samples 1 -> 2; temperature 0.0 -> 0.7; seed 0 -> 3)" in refused.stderr
     assert "choose another -o, or start it anew with --overwrite" in refused.stderr
     assert accepted.exit_code == 0
-    assert len(records((work / "out").read_bytes())[0]["samples"]) == 2
+    record = records((work / "out").read_bytes())[0]
+    assert len(record["samples"]) + record["samples_saved"] == 2
 
 
 def test_a_reader_that_closes_the_pipe_ends_it_quietly(work: Path):
@@ -342,11 +343,12 @@ def test_killed_at_twenty_random_moments_it_ends_in_the_same_bytes(work: Path):
     assert process(*arguments, "-o", "whole").returncode == 0
     whole, out = (work / "whole").read_bytes(), work / "out"
     moments = random.Random(20)
-    for _ in range(20):
+    for kill in range(20):
         size = out.stat().st_size if out.exists() else 0
         running = start(*arguments, "-o", "out")
-        # A random moment of the start or of the answering after it, never so late that nothing is left.
-        wait_for(out, size + moments.randrange(1, len(whole) // 25), running, moments.uniform(0, 1.5))
+        # In turn a random moment of the start and of the answering after it, never so late that nothing is left.
+        seconds = moments.uniform(0, 1.5) if kill % 2 else 30
+        wait_for(out, size + moments.randrange(1, len(whole) // 25), running, seconds)
         time.sleep(moments.uniform(0, 0.005))
         running.kill()
         running.communicate()
@@ -410,7 +412,7 @@ def test_on_a_terminal_each_row_is_a_readable_line(work: Path):
     assert code == 1
     assert "error: mine" in shown
     (work / "script.jsonl").write_text('{"match": "", "text": "the \\u001b[2JLyon [red]"}')
-    code, shown = on_a_terminal(*words("q.jsonl", "--method", "standard", "-k", "2"))
+    code, shown = on_a_terminal(*words("q.jsonl", "--method", "standard", "-k", "2", "--stop", "none"))
     lines = re.sub(r"\x1b\[[012]?m", "", shown).splitlines()
 
     assert code == 1

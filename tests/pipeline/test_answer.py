@@ -43,7 +43,7 @@ def ids(path: Path) -> Sequence[str]:
 
 
 def test_results_come_in_input_order_with_their_vote(options: AnswerOptions):
-    results = answer(questions(100), replace(options, samples=3))
+    results = answer(questions(100), replace(options, samples=3, stop="none"))
 
     assert [result.id for result in results] == [f"q{i}" for i in range(100)]
     assert all(sum(result.votes.values()) == 3 for result in results)
@@ -54,8 +54,10 @@ def test_results_come_in_input_order_with_their_vote(options: AnswerOptions):
 
 
 @pytest.mark.parametrize("method", ["standard", "cot", "guided"])
-def test_a_rows_result_depends_on_neither_its_place_nor_its_wave(options: AnswerOptions, method: str):
-    options = replace(options, method=method, samples=3)
+def test_a_rows_result_depends_on_neither_its_place_nor_what_is_under_way(
+    options: AnswerOptions, method: str
+):
+    options = replace(options, method=method, samples=3, stop="none")
     lines = questions(40).splitlines(keepends=True)
     forwards = answer(b"".join(lines), options)
     backwards = answer(b"".join(reversed(lines)), replace(options, deterministic=True))
@@ -82,7 +84,7 @@ def test_limit_counts_rows(options: AnswerOptions):
     assert [r.id for r in answer(questions(9), replace(options, limit=2))] == ["q0", "q1"]
 
 
-def test_deterministic_asks_for_one_row_a_call(options: AnswerOptions, tmp_path: Path):
+def test_deterministic_finishes_a_row_before_the_next_begins(options: AnswerOptions, tmp_path: Path):
     (tmp_path / "two.jsonl").write_text('"Lyon"\n"Nice"\n')
     options = replace(options, method="standard", large=f"scripted:{tmp_path / 'two.jsonl'}")
     done: dict[bool, int] = {}
@@ -93,6 +95,52 @@ def test_deterministic_asks_for_one_row_a_call(options: AnswerOptions, tmp_path:
         done[deterministic] = run.totals.rows
 
     assert done == {False: 0, True: 2}
+
+
+def test_lossless_gives_the_answers_of_all_samples_with_fewer(options: AnswerOptions):
+    everything = answer(questions(60), replace(options, samples=9, stop="none"))
+    enough = answer(questions(60), replace(options, samples=9))
+
+    assert [r.answer for r in enough] == [r.answer for r in everything]
+    assert all(len(r.samples) + (r.samples_saved or 0) == 9 for r in enough)
+    assert sum(len(r.samples) for r in enough) < sum(len(r.samples) for r in everything)
+    assert all(
+        short.samples == full.samples[: len(short.samples)]
+        for short, full in zip(enough, everything, strict=True)
+    )
+
+
+def test_a_vote_by_logprob_needs_logprobs(options: AnswerOptions):
+    with pytest.raises(ModelError, match="--vote majority"):
+        answer(questions(1), replace(options, samples=3, vote="logprob"))
+
+
+def test_rows_that_begin_after_the_tokens_are_spent_fail_and_say_so(options: AnswerOptions):
+    run = AnswerRun(BytesIO(questions(400)), replace(options, max_tokens_total=3000))
+    results = list(run.results())
+
+    late = [r for r in results if r.error]
+    assert [r.id for r in results] == [f"q{i}" for i in range(400)]
+    assert {r.error.type for r in late if r.error} == {"out_of_budget"}
+    assert 0 < len(late) < 400
+    assert results[-1].error is not None
+    assert "--max-tokens-total" in results[-1].error.message
+
+
+def test_a_short_budget_cuts_votes_before_rows(options: AnswerOptions, tmp_path: Path):
+    questions_file = tmp_path / "questions.jsonl"
+    questions_file.write_bytes(questions(300))
+    plenty = list(AnswerRun(questions_file, replace(options, samples=15)).results())
+    spent = sum(r.usage.small.prompt + r.usage.small.completion + r.usage.large.prompt
+                + r.usage.large.completion for r in plenty)  # fmt: skip
+    run = AnswerRun(questions_file, replace(options, samples=15, max_tokens_total=int(spent * 0.9)))
+    results = list(run.results())
+    cut = [r for r in results if r.cut_short]
+
+    assert all(r.error is None for r in results)
+    assert {r.cut_short for r in cut} == {"max_tokens_total"}
+    assert 0 < len(cut) < len(results) / 2
+    assert all(r.answer is not None for r in cut)
 
 
 def test_a_model_that_is_not_asked_is_not_opened(options: AnswerOptions):
@@ -138,9 +186,13 @@ def test_a_finished_output_is_not_answered_again_and_a_longer_input_goes_on(
 @pytest.mark.parametrize(
     ("source", "message"),
     [
-        (questions(1), r"out:2: holds the result of row 'q1', but the input has only 1 rows"),
+        (
+            questions(1),
+            r"out:2: holds the result of row 'q1', but the input, or its --limit, ends with row 1",
+        ),
         (questions(5).replace(b'"q1"', b'"p1"'), r"out:2: .*'q1', but the input has row 'p1' there"),
         (questions(5).replace(b"Where is 1", b"Who is 1"), r"out:2: .*'q1', whose question is another"),
+        (questions(5).replace(b'"Here."', b'"There."'), r"out:1: .*'q0', whose context or rationale is"),
     ],
 )
 def test_another_input_is_refused(options: AnswerOptions, tmp_path: Path, source: bytes, message: str):

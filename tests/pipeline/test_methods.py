@@ -1,4 +1,5 @@
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -7,7 +8,8 @@ from lmcot_cli.backends.base import Completion, Request, Sampling
 from lmcot_cli.backends.scripted import ScriptedBackend
 from lmcot_cli.datasets.row import Paragraph, Row
 from lmcot_cli.errors import MissingRationaleError, PromptTooLongError, RowError
-from lmcot_cli.pipeline.methods import Drawn, build_method, complete_groups
+from lmcot_cli.pipeline.flow import Flow, Outcome
+from lmcot_cli.pipeline.methods import Drawn, build_method
 from lmcot_cli.pipeline.options import AnswerOptions
 from lmcot_cli.pipeline.result import Tokens, Usage
 from lmcot_cli.pipeline.seeds import sample_seed
@@ -48,7 +50,15 @@ def row(row_id: str, rationale: str | None = None) -> Row:
     return Row(row_id, f"Where is {row_id}?", (paragraph,), (), None, rationale, 1)
 
 
-def worked(drawn: Drawn | RowError) -> Drawn:
+def outcomes(
+    options: AnswerOptions, small: RecordingBackend | None, large: RecordingBackend, rows: Sequence[Row]
+) -> list[Outcome | None]:
+    method = build_method(replace(options, stop="none"), Prompts(), small, large)
+    flow: Flow[Row] = Flow(method, [model for model in (small, large) if model])
+    return [outcome for _, outcome in flow.run(iter(rows))]
+
+
+def worked(drawn: Outcome | None) -> Drawn:
     assert isinstance(drawn, Drawn)
     return drawn
 
@@ -56,7 +66,7 @@ def worked(drawn: Drawn | RowError) -> Drawn:
 def test_standard_asks_for_the_samples_of_all_rows_in_one_call(scripted: Scripted):
     large = scripted('"Lyon."', '"Paris\\nmore"', '" "', '"Nice"')
     options = AnswerOptions(method="standard", samples=2, seed=7)
-    first, second = map(worked, build_method(options, Prompts(), None, large)([row("a"), row("b")]))
+    first, second = map(worked, outcomes(options, None, large, [row("a"), row("b")]))
 
     [(requests, sampling)] = large.calls
     assert sampling == Sampling(0.7, 0.95, 48, ("\n",))
@@ -72,7 +82,7 @@ def test_standard_asks_for_the_samples_of_all_rows_in_one_call(scripted: Scripte
 def test_cot_splits_each_chain(scripted: Scripted):
     large = scripted('"A is B. So the answer is Lyon."', '"no idea"')
     options = AnswerOptions(method="cot", samples=2)
-    [drawn] = map(worked, build_method(options, Prompts(), None, large)([row("a")]))
+    [drawn] = map(worked, outcomes(options, None, large, [row("a")]))
 
     assert [(s.rationale, s.answer, s.tokens) for s in drawn.samples] == [
         ("A is B.", "Lyon", 8),
@@ -85,7 +95,7 @@ def test_guided_asks_each_model_once_and_alike_rationales_once(scripted: Scripte
     small = scripted(*['" R1\\n"', '"R2"', '"R1"', '"R3"', '"R3"', '"R3"'])
     large = scripted('{"text": "Lyon.", "logprob": -0.5}', '"Nice"', '"Paris"')
     options = AnswerOptions(samples=3)
-    first, second = map(worked, build_method(options, Prompts(), small, large)([row("a"), row("b")]))
+    first, second = map(worked, outcomes(options, small, large, [row("a"), row("b")]))
 
     [(asked_small, sampling_small)], [(asked_large, sampling_large)] = small.calls, large.calls
     assert len(asked_small) == 6
@@ -107,7 +117,7 @@ def test_guided_asks_each_model_once_and_alike_rationales_once(scripted: Scripte
 
 def test_both_prompts_of_a_row_start_alike_so_that_an_engine_can_share_them(scripted: Scripted):
     small, large = scripted('"R1"'), scripted('"Lyon"')
-    build_method(AnswerOptions(), Prompts(), small, large)([row("a")])
+    outcomes(AnswerOptions(), small, large, [row("a")])
     rationale_prompt, answer_prompt = small.calls[0][0][0].prompt, large.calls[0][0][0].prompt
     shared = answer_prompt.split("Rationale:")[0]
 
@@ -118,8 +128,7 @@ def test_both_prompts_of_a_row_start_alike_so_that_an_engine_can_share_them(scri
 def test_a_failed_request_fails_its_row_and_no_other(scripted: Scripted):
     small = scripted('{"match": "", "text": "R"}', too_long="Where is b?")
     large = scripted('{"match": "", "text": "Lyon"}', too_long="Where is c?")
-    method = build_method(AnswerOptions(samples=2), Prompts(), small, large)
-    a, b, c, d = method([row("a"), row("b"), row("c"), row("d")])
+    a, b, c, d = outcomes(AnswerOptions(samples=2), small, large, [row("a"), row("b"), row("c"), row("d")])
 
     assert isinstance(b, PromptTooLongError)
     assert isinstance(c, PromptTooLongError)
@@ -129,8 +138,8 @@ def test_a_failed_request_fails_its_row_and_no_other(scripted: Scripted):
 
 def test_given_rationales_take_the_place_of_the_small_model(scripted: Scripted):
     large = scripted('"Lyon"')
-    method = build_method(AnswerOptions(given_rationales=True), Prompts(), None, large)
-    with_one, without = method([row("a", "Lyon is old."), row("b")])
+    rows = [row("a", "Lyon is old."), row("b")]
+    with_one, without = outcomes(AnswerOptions(given_rationales=True), None, large, rows)
 
     assert "Rationale: Lyon is old." in large.calls[0][0][0].prompt
     assert worked(with_one).samples[0].rationale == "Lyon is old."
@@ -141,16 +150,21 @@ def test_given_rationales_take_the_place_of_the_small_model(scripted: Scripted):
 def test_text_that_is_no_text_fails_its_row(scripted: Scripted):
     large = scripted('"Lyon"')
     broken = Row("b", "\ud83d?", (), (), None, None, 1)
-    good, bad = build_method(AnswerOptions(method="cot"), Prompts(), None, large)([row("a"), broken])
+    good, bad = outcomes(AnswerOptions(method="cot"), None, large, [row("a"), broken])
 
     assert isinstance(good, Drawn)
     assert isinstance(bad, RowError)
     assert "surrogate" in str(bad)
 
 
-def test_nothing_to_ask_asks_nothing(scripted: Scripted):
-    backend = scripted('"unused"')
-    error = RowError("gone")
+def test_a_rationale_that_an_earlier_wave_had_is_not_answered_again(scripted: Scripted):
+    small = scripted('"R1"', '"R2"', '"R2"', '"R1"')
+    large = scripted('"Lyon"', '"Nice"')
+    method = build_method(AnswerOptions(samples=4, stop="window:2"), Prompts(), small, large)
+    flow: Flow[Row] = Flow(method, [small, large])
+    [(_, drawn)] = flow.run(iter([row("a")]))
 
-    assert complete_groups(backend, [error], Sampling()) == [error]
-    assert backend.calls == []
+    assert [len(requests) for requests, _ in small.calls] == [2, 2]
+    assert [len(requests) for requests, _ in large.calls] == [2]
+    assert [s.answer for s in worked(drawn).samples] == ["Lyon", "Nice", "Nice", "Lyon"]
+    assert worked(drawn).usage.large.completion == 2

@@ -3,7 +3,7 @@ from dataclasses import replace
 import pytest
 
 from lmcot_cli.errors import UsageError
-from lmcot_cli.pipeline.options import WAVE_REQUESTS, AnswerOptions
+from lmcot_cli.pipeline.options import AnswerOptions
 
 
 def test_the_defaults_can_work():
@@ -44,10 +44,3 @@ def test_the_answer_to_a_rationale_is_greedy_whatever_the_rationales_are():
 
     assert options.guided_answer_sampling.temperature == 0
     assert options.rationale_sampling.temperature == 1.2
-
-
-def test_a_wave_is_about_as_many_completions_whatever_the_samples():
-    assert AnswerOptions().wave_rows == WAVE_REQUESTS
-    assert AnswerOptions(samples=5).wave_rows == WAVE_REQUESTS // 5
-    assert AnswerOptions(samples=1000).wave_rows == 1
-    assert AnswerOptions(deterministic=True).wave_rows == 1

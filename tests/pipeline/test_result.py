@@ -10,10 +10,13 @@ KEYS = [
     "agreement",
     "votes",
     "samples",
+    "samples_saved",
+    "cut_short",
     "method",
     "usage",
     "gold",
     "type",
+    "row_digest",
     "error",
 ]
 WORKED = Result(

@@ -1,9 +1,11 @@
+import math
 from collections.abc import Sequence
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lmcot_cli.pipeline.vote import count_votes
+from lmcot_cli.pipeline.vote import Ballot, Vote, count_votes, weight_of
 from lmcot_cli.scoring.normalize import normalize_answer
 
 answers = st.lists(
@@ -11,37 +13,50 @@ answers = st.lists(
 )
 
 
-def test_spellings_of_one_answer_vote_together_and_the_commonest_is_shown():
-    vote = count_votes(["Lyon", "the Paris", "Paris", "paris", "Paris"])
+def majority(answers: Sequence[str | None]) -> Vote:
+    return count_votes([Ballot(answer) for answer in answers])
 
-    assert vote.answer == "Paris"
-    assert vote.votes == {"Paris": 4, "Lyon": 1}
+
+def test_spellings_of_one_answer_vote_together_and_the_earliest_is_shown():
+    vote = majority(["Lyon", "the Paris", "Paris", "paris", "Paris"])
+
+    assert vote.answer == "the Paris"
+    assert vote.votes == {"the Paris": 4, "Lyon": 1}
     assert vote.agreement == 4 / 5
 
 
 def test_a_tie_goes_to_the_earliest_sample():
-    assert count_votes(["Lyon", "Paris", "Paris", "Lyon"]).answer == "Lyon"
+    assert majority(["Lyon", "Paris", "Paris", "Lyon"]).answer == "Lyon"
 
 
-def test_a_tie_of_spellings_goes_to_the_earliest():
-    assert count_votes(["paris", "Paris"]).votes == {"paris": 2}
+def test_a_weighted_vote_adds_up_probabilities():
+    ballots = [Ballot("Lyon", 0.25), Ballot("Nice", 0.75), Ballot("lyon", 0.25), Ballot(None, 0.75)]
+    vote = count_votes(ballots)
+
+    assert (vote.answer, vote.agreement) == ("Nice", 0.375)
+    assert vote.votes == {"Nice": 0.75, "Lyon": 0.5}
+
+
+def test_the_weight_of_an_answer_is_the_mean_probability_of_its_tokens():
+    assert weight_of(math.log(0.25)) == pytest.approx(0.25)
+    assert weight_of(1e-9) == 1.0
 
 
 def test_a_sample_without_an_answer_does_not_vote_but_lowers_the_agreement():
-    vote = count_votes([None, "Lyon", None, "Lyon"])
+    vote = majority([None, "Lyon", None, "Lyon"])
 
     assert (vote.answer, vote.votes, vote.agreement) == ("Lyon", {"Lyon": 2}, 0.5)
 
 
 def test_no_answer_at_all():
-    vote = count_votes([None, None])
+    vote = majority([None, None])
 
     assert (vote.answer, vote.votes, vote.agreement) == (None, {}, 0.0)
 
 
 @given(answers)
 def test_the_winner_has_most_votes_and_every_answer_one(samples: Sequence[str | None]):
-    vote = count_votes(samples)
+    vote = majority(samples)
     voters = [answer for answer in samples if answer is not None]
 
     assert sum(vote.votes.values()) == len(voters)
@@ -56,12 +71,12 @@ def test_the_winner_has_most_votes_and_every_answer_one(samples: Sequence[str | 
 
 @given(answers, st.randoms())
 def test_without_a_tie_the_order_of_samples_does_not_choose_the_winner(samples: list[str | None], random):
-    before = count_votes(samples)
+    before = majority(samples)
     counts = list(before.votes.values())
     if len(counts) > 1 and counts[0] == counts[1]:
         return
     random.shuffle(samples)
-    after = count_votes(samples)
+    after = majority(samples)
 
     assert normalize_answer(after.answer or "") == normalize_answer(before.answer or "")
     assert after.agreement == before.agreement

@@ -44,7 +44,9 @@ def refusal(path: Path) -> str:
 
 def test_record_is_read(tmp_path: Path) -> None:
     [answer] = read_answers(write(tmp_path / "out.jsonl", record(type="bridge"))).values()
-    assert answer == Answer("r1", "Who?", "Ann", ("Ann", None), ("Ann", "Anne"), "bridge", 1)
+    assert answer == Answer(
+        "r1", "Who?", "Ann", ("Ann", None), ("Ann", "Anne"), "bridge", 1, logprobs=(-1.0, None)
+    )
 
 
 def test_failed_record_is_read(tmp_path: Path) -> None:

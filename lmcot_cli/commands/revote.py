@@ -1,0 +1,104 @@
+"""`lmcot revote`: what other stopping rules and votes would have made of stored samples."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from lmcot_cli.commands.console import stdout_console
+from lmcot_cli.commands.scoring_arguments import (
+    GoldOption,
+    JsonOption,
+    ResamplesOption,
+    RulesOption,
+    SeedOption,
+    percent_interval,
+    points_interval,
+    refuse_stdin_twice,
+    write_json,
+)
+from lmcot_cli.pipeline.vote import VoteBy
+from lmcot_cli.scoring.options import ScoringOptions
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from lmcot_cli.pipeline.revote import Outcome
+
+_DEFAULTS = ScoringOptions()
+_RULES = ("none", "lossless", "beta:0.95", "window:5")
+
+EPILOG = """\
+[bold]Examples[/bold]
+
+[cyan]lmcot answer q.jsonl --samples 40 --stop none -o stored.jsonl[/cyan]  store all samples
+
+[cyan]lmcot revote stored.jsonl[/cyan]  what each rule would have saved, and cost
+
+[cyan]lmcot revote stored.jsonl --samples 16 --stop beta:0.9 --stop beta:0.99[/cyan]
+"""
+
+
+def revote(
+    answers: Annotated[Path, typer.Argument(metavar="FILE", help="Results with all samples; - for stdin.")],
+    gold: GoldOption = None,
+    stop: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--stop",
+            metavar="RULE",
+            help="A rule to replay; may be given again.",
+            show_default=", ".join(_RULES),
+        ),
+    ] = None,
+    samples: Annotated[
+        int | None,
+        typer.Option("--samples", "-k", help="Use the first so many samples of a row.", show_default="all"),
+    ] = None,
+    vote: Annotated[VoteBy, typer.Option("--vote", help="What a sample's vote counts.")] = "majority",
+    rules: RulesOption = _DEFAULTS.rules,
+    seed: SeedOption = _DEFAULTS.seed,
+    resamples: ResamplesOption = _DEFAULTS.resamples,
+    as_json: JsonOption = False,
+) -> None:
+    """Replay stopping rules and votes on stored samples: samples used, exact match, winners that change."""
+    from lmcot_cli.pipeline import revote as replay
+    from lmcot_cli.scoring.answers import read_answers, read_gold
+
+    refuse_stdin_twice(answers, gold)
+    options = ScoringOptions(rules, seed, resamples)
+    golds = read_gold(gold) if gold else None
+    outcomes = replay.revote(
+        read_answers(answers), golds, stop or _RULES, samples=samples, vote=vote, options=options
+    )
+    if as_json:
+        write_json(asdict(options) | {"vote": vote, "rules": [asdict(outcome) for outcome in outcomes]})
+    else:
+        with stdout_console() as console:
+            console.print(_table(outcomes))
+            console.print(
+                "EM in percent, its change from all samples in points, with 95% bootstrap intervals.",
+                style="dim",
+            )
+
+
+def _table(outcomes: list[Outcome]) -> Table:
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    table.add_column("--stop", no_wrap=True)
+    for heading in ("samples a row", "times fewer", "EM", "change", "other winners"):
+        table.add_column(heading, justify="right")
+    for outcome in outcomes:
+        table.add_row(
+            outcome.stop,
+            f"{outcome.samples:.1f}",
+            f"{outcome.times_fewer:.1f}",
+            percent_interval(outcome.exact_match) if outcome.exact_match else "-",
+            points_interval(outcome.difference) if outcome.difference else "-",
+            str(outcome.other_winners),
+        )
+    return table

@@ -1,0 +1,74 @@
+"""What a run may spend: tokens, time."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from lmcot_cli.errors import UsageError
+from lmcot_cli.pipeline.result import CutShort
+
+_SECONDS = {"s": 1, "m": 60, "h": 3600}
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)([smh])")
+
+
+@dataclass(slots=True)
+class Budget:
+    """Counts what is spent. Requests that are out when a limit is reached are finished, so it can be overrun by those.
+
+    Attributes:
+        max_tokens: Prompt and completion tokens of both models together; None sets no limit.
+        seconds: Time from `started`; None sets no limit.
+        rows: Rows of the input, so that each gets its share; None where nobody knows.
+        tokens: Those spent.
+        begun: Rows that were begun.
+        clock: Tells the time in seconds.
+        started: When the run began.
+    """
+
+    max_tokens: int | None = None
+    seconds: float | None = None
+    rows: int | None = None
+    tokens: int = 0
+    begun: int = 0
+    clock: Callable[[], float] = time.monotonic
+    started: float = 0.0
+
+    def __post_init__(self) -> None:
+        self.started = self.clock()
+
+    def spent(self) -> CutShort | None:
+        """Say which limit is reached; None while there is something left."""
+        return next((limit for limit, share in self._shares().items() if share >= 1), None)
+
+    def refused(self) -> CutShort | None:
+        """Say which limit keeps a row from samples that it can do without; None if there is enough for them.
+
+        Rows that have not begun keep their share: what the first half of the rows spends is half of the budget,
+        or less, and what rows leave over is there for the later ones.
+        """
+        begun = self.begun / max(self.rows, self.begun) if self.rows else 1.0
+        return next((limit for limit, share in self._shares().items() if share >= begun), None)
+
+    def _shares(self) -> dict[CutShort, float]:
+        shares: dict[CutShort, float] = {}
+        if self.max_tokens is not None:
+            shares["max_tokens_total"] = self.tokens / self.max_tokens
+        if self.seconds is not None:
+            shares["deadline"] = (self.clock() - self.started) / self.seconds
+        return shares
+
+
+def parse_duration(text: str) -> float:
+    """Read `90s`, `10m`, `1h30m` or `2.5h`; return seconds.
+
+    Raises:
+        UsageError: It is none.
+    """
+    parts = _DURATION.findall(text)
+    seconds = sum(float(number) * _SECONDS[unit] for number, unit in parts)
+    if "".join(number + unit for number, unit in parts) != text or seconds <= 0:
+        raise UsageError(f"--deadline {text}: write a time as 90s, 10m or 1h30m")
+    return seconds

@@ -1,0 +1,206 @@
+"""Keep the models busy with many rows at once, and give the rows back in the order in which they came.
+
+    items ──> admit ──> waves of requests ──> small ──> large ──> ... ──> outcome, in order
+
+Everything happens in one thread: a local model computes while it is polled, a served one works in the background. Rows
+are admitted while the first model has room and not too many are under way, so memory does not grow with the input.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import count
+from typing import Generic, TypeAlias, TypeVar, cast
+
+from lmcot_cli.backends.base import Backend, Completion
+from lmcot_cli.datasets.row import Row
+from lmcot_cli.errors import OutOfBudgetError, RowError
+from lmcot_cli.pipeline.budget import Budget
+from lmcot_cli.pipeline.methods import CutShortError, Drawn, Method, RowWork, Wave
+from lmcot_cli.pipeline.result import CutShort
+
+T = TypeVar("T")
+Outcome: TypeAlias = Drawn | RowError
+
+_ROWS_PER_REQUEST = 4
+"""Rows under way for each request that the models want: enough that one slow row holds up no model."""
+
+
+@dataclass(eq=False, slots=True)
+class _Job:
+    """A row under way.
+
+    Attributes:
+        item: The row, or what stands in the place of one.
+        work: What the method does with it.
+        replies: Those to the present wave, None where one is missing.
+        missing: How many are.
+        done: Whether there is nothing left to do.
+        outcome: What became of the row; None for what is no row.
+    """
+
+    item: object
+    work: RowWork | None = None
+    replies: list[Completion | RowError | None] = field(default_factory=list)
+    missing: int = 0
+    done: bool = False
+    outcome: Outcome | None = None
+
+    def end(self, outcome: Outcome | None) -> None:
+        """Note what became of the row."""
+        self.outcome, self.done = outcome, True
+
+
+class Flow(Generic[T]):
+    """Runs a method over rows.
+
+    Args:
+        method: What happens to a row.
+        models: The models it asks, the first one first.
+        budget: What may be spent; None where nothing limits it.
+        one_by_one: Finish each row, and reset the models, before the next begins.
+        would_wait: Whether the next row is not there yet; rows under way are not held up by waiting for it.
+    """
+
+    def __init__(
+        self,
+        method: Method,
+        models: Sequence[Backend],
+        *,
+        budget: Budget | None = None,
+        one_by_one: bool = False,
+        would_wait: Callable[[], bool] = lambda: False,
+    ) -> None:
+        self._method, self._models, self._would_wait = method, models, would_wait
+        self._budget, self._one_by_one = budget, one_by_one
+        self._jobs: deque[_Job] = deque()
+        self._asked: dict[int, tuple[_Job, int]] = {}
+        self._numbers = count()
+        self._optional: list[tuple[float, int, _Job, Wave]] = []
+        self._ended = False
+
+    def stop(self) -> bool:
+        """Begin no more rows; those under way are finished. Say whether there are any."""
+        self._ended = True
+        return bool(self._jobs)
+
+    def run(self, items: Iterator[Row | T]) -> Iterator[tuple[Row | T, Outcome | None]]:
+        """Yield every item in order, a row with its outcome; what is no row passes through.
+
+        Raises:
+            ModelError: A model cannot go on.
+        """
+        while True:
+            self._admit(items)
+            self._grant()
+            while self._jobs and self._jobs[0].done:
+                job = self._jobs.popleft()
+                yield cast("Row | T", job.item), job.outcome
+            if self._asked:
+                self._work()
+            elif not self._jobs and self._ended:
+                return
+
+    @property
+    def _full(self) -> bool:
+        most = 1 if self._one_by_one else _ROWS_PER_REQUEST * max(model.window for model in self._models)
+        return len(self._jobs) >= most
+
+    def _admit(self, items: Iterator[Row | T]) -> None:
+        """Begin as many rows as the first model has room for."""
+        first = self._models[0]
+        while not (self._ended or self._full or first.pending >= first.window):
+            if self._jobs and self._would_wait():
+                return
+            item = next(items, None)
+            if item is None:
+                self._ended = True
+            else:
+                self._begin(item)
+
+    def _begin(self, item: Row | T) -> None:
+        if self._one_by_one:
+            for model in self._models:
+                model.reset()
+        job = _Job(item)
+        self._jobs.append(job)
+        if not isinstance(item, Row):
+            job.end(None)
+        elif self._budget and (limit := self._budget.spent()):
+            job.end(OutOfBudgetError(limit))
+        else:
+            job.work = self._method(item)
+            self._advance(job, lambda work: next(work))
+        if self._budget:
+            self._budget.begun += 1
+
+    def _advance(self, job: _Job, go_on: Callable[[RowWork], Wave]) -> None:
+        """Let a row's work go on up to its next wave or its end."""
+        assert job.work is not None
+        try:
+            wave = go_on(job.work)
+        except StopIteration as end:
+            job.end(end.value)
+        except RowError as error:
+            job.end(error)
+        else:
+            if wave.lead is None or self._budget is None:
+                self._hand_in(job, wave)
+            else:
+                heapq.heappush(self._optional, (wave.lead, next(self._numbers), job, wave))
+
+    def _hand_in(self, job: _Job, wave: Wave) -> None:
+        job.replies = [None] * len(wave.asks)
+        job.missing = len(wave.asks)
+        for place, ask in enumerate(wave.asks):
+            ticket = next(self._numbers)
+            self._asked[ticket] = (job, place)
+            ask.model.submit(ticket, ask.request, ask.sampling)
+
+    def _grant(self) -> None:
+        """Hand in the samples that rows can do without, of the closest vote first, once no row waits to begin."""
+        first = self._models[0]
+        while self._optional and (self._ended or self._full) and first.pending < first.window:
+            assert self._budget is not None
+            limit = self._budget.refused()
+            _, _, job, wave = heapq.heappop(self._optional)
+            if limit:
+                self._refuse(job, limit)
+            else:
+                self._hand_in(job, wave)
+
+    def _refuse(self, job: _Job, limit: CutShort) -> None:
+        self._advance(job, lambda work: work.throw(CutShortError(limit)))
+
+    def _work(self) -> None:
+        """Pick up what has come, or work until something comes."""
+        arrived = [reply for model in self._models for reply in model.poll(wait=False)]
+        for ticket, reply in arrived or self._next_model().poll():
+            self._deliver(ticket, reply)
+
+    def _next_model(self) -> Backend:
+        """Choose the model to wait for: one that computes here, a later one only once it can fill a batch."""
+        waiting = [model for model in self._models if model.pending]
+        here = [model for model in waiting if not model.in_background]
+        filled = [model for model in reversed(here) if model.pending >= model.window]
+        return (filled or here or sorted(waiting, key=lambda model: -model.pending))[0]
+
+    def _deliver(self, ticket: int, reply: Completion | RowError) -> None:
+        job, place = self._asked.pop(ticket)
+        job.replies[place] = reply
+        job.missing -= 1
+        if self._budget and isinstance(reply, Completion):
+            self._budget.tokens += reply.prompt_tokens + reply.completion_tokens
+        if job.missing == 0:
+            self._advance(job, lambda work: _send(work, job.replies))
+
+
+def _send(work: RowWork, replies: Sequence[Completion | RowError | None]) -> Wave:
+    """Send a wave's completions into a row's work, or raise the first error among them in it."""
+    for reply in replies:
+        if isinstance(reply, RowError):
+            return work.throw(reply)
+    return work.send([reply for reply in replies if isinstance(reply, Completion)])

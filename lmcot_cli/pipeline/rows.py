@@ -1,0 +1,79 @@
+"""The input of a run, read so that waiting for a row never holds up those under way."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import chain, islice
+from pathlib import Path
+from queue import Queue
+from threading import Thread
+from typing import BinaryIO, Generic, TypeVar, cast
+
+from lmcot_cli.datasets.reader import STDIN, BadRow, at_least_one, read_rows
+from lmcot_cli.datasets.row import Row
+from lmcot_cli.pipeline.duplicates import mark_duplicates
+
+T = TypeVar("T")
+
+_ROWS_AHEAD = 64
+
+
+class Rows(Iterator[Row | BadRow]):
+    """The rows of a source, the first of which has been read. A pipe is read in a thread of its own.
+
+    Args:
+        source: A file, a binary stream, or `Path("-")` for standard input.
+        limit: Rows to read at most; None reads all.
+
+    Raises:
+        InputError: The source cannot be read or holds no row.
+    """
+
+    def __init__(self, source: Path | BinaryIO, limit: int | None) -> None:
+        items: Iterator[Row | BadRow] = islice(
+            mark_duplicates(at_least_one(read_rows(source), source)), limit
+        )
+        self._ahead = None if _never_waits(source) else ReadAhead(items)
+        items = self._ahead or items
+        self._items = chain([next(items)], items)
+
+    def would_wait(self) -> bool:
+        """Whether the next row is not there yet."""
+        return self._ahead is not None and self._ahead.would_wait()
+
+    def __next__(self) -> Row | BadRow:
+        return next(self._items)
+
+
+def _never_waits(source: Path | BinaryIO) -> bool:
+    """Whether reading waits for nobody: a regular file does not, a pipe or a terminal does."""
+    return not isinstance(source, Path) or (source != STDIN and not source.is_fifo())
+
+
+class ReadAhead(Iterator[T], Generic[T]):
+    """Reads items in a thread of its own, a few ahead; what reading raises is raised where it would have been."""
+
+    def __init__(self, items: Iterator[T]) -> None:
+        self._items = items
+        self._queue: Queue[tuple[bool, T | BaseException]] = Queue(_ROWS_AHEAD)
+        Thread(target=self._read, daemon=True).start()
+
+    def would_wait(self) -> bool:
+        """Whether the next item is not there yet."""
+        return self._queue.empty()
+
+    def __next__(self) -> T:
+        there, item = self._queue.get()
+        if there:
+            return cast("T", item)
+        self._queue.put((there, item))  # whoever asks again is told the same
+        raise cast("BaseException", item)
+
+    def _read(self) -> None:
+        try:
+            for item in self._items:
+                self._queue.put((True, item))
+        except BaseException as error:
+            self._queue.put((False, error))
+        else:
+            self._queue.put((False, StopIteration()))

@@ -1,0 +1,180 @@
+from collections.abc import Iterator, Sequence
+from itertools import count
+
+from lmcot_cli.backends.base import (
+    Completion,
+    ModelIdentity,
+    Reply,
+    Request,
+    RowError,
+    Sampling,
+    StreamBackend,
+)
+from lmcot_cli.datasets.row import Row
+from lmcot_cli.pipeline.budget import Budget
+from lmcot_cli.pipeline.flow import Flow
+from lmcot_cli.pipeline.methods import Ask, CutShortError, Drawn, Wave
+from lmcot_cli.pipeline.result import Usage
+
+
+class Desk(StreamBackend):
+    """A model that finishes one request a poll, the latest first, and remembers the most it ever had pending."""
+
+    identity = ModelIdentity("desk", None)
+
+    def __init__(self, window: int, in_background: bool = False) -> None:
+        self.window, self.in_background = window, in_background
+        self.waiting: list[tuple[int, Request]] = []
+        self.most = self.polls = self.resets = 0
+
+    @property
+    def pending(self) -> int:
+        return len(self.waiting)
+
+    def submit(self, ticket: int, request: Request, sampling: Sampling) -> None:
+        self.waiting.append((ticket, request))
+        self.most = max(self.most, len(self.waiting))
+
+    def poll(self, *, wait: bool = True) -> list[Reply]:
+        if not self.waiting or (not wait and not self.in_background):
+            return []
+        self.polls += 1
+        ticket, request = self.waiting.pop()
+        failed = "bad" in request.prompt
+        return [(ticket, RowError("no") if failed else Completion(request.prompt, 1, 1, "stop", None))]
+
+    def reset(self) -> None:
+        assert not self.waiting
+        self.resets += 1
+
+    def close(self) -> None:
+        pass
+
+
+def rows(number: int, name: str = "q") -> Iterator[Row]:
+    return (Row(f"{name}{i}", f"{name}{i}?", (), (), None, None, i) for i in range(number))
+
+
+class Chain:
+    """Asks each model in turn once a row."""
+
+    def __init__(self, *models: Desk, waves: int = 1) -> None:
+        self.models, self.waves = models, waves
+        self.begun = 0
+
+    def __call__(self, row: Row) -> Iterator[Wave]:
+        self.begun += 1
+        texts = []
+        for wave in range(self.waves):
+            for model in self.models:
+                lead = float(len(row.id)) if wave and model is self.models[0] else None
+                try:
+                    [done] = yield Wave([Ask(model, Request(f"{row.id} {wave}", 0), Sampling())], lead)
+                except CutShortError as cut:
+                    return Drawn((), Usage(), cut.reason)
+                texts.append(done.text)
+        assert texts[0] == f"{row.id} 0"
+        return Drawn((), Usage())
+
+
+def ids(outcomes: Sequence[tuple[Row | str, object]]) -> list[str]:
+    return [item.id if isinstance(item, Row) else item for item, _ in outcomes]
+
+
+def test_rows_come_out_in_order_whatever_finishes_first():
+    small, large = Desk(4), Desk(4)
+    outcomes = list(Flow[str](Chain(small, large), [small, large]).run(rows(100)))
+
+    assert ids(outcomes) == [f"q{i}" for i in range(100)]
+    assert all(isinstance(outcome, Drawn) for _, outcome in outcomes)
+
+
+def test_both_models_are_kept_full_and_no_more_rows_are_begun_than_need_be():
+    small, large = Desk(8), Desk(4)
+    chain = Chain(small, large)
+    flow = Flow[str](chain, [small, large])
+    for done, _ in enumerate(flow.run(rows(1000)), 1):
+        assert chain.begun - done <= 4 * 8
+    assert small.most == 8
+    assert 4 <= large.most <= 5
+
+
+def test_a_model_that_works_in_the_background_does_not_keep_the_other_waiting():
+    small, large = Desk(4), Desk(4, in_background=True)
+    list(Flow[str](Chain(small, large), [small, large]).run(rows(50)))
+
+    assert (small.polls, large.polls) == (50, 50)
+
+
+def test_what_is_no_row_passes_through_in_its_place_and_an_error_is_its_rows_alone():
+    desk = Desk(2)
+    items: list[Row | str] = [*rows(2), "no row", *rows(1, "bad"), *rows(1, "last")]
+    outcomes = list(Flow[str](Chain(desk), [desk]).run(iter(items)))
+
+    assert ids(outcomes) == ["q0", "q1", "no row", "bad0", "last0"]
+    assert [type(outcome).__name__ for _, outcome in outcomes] == [
+        "Drawn", "Drawn", "NoneType", "RowError", "Drawn",
+    ]  # fmt: skip
+
+
+def test_one_by_one_resets_the_models_before_every_row():
+    small, large = Desk(8), Desk(8)
+    list(Flow[str](Chain(small, large), [small, large], one_by_one=True).run(rows(5)))
+
+    assert (small.most, large.most) == (1, 1)
+    assert (small.resets, large.resets) == (5, 5)
+
+
+def test_stopping_finishes_what_is_under_way_and_begins_nothing():
+    desk = Desk(4)
+    chain = Chain(desk, waves=3)
+    flow = Flow[str](chain, [desk])
+    outcomes = flow.run(rows(1000))
+    first = [next(outcomes)]
+    begun = chain.begun
+    under_way = flow.stop()
+    rest = list(outcomes)
+
+    assert under_way
+    assert chain.begun == begun == len(first + rest)
+    assert ids(first + rest) == [f"q{i}" for i in range(begun)]
+    assert not flow.stop()
+
+
+def test_a_row_that_is_not_there_yet_does_not_hold_up_those_that_are():
+    desk = Desk(4)
+    finished: list[str] = []
+
+    def slow() -> Iterator[Row]:
+        for row in rows(5):
+            yield row
+            assert row.id in finished or not waiting[0]
+
+    waiting = [True]
+    flow = Flow[str](Chain(desk), [desk], would_wait=lambda: waiting[0])
+    for item, _ in flow.run(slow()):
+        finished.append(item.id if isinstance(item, Row) else item)
+
+    assert finished == [f"q{i}" for i in range(5)]
+    assert desk.most == 1
+
+
+def test_extra_samples_go_where_the_vote_is_closest_and_every_row_keeps_its_share():
+    desk = Desk(4)
+    ticks = count()
+    budget = Budget(max_tokens=60, rows=20, clock=lambda: float(next(ticks)))
+    names = [*rows(10, "wide-lead"), *rows(10, "q")]
+    outcomes = list(Flow[str](Chain(desk, waves=3), [desk], budget=budget).run(iter(names)))
+    cut = {item.id for item, drawn in outcomes if isinstance(drawn, Drawn) and drawn.cut_short and item}
+
+    assert all(isinstance(drawn, Drawn) for _, drawn in outcomes)
+    assert cut
+    assert sum(name.startswith("q") for name in cut) < sum(name.startswith("wide") for name in cut)
+    assert budget.tokens <= 60 + 2 * desk.window
+
+
+def test_without_a_budget_nothing_is_cut_short():
+    desk = Desk(4)
+    outcomes = list(Flow[str](Chain(desk, waves=3), [desk]).run(rows(30)))
+
+    assert not any(isinstance(drawn, Drawn) and drawn.cut_short for _, drawn in outcomes)

@@ -1,0 +1,126 @@
+import json
+from dataclasses import replace
+from io import BytesIO
+from pathlib import Path
+
+import pytest
+
+from lmcot_cli.errors import OutputError, TooManyErrorsError, UsageError
+from lmcot_cli.pipeline.answer import AnswerRun
+from lmcot_cli.pipeline.error_limit import ErrorLimit, parse_error_limit
+from lmcot_cli.pipeline.options import AnswerOptions
+from lmcot_cli.pipeline.result import Result
+
+SCRIPT = '{"match": "", "text": ["Lyon", "Nice"]}'
+
+
+@pytest.fixture
+def options(tmp_path: Path) -> AnswerOptions:
+    script = tmp_path / "script.jsonl"
+    script.write_text(SCRIPT)
+    return AnswerOptions(large=f"scripted:{script}", small=f"scripted:{script}", given_rationales=True)
+
+
+def questions(count: int, failing: set[int]) -> bytes:
+    """Rows of which the failing ones bring no rationale."""
+    rows = [
+        {"id": f"q{i}", "question": f"Where is {i}?", "context": "c"}
+        | ({} if i in failing else {"rationale": "r"})
+        for i in range(count)
+    ]
+    return b"".join(json.dumps(row).encode() + b"\n" for row in rows)
+
+
+def run(source: bytes, options: AnswerOptions, out: Path, **more: bool) -> list[Result]:
+    return list(AnswerRun(BytesIO(source), options, out, **more).results())
+
+
+def out_of_time(options: AnswerOptions, out: Path, rows: int, tokens: int) -> None:
+    """Make an output whose later rows failed, for a reason that another run has not."""
+    run(questions(rows, set()), replace(options, max_tokens_total=tokens), out)
+    failed = [json.loads(line)["error"] is not None for line in out.read_bytes().splitlines()]
+    assert len(failed) == rows
+    assert any(failed) and not all(failed)
+
+
+def test_retrying_redoes_what_failed_in_its_place_and_keeps_the_rest_byte_for_byte(
+    options: AnswerOptions, tmp_path: Path
+):
+    out, whole = tmp_path / "out", tmp_path / "whole"
+    out_of_time(options, out, 300, 3000)
+    before = out.read_bytes().splitlines()
+    again = run(questions(300, set()), options, out, retry_errors=True)
+    run(questions(300, set()), options, whole)
+
+    assert out.read_bytes() == whole.read_bytes()
+    assert [r.id for r in again] == [
+        json.loads(line)["id"] for line in before if json.loads(line)["error"] is not None
+    ]
+    assert sorted(path.name for path in tmp_path.glob("*out*")) == ["out", "out.run.json"]
+    assert json.loads((tmp_path / "out.run.json").read_text())["totals"]["failed"] == 0
+
+
+def test_retrying_goes_on_where_it_was_interrupted_and_until_then_changes_nothing(
+    options: AnswerOptions, tmp_path: Path
+):
+    out, whole = tmp_path / "out", tmp_path / "whole"
+    out_of_time(options, out, 300, 3000)
+    before = out.read_bytes()
+    results = AnswerRun(BytesIO(questions(300, set())), options, out, retry_errors=True).results()
+    redone = [next(results).id for _ in range(50)]
+    results.close()
+    assert out.read_bytes() == before
+    rest = run(questions(300, set()), options, out, retry_errors=True)
+    run(questions(300, set()), options, whole)
+
+    assert not set(redone) & {r.id for r in rest}
+    assert out.read_bytes() == whole.read_bytes()
+
+
+def test_retrying_answers_rows_that_were_never_reached(options: AnswerOptions, tmp_path: Path):
+    out = tmp_path / "out"
+    run(questions(5, {1}), options, out)
+    again = run(questions(9, {1}), options, out, retry_errors=True)
+
+    assert [r.id for r in again] == ["q1", "q5", "q6", "q7", "q8"]
+    assert len(out.read_bytes().splitlines()) == 9
+
+
+def test_retrying_needs_the_output_and_the_input_it_is_about(options: AnswerOptions, tmp_path: Path):
+    out = tmp_path / "out"
+    with pytest.raises(UsageError, match="does not exist"):
+        run(questions(2, set()), options, out, retry_errors=True)
+    with pytest.raises(UsageError, match="needs -o"):
+        list(AnswerRun(BytesIO(questions(2, set())), options, retry_errors=True).results())
+    run(questions(3, {1}), options, out)
+    with pytest.raises(UsageError, match="choose one"):
+        run(questions(3, {1}), options, out, retry_errors=True, overwrite=True)
+    with pytest.raises(OutputError, match="'q2', but the input"):
+        run(questions(2, {1}), options, out, retry_errors=True)
+
+
+def test_a_run_is_given_up_when_more_rows_fail_than_may_and_what_is_done_is_kept(
+    options: AnswerOptions, tmp_path: Path
+):
+    out = tmp_path / "out"
+    with pytest.raises(TooManyErrorsError, match="3 of 6 rows failed"):
+        run(questions(50, {1, 3, 5, 7}), replace(options, max_errors="2"), out)
+
+    assert len(out.read_bytes().splitlines()) == 6
+    assert len(run(questions(50, {1, 3, 5, 7}), replace(options, max_errors="9"), out)) == 44
+
+
+def test_a_share_of_errors_means_something_after_twenty_rows():
+    limit = parse_error_limit("10%")
+
+    assert not limit.reached(failed=5, rows=19)
+    assert limit.reached(failed=3, rows=20)
+    assert not limit.reached(failed=2, rows=20)
+    assert parse_error_limit("0") == ErrorLimit(count=0)
+    assert parse_error_limit("0").reached(failed=1, rows=1)
+
+
+@pytest.mark.parametrize("text", ["", "x", "-1", "100%", "-5%", "%", "1.5", "nan%"])
+def test_what_is_no_error_limit_is_refused(text: str):
+    with pytest.raises(UsageError, match="25, or 10%"):
+        parse_error_limit(text)
