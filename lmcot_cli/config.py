@@ -7,6 +7,9 @@
     small = "qwen"
     samples = 5
 
+    [prices]  # of a million tokens
+    "openai:gpt-4o-mini" = { prompt = 0.15, completion = 0.60 }
+
 The file in the working directory is taken, else the one in the user's configuration folder.
 """
 
@@ -22,10 +25,11 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from lmcot_cli.backends.llama.options import EngineOptions
 from lmcot_cli.errors import InputError
+from lmcot_cli.pipeline.cost import Price
 from lmcot_cli.pipeline.options import AnswerOptions
 
 FILE_NAME = "lmcot.toml"
-_ANSWER_KEYS = frozenset(field.name for field in fields(AnswerOptions)) - {"engine", "aliases"}
+_ANSWER_KEYS = frozenset(field.name for field in fields(AnswerOptions)) - {"engine", "aliases", "prices"}
 _ENGINE_KEYS = frozenset(field.name for field in fields(EngineOptions))
 
 
@@ -56,10 +60,18 @@ class AnswerDefaults(_Section):
     kv_mib: int | None = None
 
 
+class TokenPrice(_Section):
+    """A line of the `[prices]` section."""
+
+    prompt: float = Field(ge=0, strict=False)
+    completion: float = Field(ge=0, strict=False)
+
+
 class Config(_Section):
-    """A whole settings file; `models` maps names to model specs."""
+    """A whole settings file; `models` maps names to model specs, `prices` these or specs to what tokens cost."""
 
     models: dict[str, str] = Field(default_factory=dict)
+    prices: dict[str, TokenPrice] = Field(default_factory=dict)
     answer: AnswerDefaults = AnswerDefaults()
 
 
@@ -106,7 +118,8 @@ def answer_options(config: Config, flags: Mapping[str, Any]) -> AnswerOptions:
     }
     values = config.answer.model_dump(exclude_none=True) | given
     engine = EngineOptions(**{name: values.pop(name) for name in _ENGINE_KEYS & values.keys()})
-    return AnswerOptions(**values, engine=engine, aliases=config.models)
+    prices = {name: Price(price.prompt, price.completion) for name, price in config.prices.items()}
+    return AnswerOptions(**values, engine=engine, aliases=config.models, prices=prices)
 
 
 def _read_toml(path: Path) -> dict[str, Any]:

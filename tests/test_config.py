@@ -71,7 +71,7 @@ def test_prompts_are_found_beside_the_file(folder: Path):
             "[answer]\nsampels = 5\n",
             "[answer] sampels: unknown key; allowed are method, small, large, samples",
         ),
-        ("[answers]\n", "[answers]: unknown section; allowed are models, answer"),
+        ("[answers]\n", "[answers]: unknown section; allowed are models, prices, answer"),
         ('[answer]\nsamples = "5"\n', "[answer] samples: input should be a valid integer, not '5'"),
         ("[answer]\nsamples = 2.5\n", "[answer] samples: input should be a valid integer, not 2.5"),
         (

@@ -45,6 +45,7 @@ class Completion:
         finish_reason: `stop` (end of text or a stop string) or `length` (max_tokens reached).
         logprob: Mean natural-log probability per written token under the model's unmodified distribution
             (temperature 1, no truncation); None where the backend has none or nothing was written.
+        cached: Whether the reply is that of an earlier run, kept: nothing was computed or paid for it.
     """
 
     text: str
@@ -52,6 +53,7 @@ class Completion:
     completion_tokens: int
     finish_reason: Literal["stop", "length"]
     logprob: float | None
+    cached: bool = False
 
 
 @dataclass(frozen=True, slots=True)

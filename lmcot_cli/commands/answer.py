@@ -53,7 +53,9 @@ def answer(
     deterministic: options.DeterministicOption = None,
     max_tokens_total: options.MaxTokensTotalOption = None,
     deadline: options.DeadlineOption = None,
+    max_cost: options.MaxCostOption = None,
     max_errors: options.MaxErrorsOption = None,
+    dry_run: options.DryRunOption = False,
     parallel: options.ParallelOption = None,
     threads: options.ThreadsOption = None,
     n_ctx: options.NCtxOption = None,
@@ -68,12 +70,16 @@ def answer(
     """Answer questions: a small LM writes a rationale for each, a large LM answers from it."""
     from lmcot_cli.commands.answer_report import Report, command_line, show_line, source_label
     from lmcot_cli.commands.interrupt import finishing
+    from lmcot_cli.commands.preview import show_preview
     from lmcot_cli.commands.stdout import write_data
     from lmcot_cli.config import answer_options, load_config
     from lmcot_cli.pipeline.answer import AnswerRun
+    from lmcot_cli.pipeline.preview import preview
 
     source = _source(file)
     settings = answer_options(load_config(config), context.params)
+    if dry_run:
+        return show_preview(preview(source, settings))
     run = AnswerRun(
         source, settings, output, overwrite=overwrite, retry_errors=retry_errors, command=command_line()
     )

@@ -95,6 +95,8 @@ class Report:
         if totals.samples_saved:
             drawn = totals.samples + totals.samples_saved
             spent += f", {totals.samples_saved:,} of {drawn:,} samples saved"
+        if run.cost:
+            spent += f", worth {run.cost:.4g} by the price table"
         results = f"; results in {run.output}" if run.output else ""
         return f"{', '.join(parts)}; {spent}{results}"
 

@@ -112,6 +112,16 @@ DeadlineOption = Annotated[
         rich_help_panel=_SPENDING,
     ),
 ]
+MaxCostOption = Annotated[
+    float | None,
+    typer.Option(
+        "--max-cost",
+        metavar="SUM",
+        help="What to spend by the [prices] of the settings file. It goes where the vote is closest.",
+        show_default="no limit",
+        rich_help_panel=_SPENDING,
+    ),
+]
 MaxErrorsOption = Annotated[
     str | None,
     typer.Option(
@@ -247,6 +257,14 @@ RetryErrorsOption = Annotated[
         "--retry-errors",
         help="Answer the rows again that failed in OUT, in their place; the others stay as they are.",
         rich_help_panel=_OUTPUT,
+    ),
+]
+DryRunOption = Annotated[
+    bool,
+    typer.Option(
+        "--dry-run",
+        help="Ask no model: count the rows, show the prompts of the first, estimate tokens and cost.",
+        rich_help_panel=_SPENDING,
     ),
 ]
 JsonOption = Annotated[

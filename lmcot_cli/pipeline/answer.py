@@ -16,6 +16,7 @@ from lmcot_cli.datasets.reader import STDIN, BadRow, read_rows, source_name
 from lmcot_cli.datasets.row import Row
 from lmcot_cli.errors import RowError, TooManyErrorsError, UsageError
 from lmcot_cli.pipeline.budget import Budget
+from lmcot_cli.pipeline.cost import cost_of, prices_of
 from lmcot_cli.pipeline.flow import Flow, Outcome
 from lmcot_cli.pipeline.journal import Journal, Recorded
 from lmcot_cli.pipeline.methods import ballots, build_method
@@ -60,6 +61,7 @@ class AnswerRun:
         self.command = command
         self.totals = Totals()
         self.resumed = 0
+        self._prices = prices_of(options)
         self._flow: Flow[BadRow | Recorded] | None = None
         self._stopped = False
 
@@ -191,7 +193,7 @@ class AnswerRun:
         """Answer rows; yield the results of all of them in order, records between them as they are."""
         self._flow = Flow(
             build_method(self.options, prompts, models.get("small"), models["large"]),
-            list(models.values()),
+            {model: self._prices[role] for role, model in models.items()},
             budget=self._budget(),
             one_by_one=self.options.deterministic,
             would_wait=would_wait,
@@ -201,13 +203,18 @@ class AnswerRun:
         if self._stopped:
             raise KeyboardInterrupt
 
+    @property
+    def cost(self) -> float:
+        """What the tokens of all records cost by the price table, 0 where it names neither model."""
+        return cost_of(self.totals.usage, self._prices)
+
     def _budget(self) -> Budget | None:
-        options = self.options
-        if options.max_tokens_total is None and options.deadline is None:
+        limits = (self.options.max_tokens_total, self.options.deadline, self.options.max_cost)
+        if not any(limits):
             return None
         usage = self.totals.usage
         spent = sum(tokens.prompt + tokens.completion for tokens in (usage.small, usage.large))
-        return Budget(options.max_tokens_total, options.deadline, self._count_rows(), spent, self.totals.rows)
+        return Budget(*limits, self._count_rows(), spent, self.cost, self.totals.rows)
 
     def _count_rows(self) -> int | None:
         """Count the rows of the input, so that each gets its share of a budget; None for a stream."""

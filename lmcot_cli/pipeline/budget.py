@@ -1,4 +1,4 @@
-"""What a run may spend: tokens, time."""
+"""What a run may spend: tokens, time, money."""
 
 from __future__ import annotations
 
@@ -7,8 +7,10 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from lmcot_cli.backends.base import Completion
 from lmcot_cli.errors import UsageError
-from lmcot_cli.pipeline.result import CutShort
+from lmcot_cli.pipeline.cost import Price
+from lmcot_cli.pipeline.result import CutShort, Tokens
 
 _SECONDS = {"s": 1, "m": 60, "h": 3600}
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)([smh])")
@@ -21,8 +23,10 @@ class Budget:
     Attributes:
         max_tokens: Prompt and completion tokens of both models together; None sets no limit.
         seconds: Time from `started`; None sets no limit.
+        max_cost: Of the tokens, by their price; None sets no limit.
         rows: Rows of the input, so that each gets its share; None where nobody knows.
         tokens: Those spent.
+        cost: What they cost.
         begun: Rows that were begun.
         clock: Tells the time in seconds.
         started: When the run began.
@@ -30,14 +34,22 @@ class Budget:
 
     max_tokens: int | None = None
     seconds: float | None = None
+    max_cost: float | None = None
     rows: int | None = None
     tokens: int = 0
+    cost: float = 0.0
     begun: int = 0
     clock: Callable[[], float] = time.monotonic
     started: float = 0.0
 
     def __post_init__(self) -> None:
         self.started = self.clock()
+
+    def spend(self, done: Completion, price: Price) -> None:
+        """Count a completion; one that was kept from an earlier run costs nothing."""
+        self.tokens += done.prompt_tokens + done.completion_tokens
+        if not done.cached:
+            self.cost += price.of(Tokens(done.prompt_tokens, done.completion_tokens))
 
     def spent(self) -> CutShort | None:
         """Say which limit is reached; None while there is something left."""
@@ -58,6 +70,8 @@ class Budget:
             shares["max_tokens_total"] = self.tokens / self.max_tokens
         if self.seconds is not None:
             shares["deadline"] = (self.clock() - self.started) / self.seconds
+        if self.max_cost is not None:
+            shares["max_cost"] = self.cost / self.max_cost
         return shares
 
 

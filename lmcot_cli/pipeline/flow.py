@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import heapq
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import count
 from typing import Generic, TypeAlias, TypeVar, cast
@@ -19,6 +19,7 @@ from lmcot_cli.backends.base import Backend, Completion
 from lmcot_cli.datasets.row import Row
 from lmcot_cli.errors import OutOfBudgetError, RowError
 from lmcot_cli.pipeline.budget import Budget
+from lmcot_cli.pipeline.cost import Price
 from lmcot_cli.pipeline.methods import CutShortError, Drawn, Method, RowWork, Wave
 from lmcot_cli.pipeline.result import CutShort
 
@@ -59,7 +60,7 @@ class Flow(Generic[T]):
 
     Args:
         method: What happens to a row.
-        models: The models it asks, the first one first.
+        models: The models it asks, the first one first, each with the price of its tokens.
         budget: What may be spent; None where nothing limits it.
         one_by_one: Finish each row, and reset the models, before the next begins.
         would_wait: Whether the next row is not there yet; rows under way are not held up by waiting for it.
@@ -68,16 +69,17 @@ class Flow(Generic[T]):
     def __init__(
         self,
         method: Method,
-        models: Sequence[Backend],
+        models: Mapping[Backend, Price],
         *,
         budget: Budget | None = None,
         one_by_one: bool = False,
         would_wait: Callable[[], bool] = lambda: False,
     ) -> None:
-        self._method, self._models, self._would_wait = method, models, would_wait
+        self._method, self._models, self._would_wait = method, list(models), would_wait
+        self._prices = models
         self._budget, self._one_by_one = budget, one_by_one
         self._jobs: deque[_Job] = deque()
-        self._asked: dict[int, tuple[_Job, int]] = {}
+        self._asked: dict[int, tuple[_Job, int, Backend]] = {}
         self._numbers = count()
         self._optional: list[tuple[float, int, _Job, Wave]] = []
         self._ended = False
@@ -157,7 +159,7 @@ class Flow(Generic[T]):
         job.missing = len(wave.asks)
         for place, ask in enumerate(wave.asks):
             ticket = next(self._numbers)
-            self._asked[ticket] = (job, place)
+            self._asked[ticket] = (job, place, ask.model)
             ask.model.submit(ticket, ask.request, ask.sampling)
 
     def _grant(self) -> None:
@@ -189,11 +191,11 @@ class Flow(Generic[T]):
         return (filled or here or sorted(waiting, key=lambda model: -model.pending))[0]
 
     def _deliver(self, ticket: int, reply: Completion | RowError) -> None:
-        job, place = self._asked.pop(ticket)
+        job, place, model = self._asked.pop(ticket)
         job.replies[place] = reply
         job.missing -= 1
         if self._budget and isinstance(reply, Completion):
-            self._budget.tokens += reply.prompt_tokens + reply.completion_tokens
+            self._budget.spend(reply, self._prices[model])
         if job.missing == 0:
             self._advance(job, lambda work: _send(work, job.replies))
 

@@ -10,6 +10,7 @@ from typing import Literal, get_args
 from lmcot_cli.backends.base import Sampling
 from lmcot_cli.backends.llama.options import EngineOptions
 from lmcot_cli.errors import UsageError
+from lmcot_cli.pipeline.cost import FREE, Price, prices_of
 from lmcot_cli.pipeline.error_limit import ErrorLimit, parse_error_limit
 from lmcot_cli.pipeline.stopping import StoppingRule, parse_stop
 from lmcot_cli.pipeline.vote import VoteBy
@@ -41,10 +42,12 @@ class AnswerOptions:
         vote: What a sample's vote counts: one (`majority`), or the probability of its answer (`logprob`).
         max_tokens_total: Tokens the run may spend, prompts included; None sets no limit.
         deadline: Seconds the run may take; None sets no limit.
+        max_cost: What the run may cost, by `prices`; None sets no limit.
         max_errors: Rows that may fail, `25` or `10%`, before the run is given up; None puts up with any number.
         given_rationales: For `guided`, take the rationale that came with the row; no small LM is loaded.
         prompts: Folder with templates that replace ours.
         aliases: Names that stand for model specs.
+        prices: What tokens cost, by model spec or alias.
         engine: Settings of local engines.
     """
 
@@ -63,10 +66,12 @@ class AnswerOptions:
     vote: VoteBy = "majority"
     max_tokens_total: int | None = None
     deadline: float | None = None
+    max_cost: float | None = None
     max_errors: str | None = None
     given_rationales: bool = False
     prompts: Path | None = None
     aliases: Mapping[str, str] = field(default_factory=dict)
+    prices: Mapping[str, Price] = field(default_factory=dict)
     engine: EngineOptions = field(default_factory=EngineOptions)
 
     def check(self) -> None:
@@ -96,6 +101,12 @@ class AnswerOptions:
         _ = self.stopping, self.error_limit  # they raise where there is no such thing
         if self.vote not in get_args(VoteBy):
             raise UsageError(f"--vote {self.vote}: choose one of {', '.join(get_args(VoteBy))}")
+        if self.max_cost is not None and self.max_cost <= 0:
+            raise UsageError(f"--max-cost {self.max_cost:g}: give more than 0")
+        if self.max_cost is not None and FREE == prices_of(self)["small"] == prices_of(self)["large"]:
+            raise UsageError(
+                f"--max-cost: the settings file gives no price for {self.large}; add one under [prices]"
+            )
         if self.deterministic and self.deadline is not None:
             raise UsageError(
                 "--deadline lets the clock decide what is drawn: leave out --deterministic, or it"

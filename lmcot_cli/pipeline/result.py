@@ -9,7 +9,7 @@ from typing import Any, Literal, Self
 
 from lmcot_cli.errors import RowError
 
-CutShort = Literal["max_tokens_total", "deadline"]
+CutShort = Literal["max_tokens_total", "deadline", "max_cost"]
 """The limit of the run that kept a row from samples it would have drawn."""
 
 

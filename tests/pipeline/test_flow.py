@@ -12,6 +12,7 @@ from lmcot_cli.backends.base import (
 )
 from lmcot_cli.datasets.row import Row
 from lmcot_cli.pipeline.budget import Budget
+from lmcot_cli.pipeline.cost import FREE, Price
 from lmcot_cli.pipeline.flow import Flow
 from lmcot_cli.pipeline.methods import Ask, CutShortError, Drawn, Wave
 from lmcot_cli.pipeline.result import Usage
@@ -77,13 +78,17 @@ class Chain:
         return Drawn((), Usage())
 
 
+def free(*models: Desk) -> dict[Desk, Price]:
+    return dict.fromkeys(models, FREE)
+
+
 def ids(outcomes: Sequence[tuple[Row | str, object]]) -> list[str]:
     return [item.id if isinstance(item, Row) else item for item, _ in outcomes]
 
 
 def test_rows_come_out_in_order_whatever_finishes_first():
     small, large = Desk(4), Desk(4)
-    outcomes = list(Flow[str](Chain(small, large), [small, large]).run(rows(100)))
+    outcomes = list(Flow[str](Chain(small, large), free(small, large)).run(rows(100)))
 
     assert ids(outcomes) == [f"q{i}" for i in range(100)]
     assert all(isinstance(outcome, Drawn) for _, outcome in outcomes)
@@ -92,7 +97,7 @@ def test_rows_come_out_in_order_whatever_finishes_first():
 def test_both_models_are_kept_full_and_no_more_rows_are_begun_than_need_be():
     small, large = Desk(8), Desk(4)
     chain = Chain(small, large)
-    flow = Flow[str](chain, [small, large])
+    flow = Flow[str](chain, free(small, large))
     for done, _ in enumerate(flow.run(rows(1000)), 1):
         assert chain.begun - done <= 4 * 8
     assert small.most == 8
@@ -101,7 +106,7 @@ def test_both_models_are_kept_full_and_no_more_rows_are_begun_than_need_be():
 
 def test_a_model_that_works_in_the_background_does_not_keep_the_other_waiting():
     small, large = Desk(4), Desk(4, in_background=True)
-    list(Flow[str](Chain(small, large), [small, large]).run(rows(50)))
+    list(Flow[str](Chain(small, large), free(small, large)).run(rows(50)))
 
     assert (small.polls, large.polls) == (50, 50)
 
@@ -109,7 +114,7 @@ def test_a_model_that_works_in_the_background_does_not_keep_the_other_waiting():
 def test_what_is_no_row_passes_through_in_its_place_and_an_error_is_its_rows_alone():
     desk = Desk(2)
     items: list[Row | str] = [*rows(2), "no row", *rows(1, "bad"), *rows(1, "last")]
-    outcomes = list(Flow[str](Chain(desk), [desk]).run(iter(items)))
+    outcomes = list(Flow[str](Chain(desk), free(desk)).run(iter(items)))
 
     assert ids(outcomes) == ["q0", "q1", "no row", "bad0", "last0"]
     assert [type(outcome).__name__ for _, outcome in outcomes] == [
@@ -119,7 +124,7 @@ def test_what_is_no_row_passes_through_in_its_place_and_an_error_is_its_rows_alo
 
 def test_one_by_one_resets_the_models_before_every_row():
     small, large = Desk(8), Desk(8)
-    list(Flow[str](Chain(small, large), [small, large], one_by_one=True).run(rows(5)))
+    list(Flow[str](Chain(small, large), free(small, large), one_by_one=True).run(rows(5)))
 
     assert (small.most, large.most) == (1, 1)
     assert (small.resets, large.resets) == (5, 5)
@@ -128,7 +133,7 @@ def test_one_by_one_resets_the_models_before_every_row():
 def test_stopping_finishes_what_is_under_way_and_begins_nothing():
     desk = Desk(4)
     chain = Chain(desk, waves=3)
-    flow = Flow[str](chain, [desk])
+    flow = Flow[str](chain, free(desk))
     outcomes = flow.run(rows(1000))
     first = [next(outcomes)]
     begun = chain.begun
@@ -151,7 +156,7 @@ def test_a_row_that_is_not_there_yet_does_not_hold_up_those_that_are():
             assert row.id in finished or not waiting[0]
 
     waiting = [True]
-    flow = Flow[str](Chain(desk), [desk], would_wait=lambda: waiting[0])
+    flow = Flow[str](Chain(desk), free(desk), would_wait=lambda: waiting[0])
     for item, _ in flow.run(slow()):
         finished.append(item.id if isinstance(item, Row) else item)
 
@@ -164,7 +169,7 @@ def test_extra_samples_go_where_the_vote_is_closest_and_every_row_keeps_its_shar
     ticks = count()
     budget = Budget(max_tokens=60, rows=20, clock=lambda: float(next(ticks)))
     names = [*rows(10, "wide-lead"), *rows(10, "q")]
-    outcomes = list(Flow[str](Chain(desk, waves=3), [desk], budget=budget).run(iter(names)))
+    outcomes = list(Flow[str](Chain(desk, waves=3), free(desk), budget=budget).run(iter(names)))
     cut = {item.id for item, drawn in outcomes if isinstance(drawn, Drawn) and drawn.cut_short and item}
 
     assert all(isinstance(drawn, Drawn) for _, drawn in outcomes)
@@ -175,6 +180,6 @@ def test_extra_samples_go_where_the_vote_is_closest_and_every_row_keeps_its_shar
 
 def test_without_a_budget_nothing_is_cut_short():
     desk = Desk(4)
-    outcomes = list(Flow[str](Chain(desk, waves=3), [desk]).run(rows(30)))
+    outcomes = list(Flow[str](Chain(desk, waves=3), free(desk)).run(rows(30)))
 
     assert not any(isinstance(drawn, Drawn) and drawn.cut_short for _, drawn in outcomes)

@@ -8,6 +8,7 @@ from lmcot_cli.backends.base import Completion, Request, Sampling
 from lmcot_cli.backends.scripted import ScriptedBackend
 from lmcot_cli.datasets.row import Paragraph, Row
 from lmcot_cli.errors import MissingRationaleError, PromptTooLongError, RowError
+from lmcot_cli.pipeline.cost import FREE
 from lmcot_cli.pipeline.flow import Flow, Outcome
 from lmcot_cli.pipeline.methods import Drawn, build_method
 from lmcot_cli.pipeline.options import AnswerOptions
@@ -54,7 +55,7 @@ def outcomes(
     options: AnswerOptions, small: RecordingBackend | None, large: RecordingBackend, rows: Sequence[Row]
 ) -> list[Outcome | None]:
     method = build_method(replace(options, stop="none"), Prompts(), small, large)
-    flow: Flow[Row] = Flow(method, [model for model in (small, large) if model])
+    flow: Flow[Row] = Flow(method, {model: FREE for model in (small, large) if model})
     return [outcome for _, outcome in flow.run(iter(rows))]
 
 
@@ -161,7 +162,7 @@ def test_a_rationale_that_an_earlier_wave_had_is_not_answered_again(scripted: Sc
     small = scripted('"R1"', '"R2"', '"R2"', '"R1"')
     large = scripted('"Lyon"', '"Nice"')
     method = build_method(AnswerOptions(samples=4, stop="window:2"), Prompts(), small, large)
-    flow: Flow[Row] = Flow(method, [small, large])
+    flow: Flow[Row] = Flow(method, {small: FREE, large: FREE})
     [(_, drawn)] = flow.run(iter([row("a")]))
 
     assert [len(requests) for requests, _ in small.calls] == [2, 2]

@@ -1,0 +1,137 @@
+"""What a run would ask, before any model is opened."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO, NamedTuple
+
+from lmcot_cli.datasets.row import Row
+from lmcot_cli.errors import InputError, RowError
+from lmcot_cli.pipeline.cost import prices_of
+from lmcot_cli.pipeline.options import AnswerOptions
+from lmcot_cli.pipeline.result import Tokens
+from lmcot_cli.pipeline.rows import Rows
+from lmcot_cli.prompts.render import Prompts, Stage
+
+CHARACTERS_A_TOKEN = 4
+"""Of English text, about: https://help.openai.com says so of its models, and others differ by a third or so."""
+
+_A_RATIONALE = "(the rationale that the small LM writes)"
+
+
+class _Asked(NamedTuple):
+    """A stage of the method: its template, the role that is asked, and the most it may write."""
+
+    stage: Stage
+    role: str
+    max_tokens: int
+
+
+@dataclass(frozen=True, slots=True)
+class StagePreview:
+    """One stage of the method.
+
+    Attributes:
+        stage: Its template.
+        model: The spec of the model it asks.
+        prompt: The prompt of the first good row.
+        requests: Requests at most: rows by samples.
+        tokens: Tokens at most: prompts by an estimate, completions by their limit.
+        cost: What these cost by the price table.
+    """
+
+    stage: str
+    model: str
+    prompt: str
+    requests: int
+    tokens: Tokens
+    cost: float
+
+
+@dataclass(frozen=True, slots=True)
+class Preview:
+    """A whole run.
+
+    Attributes:
+        rows: Rows that would be asked about.
+        bad: Rows that would fail at once.
+        stages: What each stage would ask.
+    """
+
+    rows: int
+    bad: int
+    stages: tuple[StagePreview, ...]
+
+
+def preview(source: Path | BinaryIO, options: AnswerOptions) -> Preview:
+    """Read the input and render its prompts; ask nothing.
+
+    Raises:
+        UsageError: Settings that cannot work together.
+        InputError: The input cannot be read, or none of its rows can be asked about.
+    """
+    options.check()
+    prompts, asked = Prompts(options.prompts), _stages(options)
+    characters = dict.fromkeys(asked, 0)
+    first: dict[_Asked, str] = {}
+    good = bad = 0
+    for item in Rows(source, options.limit):
+        rendered = _rendered(item, asked, prompts, options) if isinstance(item, Row) else None
+        if rendered is None:
+            bad += 1
+            continue
+        good += 1
+        for one, prompt in rendered:
+            characters[one] += len(prompt)
+            first.setdefault(one, prompt)
+    if not good:
+        raise InputError("no row can be asked about: see what is wrong with lmcot data inspect")
+    stages = (_stage(one, first[one], good, characters[one], options) for one in asked)
+    return Preview(good, bad, tuple(stages))
+
+
+def _stages(options: AnswerOptions) -> list[_Asked]:
+    if options.method == "standard":
+        return [_Asked("standard", "large", options.max_answer_tokens)]
+    if options.method == "cot":
+        return [_Asked("cot", "large", options.max_tokens)]
+    answer = _Asked("guided_answer", "large", options.max_answer_tokens)
+    return (
+        [answer]
+        if options.given_rationales
+        else [_Asked("guided_rationale", "small", options.max_tokens), answer]
+    )
+
+
+def _rendered(
+    row: Row, asked: list[_Asked], prompts: Prompts, options: AnswerOptions
+) -> list[tuple[_Asked, str]] | None:
+    """Return the prompts of a row; None where there is none to be had."""
+    if options.given_rationales and not row.rationale:
+        return None
+    rationale = row.rationale if options.given_rationales else _A_RATIONALE
+    try:
+        return [
+            (one, prompts.render(one.stage, row, rationale if one.stage == "guided_answer" else None))
+            for one in asked
+        ]
+    except RowError:
+        return None
+
+
+def _stage(one: _Asked, prompt: str, rows: int, characters: int, options: AnswerOptions) -> StagePreview:
+    read = characters
+    if (
+        one.stage == "guided_answer" and not options.given_rationales
+    ):  # each prompt ends with a whole rationale
+        read += rows * options.max_tokens * CHARACTERS_A_TOKEN
+    tokens = Tokens(options.samples * read // CHARACTERS_A_TOKEN, options.samples * rows * one.max_tokens)
+    return StagePreview(
+        stage=one.stage,
+        model=options.small if one.role == "small" else options.large,
+        prompt=prompt,
+        requests=rows * options.samples,
+        tokens=tokens,
+        cost=prices_of(options)[one.role].of(tokens),
+    )

@@ -1,0 +1,83 @@
+import json
+from dataclasses import replace
+from io import BytesIO
+from pathlib import Path
+
+import pytest
+
+from lmcot_cli.errors import InputError, UsageError
+from lmcot_cli.pipeline.answer import AnswerRun
+from lmcot_cli.pipeline.cost import FREE, Price, cost_of, prices_of
+from lmcot_cli.pipeline.options import AnswerOptions
+from lmcot_cli.pipeline.preview import preview
+from lmcot_cli.pipeline.result import Tokens, Usage
+
+PRICE = Price(prompt=2.0, completion=10.0)
+
+
+@pytest.fixture
+def options(tmp_path: Path) -> AnswerOptions:
+    (tmp_path / "script.jsonl").write_text('{"match": "", "text": ["Lyon", "Nice"]}')
+    script = f"scripted:{tmp_path / 'script.jsonl'}"
+    return AnswerOptions(small=script, large="big", aliases={"big": script}, prices={"big": PRICE})
+
+
+def questions(count: int) -> BytesIO:
+    rows = [{"id": f"q{i}", "question": f"Where is {i}?", "context": "c"} for i in range(count)]
+    return BytesIO(b"".join(json.dumps(row).encode() + b"\n" for row in rows))
+
+
+def test_a_price_is_of_a_million_tokens():
+    assert PRICE.of(Tokens(1_000_000, 500_000)) == 7.0
+
+
+def test_prices_are_found_by_spec_or_alias_and_what_has_none_is_free(options: AnswerOptions):
+    assert prices_of(options) == {"small": FREE, "large": PRICE}
+    script = options.aliases["big"]
+    by_spec = replace(options, prices={script: PRICE})
+    assert prices_of(by_spec) == {"small": PRICE, "large": PRICE}
+    assert cost_of(Usage(Tokens(9, 9), Tokens(0, 100_000)), prices_of(options)) == 1.0
+
+
+def test_a_run_costs_no_more_than_it_may_but_for_what_is_out(options: AnswerOptions):
+    run = AnswerRun(questions(1500), replace(options, max_cost=0.02))
+    results = list(run.results())
+
+    assert 0.02 <= run.cost < 0.03
+    assert {r.error.type for r in results if r.error} == {"out_of_budget"}
+    assert "--max-cost" in next(r.error.message for r in results if r.error)
+
+
+def test_a_limit_on_cost_needs_a_price(options: AnswerOptions):
+    with pytest.raises(UsageError, match=r"no price for big; add one under \[prices\]"):
+        replace(options, prices={}, max_cost=1.0).check()
+    with pytest.raises(UsageError, match="--max-cost 0"):
+        replace(options, max_cost=0.0).check()
+
+
+def test_a_preview_counts_rows_and_shows_the_first_prompts_and_opens_no_model(options: AnswerOptions):
+    nowhere = replace(options, small="scripted:/nowhere", large="scripted:/nowhere", samples=3)
+    source = BytesIO(questions(10).getvalue() + b"{torn\n")
+    shown = preview(source, replace(nowhere, prices={"scripted:/nowhere": PRICE}))
+    rationale, answer = shown.stages
+
+    assert (shown.rows, shown.bad) == (10, 1)
+    assert "Where is 0?" in rationale.prompt
+    assert "the rationale that the small LM writes" in answer.prompt
+    assert (rationale.requests, rationale.tokens.completion) == (30, 30 * 256)
+    assert answer.tokens.prompt > rationale.tokens.prompt + 30 * 200
+    assert answer.cost == PRICE.of(answer.tokens)
+
+
+@pytest.mark.parametrize(("method", "stages"), [("standard", ["standard"]), ("cot", ["cot"])])
+def test_a_preview_has_a_stage_for_each_model_that_is_asked(
+    options: AnswerOptions, method: str, stages: list[str]
+):
+    shown = preview(questions(2), replace(options, method=method))
+
+    assert [stage.stage for stage in shown.stages] == stages
+
+
+def test_there_is_nothing_to_preview_without_a_good_row(options: AnswerOptions):
+    with pytest.raises(InputError, match="no row can be asked about"):
+        preview(questions(2), replace(options, given_rationales=True))
