@@ -82,6 +82,6 @@ def _title(report: Report) -> str:
     work, model = report.options.workload, report.model
     return (
         f"{model['name'] or model['spec']}, {model['quantization']}\n"
-        f"{work.prompts} prompts of {work.prompt_tokens} tokens, {work.samples} samples of {work.new_tokens},"
-        f" {report.options.threads} threads"
+        f"{work.prompts} prompts of {work.prompt_tokens} tokens, {work.samples} samples of {work.new_tokens};"
+        f" threads: {report.options.threads}"
     )
