@@ -6,10 +6,8 @@ from dataclasses import dataclass
 from time import perf_counter
 from typing import Any
 
-import numpy as np
-
-from lmcot_cli.backends.llama.context import Batch
 from lmcot_cli.backends.llama.library import llama
+from lmcot_cli.bench.library_calls import new_batch
 from lmcot_cli.errors import ModelError
 
 WHOLE = -1
@@ -53,47 +51,47 @@ class _Bare:
     def __init__(self, context: Any) -> None:
         self._context = context
         self._memory = llama().llama_get_memory(context)
-        self._batch = Batch(int(llama().llama_n_batch(context)))
+        self._batch_tokens = int(llama().llama_n_batch(context))
 
     def read(self, prompts: list[list[int]]) -> float:
         """Read each prompt into the empty cache, and return tokens per second."""
-        self._clear()
-        self._prompt(prompts[0])  # a warm-up
-        start = perf_counter()
-        for prompt in prompts:
-            self._clear()
-            self._prompt(prompt)
-        return sum(map(len, prompts)) / (perf_counter() - start)
+        self._run(self._prompt(prompts[0]))  # a warm-up
+        seconds = sum(self._run(self._prompt(prompt)) for prompt in prompts)
+        return sum(map(len, prompts)) / seconds
 
     def decode(self, prompts: list[list[int]], width: int) -> float:
         """Let sequences share the prompts, decode a few batches of one token each, return tokens per second."""
-        self._clear()
         for place, prompt in enumerate(prompts):
-            self._prompt(prompt, place)
+            self._run(self._prompt(prompt, place), clear=place == 0)
         for sequence in range(len(prompts), width):
             source = sequence % len(prompts)
             llama().llama_memory_seq_cp(self._memory, source, sequence, WHOLE, WHOLE)
-        first = np.array(prompts[0][-1:], np.int32)
+        sequences = [[sequence] for sequence in range(width)]
+        token, start = prompts[0][-1], len(prompts[0])
+        steps = [
+            new_batch([token] * width, [start + step] * width, sequences, [True] * width)
+            for step in range(DECODE_STEPS)
+        ]
+        return width * DECODE_STEPS / self._run(steps, clear=False)
+
+    def _prompt(self, prompt: list[int], sequence: int = 0) -> list[Any]:
+        """Part a prompt into batches; the last token asks for logits."""
+        batches = []
+        for begin in range(0, len(prompt), self._batch_tokens):
+            tokens = prompt[begin : begin + self._batch_tokens]
+            end = begin + len(tokens)
+            logits = [position == len(prompt) - 1 for position in range(begin, end)]
+            batches.append(new_batch(tokens, range(begin, end), [[sequence]] * len(tokens), logits))
+        return batches
+
+    def _run(self, batches: list[Any], *, clear: bool = True) -> float:
+        """Decode batches, into an empty cache if it is to be cleared, and return the seconds."""
+        if clear:
+            llama().llama_memory_clear(self._memory, False)
         start = perf_counter()
-        for step in range(DECODE_STEPS):
-            for sequence in range(width):
-                self._batch.add(first, len(prompts[0]) + step, sequence, last_logits=True)
-            self._run()
-        return width * DECODE_STEPS / (perf_counter() - start)
-
-    def _prompt(self, prompt: list[int], sequence: int = 0) -> None:
-        tokens = np.array(prompt, np.int32)
-        for begin in range(0, len(tokens), self._batch.room):
-            part = tokens[begin : begin + self._batch.room]
-            self._batch.add(part, begin, sequence, last_logits=True)
-            self._run()
-
-    def _run(self) -> None:
-        status = llama().llama_decode(self._context, self._batch.struct)
+        for batch in batches:
+            status = llama().llama_decode(self._context, batch)
+            if status != 0:
+                raise ModelError(f"llama.cpp could not decode a batch ({status})")
         llama().llama_synchronize(self._context)
-        self._batch.clear()
-        if status != 0:
-            raise ModelError(f"llama.cpp could not decode a batch ({status})")
-
-    def _clear(self) -> None:
-        llama().llama_memory_clear(self._memory, False)
+        return perf_counter() - start

@@ -6,7 +6,7 @@ The engine reaches llama.cpp through the attributes of one module; here some of 
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from time import perf_counter
@@ -140,24 +140,42 @@ def _recording(trace: Trace, name: str) -> Callable[..., Any]:
 
 
 def _copied(batch: Any) -> Any:
-    """Copy a `llama_batch` of token ids; the copy keeps its arrays alive."""
+    """Copy a `llama_batch` of token ids."""
     count = batch.n_tokens
-    places = [batch.n_seq_id[i] for i in range(count)]
-    sequences = np.array([batch.seq_id[i][j] for i in range(count) for j in range(places[i])], np.int32)
-    starts = np.cumsum([0, *places[:-1]], dtype=np.uint64) * np.uint64(sequences.itemsize)
+    sequences = [batch.seq_id[i][: batch.n_seq_id[i]] for i in range(count)]
+    return new_batch(batch.token[:count], batch.pos[:count], sequences, batch.logits[:count])
+
+
+def new_batch(
+    tokens: Sequence[int],
+    positions: Sequence[int],
+    sequences: Sequence[Sequence[int]],
+    logits: Sequence[bool],
+) -> Any:
+    """Make a `llama_batch`, which keeps its arrays alive.
+
+    Args:
+        tokens: Token ids, [count].
+        positions: Where each stands in its sequences, [count].
+        sequences: Those that each belongs to, [count].
+        logits: Whether each asks for logits, [count].
+    """
+    places = [len(ones) for ones in sequences]
+    flat = np.array([sequence for ones in sequences for sequence in ones], np.int32)
+    starts = np.cumsum([0, *places[:-1]], dtype=np.uint64) * np.uint64(flat.itemsize)
     arrays: dict[str, tuple[npt.NDArray[Any], Any]] = {
-        "token": (np.array(batch.token[:count], np.int32), ctypes.c_int32),
-        "pos": (np.array(batch.pos[:count], np.int32), ctypes.c_int32),
+        "token": (np.array(tokens, np.int32), ctypes.c_int32),
+        "pos": (np.array(positions, np.int32), ctypes.c_int32),
         "n_seq_id": (np.array(places, np.int32), ctypes.c_int32),
         "seq_id": (
-            (np.uint64(sequences.ctypes.data) + starts).astype(np.uintp),
+            (np.uint64(flat.ctypes.data) + starts).astype(np.uintp),
             ctypes.POINTER(ctypes.c_int32),
         ),
-        "logits": (np.array(batch.logits[:count], np.int8), ctypes.c_int8),
+        "logits": (np.array(logits, np.int8), ctypes.c_int8),
     }
     struct = llama().llama_batch()
-    struct.n_tokens = count
-    struct.kept_alive = (arrays, sequences)
+    struct.n_tokens = len(tokens)
+    struct.kept_alive = (arrays, flat)
     for name, (array, kind) in arrays.items():
         setattr(struct, name, array.ctypes.data_as(ctypes.POINTER(kind)))
     return struct
