@@ -12,7 +12,7 @@ from lmcot_cli.backends.llama.backend import LlamaBackend
 from lmcot_cli.backends.llama.model import LlamaModel
 from lmcot_cli.backends.llama.options import EngineOptions
 from lmcot_cli.bench.options import Workload
-from lmcot_cli.bench.prompts import Prompt, prepare
+from lmcot_cli.bench.prompts import Prompt, _PromptWriter, prepare
 from lmcot_cli.errors import ModelError, UsageError
 from lmcot_cli.models import embedded
 
@@ -58,3 +58,23 @@ def test_what_the_context_cannot_hold_is_refused(tiny: Callable[[str], Path]) ->
 def test_no_model_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="no such model file"):
         prepare(tmp_path / "none.gguf", Workload(), repeats=1)
+
+
+def two_a_letter(writer: object, text: str) -> list[int]:
+    return [0] * sum(1 if character == " " else 2 for character in text)
+
+
+def test_where_no_cut_gives_the_number_fillers_mend_it(
+    tiny: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_PromptWriter, "_encode", two_a_letter)
+    _, prompts = prepare(tiny("llama"), Workload(prompts=4, prompt_tokens=7), repeats=1)
+    assert {len(prompt.ids) for prompt in prompts[0]} == {7}
+
+
+def test_where_nothing_gives_the_number_it_is_said(
+    tiny: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_PromptWriter, "_encode", lambda writer, text: [0] * 2 * len(text))
+    with pytest.raises(ModelError, match="no text gives exactly 7 tokens"):
+        prepare(tiny("llama"), Workload(prompt_tokens=7), repeats=1)
