@@ -10,6 +10,11 @@ from typing import Any
 from lmcot_cli.bench.options import BenchOptions
 
 
+def half_range(runs: list[float]) -> float:
+    """Return half the distance of the slowest and the fastest run, as a share of the point between them."""
+    return (max(runs) - min(runs)) / (max(runs) + min(runs))
+
+
 @dataclass(frozen=True, slots=True)
 class Loop:
     """A part that writes the samples in one way only.

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from lmcot_cli.bench.report import half_range
 from lmcot_cli.commands.console import stdout_console
 from lmcot_cli.commands.printable import printable
 from lmcot_cli.commands.scoring_arguments import write_json
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from lmcot_cli.bench.report import Loop, Report, Width
 
 MB = 1_000_000
+UNSTEADY = 0.1
+"""Half the range of a part's repeats, as a share of the rate, from which on a warning is printed."""
 COLUMNS = (
     "",
     "at\nonce",
@@ -62,7 +65,7 @@ def _print(report: Report) -> None:
             console.print(line, markup=False, soft_wrap=True)
         console.print()
         console.print(_table(report))
-        for line in [*LEGEND, *_parts(report), *_ratios(report)]:
+        for line in [*LEGEND, *_parts(report), *_ratios(report), *_warnings(report)]:
             console.print(line, markup=False, soft_wrap=True)
 
 
@@ -121,6 +124,19 @@ def _width_row(width: Width, report: Report) -> list[str]:
     ]
 
 
+def _warnings(report: Report) -> list[str]:
+    """Say so where the repeats of a part differ too much to compare it with others."""
+    runs = {f"lmcot at width {width.width}": width.runs for width in report.widths}
+    runs |= {peer.name: peer.loop.runs for peer in report.peers}
+    if report.high_level:
+        runs = {"the high-level loop": report.high_level.runs} | runs
+    return [
+        f"warning: the repeats of {name} differ a lot ({half_range(ones):.0%}); did something else run meanwhile?"
+        for name, ones in runs.items()
+        if half_range(ones) > UNSTEADY
+    ]
+
+
 def _parts(report: Report) -> list[str]:
     """Say what the time outside `llama_decode` went into, as shares of the whole."""
     return [
@@ -145,8 +161,7 @@ def _ratios(report: Report) -> list[str]:
 
 
 def _spread(runs: list[float]) -> str:
-    middle = (max(runs) + min(runs)) / 2
-    return f"{(max(runs) - min(runs)) / 2 / middle:.0%}" if len(runs) > 1 else "-"
+    return f"{half_range(runs):.0%}" if len(runs) > 1 else "-"
 
 
 def _times(report: Report, tokens_per_s: float) -> str:

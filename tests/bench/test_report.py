@@ -9,7 +9,7 @@ import pytest
 from lmcot_cli.bench import plot
 from lmcot_cli.bench.options import BenchOptions, Workload, parse_widths
 from lmcot_cli.bench.plot import check_plot, draw
-from lmcot_cli.bench.report import Loop, Peer, Report, Width
+from lmcot_cli.bench.report import Loop, Peer, Report, Width, half_range
 from lmcot_cli.errors import MissingExtraError, OutputError, UsageError
 
 
@@ -35,6 +35,11 @@ def test_rates_are_medians_and_ratios_are_of_neighbouring_runs(report: Report) -
     assert report.widths[0].of_limit == pytest.approx(0.8)  # of 0.8, 1.0 and 0.7; 210 / 250 would be 0.84
     assert report.best is report.widths[1]
     assert report.times_high_level(450) == 4.5
+
+
+def test_the_spread_is_half_the_range() -> None:
+    assert half_range([90.0, 100.0, 110.0]) == pytest.approx(0.1)
+    assert half_range([5.0]) == 0
 
 
 def test_the_json_has_the_promised_layout(report: Report) -> None:

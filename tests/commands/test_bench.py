@@ -25,7 +25,7 @@ def test_one_run_gives_the_table_and_a_picture(tmp_path: Path) -> None:
     result = bench("--widths", "2", "--profile", "--plot", str(tmp_path / "p.png"), *QUICK)
     assert result.exit_code == 0, result.output
     assert "high level" in result.stdout
-    assert "of limit" in " ".join(result.stdout.split()) or "limit" in result.stdout
+    assert "prefill" in result.stdout
     assert "outside decode at width 2: sampling" in result.stdout
     assert "times the high-level loop" in result.stdout
     assert max(len(line) for line in result.stdout.splitlines() if "lmcot  " in line or "high" in line) <= 80
@@ -54,6 +54,22 @@ def test_ctrl_c_shows_what_was_measured(monkeypatch: pytest.MonkeyPatch) -> None
     result = bench("--widths", "2", *QUICK)
     assert result.exit_code == 130
     assert "123" in result.stdout
+
+
+def test_repeats_that_differ_are_pointed_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    replies = {
+        "high_level": {"runs": [100.0, 200.0], "completion_tokens": 8, "peak_memory": None},
+        "engine": {
+            "width": 2, "runs": [400.0, 401.0], "limit_runs": [500.0, 500.0], "outside_decode_runs": [0.2, 0.2],
+            "completion_tokens": 8, "decoded": {}, "parts": None, "bare_prefill": 1.0, "bare_decode": 1.0,
+            "peak_memory": 1,
+        },
+    }  # fmt: skip
+    monkeypatch.setattr(measure, "run_part", lambda name, arguments: replies[name])
+    shown = bench("--widths", "2", *QUICK).stdout
+    assert "warning: the repeats of the high-level loop differ a lot (33%)" in shown
+    assert "repeats of lmcot" not in shown
+    assert "lmcot at width 2: 2.67 times the high-level loop" in shown
 
 
 def test_a_missing_model_is_one_line(tmp_path: Path) -> None:
