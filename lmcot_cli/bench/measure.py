@@ -55,8 +55,9 @@ class Benchmark:
         Raises:
             ModelError: A part failed.
         """
-        for title, part in self._parts():
-            say(title)
+        parts = list(self._parts())
+        for number, (title, part) in enumerate(parts, start=1):
+            say(f"{title} ({number} of {len(parts)})")
             self.report.add(part())
 
     def _parts(self) -> Iterator[tuple[str, Callable[[], Loop | Width | Peer]]]:

@@ -1,7 +1,7 @@
 """Run a part of the benchmark in a process of its own: `python -m lmcot_cli.bench.process`.
 
-Its peak of memory is then its own, and a crash of llama.cpp leaves the other parts alone. One JSON object goes
-in on stdin, {"part": "module:function", "arguments": {...}}; one comes out on stdout, {"result": {...}} or
+Its peak of memory is then its own, and a crash of llama.cpp leaves the other parts alone. One line of JSON goes
+in on stdin, {"part": "engine", "arguments": {...}}; one object comes out on stdout, {"result": {...}} or
 {"error": "..."}.
 """
 
@@ -12,6 +12,7 @@ import os
 import subprocess
 import sys
 from importlib import import_module
+from threading import Thread
 from typing import Any
 
 from lmcot_cli.errors import LmcotError, ModelError
@@ -30,17 +31,21 @@ def run_part(part: str, arguments: dict[str, Any]) -> dict[str, Any]:
     Raises:
         ModelError: The part could not be measured; what it wrote to stderr has been shown.
     """
-    process = subprocess.Popen(  # noqa: S603 (this very module)
+    with subprocess.Popen(  # noqa: S603 (this very module)
         [sys.executable, "-m", __name__],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         start_new_session=True,  # Ctrl-C reaches this process alone, which then ends the other
-    )
-    try:
-        output, _ = process.communicate(json.dumps({"part": part, "arguments": arguments}).encode())
-    finally:
-        process.kill()
-        process.wait()
+    ) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        try:
+            process.stdin.write(json.dumps({"part": part, "arguments": arguments}).encode() + b"\n")
+            process.stdin.flush()  # and left open: the other process ends when it closes
+            output = process.stdout.read()
+            process.wait()
+        finally:
+            process.kill()
     return _result(part, process.returncode, output)
 
 
@@ -61,7 +66,8 @@ def main() -> None:
     """Do what stdin says; stdout is kept for the result, whatever libraries print."""
     reply_to = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
-    request = json.load(sys.stdin)
+    request = json.loads(sys.stdin.readline())
+    Thread(target=_end_with_stdin, daemon=True).start()
     module, _, name = PARTS[request["part"]].partition(":")
     try:
         reply = {"result": getattr(import_module(module), name)(**request["arguments"])}
@@ -69,6 +75,12 @@ def main() -> None:
         reply = {"error": str(error)}
     with reply_to:
         json.dump(reply, reply_to)
+
+
+def _end_with_stdin() -> None:
+    """End this process when the one that started it is gone, however that came to its end."""
+    sys.stdin.read()
+    os._exit(1)
 
 
 if __name__ == "__main__":

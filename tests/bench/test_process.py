@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -61,3 +62,14 @@ def test_a_killed_process_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(process.subprocess, "Popen", killed)
     with pytest.raises(ModelError, match="was ended by signal 9"):
         run_part("high_level", {})
+
+
+def test_no_process_is_left_behind_when_this_one_is_ended(tiny: Callable[[str], Path]) -> None:
+    endless = arguments(tiny("llama")) | {"workload": asdict(replace(WORK, new_tokens=200, samples=10_000))}
+    code = f"from lmcot_cli.bench.process import run_part; run_part('high_level', {endless!r})"
+    with subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.PIPE) as parent:
+        time.sleep(2)
+        assert parent.poll() is None
+        parent.terminate()
+        # The part writes to the same stderr, which comes to its end with the last process that has it.
+        assert parent.communicate(timeout=30) == (None, b"")

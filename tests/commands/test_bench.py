@@ -30,7 +30,7 @@ def test_one_run_gives_the_table_and_a_picture(tmp_path: Path) -> None:
     assert "times the high-level loop" in result.stdout
     assert max(len(line) for line in result.stdout.splitlines() if "lmcot  " in line or "high" in line) <= 80
     assert "…" not in result.stdout
-    assert "measuring llama-cpp-python" in result.stderr
+    assert "measuring llama-cpp-python, one sample after another (1 of 2)" in result.stderr
     assert (tmp_path / "p.png").stat().st_size > 10_000
 
 
