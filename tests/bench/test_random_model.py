@@ -9,11 +9,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from llama_cpp import Llama
 
-from lmcot_cli.backends.llama.context import LlamaContext
 from lmcot_cli.backends.llama.gguf_header import read_header
 from lmcot_cli.backends.llama.model import LlamaModel
-from lmcot_cli.backends.llama.options import EngineOptions
 from lmcot_cli.backends.llama.vocabulary import Vocabulary
 from lmcot_cli.bench import shapes
 from lmcot_cli.bench.random_model import LOGIT_SPREAD, _sizes, write_random_model
@@ -29,13 +28,10 @@ def test_a_shape_has_as_many_parameters_as_the_published_model(name: ShapeName, 
 
 
 def logits_after(path: Path, text: str) -> np.ndarray:
-    with closing(LlamaModel(path)) as model:
-        vocabulary = Vocabulary(model)
-        options = EngineOptions(threads=1, parallel=1)
-        with closing(LlamaContext(model, vocabulary.size, options)) as context:
-            ids = np.array(vocabulary.encode(text, parse_special=False), np.int32)
-            context.batch.add(ids, 0, 0, last_logits=True)
-            return context.decode()[0].copy()
+    model = Llama(str(path), n_ctx=64, n_threads=1, n_threads_batch=1, logits_all=True, verbose=False)
+    ids = model.tokenize(text.encode(), add_bos=False)
+    model.eval(ids)
+    return model.scores[len(ids) - 1].copy()
 
 
 @pytest.mark.parametrize("architecture", ["llama", "qwen2"])
