@@ -62,7 +62,7 @@ class Width:
         limit_runs: The same for the engine's batches through `llama_decode` alone, one after each repeat.
         outside_decode_runs: Share of each repeat's time that was not spent in `llama_decode`.
         completion_tokens: Tokens written in a repeat.
-        decoded: The engine's counters for one repeat.
+        decoded: The engine's counters for one repeat (`Work`).
         parts: Shares of the time outside `llama_decode`; None where that was not asked for.
         bare_prefill, bare_decode: Tokens per second of `llama_decode` reading prompts, and decoding full batches.
         peak_memory: Most bytes the process held; None where the system does not say.
@@ -73,7 +73,7 @@ class Width:
     limit_runs: list[float]
     outside_decode_runs: list[float]
     completion_tokens: int
-    decoded: Mapping[str, int]
+    decoded: Mapping[str, float]
     parts: Mapping[str, float] | None
     bare_prefill: float
     bare_decode: float
