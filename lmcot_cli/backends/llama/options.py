@@ -43,7 +43,7 @@ class EngineOptions:
     threads: int = field(default_factory=lambda: min(usable_cores(), MAX_THREADS))
     gpu_layers: int = 0
     kv_mib: int = 1024
-    flash_attention: bool = False
+    flash_attention: bool = True
 
     def __post_init__(self) -> None:
         if self.n_ctx is not None and self.n_ctx < 1:

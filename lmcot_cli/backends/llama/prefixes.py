@@ -21,6 +21,11 @@ MAX_DEPTH = SPARE_SEQUENCES
 """Prompts that stand on one another: one more and its completion have to find free sequences above them."""
 
 
+MAX_IDLE = 0.5
+"""Cells of prompts that nobody uses, next to those at work. Measured (135M shape, 16 sequences): 2,048 idle
+cells, 1.3 times those at work, make a step 12% longer; a row that comes back saves its whole prompt."""
+
+
 @dataclass(eq=False, slots=True)
 class Prompt:
     """A prompt in the KV cache, or on its way into it.
@@ -44,11 +49,6 @@ class Prompt:
     completions: int = 0
     children: set[Prompt] = field(default_factory=set)
     logits: Logits | None = None
-
-    @property
-    def ready(self) -> bool:
-        """Whether completions can start from it."""
-        return self.logits is not None
 
     @property
     def own_cells(self) -> int:
@@ -88,7 +88,9 @@ class PrefixCache:
             cells=len(tokens) - shared + room, sequences=1 if prompt else 2, base=base, shared=shared
         ):
             return None
-        prompt = prompt or self._add(tokens, base, shared)
+        if not prompt:
+            self._limit_idle(base, shared)
+            prompt = self._add(tokens, base, shared)
         prompt.completions += 1
         self._touch(prompt)
         self._free_cells -= room
@@ -123,7 +125,7 @@ class PrefixCache:
             if len(prompt.tokens) > shared and (common := _common_length(tokens, prompt.tokens)) > shared:
                 best, shared = prompt, common
         shared = min(shared, len(tokens) - 1)  # what comes after the last token has to be computed
-        while best and (shared <= best.shared or best.depth >= MAX_DEPTH - 1):
+        while best is not None and (shared <= best.shared or best.depth >= MAX_DEPTH - 1):
             best, shared = best.parent, min(shared, best.shared)
         return (best, shared) if best else (None, 0)
 
@@ -152,14 +154,30 @@ class PrefixCache:
         is counted in `cells`.
         """
         while (short := len(self._free_sequences) < sequences) or self._free_cells < cells:
-            for prompt in self._prompts:
-                kept = max(shared if prompt is base else 0, _stood_on(prompt))
-                if prompt.completions == 0 and (kept == 0 or (kept < len(prompt.tokens) and not short)):
-                    self._evict(prompt, kept)
-                    break
-            else:
+            if not self._evict_oldest(base, shared, whole=short):
                 return False
         return True
+
+    def _limit_idle(self, base: Prompt | None, shared: int) -> None:
+        """Evict what exceeds the share of the cache that may lie idle: every cell slows all that is at work."""
+        while True:
+            idle = sum(
+                len(prompt.tokens) - max(prompt.shared, _kept(prompt, base, shared))
+                for prompt in self._prompts
+                if not prompt.completions
+            )
+            at_work = self._context.cells - self._free_cells - idle
+            if idle <= MAX_IDLE * at_work or not self._evict_oldest(base, shared):
+                return
+
+    def _evict_oldest(self, base: Prompt | None, shared: int, *, whole: bool = False) -> bool:
+        """Evict the least recently used prompt of which something, or `whole` all, can go; whether one could."""
+        for prompt in self._prompts:
+            kept = _kept(prompt, base, shared)
+            if not prompt.completions and (kept == 0 or (kept < len(prompt.tokens) and not whole)):
+                self._evict(prompt, kept)
+                return True
+        return False
 
     def _evict(self, prompt: Prompt, kept: int) -> None:
         """Free all but the first `kept` tokens of a prompt."""
@@ -178,9 +196,9 @@ class PrefixCache:
             prompt.parent.children.remove(prompt)
 
 
-def _stood_on(prompt: Prompt) -> int:
-    """Return how many tokens of a prompt others stand on."""
-    return max((child.shared for child in prompt.children), default=0)
+def _kept(prompt: Prompt, base: Prompt | None, shared: int) -> int:
+    """Return how many tokens of a prompt are stood on, counting one to come that will share those of `base`."""
+    return max([child.shared for child in prompt.children] + [shared if prompt is base else 0])
 
 
 def _common_length(one: Tokens, other: Tokens) -> int:

@@ -152,7 +152,7 @@ def draw_tokens(weights: Weights, draws: Sequence[Draws]) -> npt.NDArray[np.intp
     top_p = np.array([draw.top_p for draw in draws])
     # A token that has more than the rest the nucleus leaves out must be in it: nearly all need no closer look.
     unsure = weights[np.arange(len(tokens)), tokens] <= (1 - top_p) * totals
-    for row in np.flatnonzero(unsure):
+    for row in np.flatnonzero(unsure).tolist():
         tokens[row] = _insist(weights[row : row + 1], int(tokens[row]), top_p[row] * totals[row], draws[row])
     return tokens
 

@@ -1,0 +1,150 @@
+"""The prefix cache against a KV cache that only keeps account of who holds which cell."""
+
+from __future__ import annotations
+
+from random import Random
+from typing import cast
+
+import numpy as np
+import pytest
+
+from lmcot_cli.backends.llama.context import SPARE_SEQUENCES, LlamaContext, Tokens
+from lmcot_cli.backends.llama.prefixes import WORTH_SHARING, PrefixCache, Prompt
+
+
+class Cells:
+    """What a KV cache does with cells: one is in use as long as any sequence holds it."""
+
+    def __init__(self, cells: int, sequences: int) -> None:
+        self.cells, self.sequences = cells, sequences
+        self.held: dict[int, list[object]] = {sequence: [] for sequence in range(sequences)}
+
+    def share(self, source: int, target: int, length: int) -> None:
+        assert self.held[target] == []
+        assert len(self.held[source]) >= length
+        self.held[target] = self.held[source][:length]
+
+    def drop(self, sequence: int, kept: int = 0) -> None:
+        del self.held[sequence][kept:]
+
+    def clear(self) -> None:
+        assert all(held == [] for held in self.held.values())
+
+    def write(self, sequence: int, count: int) -> None:
+        self.held[sequence] += [object() for _ in range(count)]
+        assert len({cell for held in self.held.values() for cell in held}) <= self.cells
+
+
+def new_cache(cells: int = 200, parallel: int = 4) -> tuple[PrefixCache, Cells]:
+    context = Cells(cells, 2 * parallel + SPARE_SEQUENCES)
+    return PrefixCache(cast("LlamaContext", context)), context
+
+
+def prompt_of(*runs: tuple[int, int]) -> Tokens:
+    """Join runs of (token, length)."""
+    return np.array([token for token, length in runs for _ in range(length)], np.int32)
+
+
+def decode(cache: PrefixCache, context: Cells, prompt: Prompt) -> int:
+    """Decode what a new prompt does not take over; return how many tokens that are."""
+    if prompt.logits is not None:
+        return 0
+    assert cache.begin(prompt)
+    own = len(prompt.tokens) - prompt.decoded
+    context.write(prompt.sequence, own)
+    prompt.decoded, prompt.logits = len(prompt.tokens), np.zeros(1, np.float32)
+    return own
+
+
+def finish(cache: PrefixCache, context: Cells, tokens: Tokens, room: int = 10) -> int:
+    """Write one completion of these tokens; return how many of them had to be decoded."""
+    taken = cache.take(tokens, room)
+    assert taken
+    prompt, sequence = taken
+    own = decode(cache, context, prompt)
+    context.share(prompt.sequence, sequence, len(tokens))
+    context.write(sequence, room)
+    cache.give_back(prompt, sequence, room)
+    return own
+
+
+def test_equal_prompts_are_decoded_once_whenever_they_come() -> None:
+    cache, context = new_cache()
+    tokens = prompt_of((1, 50))
+    assert [finish(cache, context, tokens) for _ in range(3)] == [50, 0, 0]
+
+
+def test_a_common_beginning_is_decoded_once_and_survives_what_it_came_with() -> None:
+    cache, context = new_cache(cells=130)
+    assert finish(cache, context, prompt_of((1, 40), (2, 60))) == 100
+    # Each next row needs the room of the one before; the 40 tokens that all begin with stay.
+    assert [finish(cache, context, prompt_of((1, 40), (row, 60))) for row in (3, 4, 5)] == [60, 60, 60]
+    assert finish(cache, context, prompt_of((1, 40), (2, 60))) == 60
+
+
+def test_a_prompt_that_ends_inside_another_decodes_its_last_token() -> None:
+    cache, context = new_cache()
+    finish(cache, context, prompt_of((1, 50)))
+    assert finish(cache, context, prompt_of((1, 30))) == 1
+
+
+def test_a_short_common_beginning_is_not_waited_for() -> None:
+    cache, context = new_cache()
+    finish(cache, context, prompt_of((1, WORTH_SHARING - 1), (2, 20)))
+    assert finish(cache, context, prompt_of((1, WORTH_SHARING - 1), (3, 20))) == WORTH_SHARING + 19
+
+
+def test_a_prompt_begins_when_what_it_stands_on_is_decoded() -> None:
+    cache, context = new_cache()
+    (first, _), (second, _) = (
+        cache.take(prompt_of((1, 30), (row, 20)), 5) or pytest.fail() for row in (2, 3)
+    )
+    assert not cache.begin(second)
+    context.write(first.sequence, 30)
+    first.decoded = 30  # not yet to its end
+    assert cache.begin(second)
+    assert second.decoded == 30
+
+
+def test_the_least_recently_used_prompt_goes_first() -> None:
+    cache, context = new_cache(cells=1000)
+    rows = [prompt_of((row, 90)) for row in range(1, 11)]
+    working = cache.take(prompt_of((99, 400)), 10)  # leaves room for the others, and lets some lie idle
+    assert working
+    for row in rows[:5]:
+        finish(cache, context, row)
+    finish(cache, context, rows[0])
+    for row in rows[5:7]:
+        finish(cache, context, row)
+    assert finish(cache, context, rows[0]) == 0
+    assert finish(cache, context, rows[1]) == 90
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_any_order_of_prompts_fits_and_decodes_no_more_than_itself(seed: int) -> None:
+    # `Cells` counts what is really in use: it never exceeds the cache, and one prompt always finds room.
+    random = Random(seed)
+    parallel = random.choice([1, 2, 5])
+    cache, context = new_cache(cells=120, parallel=parallel)
+    prompts = [prompt_of((0, 1))]
+    while len(prompts) < 40:
+        parent = random.choice(prompts).tolist()
+        longer = parent + [random.choice([1, 2, 3])] * random.choice([1, 5, 17, 30])
+        if len(longer) <= 100:
+            prompts.append(np.array(longer, np.int32))
+    at_work: list[tuple[Prompt, int, int]] = []
+    for _ in range(400):
+        tokens, room = random.choice(prompts), random.randint(1, 20)
+        taken = cache.take(tokens, room) if len(at_work) < parallel else None
+        if taken:
+            prompt, sequence = taken
+            assert decode(cache, context, prompt) <= len(tokens)
+            context.share(prompt.sequence, sequence, len(tokens))
+            context.write(sequence, room)
+            at_work.append((prompt, sequence, room))
+        else:
+            assert at_work  # alone, any prompt finds room
+            cache.give_back(*at_work.pop(random.randrange(len(at_work))))
+    for each in at_work:
+        cache.give_back(*each)
+    cache.clear()
