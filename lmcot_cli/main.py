@@ -48,6 +48,11 @@ COMMANDS = {
     "data": LazyCommand("data", "app", "Look at question files, convert them, make new ones."),
     "train": LazyCommand("train", "app", "Train the models of LM-guided chain-of-thought."),
     "models": LazyCommand("models", "app", "List, look at and fetch models."),
+    "bench": LazyCommand(
+        "bench",
+        "bench",
+        "Measure how fast samples are written here: by lmcot, by llama.cpp alone, and by other programs.",
+    ),
     "doctor": LazyCommand(
         "doctor",
         "doctor",

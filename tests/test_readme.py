@@ -21,6 +21,7 @@ DOCUMENTS = (
     "README.md",
     "CONTRIBUTING.md",
     "examples/README.md",
+    "examples/bench.md",
     "examples/pipeline.sh",
     "lmcot_cli/models/CARD.md",
 )
