@@ -21,6 +21,7 @@ Role = Literal["small", "large"]
 _BACKENDS = {
     "llama": "lmcot_cli.backends.llama.backend:LlamaBackend",
     "scripted": "lmcot_cli.backends.scripted:ScriptedBackend",
+    "onnx": "lmcot_cli.backends.torch.onnx_backend:OnnxBackend",
     "transformers": "lmcot_cli.backends.torch.backend:TransformersBackend",
 }
 
@@ -47,6 +48,11 @@ _FORMS = {
         "a model folder or transformers:FOLDER_OR_HUB_ID[+ADAPTER]",
         "transformers",
         lambda spec: Path(spec.removeprefix(checkpoint.SCHEME)),
+    ),
+    checkpoint.ONNX_SCHEME: _Form(
+        "a folder of ONNX graphs or onnx:FOLDER",
+        "onnx",
+        lambda spec: Path(spec.removeprefix(checkpoint.ONNX_SCHEME)),
     ),
     "scripted:": _Form("scripted:FILE", "scripted", lambda spec: Path(spec.removeprefix("scripted:"))),
 }
@@ -85,6 +91,8 @@ def _form_of(spec: str) -> _Form | None:
             return form
     if spec.endswith(".gguf"):
         return _FORMS["gguf:"]
+    if checkpoint.holds_onnx_model(Path(spec)):
+        return _FORMS[checkpoint.ONNX_SCHEME]
     return _FORMS[checkpoint.SCHEME] if checkpoint.holds_transformers_model(Path(spec)) else None
 
 

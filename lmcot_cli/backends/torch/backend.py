@@ -30,8 +30,10 @@ class FolderBackend(BatchBackend):
 
     Attributes:
         vocabulary: The tokenizer.
+        model: What transformers or optimum loaded; None once closed.
         context_tokens: Most tokens a request may take, prompt and completion together; for an encoder-decoder
             model, each of the two. None where the model sets no bound.
+        decoder_start: The token that an encoder-decoder model's completions begin with; None for other models.
 
     Raises:
         MissingExtraError: A package of the extra is not installed.
@@ -43,8 +45,7 @@ class FolderBackend(BatchBackend):
         super().__init__(options.parallel)
         self._spec, self._checkpoint = spec, checkpoint
         config = load_config(checkpoint, options)
-        self._encoder = bool(config.is_encoder_decoder)
-        self._start = _decoder_start(checkpoint.base, config) if self._encoder else -1
+        self.decoder_start = _decoder_start(checkpoint.base, config) if config.is_encoder_decoder else None
         self.vocabulary = load_vocabulary(checkpoint, config, options)
         self.context_tokens = _context(config, options.n_ctx)
         self.model: Any = self._load(config, options)
@@ -90,8 +91,8 @@ class FolderBackend(BatchBackend):
 
     def begin(self, prompts: Sequence[Prompt]) -> Sequences:
         """Read prompts into a new KV cache."""
-        if self._encoder:
-            return EncoderDecoderSequences(self.model, prompts, self._start)
+        if self.decoder_start is not None:
+            return EncoderDecoderSequences(self.model, prompts, self.decoder_start)
         return DecoderSequences(self.model, prompts)
 
     def _encode(self, prompt: str) -> Prompt:
@@ -115,11 +116,12 @@ class FolderBackend(BatchBackend):
             return RowError("the prompt is empty, and the model has no token to begin with")
         if self.context_tokens is None:
             return None
-        if self._encoder and sampling.max_tokens > self.context_tokens:
+        encoder = self.decoder_start is not None
+        if encoder and sampling.max_tokens > self.context_tokens:
             return RowError(
                 f"{sampling.max_tokens} tokens are more than the {self.context_tokens} a decoder holds"
             )
-        written = 0 if self._encoder else sampling.max_tokens
+        written = 0 if encoder else sampling.max_tokens
         if len(prompt) + written > self.context_tokens:
             return PromptTooLongError(len(prompt), written, self.context_tokens)
         return None

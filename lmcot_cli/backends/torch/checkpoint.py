@@ -47,7 +47,7 @@ def holds_transformers_model(folder: Path) -> bool:
 
 def holds_onnx_model(folder: Path) -> bool:
     """Whether a folder has exported graphs and no weights for torch."""
-    return any(folder.glob("*.onnx")) and not any(folder.glob(WEIGHTS))
+    return (folder / CONFIG).is_file() and any(folder.glob("*.onnx")) and not any(folder.glob(WEIGHTS))
 
 
 def find(name: str, *, remote_code: bool = False) -> Checkpoint:

@@ -34,8 +34,12 @@ def loading(folder: Path) -> Iterator[None]:
         raise _loading_error(folder, error) from error
 
 
-def prepare_transformers(threads: int) -> None:
+def prepare_transformers(threads: int, extra: str = "train") -> None:
     """Import what loads models, and keep its log and progress bars off the terminal.
+
+    Args:
+        threads: Threads that compute.
+        extra: The optional extra that brings what is needed.
 
     Raises:
         MissingExtraError: torch or transformers is not installed.
@@ -44,7 +48,7 @@ def prepare_transformers(threads: int) -> None:
         import torch
         import transformers
     except ImportError as error:
-        raise MissingExtraError("running a model folder with transformers", "train") from error
+        raise MissingExtraError("running a model folder", extra) from error
     torch.set_num_threads(threads)
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()

@@ -24,6 +24,7 @@ class TokenizerVocabulary:
         path: The model's folder, for messages.
 
     Attributes:
+        tokenizer: The tokenizer itself.
         ends: All ids that end a text.
 
     Raises:
@@ -33,7 +34,7 @@ class TokenizerVocabulary:
     def __init__(self, tokenizer: Any, ends: Sequence[int], *, encoder: bool, path: Path) -> None:
         if not getattr(tokenizer, "is_fast", False):
             raise ModelError(f"{path}: has no tokenizer.json; save the model with its fast tokenizer")
-        self._tokenizer = tokenizer
+        self.tokenizer = tokenizer
         self._encoder = encoder
         self._path = path
         self._byte_level = _is_byte_level(tokenizer, path)
@@ -48,7 +49,7 @@ class TokenizerVocabulary:
     @property
     def has_template(self) -> bool:
         """Whether prompts are sent as a user's message."""
-        return bool(self._tokenizer.chat_template)
+        return bool(self.tokenizer.chat_template)
 
     def render(self, prompt: str) -> str:
         """Render `prompt` as the user's only message, up to where the answer begins; without template, as it is.
@@ -73,7 +74,7 @@ class TokenizerVocabulary:
 
         A decoder goes on from the text, so for it an end-of-text token at the end is left out.
         """
-        tokens: list[int] = self._tokenizer(text, split_special_tokens=True, verbose=False).input_ids
+        tokens: list[int] = self.tokenizer(text, split_special_tokens=True, verbose=False).input_ids
         while tokens and tokens[-1] in self.ends and not self._encoder:
             tokens.pop()
         return tokens
@@ -87,7 +88,7 @@ class TokenizerVocabulary:
     def _bytes(self, token: int) -> bytes:
         if token in self._added:
             return self._added[token]
-        text = self._tokenizer.convert_ids_to_tokens(token)
+        text = self.tokenizer.convert_ids_to_tokens(token)
         if text is None:  # embeddings padded to a round number have ids without a token
             return b""
         if self._byte_level:
@@ -101,7 +102,7 @@ class TokenizerVocabulary:
 
         messages = [{"role": "user", "content": prompt}]
         try:
-            return self._tokenizer.apply_chat_template(
+            return self.tokenizer.apply_chat_template(
                 messages, add_generation_prompt=True, tokenize=tokenize, return_dict=False
             )
         except (TemplateError, TypeError) as error:  # templates add strings to lists and the like
