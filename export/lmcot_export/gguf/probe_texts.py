@@ -1,3 +1,4 @@
+# ruff: noqa: RUF001 (characters that look alike are the point)
 """Texts on which tokenizers differ: scripts, numbers, white space, punctuation, code, and mixtures drawn by a seed."""
 
 from __future__ import annotations
@@ -31,7 +32,8 @@ _WRITTEN = (
     "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa AAAA    BBBB\n\n  \n\n\tC",
 )
 _SCRIPTS = (
-    "abcdefghijklmnopqrstuvwxyz", "ABCDEFGHIJKLMNOPQRSTUVWXYZ", "0123456789", "     \t\n\r", ".,;:!?'\"()[]{}<>/\\|@#$%^&*-_=+~`",
+    "abcdefghijklmnopqrstuvwxyz", "ABCDEFGHIJKLMNOPQRSTUVWXYZ", "0123456789", "     \t\n\r",
+    ".,;:!?'\"()[]{}<>/\\|@#$%^&*-_=+~`",
     "àéîõüçñßøåæœÀÉÎÕÜÇÑØÅÆŒ", "абвгдежзийклмнопрстуфхцчшщъыьэюяАБВГД", "αβγδεζηθικλμνξοπρστυφχψωΑΒΓΔΩ",
     "的一是不了人我在有他这中大来上国", "あいうえおかきくけこアイウエオ", "가나다라마바사아자차카타파하",
     "ابتثجحخدذرزسشصضطظعغفقكلمنهوي", "אבגדהוזחטיכלמנסעפצקרשת", "अआइईउऊकखगघचछजझटठडढतथ", "กขคงจฉชซญดตถทธนบปผพ",
