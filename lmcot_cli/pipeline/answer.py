@@ -271,6 +271,7 @@ def method_settings(options: AnswerOptions, prompts: Prompts) -> Settings:
         "vote": options.vote,
         "prompts": prompts.digest(),
         "n_ctx": options.engine.n_ctx,
+        "dtype": options.engine.dtype,
     }
     return settings | asdict(options.engine) if options.deterministic else settings
 
