@@ -20,7 +20,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from lmcot_cli.backends.llama.options import EngineOptions
+from lmcot_cli.backends.llama.options import Dtype, EngineOptions
 from lmcot_cli.errors import InputError
 from lmcot_cli.pipeline.options import AnswerOptions
 
@@ -52,6 +52,9 @@ class AnswerDefaults(_Section):
     threads: int | None = None
     gpu_layers: int | None = None
     kv_mib: int | None = None
+    device: str | None = None
+    dtype: Dtype | None = None
+    trust_remote_code: bool | None = None
 
 
 class Config(_Section):

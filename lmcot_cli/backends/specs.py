@@ -12,6 +12,7 @@ from typing import Literal, NamedTuple, Protocol, cast
 
 from lmcot_cli.backends.base import Backend
 from lmcot_cli.backends.llama.options import EngineOptions
+from lmcot_cli.backends.torch import checkpoint
 from lmcot_cli.errors import ModelSpecError
 from lmcot_cli.models import catalogue, embedded, hub
 
@@ -20,6 +21,8 @@ Role = Literal["small", "large"]
 _BACKENDS = {
     "llama": "lmcot_cli.backends.llama.backend:LlamaBackend",
     "scripted": "lmcot_cli.backends.scripted:ScriptedBackend",
+    "onnx": "lmcot_cli.backends.torch.onnx_backend:OnnxBackend",
+    "transformers": "lmcot_cli.backends.torch.backend:TransformersBackend",
 }
 
 
@@ -41,6 +44,16 @@ _FORMS = {
     embedded.SCHEME: _Form("builtin:small, builtin:large", "llama", embedded.path_of),
     "gguf:": _Form("PATH.gguf or gguf:PATH", "llama", lambda spec: Path(spec.removeprefix("gguf:"))),
     hub.SCHEME: _Form("hf:ORG/REPO:FILE.gguf", "llama", lambda spec: hub.download(hub.parse(spec))),
+    checkpoint.SCHEME: _Form(
+        "a model folder or transformers:FOLDER_OR_HUB_ID[+ADAPTER]",
+        "transformers",
+        lambda spec: Path(spec.removeprefix(checkpoint.SCHEME)),
+    ),
+    checkpoint.ONNX_SCHEME: _Form(
+        "a folder of ONNX graphs or onnx:FOLDER",
+        "onnx",
+        lambda spec: Path(spec.removeprefix(checkpoint.ONNX_SCHEME)),
+    ),
     "scripted:": _Form("scripted:FILE", "scripted", lambda spec: Path(spec.removeprefix("scripted:"))),
 }
 
@@ -52,7 +65,7 @@ def open_model(spec: str, *, role: Role, aliases: Mapping[str, str], options: En
         spec: A model spec, or a name from `aliases` or the catalogue.
         role: The option the spec was given for, for messages.
         aliases: Names that stand for specs.
-        options: Settings of the llama.cpp engine; other backends have no use for them.
+        options: Settings of the engines that run models here; other backends have no use for them.
 
     Raises:
         ModelSpecError: The spec names no model.
@@ -76,7 +89,11 @@ def _form_of(spec: str) -> _Form | None:
     for scheme, form in _FORMS.items():
         if spec.startswith(scheme):
             return form
-    return _FORMS["gguf:"] if spec.endswith(".gguf") else None
+    if spec.endswith(".gguf"):
+        return _FORMS["gguf:"]
+    if checkpoint.holds_onnx_model(Path(spec)):
+        return _FORMS[checkpoint.ONNX_SCHEME]
+    return _FORMS[checkpoint.SCHEME] if checkpoint.holds_transformers_model(Path(spec)) else None
 
 
 def _opener(backend: str) -> _OpenFile:

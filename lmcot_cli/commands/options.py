@@ -10,6 +10,7 @@ from typing import Annotated
 
 import typer
 
+from lmcot_cli.backends.llama.options import Dtype
 from lmcot_cli.pipeline.options import AnswerOptions, Method
 
 DEFAULTS = AnswerOptions()
@@ -29,7 +30,8 @@ SmallOption = Annotated[
     typer.Option(
         "--small",
         metavar="SPEC",
-        help="LM that writes rationales: a GGUF file, hf:ORG/REPO:FILE.gguf, a name of `models list` or lmcot.toml.",
+        help="LM that writes rationales: a GGUF file, hf:ORG/REPO:FILE.gguf, a folder or hub id of transformers,"
+        " a name of `models list` or lmcot.toml.",
         show_default=DEFAULTS.small,
         rich_help_panel=_MODELS,
     ),
@@ -159,6 +161,34 @@ KvMibOption = Annotated[
         "--kv-mib",
         help="Most memory for the KV cache, in MiB.",
         show_default=str(DEFAULTS.engine.kv_mib),
+        rich_help_panel=_ENGINE,
+    ),
+]
+DeviceOption = Annotated[
+    str | None,
+    typer.Option(
+        "--device",
+        metavar="NAME",
+        help="Where transformers computes: cpu, cuda, cuda:1...",
+        show_default="a GPU where there is one",
+        rich_help_panel=_ENGINE,
+    ),
+]
+DtypeOption = Annotated[
+    Dtype | None,
+    typer.Option(
+        "--dtype",
+        help="What transformers computes in.",
+        show_default="float32 on a CPU, the model's own on a GPU",
+        rich_help_panel=_ENGINE,
+    ),
+]
+TrustRemoteCodeOption = Annotated[
+    bool | None,
+    typer.Option(
+        "--trust-remote-code/--no-trust-remote-code",
+        help="Run the Python code that a model's repository brings.",
+        show_default="off",
         rich_help_panel=_ENGINE,
     ),
 ]

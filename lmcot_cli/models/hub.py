@@ -1,4 +1,4 @@
-"""GGUF files on the Hugging Face hub: name them (`hf:org/repo:FILE.gguf`), fetch them, list the local cache.
+"""Models on the Hugging Face hub: name GGUF files (`hf:org/repo:FILE.gguf`), fetch, list the local cache.
 
 `huggingface_hub` does the work, so HF_ENDPOINT, HF_HOME, HF_TOKEN and HF_HUB_OFFLINE mean what they mean
 elsewhere. It is imported where it is used, to keep the command line quick to start.
@@ -7,7 +7,9 @@ elsewhere. It is imported where it is used, to keep the command line quick to st
 from __future__ import annotations
 
 import errno
+import json
 import re
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
@@ -20,6 +22,9 @@ if TYPE_CHECKING:
 SCHEME = "hf:"
 CONNECT_TIMEOUT = 10.0
 """Seconds the hub may take to say whether it has a file."""
+MODEL_FILES = ("*.json", "*.safetensors", "*.jinja", "*.model", "*.txt")
+"""Files of a repository that make up a transformers model; weights as pickles are not among them."""
+_REPOSITORY = re.compile(r"([\w.-]+/)?[\w.-]+", re.ASCII)
 _SPEC = re.compile(r"hf:(?P<repository>[\w.-]+/[\w.-]+):(?P<file>[^:]+\.gguf)", re.ASCII)
 
 
@@ -82,6 +87,46 @@ def download(source: HubFile) -> Path:
         raise ModelSpecError(f"{source.spec}: {error}") from error
     except (OSError, transport_error) as error:
         raise _explain(source, error) from error
+
+
+def download_model(repository: str, *, remote_code: bool = False) -> Path:
+    """Return the folder of a repository's model in the local cache, fetching what is not there.
+
+    Args:
+        repository: `ORG/REPO`.
+        remote_code: Fetch its Python files too.
+
+    Raises:
+        ModelError: No such folder or repository, no permission, or no connection.
+        OutputError: The cache cannot be written.
+    """
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+
+    if not _REPOSITORY.fullmatch(repository):
+        raise ModelError(f"{repository}: no such folder, and no name on the hub; check the path")
+    patterns = [*MODEL_FILES, *(["*.py"] if remote_code else [])]
+    transport_error = cast("type[OSError]", HfHubHTTPError.__bases__[0])  # see `download`
+    try:
+        with suppress(LocalEntryNotFoundError):
+            here = Path(snapshot_download(repository, allow_patterns=patterns, local_files_only=True))
+            if _is_complete(here):
+                return here
+        _ask_once(HubFile(repository, "config.json"))
+        return Path(snapshot_download(repository, allow_patterns=patterns))
+    except HFValidationError as error:
+        raise ModelError(f"{repository}: no such folder, and no name on the hub: {error}") from error
+    except (OSError, transport_error) as error:
+        raise _explain(HubFile(repository, "config.json"), error) from error
+
+
+def _is_complete(folder: Path) -> bool:
+    """Whether all the weights are there; a download that was broken off leaves some out."""
+    index = folder / "model.safetensors.index.json"
+    if not index.is_file():
+        return any(folder.glob("*.safetensors"))
+    shards = set(json.loads(index.read_bytes())["weight_map"].values())
+    return all((folder / shard).is_file() for shard in shards)
 
 
 def _ask_once(source: HubFile) -> None:

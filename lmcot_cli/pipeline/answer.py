@@ -189,6 +189,7 @@ def method_settings(options: AnswerOptions, prompts: Prompts) -> Settings:
         "given_rationales": options.given_rationales,
         "prompts": prompts.digest(),
         "n_ctx": options.engine.n_ctx,
+        "dtype": options.engine.dtype,
     }
     return settings | asdict(options.engine) if options.deterministic else settings
 

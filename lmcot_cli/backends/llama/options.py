@@ -1,9 +1,10 @@
-"""What can be set about the llama.cpp engine."""
+"""What can be set about the engines that run models on this machine."""
 
 from __future__ import annotations
 
 import os
 from dataclasses import dataclass, field
+from typing import Literal, get_args
 
 from lmcot_cli.errors import UsageError
 
@@ -12,6 +13,9 @@ MAX_PARALLEL = 124
 
 MAX_THREADS = 512
 """Most threads that ggml can use (GGML_MAX_N_THREADS); it crashes with more."""
+
+
+Dtype = Literal["float32", "bfloat16", "float16"]
 
 
 def usable_cores() -> int:
@@ -23,7 +27,7 @@ def usable_cores() -> int:
 
 @dataclass(frozen=True, slots=True)
 class EngineOptions:
-    """Settings of the llama.cpp engine.
+    """Settings of the llama.cpp engine, and of transformers and ONNX Runtime.
 
     Attributes:
         n_ctx: Most tokens one request may take, prompt and completion together; None (and anything above it)
@@ -31,7 +35,10 @@ class EngineOptions:
         parallel: Most requests decoded in one batch.
         threads: Threads that compute.
         gpu_layers: Layers to put on a GPU, where llama.cpp was built for one; -1 means all.
-        kv_mib: Most memory for the KV cache, in MiB. Less is taken where `parallel` full requests need less.
+        kv_mib: Most memory for llama.cpp's KV cache, in MiB. Less is taken where `parallel` full requests need less.
+        device: Where transformers computes, as torch names it; None is the GPU where there is one, else the CPU.
+        dtype: What transformers computes in; None is float32 on a CPU, the checkpoint's own type on a GPU.
+        trust_remote_code: Run the Python code that a model's repository brings.
 
     Raises:
         UsageError: A value out of its range.
@@ -42,6 +49,9 @@ class EngineOptions:
     threads: int = field(default_factory=lambda: min(usable_cores(), MAX_THREADS))
     gpu_layers: int = 0
     kv_mib: int = 1024
+    device: str | None = None
+    dtype: Dtype | None = None
+    trust_remote_code: bool = False
 
     def __post_init__(self) -> None:
         if self.n_ctx is not None and self.n_ctx < 1:
@@ -54,3 +64,5 @@ class EngineOptions:
             raise UsageError(f"--gpu-layers {self.gpu_layers}: choose -1 (all), 0 (none) or a count")
         if self.kv_mib < 1:
             raise UsageError(f"--kv-mib {self.kv_mib}: the KV cache needs at least 1")
+        if self.dtype is not None and self.dtype not in get_args(Dtype):
+            raise UsageError(f"--dtype {self.dtype}: choose one of {', '.join(get_args(Dtype))}")

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -24,9 +25,10 @@ def test_threads_are_the_cores_this_process_may_use() -> None:
         {"threads": MAX_THREADS + 1},
         {"gpu_layers": -2},
         {"kv_mib": 0},
+        {"dtype": "int8"},
     ],
 )
-def test_values_out_of_range_are_refused(wrong: dict[str, int]) -> None:
+def test_values_out_of_range_are_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(UsageError, match=str(next(iter(wrong.values())))):
         EngineOptions(**wrong)
 

@@ -1,0 +1,90 @@
+"""What a verification found."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from lmcot_cli.scoring.comparison import Difference
+from lmcot_export.verify.divergence import Divergence
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One thing that was looked at.
+
+    Attributes:
+        name: What it is.
+        passed: Whether it is as it must be; None where it was only measured, or could not be asked.
+        detail: What was found, in one line; where it failed, the first place that differs.
+    """
+
+    name: str
+    passed: bool | None
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """What a person chooses a type by; None where it was not measured.
+
+    Attributes:
+        bytes: Size of the export.
+        bits_per_weight: Its bits for each of the source's weights.
+        tokens_per_second: Rate of decoding 16 sequences at once on this machine.
+        everywhere: Divergence from the source over all positions of prompts and of what the source writes after them.
+        written: The same over the positions that predict what the source writes: those where the model is used. (A
+            model that was trained on rationales alone may find nothing likely within a prompt, and the least change
+            turns its first choice there.)
+        rows: Rows whose rationales and answers were compared.
+        rationales: Share of them whose greedy rationales are equal.
+        exact_match: Exact match of the answers, from 0 to 1: `a` with the source's rationales, `b` with the export's.
+    """
+
+    bytes: int
+    bits_per_weight: float
+    tokens_per_second: float | None = None
+    everywhere: Divergence | None = None
+    written: Divergence | None = None
+    rows: int = 0
+    rationales: float | None = None
+    exact_match: Difference | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Verification:
+    """The checks and figures of one export.
+
+    Attributes:
+        source: The folder it came from.
+        exported: The file or folder.
+        type: How its weights are stored: `f32`, `q4_0`, `onnx`...
+        checks: In the order in which they were made; those after a failure to load are missing.
+        figures: The figures.
+    """
+
+    source: Path
+    exported: Path
+    type: str
+    checks: tuple[Check, ...]
+    figures: Figures
+
+    @property
+    def passed(self) -> bool:
+        """Whether no check failed."""
+        return all(check.passed is not False for check in self.checks)
+
+    @property
+    def failed(self) -> tuple[Check, ...]:
+        """The checks that failed."""
+        return tuple(check for check in self.checks if check.passed is False)
+
+    def to_record(self) -> dict[str, object]:
+        """Return everything as plain values, for JSON."""
+        record = asdict(self)
+        return {**record, "source": str(self.source), "exported": str(self.exported), "passed": self.passed}
+
+    def to_json(self) -> str:
+        """Return the content of `verify.json`."""
+        return json.dumps(self.to_record(), indent=2, ensure_ascii=True, allow_nan=True) + "\n"

@@ -1,0 +1,160 @@
+"""The `Backend` of transformers models: decoder-only and encoder-decoder, with or without a LoRA adapter."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from lmcot_cli.backends.base import BatchBackend, Completion, ModelIdentity, Request, Sampling
+from lmcot_cli.backends.llama.options import EngineOptions
+from lmcot_cli.backends.torch.checkpoint import SCHEME, Checkpoint, find
+from lmcot_cli.backends.torch.loading import load_config, load_model, load_vocabulary, prepare_transformers
+from lmcot_cli.backends.torch.sequences import DecoderSequences, EncoderDecoderSequences, Sequences
+from lmcot_cli.backends.torch.writing import Prompt, write
+from lmcot_cli.errors import ModelError, PromptTooLongError, RowError
+
+
+class FolderBackend(BatchBackend):
+    """A model with the forward call of transformers; whatever it is, its completions are written alike.
+
+    A completion depends on its prompt and seed alone, but for the last bits of the logits, which depend on what
+    else is in the batch too. Equal calls give equal completions on one machine.
+
+    Args:
+        checkpoint: The folders.
+        options: Settings of the engine; those of the KV cache and of llama.cpp's GPU layers play no part.
+        spec: What the user called the model.
+
+    Attributes:
+        vocabulary: The tokenizer.
+        model: What transformers or optimum loaded; None once closed.
+        context_tokens: Most tokens a request may take, prompt and completion together; for an encoder-decoder
+            model, each of the two. None where the model sets no bound.
+        decoder_start: The token that an encoder-decoder model's completions begin with; None for other models.
+
+    Raises:
+        MissingExtraError: A package of the extra is not installed.
+        UsageError: A device that is not there.
+        ModelError: The model cannot be loaded.
+    """
+
+    def __init__(self, checkpoint: Checkpoint, options: EngineOptions, spec: str) -> None:
+        super().__init__(options.parallel)
+        self._spec, self._checkpoint = spec, checkpoint
+        config = load_config(checkpoint, options)
+        self.decoder_start = _decoder_start(checkpoint.base, config) if config.is_encoder_decoder else None
+        self.vocabulary = load_vocabulary(checkpoint, config, options)
+        self.context_tokens = _context(config, options.n_ctx)
+        self.model: Any = self._load(config, options)
+
+    @abstractmethod
+    def _load(self, config: Any, options: EngineOptions) -> Any:
+        """Load the model itself."""
+
+    @cached_property
+    def identity(self) -> ModelIdentity:
+        """The spec, and one SHA-256 over the model's files (seconds for a large one, computed once)."""
+        return ModelIdentity(self._spec, self._checkpoint.digest())
+
+    def complete(self, requests: Sequence[Request], sampling: Sampling) -> list[Completion | RowError]:
+        """Write one completion a request, in the order of the requests; see `Backend.complete`.
+
+        Prompts of like length are put into one batch.
+
+        Raises:
+            ModelError: The chat template does not work, or there is not enough memory.
+            ValueError: The backend is closed, or no token is to be written.
+        """
+        if self.model is None:
+            raise ValueError("the model is closed")
+        if sampling.max_tokens < 1:
+            raise ValueError(f"max_tokens must be at least 1, not {sampling.max_tokens}")
+        tokens = {prompt: self._encode(prompt) for prompt in dict.fromkeys(r.prompt for r in requests)}
+        prompts = [tokens[request.prompt] for request in requests]
+        results: list[Completion | RowError | None] = [self._refusal(prompt, sampling) for prompt in prompts]
+        accepted = [index for index, refusal in enumerate(results) if refusal is None]
+        accepted.sort(key=lambda index: (len(prompts[index]), prompts[index]))  # equal prompts stand together
+        for start in range(0, len(accepted), self.window):
+            batch = accepted[start : start + self.window]
+            seeds = [requests[index].seed for index in batch]
+            completions = self._write([prompts[index] for index in batch], seeds, sampling)
+            for index, completion in zip(batch, completions, strict=True):
+                results[index] = completion
+        return [result for result in results if result is not None]
+
+    def close(self) -> None:
+        """Let go of the model; calling it twice does no harm."""
+        self.model = None
+
+    def begin(self, prompts: Sequence[Prompt]) -> Sequences:
+        """Read prompts into a new KV cache."""
+        if self.decoder_start is not None:
+            return EncoderDecoderSequences(self.model, prompts, self.decoder_start)
+        return DecoderSequences(self.model, prompts)
+
+    def _encode(self, prompt: str) -> Prompt:
+        return tuple(self.vocabulary.encode(prompt))
+
+    def _write(self, prompts: Sequence[Prompt], seeds: Sequence[int], sampling: Sampling) -> list[Completion]:
+        import torch
+
+        try:
+            with torch.inference_mode():
+                return write(self.begin, self.vocabulary, prompts, seeds, sampling)
+        except torch.OutOfMemoryError as error:
+            raise ModelError(
+                f"{self._spec}: no memory for {len(prompts)} sequences of {max(map(len, prompts))} prompt tokens"
+                f" + {sampling.max_tokens}; try a smaller --parallel"
+            ) from error
+
+    def _refusal(self, prompt: Prompt, sampling: Sampling) -> RowError | None:
+        """Say why a prompt cannot be completed; None if it can."""
+        if not prompt:
+            return RowError("the prompt is empty, and the model has no token to begin with")
+        if self.context_tokens is None:
+            return None
+        encoder = self.decoder_start is not None
+        if encoder and sampling.max_tokens > self.context_tokens:
+            return RowError(
+                f"{sampling.max_tokens} tokens are more than the {self.context_tokens} a decoder holds"
+            )
+        written = 0 if encoder else sampling.max_tokens
+        if len(prompt) + written > self.context_tokens:
+            return PromptTooLongError(len(prompt), written, self.context_tokens)
+        return None
+
+
+class TransformersBackend(FolderBackend):
+    """A checkpoint run by torch.
+
+    Args:
+        path: A folder, a hub id, or either with `+ADAPTER` behind it; see `checkpoint.find`.
+        options: Settings of the engine.
+        spec: What the user called the model; `transformers:PATH` where not given.
+    """
+
+    def __init__(self, path: Path, options: EngineOptions | None = None, spec: str | None = None) -> None:
+        options = options or EngineOptions()
+        prepare_transformers(options.threads)
+        checkpoint = find(str(path), remote_code=options.trust_remote_code)
+        super().__init__(checkpoint, options, spec or f"{SCHEME}{path}")
+
+    def _load(self, config: Any, options: EngineOptions) -> Any:
+        return load_model(self._checkpoint, config, options)
+
+
+def _context(config: Any, wanted: int | None) -> int | None:
+    """Return the smaller of what is wanted and what the model's positions reach to, None without either."""
+    stated = getattr(config.get_text_config(decoder=True), "max_position_embeddings", None)
+    bounds = [bound for bound in (wanted, stated) if bound]
+    return min(bounds) if bounds else None
+
+
+def _decoder_start(folder: Path, config: Any) -> int:
+    for token in (config.decoder_start_token_id, config.bos_token_id):
+        if token is not None:
+            return int(token)
+    raise ModelError(f"{folder}: config.json has no decoder_start_token_id; add it")

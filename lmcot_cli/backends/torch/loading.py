@@ -1,0 +1,172 @@
+"""From a checkpoint's folders to a model and its tokenizer, by transformers and peft."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lmcot_cli.backends.llama.options import EngineOptions
+from lmcot_cli.backends.torch.checkpoint import WEIGHTS, Checkpoint
+from lmcot_cli.backends.torch.vocabulary import TokenizerVocabulary
+from lmcot_cli.errors import MissingExtraError, ModelError, UsageError
+
+if TYPE_CHECKING:
+    import torch
+
+_LOADING_FAULTS = (OSError, ValueError, KeyError, TypeError, AttributeError, RuntimeError, ImportError)
+"""What transformers and peft raise at files that are missing, damaged or do not fit together."""
+
+
+@contextmanager
+def loading(folder: Path) -> Iterator[None]:
+    """Turn what the libraries raise while they read `folder` into a `ModelError` of one line."""
+    from safetensors import SafetensorError
+
+    try:
+        yield
+    except (*_LOADING_FAULTS, SafetensorError) as error:
+        raise _loading_error(folder, error) from error
+    except Exception as error:
+        if type(error) is not Exception:  # tokenizers raises bare ones
+            raise
+        raise _loading_error(folder, error) from error
+
+
+def prepare_transformers(threads: int, extra: str = "train") -> None:
+    """Import what loads models, and keep its log and progress bars off the terminal.
+
+    Args:
+        threads: Threads that compute.
+        extra: The optional extra that brings what is needed.
+
+    Raises:
+        MissingExtraError: torch or transformers is not installed.
+    """
+    try:
+        import torch
+        import transformers
+    except ImportError as error:
+        raise MissingExtraError("running a model folder", extra) from error
+    torch.set_num_threads(threads)
+    transformers.logging.set_verbosity_error()
+    transformers.logging.disable_progress_bar()
+
+
+def choose_device(name: str | None) -> torch.device:
+    """Return the device of that name; without one, the GPU where there is one, else the CPU.
+
+    Raises:
+        UsageError: There is no such device.
+    """
+    import torch
+
+    if name is None:
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise UsageError(f"--device {name}: {str(error).splitlines()[0]}; use cpu, cuda or cuda:N") from error
+    return device
+
+
+def load_config(checkpoint: Checkpoint, options: EngineOptions) -> Any:
+    """Read `config.json`.
+
+    Raises:
+        ModelError: It is damaged, or of an architecture that is not known.
+    """
+    from transformers import AutoConfig
+
+    with loading(checkpoint.base):
+        return AutoConfig.from_pretrained(checkpoint.base, trust_remote_code=options.trust_remote_code)
+
+
+def load_model(checkpoint: Checkpoint, config: Any, options: EngineOptions) -> Any:
+    """Load the weights, an adapter merged into them, ready to run.
+
+    Raises:
+        MissingExtraError: There is an adapter, and peft is not installed.
+        UsageError: A device that is not there.
+        ModelError: The weights cannot be loaded, or are not safetensors.
+    """
+    from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM
+
+    if not any(checkpoint.base.glob(WEIGHTS)):
+        raise ModelError(f"{checkpoint.base}: has no {WEIGHTS}; pickled weights are not loaded, convert them")
+    device = choose_device(options.device)
+    kind = AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModelForCausalLM
+    with loading(checkpoint.base):
+        model = kind.from_pretrained(
+            checkpoint.base,
+            config=config,
+            dtype=_dtype(options.dtype, device),
+            use_safetensors=True,
+            trust_remote_code=options.trust_remote_code,
+        )
+        if checkpoint.adapter:
+            model = _merge(model, checkpoint.adapter)
+        return model.to(device).eval()
+
+
+def load_vocabulary(checkpoint: Checkpoint, config: Any, options: EngineOptions) -> TokenizerVocabulary:
+    """Load the tokenizer: the adapter's own where it brings one, else the base's.
+
+    Raises:
+        ModelError: There is none, or none that can be used.
+    """
+    from transformers import AutoTokenizer
+
+    folder = _tokenizer_folder(checkpoint)
+    with loading(folder):
+        tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=options.trust_remote_code)
+    return TokenizerVocabulary(
+        tokenizer, end_tokens(checkpoint.base, config), encoder=config.is_encoder_decoder, path=folder
+    )
+
+
+def end_tokens(folder: Path, config: Any) -> list[int]:
+    """List the ids that end a text by `generation_config.json`, or by `config.json` where that is not there."""
+    from transformers import GenerationConfig
+
+    stated: Any = None
+    if (folder / "generation_config.json").is_file():
+        with loading(folder):
+            stated = GenerationConfig.from_pretrained(folder).eos_token_id
+    if stated is None:
+        stated = config.eos_token_id
+    return [] if stated is None else list(stated) if isinstance(stated, list | tuple) else [stated]
+
+
+def _loading_error(folder: Path, error: Exception) -> ModelError:
+    """Say in one line what kept a folder from being loaded."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    reason = lines[0] if lines else type(error).__name__
+    if "trust_remote_code" in str(error):
+        reason = "it runs code of its own; read that, then allow it with --trust-remote-code"
+    return ModelError(f"{folder}: transformers cannot load it: {reason}")
+
+
+def _merge(model: Any, adapter: Path) -> Any:
+    try:
+        from peft import PeftModel
+    except ImportError as error:
+        raise MissingExtraError("running a LoRA adapter", "train") from error
+    with loading(adapter):
+        return PeftModel.from_pretrained(model, adapter).merge_and_unload(safe_merge=True)
+
+
+def _dtype(name: str | None, device: torch.device) -> torch.dtype | str:
+    """Return the type to compute in: on a CPU float32, on a GPU the checkpoint's own, where none is named."""
+    import torch
+
+    if name is None:
+        return torch.float32 if device.type == "cpu" else "auto"
+    return {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}[name]
+
+
+def _tokenizer_folder(checkpoint: Checkpoint) -> Path:
+    adapter = checkpoint.adapter
+    return adapter if adapter and (adapter / "tokenizer.json").is_file() else checkpoint.base

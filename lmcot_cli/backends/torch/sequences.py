@@ -1,0 +1,178 @@
+"""The sequences of one batch: the model's KV cache of each, and the logits after its newest token.
+
+Both classes run anything that has the forward call of transformers, be it torch or ONNX Runtime.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Protocol
+
+from lmcot_cli.backends.llama.context import Logits
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+MAX_LOGITS = 2**26
+"""Most logits (256 MiB in float32) that a forward call may return where it returns those of every position."""
+
+
+class Sequences(Protocol):
+    """Sequences that grow token by token.
+
+    Attributes:
+        logits: After the newest token of each, [sequences, vocabulary].
+    """
+
+    logits: Logits
+
+    def select(self, rows: Sequence[int]) -> None:
+        """Go on with the sequences `rows`, in this order; one that is named several times is copied."""
+        ...
+
+    def append(self, tokens: Sequence[int]) -> None:
+        """Give each sequence its next token."""
+        ...
+
+
+class DecoderSequences:
+    """The sequences of a decoder-only model, whose prompts are padded on the left.
+
+    Args:
+        model: The model.
+        prompts: Token ids of each prompt.
+    """
+
+    def __init__(self, model: Any, prompts: Sequence[Sequence[int]]) -> None:
+        self._model = model
+        self._parameters = inspect.signature(model.forward).parameters
+        self._cache: Any = None
+        tokens, self._mask = pad(prompts, model.device, left=True)
+        positions = (self._mask.cumsum(-1) - 1).clamp(min=0)
+        for start in range(0, tokens.shape[1], step := self._columns(len(prompts), tokens.shape[1])):
+            end = start + step
+            logits = self._forward(tokens[:, start:end], positions[:, start:end], self._mask[:, :end])
+        self._positions = positions[:, -1:]
+        self.logits = to_numpy(logits)
+
+    def select(self, rows: Sequence[int]) -> None:
+        """Go on with the sequences `rows`; see `Sequences.select`."""
+        index = _index(rows, self._mask)
+        self._cache = _select_cache(self._cache, index)
+        self._mask, self._positions = self._mask[index], self._positions[index]
+        self.logits = self.logits[list(rows)]
+
+    def append(self, tokens: Sequence[int]) -> None:
+        """Give each sequence its next token."""
+        newest = _index(tokens, self._mask)[:, None]
+        self._mask = _widen(self._mask)
+        self._positions = self._positions + 1
+        self.logits = to_numpy(self._forward(newest, self._positions, self._mask))
+
+    def _columns(self, prompts: int, longest: int) -> int:
+        """Return how many tokens of every prompt to read in one forward call."""
+        if "logits_to_keep" in self._parameters:
+            return longest
+        return max(MAX_LOGITS // (prompts * int(self._model.config.vocab_size)), 1)
+
+    def _forward(self, tokens: Tensor, positions: Tensor, mask: Tensor) -> Tensor:
+        """Read the next columns, [sequences, columns]; return the logits after the last, [sequences, vocabulary]."""
+        chosen: dict[str, Any] = {"position_ids": positions, "logits_to_keep": 1}
+        outputs = self._model(
+            input_ids=tokens,
+            attention_mask=mask,
+            past_key_values=self._cache,
+            use_cache=True,
+            **{name: value for name, value in chosen.items() if name in self._parameters},
+        )
+        self._cache = outputs.past_key_values
+        logits: Tensor = outputs.logits[:, -1]
+        return logits
+
+
+class EncoderDecoderSequences:
+    """What the decoder of an encoder-decoder model writes; prompts go through the encoder once.
+
+    Args:
+        model: The model.
+        prompts: Token ids of each prompt.
+        start: The token every decoder sequence begins with.
+    """
+
+    logits: Logits
+
+    def __init__(self, model: Any, prompts: Sequence[Sequence[int]], start: int) -> None:
+        self._model = model
+        tokens, self._mask = pad(prompts, model.device, left=False)
+        encoder = model.get_encoder()
+        self._encoded: Tensor = encoder(input_ids=tokens, attention_mask=self._mask).last_hidden_state
+        self._cache: Any = None
+        self.append([start] * len(prompts))
+
+    def select(self, rows: Sequence[int]) -> None:
+        """Go on with the sequences `rows`; see `Sequences.select`."""
+        index = _index(rows, self._mask)
+        self._cache = _select_cache(self._cache, index)
+        self._mask, self._encoded = self._mask[index], self._encoded[index]
+        self.logits = self.logits[list(rows)]
+
+    def append(self, tokens: Sequence[int]) -> None:
+        """Give each sequence its next token."""
+        from transformers.modeling_outputs import BaseModelOutput
+
+        outputs = self._model(
+            encoder_outputs=BaseModelOutput(self._encoded),
+            attention_mask=self._mask,
+            decoder_input_ids=_index(tokens, self._mask)[:, None],
+            past_key_values=self._cache,
+            use_cache=True,
+        )
+        self._cache = outputs.past_key_values
+        self.logits = to_numpy(outputs.logits[:, -1])
+
+
+def pad(prompts: Sequence[Sequence[int]], device: Any, *, left: bool) -> tuple[Tensor, Tensor]:
+    """Pad prompts to one length; return their tokens and their mask, both [prompts, longest].
+
+    What is masked is never looked at, so any token can pad: no pad token is needed.
+    """
+    import torch
+
+    longest = max(map(len, prompts))
+    tokens = torch.zeros(len(prompts), longest, dtype=torch.long)
+    mask = torch.zeros_like(tokens)
+    for row, prompt in enumerate(prompts):
+        place = slice(longest - len(prompt), None) if left else slice(len(prompt))
+        tokens[row, place] = torch.tensor(prompt)
+        mask[row, place] = 1
+    return tokens.to(device), mask.to(device)
+
+
+def to_numpy(logits: Tensor) -> Logits:
+    """Bring logits to the CPU as float32."""
+    found: Logits = logits.float().cpu().numpy()
+    return found
+
+
+def _select_cache(cache: Any, index: Tensor) -> Any:
+    """Take rows of a KV cache: one of transformers, or the nested tuples of tensors that ONNX models return."""
+    if isinstance(cache, tuple):
+        return tuple(_select_cache(part, index) for part in cache)
+    if hasattr(cache, "batch_select_indices"):
+        cache.batch_select_indices(index)
+        return cache
+    return cache.index_select(0, index)
+
+
+def _index(values: Sequence[int], like: Tensor) -> Tensor:
+    import torch
+
+    return torch.tensor(list(values), dtype=torch.long, device=like.device)
+
+
+def _widen(mask: Tensor) -> Tensor:
+    """Add a column of ones."""
+    import torch
+
+    return torch.nn.functional.pad(mask, (0, 1), value=1)

@@ -1,0 +1,132 @@
+"""Text to token ids and back, by a Hugging Face tokenizer."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from lmcot_cli.errors import ModelError
+
+_BYTE_TOKEN = re.compile(r"<0x([0-9A-Fa-f]{2})>")
+_WORD_START = "\N{LOWER ONE EIGHTH BLOCK}"  # how SentencePiece writes a space
+
+
+class TokenizerVocabulary:
+    """A tokenizer, asked as the llama.cpp engine asks its own.
+
+    Args:
+        tokenizer: What `AutoTokenizer` gave.
+        ends: Ids that end a text, those of the tokenizer aside.
+        encoder: Whether prompts go to an encoder, which reads them up to and with the end-of-text token.
+        path: The model's folder, for messages.
+
+    Attributes:
+        tokenizer: The tokenizer itself.
+        ends: All ids that end a text.
+
+    Raises:
+        ModelError: The tokenizer has no fast form, or one whose tokens cannot be told in bytes.
+    """
+
+    def __init__(self, tokenizer: Any, ends: Sequence[int], *, encoder: bool, path: Path) -> None:
+        if not getattr(tokenizer, "is_fast", False):
+            raise ModelError(f"{path}: has no tokenizer.json; save the model with its fast tokenizer")
+        self.tokenizer = tokenizer
+        self._encoder = encoder
+        self._path = path
+        self._byte_level = _is_byte_level(tokenizer, path)
+        own = tokenizer.eos_token_id
+        self.ends = frozenset([*ends, *([] if own is None else [own])])
+        self._added = {
+            token: (b"" if added.special else added.content.encode())
+            for token, added in tokenizer.added_tokens_decoder.items()
+        }
+        self._pieces: dict[int, bytes | None] = {}
+
+    @property
+    def has_template(self) -> bool:
+        """Whether prompts are sent as a user's message."""
+        return bool(self.tokenizer.chat_template)
+
+    def render(self, prompt: str) -> str:
+        """Render `prompt` as the user's only message, up to where the answer begins; without template, as it is.
+
+        Raises:
+            ModelError: The template cannot render such a conversation.
+        """
+        return str(self._apply_template(prompt, tokenize=False)) if self.has_template else prompt
+
+    def encode(self, prompt: str) -> list[int]:
+        """Tokenize a whole prompt, by the chat template where there is one.
+
+        Lone surrogates, which no tokenizer knows, become question marks.
+        """
+        prompt = prompt.encode("utf-8", errors="replace").decode()
+        if self.has_template:
+            return list(self._apply_template(prompt, tokenize=True))
+        return self.encode_text(prompt)
+
+    def encode_text(self, text: str) -> list[int]:
+        """Tokenize text that names no control token, with the tokens the tokenizer puts around it.
+
+        A decoder goes on from the text, so for it an end-of-text token at the end is left out.
+        """
+        tokens: list[int] = self.tokenizer(text, split_special_tokens=True, verbose=False).input_ids
+        while tokens and tokens[-1] in self.ends and not self._encoder:
+            tokens.pop()
+        return tokens
+
+    def piece(self, token: int) -> bytes | None:
+        """Return the bytes a token stands for: none for a control token; None if it ends the text."""
+        if token not in self._pieces:
+            self._pieces[token] = None if token in self.ends else self._bytes(token)
+        return self._pieces[token]
+
+    def _bytes(self, token: int) -> bytes:
+        if token in self._added:
+            return self._added[token]
+        text = self.tokenizer.convert_ids_to_tokens(token)
+        if text is None:  # embeddings padded to a round number have ids without a token
+            return b""
+        if self._byte_level:
+            return b"".join(_BYTES.get(character, character.encode()) for character in text)
+        if byte := _BYTE_TOKEN.fullmatch(text):
+            return bytes.fromhex(byte[1])
+        return str(text).replace(_WORD_START, " ").encode()
+
+    def _apply_template(self, prompt: str, *, tokenize: bool) -> Any:
+        from jinja2 import TemplateError
+
+        messages = [{"role": "user", "content": prompt}]
+        try:
+            return self.tokenizer.apply_chat_template(
+                messages, add_generation_prompt=True, tokenize=tokenize, return_dict=False
+            )
+        except (TemplateError, TypeError) as error:  # templates add strings to lists and the like
+            raise ModelError(
+                f"{self._path}: its chat template does not work: {error}; mend chat_template in the folder"
+            ) from error
+
+
+def _is_byte_level(tokenizer: Any, path: Path) -> bool:
+    """Tell byte-level BPE from SentencePiece's ways by how the tokenizer decodes."""
+    decoder = json.loads(tokenizer.backend_tokenizer.to_str())["decoder"]
+    kinds = {part["type"] for part in (decoder or {}).get("decoders", [decoder or {"type": None}])}
+    if not kinds & {"ByteLevel", "ByteFallback", "Metaspace"}:
+        raise ModelError(
+            f"{path}: its tokenizer is neither byte-level BPE nor SentencePiece's; use another model"
+        )
+    return "ByteLevel" in kinds
+
+
+def _byte_characters() -> dict[str, bytes]:
+    """Map each of the 256 characters that stand for bytes in GPT-2's byte-level BPE to its byte."""
+    printable = {*range(33, 127), *range(161, 173), *range(174, 256)}
+    hidden = iter(range(256, 512))
+    return {chr(byte if byte in printable else next(hidden)): bytes([byte]) for byte in range(256)}
+
+
+_BYTES = _byte_characters()
