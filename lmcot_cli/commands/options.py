@@ -127,7 +127,7 @@ ParallelOption = Annotated[
     typer.Option(
         "--parallel",
         help="Most sequences decoded in one batch.",
-        show_default=str(DEFAULTS.engine.parallel),
+        show_default="auto",
         rich_help_panel=_ENGINE,
     ),
 ]
