@@ -91,11 +91,12 @@ def _figures(output: Output) -> list[Text]:
     if found is None:
         return [Text("-")] * 5 + [Text("not verified", style="yellow")]
     figures, match = found.figures, found.figures.exact_match
+    divergence = figures.written or figures.everywhere
     cells = [
         f"{figures.bits_per_weight:.2f}",
         "-" if figures.tokens_per_second is None else f"{figures.tokens_per_second:,.0f}",
-        "-" if figures.kl_mean is None else f"{figures.kl_mean:.1e}",
-        "-" if figures.top1 is None else f"{100 * figures.top1:.1f}%",
+        "-" if divergence is None else f"{divergence.kl_mean:.1e}",
+        "-" if divergence is None else f"{100 * divergence.top1:.1f}%",
         "-" if match is None else f"{100 * match.difference.mean:+.1f}",
     ]
     verdict = Text("passed", style="green") if output.passed else Text("failed", style="bold red")
