@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 import numpy as np
 import torch
@@ -67,6 +64,7 @@ class Reference:
     Args:
         source: A model folder; torch runs it in float32.
         options: What is asked.
+        folder: Where the logits go; its owner removes it.
 
     Attributes:
         texts: The probe texts.
@@ -86,24 +84,16 @@ class Reference:
     special: SpecialTokens
     weights: int
 
-    def __init__(self, source: Path, options: VerifyOptions) -> None:
+    def __init__(self, source: Path, options: VerifyOptions, folder: Path) -> None:
         self.source = source
         self.texts = probe_texts()
         self.prompts = rationale_prompts(options.questions, options.rows, options.prompts)
-        self._folder = tempfile.TemporaryDirectory(prefix="lmcot-verify-")
+        self._folder = folder
         self.scored: list[Scored] = []
         with closing(open_source(source, options.threads)) as subject:
             self._ask(subject, options)
         given = options.questions is not None
         self.results: list[Result] | None = answer_with(f"transformers:{source}", options) if given else None
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._folder.cleanup()
 
     def _ask(self, subject: FolderSubject, options: VerifyOptions) -> None:
         self.text_tokens = [subject.text_tokens(text) for text in self.texts]
@@ -123,7 +113,7 @@ class Reference:
         written = greedy_tokens(subject, prompt, count)[:-1]
         begin = len(prompt) - 1 if subject.backend.decoder_start is None else 0
         first = 0 if whole else begin
-        file = Path(self._folder.name) / f"{len(self.scored)}.npy"
+        file = self._folder / f"{len(self.scored)}.npy"
         np.save(file, subject.logits(prompt, written)[first:])
         self.scored.append(Scored(tuple(prompt), written, first, begin, file))
 

@@ -51,6 +51,21 @@ class Figures:
     rationales: float | None = None
     exact_match: Difference | None = None
 
+    @property
+    def kl_mean(self) -> float | None:
+        """Mean divergence where the model is used, in nats."""
+        return self.written.kl_mean if self.written else None
+
+    @property
+    def kl_max(self) -> float | None:
+        """Largest divergence where the model is used, in nats."""
+        return self.written.kl_max if self.written else None
+
+    @property
+    def top1(self) -> float | None:
+        """Share of equal first choices where the model is used."""
+        return self.written.top1 if self.written else None
+
 
 @dataclass(frozen=True, slots=True)
 class Verification:

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from lmcot_cli.errors import LmcotError, ModelError
 from lmcot_export.verify import checks
@@ -44,7 +45,8 @@ def verify_each(
         LmcotError: As `verify`.
     """
     options = options or VerifyOptions()
-    with Reference(source, options) as reference:
+    with TemporaryDirectory(prefix="lmcot-verify-") as folder:
+        reference = Reference(source, options, Path(folder))
         for exported in sorted(exports, key=size_of, reverse=True):
             yield _verify(reference, exported, options)
 
