@@ -38,6 +38,15 @@ SmallOption = Annotated[
         rich_help_panel=_MODELS,
     ),
 ]
+SmallAdapterOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--small-adapter",
+        metavar="[NAME=]FILE[:SCALE]",
+        help="LoRA adapter (GGUF) to add to the small LM; give it again for several.",
+        rich_help_panel=_MODELS,
+    ),
+]
 LargeOption = Annotated[
     str | None,
     typer.Option(

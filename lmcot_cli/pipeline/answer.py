@@ -164,7 +164,8 @@ class AnswerRun:
     def _open_model(self, role: Role) -> Backend:
         options = self.options
         spec = options.small if role == "small" else options.large
-        return open_model(spec, role=role, aliases=options.aliases, options=options.engine)
+        adapters = options.small_adapter if role == "small" else ()
+        return open_model(spec, role=role, aliases=options.aliases, options=options.engine, adapters=adapters)
 
     def _run_file(self, prompts: Prompts, models: Mapping[Role, Backend]) -> RunFile:
         settings = {

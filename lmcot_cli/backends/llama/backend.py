@@ -18,6 +18,7 @@ from lmcot_cli.backends.base import (
     Sampling,
     StreamBackend,
 )
+from lmcot_cli.backends.llama.adapters import Adapter, load_adapter
 from lmcot_cli.backends.llama.chat import ChatTemplate
 from lmcot_cli.backends.llama.context import LlamaContext, Tokens
 from lmcot_cli.backends.llama.model import LlamaModel
@@ -43,6 +44,7 @@ class LlamaBackend(StreamBackend):
         path: The GGUF file.
         options: Settings of the engine.
         spec: What the user called the model; the path where not given.
+        adapters: LoRA adapters to add.
 
     Attributes:
         window: Requests that fill the batch.
@@ -53,10 +55,17 @@ class LlamaBackend(StreamBackend):
         ModelError: The file cannot be loaded, or there is not enough memory.
     """
 
-    def __init__(self, path: Path, options: EngineOptions | None = None, spec: str | None = None) -> None:
+    def __init__(
+        self,
+        path: Path,
+        options: EngineOptions | None = None,
+        spec: str | None = None,
+        adapters: Sequence[Adapter] = (),
+    ) -> None:
         options = options or EngineOptions()
         self._spec = spec or str(path)
         self._path = path
+        self._adapters = adapters
         self.window = options.parallel or DEFAULT_PARALLEL
         with ExitStack() as opened:
             model = opened.enter_context(closing(LlamaModel(path, options.gpu_layers)))
@@ -65,6 +74,9 @@ class LlamaBackend(StreamBackend):
             context = opened.enter_context(
                 closing(LlamaContext(model, self._vocabulary.size, options, self.window))
             )
+            if adapters:
+                handles = [load_adapter(model, adapter) for adapter in adapters]
+                context.add_adapters(handles, [adapter.scale for adapter in adapters])
             self._scheduler = opened.enter_context(
                 closing(Scheduler(context, self._vocabulary, self.window, options.threads))
             )
@@ -86,10 +98,12 @@ class LlamaBackend(StreamBackend):
 
     @cached_property
     def identity(self) -> ModelIdentity:
-        """The spec, and the SHA-256 of the file (seconds for a large one, computed once)."""
+        """The spec, and the SHA-256 of the file, adapters included (seconds for a large one, computed once)."""
         with self._path.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
-        return ModelIdentity(self._spec, f"sha256:{digest}")
+        spec = " + ".join([self._spec, *(adapter.label for adapter in self._adapters)])
+        digests = [f"sha256:{digest}", *(adapter.digest() for adapter in self._adapters)]
+        return ModelIdentity(spec, " + ".join(digests))
 
     def submit(self, ticket: int, request: Request, sampling: Sampling) -> None:
         """Hand in a request; see `Backend.submit`.

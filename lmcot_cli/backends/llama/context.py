@@ -70,6 +70,18 @@ class LlamaContext:
         """Forget a sequence but for its first `kept` tokens; cells that no other one shares become free."""
         llama().llama_memory_seq_rm(self._memory, sequence, kept, TO_THE_END)
 
+    def add_adapters(self, handles: Sequence[Any], scales: Sequence[float]) -> None:
+        """Add LoRA adapters, which the model has loaded, to all that is computed from now on.
+
+        Raises:
+            ModelError: llama.cpp does not take them.
+        """
+        api, count = llama(), len(handles)
+        pointers = (api.llama_adapter_lora_p_ctypes * count)(*handles)
+        factors = (ctypes.c_float * count)(*scales)
+        if api.llama_set_adapters_lora(self._handle, pointers, count, factors) != 0:
+            raise ModelError(f"{self._path}: llama.cpp does not take its adapters: {first_error()}")
+
     def decode(self) -> Logits:
         """Run the model on the batch and empty it.
 
