@@ -20,13 +20,14 @@ answer standard --method standard
 answer cot --method cot
 answer cot5 --method cot --samples 5
 answer gold --given-rationales
-for state in base distilled; do
-  model=$pair/$state.gguf
-  if [ -e "$model" ]; then
-    answer "$state" --small "$model"
-    answer "${state}5" --small "$model" --samples 5
+for way in base distilled distilled5; do
+  model=$pair/${way%5}.gguf
+  if [ ! -e "$model" ]; then
+    echo "note: there is no $model: the table will be without $way" >&2
+  elif [ "$way" = distilled5 ]; then
+    answer distilled5 --small "$model" --samples 5
   else
-    echo "note: no $model: the table will be without it" >&2
+    answer "$way" --small "$model"
   fi
 done
 answer guided
