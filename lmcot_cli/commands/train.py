@@ -7,14 +7,11 @@ from typing import Annotated, Literal
 
 import typer
 
+from lmcot_cli.commands import train_distill
 from lmcot_cli.errors import MissingExtraError
 
 app = typer.Typer(no_args_is_help=True, help="Train the models of LM-guided chain-of-thought.")
-
-
-@app.callback()
-def _group() -> None:
-    """Keep `pretrain` a command of its own while it is the only one."""
+app.command("distill", epilog=train_distill.EPILOG)(train_distill.distill)
 
 
 @app.command()
