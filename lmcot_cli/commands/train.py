@@ -20,18 +20,21 @@ app.command("all", epilog=train_all.EPILOG)(train_all.train_all)
 
 @app.command()
 def pretrain(
-    role: Annotated[Literal["small", "large"], typer.Argument(help="Which of the embedded pair to train.")],
+    role: Annotated[
+        Literal["base", "large"],
+        typer.Argument(help="The embedded large LM, or the base that the small one is distilled from."),
+    ],
     output: Annotated[
         Path,
         typer.Option("--output", "-o", metavar="DIR", help="Folder for the weights, the GGUF and the log."),
     ],
     minutes: Annotated[
-        float, typer.Option("--minutes", min=0.1, help="Wall-clock budget; the schedule follows the clock.")
+        float, typer.Option("--minutes", min=0.1, help="Budget in CPU minutes; the schedule follows them.")
     ] = 43.0,
     seed: Annotated[int, typer.Option("--seed", help="Seeds the weights and the examples.")] = 0,
     threads: Annotated[int, typer.Option("--threads", min=1, help="Threads that compute.")] = 1,
 ) -> None:
-    """Train one of the embedded pair from nothing on MicroHop, and write it as GGUF.
+    """Train one of the embedded pair's models from nothing on MicroHop; write it for transformers and as GGUF.
 
     Example: lmcot train pretrain large -o runs/large --minutes 43
     """

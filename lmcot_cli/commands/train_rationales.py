@@ -78,6 +78,15 @@ def rationales(
             rich_help_panel=_FILTERS,
         ),
     ] = None,
+    min_logprob: Annotated[
+        float | None,
+        typer.Option(
+            "--min-logprob",
+            help="Least mean log-probability a token, by the large LM.",
+            show_default="any",
+            rich_help_panel=_FILTERS,
+        ),
+    ] = None,
     overwrite: options.OverwriteOption = False,
     quiet: options.QuietOption = False,
 ) -> None:

@@ -26,12 +26,15 @@ class FilterOptions:
         min_words, max_words: Bounds of its length.
         max_copied: Most words in a row that may stand in one paragraph of the context word for word. A fact may be
             quoted; a rationale that recites paragraphs has chosen nothing.
+        min_logprob: Least mean log-probability a token that the large LM gave its rationale; None asks for none.
+            A right answer may come of wrong facts, by luck; an LM is often less sure of these.
     """
 
     min_f1: float | None = None
     min_words: int = 4
     max_words: int = 150
     max_copied: int = 40
+    min_logprob: float | None = None
 
     def check(self) -> None:
         """Refuse bounds that nothing can meet.
@@ -81,6 +84,7 @@ def reason_against(candidate: Candidate, options: FilterOptions) -> str | None:
         "too short": len(words) < options.min_words,
         "too long": len(words) > options.max_words,
         "loops": loop_share(words) > 0 or _says_twice(statements),
+        "unsure": _is_unsure(candidate, options.min_logprob),
         "copies the context": _copies(words, candidate.row, options.max_copied),
     }
     return next((reason for reason, holds in checks.items() if holds), None)
@@ -93,6 +97,7 @@ FILTERS = {
     "too short": "fewer words than --min-words",
     "too long": "more words than --max-words",
     "loops": "up to 12 words stand three times in a row, or a sentence stands twice",
+    "unsure": "the large LM gave its tokens a mean log-probability below --min-logprob",
     "copies the context": "more than --max-copied words in a row stand in one paragraph word for word",
     "said already": "an earlier sample of the row is the same text",
 }
@@ -104,6 +109,10 @@ def _is_wrong(candidate: Candidate, options: FilterOptions) -> bool:
         return False
     scores = score_answer(candidate.answer, candidate.row.answers)
     return scores.f1 < options.min_f1 if options.min_f1 is not None else scores.exact_match < 1
+
+
+def _is_unsure(candidate: Candidate, least: float | None) -> bool:
+    return least is not None and candidate.logprob is not None and candidate.logprob < least
 
 
 def _names_answer(candidate: Candidate) -> bool:
