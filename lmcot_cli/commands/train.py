@@ -7,14 +7,14 @@ from typing import Annotated, Literal
 
 import typer
 
+from lmcot_cli.commands.train_refine import EPILOG as REFINE_EPILOG
+from lmcot_cli.commands.train_refine import refine
 from lmcot_cli.errors import MissingExtraError
 
 app = typer.Typer(no_args_is_help=True, help="Train the models of LM-guided chain-of-thought.")
 
 
-@app.callback()
-def _group() -> None:
-    """Keep `pretrain` a command of its own while it is the only one."""
+app.command(epilog=REFINE_EPILOG)(refine)
 
 
 @app.command()

@@ -70,9 +70,7 @@ def score(policy: Policy, groups: Sequence[Group], budget: int) -> list[Scored]:
     return [scored[index] for index in range(len(groups))]
 
 
-def build(
-    scored: Sequence[Scored], rewards: Tensor, coefficient: float, options: PPOOptions
-) -> Experience:
+def build(scored: Sequence[Scored], rewards: Tensor, coefficient: float, options: PPOOptions) -> Experience:
     """Turn scored groups and their rewards [groups, samples] into advantages and returns."""
     mask = _stack([one.mask for one in scored])
     logprobs, values, reference, entropies = (

@@ -38,12 +38,12 @@ class Learner:
 
     @classmethod
     def create(cls, policy: Policy, options: PPOOptions, workers: Workers) -> Learner:
-        """Make a learner with a fresh optimizer: Adam without weight decay."""
+        """Make a learner with a fresh optimizer: Adam without weight decay, epsilon 1e-5 as PPO is wont to have it."""
         groups = [
             {"params": list(policy.weights.values()), "lr": options.policy_rate},
             {"params": list(policy.value_head.parameters()), "lr": options.value_rate},
         ]
-        return cls(policy, options, torch.optim.Adam(groups, betas=(0.9, 0.95), eps=1e-8), workers)
+        return cls(policy, options, torch.optim.Adam(groups, eps=1e-5), workers)
 
     def learn(self, experience: Experience, update: int) -> dict[str, float]:
         """Make up to `epochs` passes over the experience; return the means of what was seen."""
@@ -83,7 +83,9 @@ class Learner:
             chosen = [own[index] for index in indices]
             sums = self._sums(experience, chosen)
             policy_loss, value_loss, entropy = sums[0], sums[1], sums[2]
-            loss = policy_loss + self.options.value_weight * value_loss - self.options.entropy_weight * entropy
+            loss = (
+                policy_loss + self.options.value_weight * value_loss - self.options.entropy_weight * entropy
+            )
             (loss / total).backward()  # type: ignore[no-untyped-call]
             figures += (sums.detach() / total).cpu()
         return self.workers.sum(figures)

@@ -12,10 +12,10 @@ class PPOOptions:
     """How to refine; the defaults suit models from a few million to half a billion parameters, with LoRA.
 
     Attributes:
-        updates: Updates to make. One update samples `prompts * samples` rationales and learns from them.
+        updates: Updates to make. One update samples `batch * samples` rationales and learns from them.
         minutes: Stop after this much time of training (all sessions together), if that comes first; None: never.
-        prompts: Questions an update. More: steadier, slower updates.
-        samples: Rationales a question. They share the work on their prompt, so 4 cost far less than 4 prompts.
+        batch: Questions an update. More: steadier, slower updates.
+        samples: Rationales a question. They share the work on their prompt, so 4 cost far less than 4 questions.
         max_tokens: Tokens a rationale may take; one that reaches it counts as unfinished.
         temperature: Of the sampling, and of the distribution that is optimised. Below 1 explores less.
         epochs: Times each update's rationales are learnt from. More learns faster, until the clipping and
@@ -47,7 +47,7 @@ class PPOOptions:
 
     updates: int = 100
     minutes: float | None = None
-    prompts: int = 16
+    batch: int = 16
     samples: int = 4
     max_tokens: int = 128
     temperature: float = 1.0
@@ -71,7 +71,7 @@ class PPOOptions:
     max_grad_norm: float = 1.0
     tokens_per_pass: int = 4096
     validate_every: int = 10
-    save_every: int = 10
+    save_every: int = 5
     seed: int = 0
 
     def check(self) -> None:
@@ -85,15 +85,25 @@ class PPOOptions:
             raise UsageError("; ".join(wrong))
 
     def _broken_rules(self) -> list[tuple[str, str]]:
-        counts = ("updates", "prompts", "samples", "max_tokens", "epochs", "minibatches", "tokens_per_pass")
-        above_zero = ("temperature", "policy_rate", "value_rate", "clip", "value_clip", "kl_target", "epoch_kl")
+        counts = ("updates", "batch", "samples", "max_tokens", "epochs", "minibatches", "tokens_per_pass")
+        above_zero = (
+            "temperature",
+            "policy_rate",
+            "value_rate",
+            "clip",
+            "value_clip",
+            "kl_target",
+            "epoch_kl",
+        )
         not_negative = ("warm_up", "value_weight", "entropy_weight", "advantage_floor", "kl_coefficient")
         broken = [(name, "1 or more") for name in (*counts, "save_every") if getattr(self, name) < 1]
         broken += [(n, "more than 0") for n in (*above_zero, "max_grad_norm") if not getattr(self, n) > 0]
         broken += [(name, "0 or more") for name in not_negative if not getattr(self, name) >= 0]
         broken += [(name, "0 to 1") for name in ("discount", "trace") if not 0 <= getattr(self, name) <= 1]
-        if self.minibatches > self.prompts:
-            broken.append(("minibatches", f"at most prompts ({self.prompts}): a prompt's samples stay together"))
+        if self.minibatches > self.batch:
+            broken.append(("minibatches", f"at most batch ({self.batch}): a prompt's samples stay together"))
+        if self.minutes is not None and not self.minutes > 0:
+            broken.append(("minutes", "more than 0"))
         if self.run_kl <= self.kl_target:
             broken.append(("run_kl", f"more than kl_target ({self.kl_target:g})"))
         return broken

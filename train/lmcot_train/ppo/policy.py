@@ -53,7 +53,9 @@ class Policy(nn.Module):
         inner: Any = self.adapted.get_base_model() if self.adapted else model
         kind = Seq2SeqNetwork if inner.config.is_encoder_decoder else CausalNetwork
         self.network: Network = kind(inner)
-        self._frozen = [] if self.adapted else [kind(deepcopy(inner).requires_grad_(False))]  # not a submodule
+        self._frozen = (
+            [] if self.adapted else [kind(deepcopy(inner).requires_grad_(False)).eval()]
+        )  # not a submodule
         self.value_head = nn.Linear(self.network.width, 1, device=self.network.device)
         nn.init.zeros_(self.value_head.weight)
         nn.init.zeros_(self.value_head.bias)

@@ -11,6 +11,7 @@ from statistics import fmean, pstdev
 import torch
 
 from lmcot_cli.datasets.row import Row
+from lmcot_cli.errors import LmcotError
 from lmcot_cli.pipeline.seeds import sample_seed
 from lmcot_train.ppo.batch import Group
 from lmcot_train.ppo.checkpoint import Checkpoints, Progress
@@ -21,6 +22,7 @@ from lmcot_train.ppo.options import PPOOptions
 from lmcot_train.ppo.policy import Policy
 from lmcot_train.ppo.rollout import Draw, Reader, Writing, sample
 from lmcot_train.ppo.workers import Workers
+from lmcot_train.rewards.large_answers import LargeCallsSpentError
 from lmcot_train.rewards.reward import Reward, RolledOut
 
 RewardFunction = Callable[[Sequence[RolledOut]], list[Reward]]
@@ -96,20 +98,33 @@ class Trainer:
         Yields:
             After each update its figures and what was sampled for it. The state is kept every `save_every` updates,
             after what was yielded has been taken, and at the end.
+
+        Raises:
+            ModelError: The large LM as a whole cannot go on; what was learned so far is kept.
+            OutputError: The state cannot be written.
         """
         if self.progress.update == 0:
             yield self._validate({"update": 0.0}), []
+        self.stopped = self._out_of_time()
         while self.progress.update < self.options.updates and not self.stopped:
             started = self._clock()
-            figures, judged = self.update()
-            if self._due(self.options.validate_every):
-                figures = self._validate(figures)
-            seconds = self.progress.seconds + self._clock() - started
-            self.progress = replace(self.progress, seconds=self.workers.from_first(seconds))
-            self.stopped = self._reason_to_stop(figures)
-            yield {**figures, "minutes": self.progress.seconds / 60}, judged
-            if self._due(self.options.save_every) or self.stopped:
+            try:
+                figures, judged = self.update()
+            except LargeCallsSpentError as error:
+                self.stopped = str(error)
+                break
+            except LmcotError:  # of the large model, say; nothing was learned from this update yet
                 self.save()
+                raise
+            seconds = self.workers.from_first(self._clock() - started)
+            self.progress = replace(self.progress, seconds=self.progress.seconds + seconds)
+            self.stopped = self._ran_away(figures) or self._out_of_time()
+            if self._due(self.options.validate_every) or self.stopped:
+                figures = self._validate(figures)
+            yield {**figures, "minutes": self.progress.seconds / 60}, judged
+            if self._due(self.options.save_every):
+                self.save()
+        self.save()
 
     def update(self) -> tuple[dict[str, float], list[Judged]]:
         """Make one update of PPO."""
@@ -148,16 +163,14 @@ class Trainer:
     def _rows(self, update: int) -> list[Row]:
         """Return the rows of an update: every pass over the rows has an order of its own."""
         chosen = []
-        for place in range(update * self.options.prompts, (update + 1) * self.options.prompts):
+        for place in range(update * self.options.batch, (update + 1) * self.options.batch):
             turn, index = divmod(place, len(self.task.rows))
             order = list(range(len(self.task.rows)))
             Random(f"{self.options.seed}/{turn}").shuffle(order)
             chosen.append(self.task.rows[order[index]])
         return chosen
 
-    def _write(
-        self, rows: Sequence[Row], update: int, samples: int, *, greedy: bool = False
-    ) -> list[Group]:
+    def _write(self, rows: Sequence[Row], update: int, samples: int, *, greedy: bool = False) -> list[Group]:
         """Write the completions of this process's share of the rows."""
         draws = [
             Draw(
@@ -182,8 +195,17 @@ class Trainer:
             for row, one in zip(rows, scored, strict=True)
             for completion, mean in zip(one.group.completions, one.reference_means(), strict=True)
         ]
-        rewards = self.workers.from_first(self.task.reward(items) if self.workers.first else [])
+        rewards = self.workers.from_first(self._ask(items) if self.workers.first else [])
+        if isinstance(rewards, LargeCallsSpentError):
+            raise rewards
         return [Judged(item, reward) for item, reward in zip(items, rewards, strict=True)]
+
+    def _ask(self, items: Sequence[RolledOut]) -> list[Reward] | LargeCallsSpentError:
+        """Return the rewards, or that no more calls are left, which all processes are to know."""
+        try:
+            return self.task.reward(items)
+        except LargeCallsSpentError as error:
+            return error
 
     def _rolled_out(self, row: Row, completion: Sequence[int], logprob: float) -> RolledOut:
         text = self.task.reader.read(completion)
@@ -212,13 +234,16 @@ class Trainer:
         done = self.progress.update
         return every > 0 and (done % every == 0 or done == self.options.updates)
 
-    def _reason_to_stop(self, figures: Mapping[str, float]) -> str | None:
-        options = self.options
-        if figures["kl"] > options.run_kl:
-            return f"the KL to the reference ran away ({figures['kl']:.1f} nats a rationale)"
-        if options.minutes is not None and self.progress.seconds >= options.minutes * 60:
-            return f"the {options.minutes:g} minutes are over"
-        return None
+    def _ran_away(self, figures: Mapping[str, float]) -> str | None:
+        if figures["kl"] <= self.options.run_kl:
+            return None
+        return f"the KL to the reference ran away: {figures['kl']:.1f} nats a rationale"
+
+    def _out_of_time(self) -> str | None:
+        minutes = self.options.minutes
+        if minutes is None or self.progress.seconds < minutes * 60:
+            return None
+        return f"the {minutes:g} minutes are over"
 
 
 def reward_figures(judged: Sequence[Judged]) -> dict[str, float]:
