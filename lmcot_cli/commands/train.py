@@ -7,14 +7,12 @@ from typing import Annotated, Literal
 
 import typer
 
-from lmcot_cli.commands.train_refine import EPILOG as REFINE_EPILOG
-from lmcot_cli.commands.train_refine import refine
+from lmcot_cli.commands import train_distill, train_refine
 from lmcot_cli.errors import MissingExtraError
 
 app = typer.Typer(no_args_is_help=True, help="Train the models of LM-guided chain-of-thought.")
-
-
-app.command(epilog=REFINE_EPILOG)(refine)
+app.command("distill", epilog=train_distill.EPILOG)(train_distill.distill)
+app.command("refine", epilog=train_refine.EPILOG)(train_refine.refine)
 
 
 @app.command()

@@ -8,10 +8,16 @@ from typing import Annotated, Any, Literal
 import typer
 
 from lmcot_cli.commands import options
-from lmcot_cli.errors import MissingExtraError
+from lmcot_cli.commands.train_arguments import (
+    OverwriteRunOption,
+    QuietOption,
+    RunOption,
+    stderr_report,
+    train_extra,
+)
 
 DEFAULTS = {
-    "large": "builtin:large", "algorithm": "ppo", "rank": 16, "held_out": 64, "updates": 100, "batch": 16,
+    "large": "builtin:large", "algorithm": "ppo", "lora_rank": 16, "held_out": 64, "updates": 100, "batch": 16,
     "samples": 4, "max_tokens": 128, "temperature": 1.0, "epochs": 2, "minibatches": 4, "policy_rate": 1e-4,
     "value_rate": 1e-3, "clip": 0.2, "entropy_weight": 0.0, "kl_coefficient": 0.05, "kl_target": 3.0,
     "run_kl": 50.0, "tokens_per_pass": 4096, "validate_every": 10, "save_every": 5, "seed": 0,
@@ -51,7 +57,7 @@ def refine(
     start: Annotated[
         Path, typer.Option("--from", metavar="RUN", help="Run of distill or refine to go on from.")
     ],
-    output: Annotated[Path, typer.Option("--output", "-o", metavar="RUN2", help="Folder of the new run.")],
+    output: RunOption,
     large: Annotated[
         str | None, _option("large", "Frozen LM that answers from the rationales.", _REWARD)
     ] = None,
@@ -90,7 +96,9 @@ def refine(
     entropy_weight: Annotated[
         float | None, _option("entropy_weight", "Reward for staying undecided.", _LEARNING)
     ] = None,
-    rank: Annotated[int | None, _option("rank", "Rank of the LoRA adapter that learns.", _LEARNING)] = None,
+    lora_rank: Annotated[
+        int | None, _option("lora_rank", "Rank of the LoRA adapter that learns.", _LEARNING)
+    ] = None,
     full: Annotated[
         bool, typer.Option("--full", help="Train all weights, not an adapter.", rich_help_panel=_LEARNING)
     ] = False,
@@ -137,29 +145,24 @@ def refine(
     save_every: Annotated[int | None, _option("save_every", "Updates between checkpoints.", _RUN)] = None,
     seed: Annotated[int | None, _option("seed", "Seed of the run.", _RUN)] = None,
     limit: options.LimitOption = None,
-    overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Start RUN2 anew, whatever it holds.", rich_help_panel=_RUN)
-    ] = False,
+    overwrite: OverwriteRunOption = False,
     config: options.ConfigOption = None,
     parallel: options.ParallelOption = None,
     threads: options.ThreadsOption = None,
     n_ctx: options.NCtxOption = None,
     gpu_layers: options.GpuLayersOption = None,
     kv_mib: options.KvMibOption = None,
-    quiet: options.QuietOption = False,
+    quiet: QuietOption = False,
 ) -> None:
     """Refine a small LM by reinforcement: its rationales are rewarded if the large LM answers right from them.
 
-    Run the same command again and it goes on where it was killed. RUN2 holds the weights that did best on the rows
+    Run the same command again and it goes on where it was killed. The new run holds the weights that did best on the rows
     held out, metrics.jsonl, curves.png, and samples.jsonl with every rationale and what it was worth.
     """
     from lmcot_cli.config import load_config
 
-    try:
+    with train_extra():
         from lmcot_train.refine.options import from_settings
-        from lmcot_train.refine.run import refine as run
-    except ModuleNotFoundError as error:
-        raise MissingExtraError("lmcot train", "train") from error
+        from lmcot_train.refine.run import refine as train
     settings = from_settings(context.params, load_config(config).models)
-    refined = run(settings, report=lambda line: None if quiet else typer.echo(line, err=True))
-    typer.echo(refined.folder)
+    typer.echo(train(settings, stderr_report(quiet=quiet)).folder)

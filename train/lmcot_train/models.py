@@ -6,7 +6,6 @@ Weights come as safetensors only, and no code that comes with a model is run.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from hashlib import file_digest, sha256
 from pathlib import Path
 from typing import Any, NamedTuple, cast
@@ -25,6 +24,7 @@ from transformers import (
 )
 
 from lmcot_cli.errors import LmcotError, ModelError
+from lmcot_train.lora import LoraOptions
 from lmcot_train.run_folder import RunFolder, RunRecord
 
 Report = Callable[[str], None]
@@ -42,23 +42,6 @@ class Opened(NamedTuple):
 
     model: PreTrainedModel
     tokenizer: PreTrainedTokenizerBase
-
-
-@dataclass(frozen=True, slots=True)
-class LoraOptions:
-    """The adapter that is trained (Hu et al. 2021, arXiv 2106.09685).
-
-    Attributes:
-        rank: Width of the two matrices that are added to each target.
-        alpha: The addition is scaled by alpha / rank.
-        dropout: Share of a target's inputs that are dropped while training.
-        targets: Names of the layers to adapt; `all-linear` is every linear layer but the output.
-    """
-
-    rank: int = 16
-    alpha: int = 32
-    dropout: float = 0.05
-    targets: tuple[str, ...] = ("all-linear",)
 
 
 def locate_base(spec: str) -> Path:

@@ -54,7 +54,7 @@ class RunRecord:
         versions: Versions of the packages that trained.
         machine: Where it ran.
         started: Start of the first session, ISO 8601 with time zone.
-        ended: End of the last session; None while one runs or after one was killed.
+        ended: When the training came to its end; None before.
         finished: Whether the training came to its end.
         results: What came out, in figures.
     """
@@ -172,10 +172,6 @@ class RunFolder:
     def finish(self, record: RunRecord, results: Json) -> None:
         """Note that the training came to its end, and what came out."""
         self.write(replace(record, ended=now(), finished=True, results=results))
-
-    def interrupt(self, record: RunRecord) -> None:
-        """Note when a session ended that did not finish."""
-        self.write(replace(record, ended=now()))
 
     def write(self, record: RunRecord) -> None:
         """Write the run file, whole or not at all.

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -66,8 +67,8 @@ class Checkpoints:
             for older in self._kept():
                 if older != target:
                     shutil.rmtree(older)
-        except OSError as error:
-            raise cannot_write(target, error) from error
+        except (OSError, SafetensorError) as error:
+            raise cannot_write(target, OSError(str(error))) from error
 
     def restore(self, learner: Learner) -> Progress | None:
         """Load the newest state into the learner; None where there is none."""
@@ -86,8 +87,8 @@ class Checkpoints:
         """
         try:
             self._write(self.folder / _BEST, {_WEIGHTS: _weights(policy)}, "{}")
-        except OSError as error:
-            raise cannot_write(self.folder / _BEST, error) from error
+        except (OSError, SafetensorError) as error:
+            raise cannot_write(self.folder / _BEST, OSError(str(error))) from error
 
     def load_best(self, policy: Policy) -> None:
         """Load the weights that validated best; those of the policy stay where none were kept."""
@@ -103,7 +104,6 @@ class Checkpoints:
         temporary.mkdir(parents=True)
         try:
             for name, tensors in files.items():
-                (temporary / name).write_bytes(b"")
                 save_file(tensors, temporary / name)
             (temporary / _STATE).write_text(state, encoding="utf-8")
             for path in temporary.iterdir():

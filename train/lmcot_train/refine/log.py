@@ -10,6 +10,16 @@ from typing import Any
 from lmcot_train.ppo.trainer import Judged
 from lmcot_train.run_folder import RunFolder, cannot_write
 
+PANELS = {
+    "Reward": ("reward", "validation_reward"),
+    "Share of right answers": ("task", "validation_task"),
+    "KL to the reference, nats a rationale": ("kl", "kl_k3"),
+    "Entropy, nats a token": ("entropy",),
+    "Share of tokens clipped": ("clip_fraction",),
+    "Explained variance of the values": ("explained_variance",),
+}
+"""What `curves.png` shows."""
+
 
 class Log:
     """Writes `metrics.jsonl` and `samples.jsonl` of a run.
@@ -30,7 +40,7 @@ class Log:
         Raises:
             OutputError: A file cannot be written.
         """
-        _append(self._folder.metrics, [dict(figures)])
+        _append(self._folder.metrics, [{"step": figures["update"], **figures}])
         _append(self._folder.samples, [sample_record(one, int(figures["update"])) for one in judged])
 
 
@@ -51,13 +61,6 @@ def sample_record(judged: Judged, update: int) -> dict[str, Any]:
         "penalties": dict(reward.penalties),
         "reference_logprob": item.logprob,
     }
-
-
-def read_log(path: Path) -> list[dict[str, Any]]:
-    """Read the records of a log; a last line that was torn when a run was killed is left out."""
-    if not path.is_file():
-        return []
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").split("\n")[:-1]]
 
 
 def _cut(path: Path, update: int) -> None:

@@ -28,7 +28,7 @@ class RefineOptions:
         output: The run to write.
         large: Model spec of the frozen LM that answers.
         algorithm: `ppo` or `grpo`.
-        rank: Rank of the LoRA adapter that learns; it comes on top of what the run had learned.
+        lora_rank: Rank of the LoRA adapter that learns; it comes on top of what the run had learned.
         full: Train all weights instead of an adapter.
         held_out: Rows kept for validation, a fifth of all at most; 0: none.
         limit: Rows to use at most; None: all.
@@ -45,7 +45,7 @@ class RefineOptions:
     output: Path
     large: str = "builtin:large"
     algorithm: Algorithm = "ppo"
-    rank: int = 16
+    lora_rank: int = 16
     full: bool = False
     held_out: int = 64
     limit: int | None = None
@@ -63,8 +63,8 @@ class RefineOptions:
             UsageError: Names the option and what it may be.
         """
         self.ppo.check()
-        if self.rank < 1:
-            raise UsageError(f"--rank {self.rank}: give 1 or more")
+        if self.lora_rank < 1:
+            raise UsageError(f"--lora-rank {self.lora_rank}: give 1 or more")
         if self.held_out < 0:
             raise UsageError(f"--held-out {self.held_out}: give 0 or more")
         if self.output.resolve() == self.start.resolve():
@@ -74,7 +74,7 @@ class RefineOptions:
         """Return what changes what is learned, as the run file holds it."""
         ppo = {name: value for name, value in asdict(self.ppo).items() if name not in (*_FREE, "seed")}
         reward = asdict(self.reward)
-        own = ("algorithm", "rank", "full", "held_out", "limit")
+        own = ("algorithm", "lora_rank", "full", "held_out", "limit")
         return {
             **{name: getattr(self, name) for name in own},
             **ppo,

@@ -17,6 +17,7 @@ from lmcot_cli.backends.specs import open_model
 from lmcot_cli.datasets.row import Row
 from lmcot_cli.errors import InputError
 from lmcot_cli.prompts.render import Prompts
+from lmcot_train.curves import draw_curves
 from lmcot_train.models import Report, is_encoder_decoder
 from lmcot_train.ppo.batch import Group
 from lmcot_train.ppo.checkpoint import Checkpoints
@@ -24,8 +25,7 @@ from lmcot_train.ppo.policy import Policy
 from lmcot_train.ppo.trainer import Task, Trainer
 from lmcot_train.ppo.workers import Workers
 from lmcot_train.prompting import RationalePrompts
-from lmcot_train.refine.curves import draw_curves
-from lmcot_train.refine.log import Log, read_log
+from lmcot_train.refine.log import PANELS, Log
 from lmcot_train.refine.options import RefineOptions
 from lmcot_train.refine.rows import fitting, read_answered, split
 from lmcot_train.refine.start import Start, open_start
@@ -79,7 +79,7 @@ def refine(options: RefineOptions, report: Report) -> Refined:
             return Refined(options.output, dict(record.results), record.results["updates"])
         start = open_start(
             options.start,
-            options.rank,
+            options.lora_rank,
             full=options.full,
             device=_device(),
             seed=options.ppo.seed,
@@ -167,7 +167,7 @@ class _Session:
         if trainer.checkpoints:
             trainer.checkpoints.load_best(trainer.policy)
         self.start.save(self.folder.adapter, self.folder.model)
-        draw_curves(read_log(self.folder.metrics), self.folder.curves)
+        draw_curves(self.folder.metrics, self.folder.curves, PANELS)
         adapter = self.folder.adapter.name if self.start.leaves_adapter else None
         self.folder.finish(replace(self.record, adapter=adapter), results)
 

@@ -10,7 +10,8 @@ from peft import PeftModel
 from torch import nn
 from transformers import PreTrainedTokenizerBase
 
-from lmcot_train.models import LoraOptions, Report, add_adapter, open_run
+from lmcot_train.lora import LoraOptions
+from lmcot_train.models import Report, add_adapter, open_run
 from lmcot_train.refine import adapters
 
 
@@ -65,7 +66,8 @@ def open_start(run: Path, rank: int, *, full: bool, device: torch.device, seed: 
     """
     dtype = torch.bfloat16 if device.type == "cuda" and not full else torch.float32
     model, tokenizer = open_run(run, dtype=dtype, report=report)
-    distilled, targets = None, ("all-linear",)
+    distilled: adapters.Adapter | None = None
+    targets: tuple[str, ...] = ("all-linear",)
     if isinstance(model, PeftModel):
         distilled = adapters.Adapter.of(model)
         targets = tuple(sorted(distilled.config.target_modules))
