@@ -156,8 +156,8 @@ def refine(
 ) -> None:
     """Refine a small LM by reinforcement: its rationales are rewarded if the large LM answers right from them.
 
-    Run the same command again and it goes on where it was killed. The new run holds the weights that did best on the rows
-    held out, metrics.jsonl, curves.png, and samples.jsonl with every rationale and what it was worth.
+    Run the same command again and it goes on where it was killed. The new run holds the weights that did best on the
+    rows held out, metrics.jsonl, curves.png, and samples.jsonl with every rationale and what it was worth.
     """
     from lmcot_cli.config import load_config
 

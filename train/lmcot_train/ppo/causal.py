@@ -129,7 +129,7 @@ class CausalDecoding:
         self._cache.keep(groups)
 
 
-class SharedPrompts(Cache):
+class SharedPrompts(Cache):  # type: ignore[misc]
     """Keys and values of rows that grow by a token of each completion at a time, in room set aside once."""
 
     def __init__(self, capacity: int) -> None:

@@ -59,7 +59,7 @@ class Policy(nn.Module):
         self.value_head = nn.Linear(self.network.width, 1, device=self.network.device)
         nn.init.zeros_(self.value_head.weight)
         nn.init.zeros_(self.value_head.bias)
-        self.temperature, self.bfloat16 = temperature, bfloat16
+        self.temperature, self._in_bfloat16 = temperature, bfloat16
         self.eval()  # dropout would make what was sampled differ from what is learnt from
 
     @property
@@ -69,7 +69,7 @@ class Policy(nn.Module):
 
     def precision(self) -> AbstractContextManager[Any]:
         """Compute in bfloat16 where the policy is to."""
-        if not self.bfloat16:
+        if not self._in_bfloat16:
             return nullcontext()
         return torch.autocast(self.network.device.type, torch.bfloat16)
 
@@ -115,7 +115,7 @@ class Policy(nn.Module):
         expected = torch.cat(plain).float() / self.temperature
         packed = self(batch).logprobs[batch.mask]
         difference = (packed - chosen_logprobs(expected, batch.completions[batch.mask])).abs().mean()
-        if difference > (0.1 if self.bfloat16 else 1e-3):
+        if difference > (0.1 if self._in_bfloat16 else 1e-3):
             kind = self.network.model.config.model_type
             raise ModelError(
                 f"PPO cannot run {kind!r} models: completions that share a prompt get other probabilities than"

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import TypeVar, cast
+from typing import TypeVar
 
 import torch
 from torch import Tensor, distributed, nn
@@ -58,7 +58,7 @@ class Workers:
             return value
         box = [value]
         distributed.broadcast_object_list(box, src=0)
-        return cast(T, box[0])
+        return box[0]
 
     def sum(self, tensor: Tensor) -> Tensor:
         """Add a tensor up over all processes, in place."""

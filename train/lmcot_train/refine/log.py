@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from lmcot_train.curves import read_metrics
 from lmcot_train.ppo.trainer import Judged
 from lmcot_train.run_folder import RunFolder, cannot_write
 
@@ -65,7 +66,7 @@ def sample_record(judged: Judged, update: int) -> dict[str, Any]:
 
 def _cut(path: Path, update: int) -> None:
     """Leave out what was logged after `update`."""
-    kept = [record for record in read_log(path) if update > 0 and record["update"] <= update]
+    kept = [record for record in read_metrics(path) if update > 0 and record["update"] <= update]
     try:
         path.write_text("".join(json.dumps(record) + "\n" for record in kept), encoding="utf-8")
     except OSError as error:
