@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lmcot_cli.commands.train_arguments import train_extra
+from lmcot_cli.commands.train_arguments import AspectWeightsOption, train_extra
 
 if TYPE_CHECKING:
     from lmcot_train.rewards.scoring import Given, Scored
@@ -28,13 +28,6 @@ FIT_EPILOG = """\
 [cyan]lmcot train fit-aspects annotated.jsonl -o weights.json[/cyan]  rows with rationale and label, good or bad
 """
 
-WeightsOption = Annotated[
-    Path | None,
-    typer.Option(
-        "--aspect-weights", metavar="FILE", help="Weights from fit-aspects.", show_default="equal weights"
-    ),
-]
-
 
 def score(
     rationales: Annotated[
@@ -49,7 +42,7 @@ def score(
         str | None,
         typer.Option("--reference", metavar="MODEL", help="LM that judges fluency: a folder or a hub id."),
     ] = None,
-    aspect_weights: WeightsOption = None,
+    aspect_weights: AspectWeightsOption = None,
     rows: Annotated[int, typer.Option("--rows", metavar="N", min=0, help="Rationales in the table.")] = 20,
     json: Annotated[bool, typer.Option("--json", help="Write JSONL instead of the table.")] = False,
 ) -> None:
@@ -122,7 +115,7 @@ def _show(scored: list[Scored], rows: int) -> None:
     names = list(scored[0].aspects)
     table = Table(box=None, pad_edge=False)
     table.add_column("id", no_wrap=True)
-    for heading in (*(name[:5] for name in names), "mean", "loops", "right"):
+    for heading in (*(name[:4] for name in names), "mean", "loops", "right"):
         table.add_column(heading, justify="right", no_wrap=True, min_width=4)
     for one in scored[:rows]:
         marks = {None: "", 1.0: "yes", 0.0: "no"}

@@ -30,7 +30,7 @@ from lmcot_train.run_folder import cannot_write
 Value = str | int | float | bool
 StageName = Literal["rationales", "distill", "refine", "export"]
 STAGES: tuple[StageName, ...] = ("rationales", "distill", "refine", "export")
-_FILTERS = frozenset({"min_f1", "min_words", "max_words", "max_copied"})
+_FILTERS = frozenset({"min_f1", "min_words", "max_words", "max_copied", "min_logprob"})
 _WEIGHTS = ("*.safetensors", "*.gguf", "*.onnx")
 
 
