@@ -233,6 +233,11 @@ def cannot_write(path: Path, error: OSError) -> OutputError:
     )
 
 
+def is_first_process() -> bool:
+    """Whether this is the process that writes and reports, of those that a launcher started to train together."""
+    return os.environ.get("RANK", "0") == "0"
+
+
 def versions() -> dict[str, str | None]:
     """Return the versions of the packages that train; None for one that is not installed."""
     found: dict[str, str | None] = {"lmcot": __version__, "python": platform.python_version()}

@@ -44,7 +44,7 @@ from lmcot_train.models import (
     weights_digest,
 )
 from lmcot_train.prompting import RationalePrompts
-from lmcot_train.run_folder import RunFolder, RunRecord, cannot_write
+from lmcot_train.run_folder import RunFolder, RunRecord, cannot_write, is_first_process
 
 _DISK_FAULTS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EIO}
 _TORN_WRITES = ("I/O error", "iostream error", "unexpected pos", "PytorchStreamWriter")
@@ -82,6 +82,7 @@ def distill(
     """
     options.check()
     _quieten()
+    report = report if is_first_process() else _silent
     if options.threads:
         torch.set_num_threads(options.threads)
     rows = read_rationales(rationales)
@@ -212,6 +213,10 @@ def _endings_explained(run: RunFolder, report: Report) -> Iterator[None]:
             raise
         reason = OSError(f"{str(error).splitlines()[0]} (is the disk full?)")
         raise cannot_write(run.path, reason) from error
+
+
+def _silent(line: str) -> None:
+    """Say nothing: the first process speaks for all."""
 
 
 def _quieten() -> None:
