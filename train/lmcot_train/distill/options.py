@@ -1,0 +1,90 @@
+"""The settings of distillation and their defaults; the command line reads its defaults from here."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from lmcot_cli.errors import UsageError
+from lmcot_train.lora import LoraOptions
+
+Precision = Literal["auto", "float32", "bfloat16"]
+
+
+@dataclass(frozen=True, slots=True)
+class DistillOptions:
+    """How a model learns from rationales.
+
+    Attributes:
+        lora: The adapter that is trained.
+        full: Train all weights and no adapter.
+        epochs: Times the training rows are gone through, at most.
+        batch_size: Rows a step, over all processes together.
+        micro_batch: Rows that go through the model at once on one device; None takes its share of `batch_size`.
+            Fewer need less memory and change the result by rounding only.
+        learning_rate: Its peak; it rises over `warmup` of the steps and falls to zero along a cosine.
+        warmup: Share of the steps.
+        weight_decay: AdamW's.
+        max_tokens: Rows that take more tokens, prompt and rationale together, are left out; None takes as many as
+            the model has positions for.
+        validation_share: Share of the questions kept from training to find the best moment to stop; 0 for none.
+        evaluations: Times an epoch that the validation loss is measured and a checkpoint written.
+        patience: Evaluations in a row without a better validation loss after which training stops.
+        precision: Of the arithmetic; `auto` is bfloat16 on CUDA and float32 elsewhere.
+        seed: Seeds the adapter, the split, the order and dropout.
+        prompts: Folder with templates that replace ours.
+        threads: Threads that compute on a CPU; None leaves it to torch.
+    """
+
+    lora: LoraOptions = field(default_factory=LoraOptions)
+    full: bool = False
+    epochs: int = 3
+    batch_size: int = 16
+    micro_batch: int | None = None
+    learning_rate: float = 2e-4
+    warmup: float = 0.03
+    weight_decay: float = 0.0
+    max_tokens: int | None = None
+    validation_share: float = 0.1
+    evaluations: int = 2
+    patience: int = 3
+    precision: Precision = "auto"
+    seed: int = 0
+    prompts: Path | None = None
+    threads: int | None = None
+
+    def check(self) -> None:
+        """Refuse values that cannot work.
+
+        Raises:
+            UsageError: Names the option.
+        """
+        counts = {
+            "epochs": self.epochs,
+            "batch-size": self.batch_size,
+            "micro-batch": self.micro_batch,
+            "evaluations": self.evaluations,
+            "patience": self.patience,
+            "lora-rank": self.lora.rank,
+        }
+        for option, value in counts.items():
+            if value is not None and value < 1:
+                raise UsageError(f"--{option} {value}: give 1 or more")
+        shares = {
+            "warmup": self.warmup,
+            "validation-share": self.validation_share,
+            "lora-dropout": self.lora.dropout,
+        }
+        for option, share in shares.items():
+            if not 0 <= share < 1:
+                raise UsageError(f"--{option} {share:g}: give a number from 0 up to, but not, 1")
+        if not self.learning_rate > 0:
+            raise UsageError(f"--learning-rate {self.learning_rate:g}: give a number above 0")
+
+    def settings(self) -> dict[str, Any]:
+        """Return what changes the result, by the name of its option, for the run file."""
+        elsewhere = {"lora", "seed", "prompts", "threads", "micro_batch"}
+        values = {name: value for name, value in asdict(self).items() if name not in elsewhere}
+        lora = {} if self.full else {f"lora_{name}": value for name, value in asdict(self.lora).items()}
+        return values | {name: list(v) if isinstance(v, tuple) else v for name, v in lora.items()}

@@ -1,0 +1,227 @@
+"""One distillation: read, open, train, save; a run that was killed goes on where its last checkpoint was written."""
+
+from __future__ import annotations
+
+import errno
+import logging
+import shutil
+import time
+import warnings
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from hashlib import file_digest
+from pathlib import Path
+from typing import Any
+
+import torch
+import transformers
+from accelerate import PartialState
+from safetensors import SafetensorError
+from transformers import Trainer, set_seed
+
+from lmcot_cli.errors import InputError
+from lmcot_cli.prompts.render import Prompts
+from lmcot_train.curves import draw_curves
+from lmcot_train.distill.data import causal_columns, encoder_columns, read_rationales, split, tokenize
+from lmcot_train.distill.options import DistillOptions
+from lmcot_train.distill.trainers import (
+    MetricsLog,
+    Splits,
+    arguments,
+    build_trainer,
+    computes_in_bfloat16,
+    last_checkpoint,
+    on_cuda,
+    remove_torn_checkpoints,
+)
+from lmcot_train.models import (
+    Opened,
+    Report,
+    add_adapter,
+    is_encoder_decoder,
+    locate_base,
+    open_base,
+    weights_digest,
+)
+from lmcot_train.prompting import RationalePrompts
+from lmcot_train.run_folder import RunFolder, RunRecord, cannot_write, is_first_process
+
+_DISK_FAULTS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EIO}
+_TORN_WRITES = ("I/O error", "iostream error", "unexpected pos", "PytorchStreamWriter")
+"""How safetensors and torch.save say that a file could not be written; they do not say why."""
+PANELS = {"loss a token": ("loss", "validation_loss"), "learning rate": ("learning_rate",)}
+
+
+def distill(
+    rationales: Path,
+    base: str,
+    output: Path,
+    options: DistillOptions,
+    report: Report,
+    *,
+    overwrite: bool = False,
+) -> RunRecord:
+    """Train a base model on rationales, or go on with a run that was begun so.
+
+    Args:
+        rationales: File of rows with a rationale.
+        base: Folder or hub id of the model to train.
+        output: The run folder.
+        options: How to train.
+        report: Takes lines for the user.
+        overwrite: Start the run anew.
+
+    Returns:
+        The record of the finished run.
+
+    Raises:
+        UsageError: An option out of its range.
+        InputError: The rationales cannot be read or none is usable.
+        ModelError: The base cannot be found or loaded.
+        OutputError: The run folder cannot be written or holds another run.
+    """
+    options.check()
+    _quieten()
+    report = report if is_first_process() else _silent
+    if options.threads:
+        torch.set_num_threads(options.threads)
+    rows = read_rationales(rationales)
+    opened = _open(base, options, report)
+    prompts = Prompts(options.prompts)
+    splits = _splits(rows, opened, prompts, options, report)
+    run = RunFolder(output)
+    made = arguments(options, run, splits, encoder=is_encoder_decoder(opened.model))
+    record = _record(rationales, base, prompts, options)
+    with _first_process_opens(run, record, overwrite=overwrite) as record:
+        if record.finished:
+            report(f"{output}: is finished already; --overwrite trains it anew")
+            return record
+        trainer = build_trainer(opened, splits, made, options, [MetricsLog(run, report)])
+        return _train(trainer, run, record, report)
+
+
+def _open(base: str, options: DistillOptions, report: Report) -> Opened:
+    set_seed(options.seed)
+    if options.full:
+        return open_base(base, report=report)
+    dtype = torch.bfloat16 if on_cuda() and computes_in_bfloat16(options) else torch.float32
+    model, tokenizer = open_base(base, dtype=dtype, report=report)
+    adapted = add_adapter(model, options.lora)
+    trainable, total = adapted.get_nb_trainable_parameters()
+    report(f"{base}: {total:,} weights, of which {trainable:,} in the adapter are trained")
+    return Opened(adapted, tokenizer)
+
+
+def _splits(
+    rows: list[Any], opened: Opened, prompts: Prompts, options: DistillOptions, report: Report
+) -> Splits:
+    encoder = is_encoder_decoder(opened.model)
+    reader = RationalePrompts(opened.tokenizer, encoder_decoder=encoder, prompts=prompts)
+    most = options.max_tokens or getattr(opened.model.config, "max_position_embeddings", None)
+    columns = encoder_columns if encoder else causal_columns
+    parts = split(rows, options.validation_share, options.seed)
+    (train, long_train), (validation, long_validation) = (
+        tokenize(part, reader, columns, most) for part in parts
+    )
+    if long := long_train + long_validation:
+        report(f"{long} of {len(rows)} rows take more than {most} tokens and are left out")
+    if not len(train):
+        raise InputError(f"no row is left to learn from: all take more than {most} tokens; see --max-tokens")
+    report(f"{len(train)} rows to learn from, {len(validation)} to validate on")
+    return Splits(train, validation if len(validation) else None)
+
+
+def _record(rationales: Path, base: str, prompts: Prompts, options: DistillOptions) -> RunRecord:
+    with rationales.open("rb") as file:
+        digest = f"sha256:{file_digest(file, 'sha256').hexdigest()}"
+    return RunRecord(
+        kind="distill",
+        base=str(Path(base).resolve()) if Path(base).is_dir() else base,
+        base_digest=weights_digest(locate_base(base)),
+        settings=options.settings() | {"prompts": prompts.digest()},
+        seeds={"distill": options.seed},
+        data={rationales.name: digest},
+        adapter=None if options.full else "adapter",
+    )
+
+
+@contextmanager
+def _first_process_opens(run: RunFolder, record: RunRecord, *, overwrite: bool) -> Iterator[RunRecord]:
+    """Open the run folder in the first process; the others read what it holds then."""
+    state = PartialState()
+    with ExitStack() as stack:
+        if state.is_main_process:
+            record = stack.enter_context(run.opened(record, overwrite=overwrite))
+            remove_torn_checkpoints(run.checkpoints)
+        state.wait_for_everyone()
+        yield record if state.is_main_process else run.read()
+
+
+def _train(trainer: Trainer, run: RunFolder, record: RunRecord, report: Report) -> RunRecord:
+    checkpoint = last_checkpoint(run.checkpoints)
+    if checkpoint:
+        report(f"going on from {checkpoint}")
+    started = time.monotonic()
+    with _endings_explained(run, report):
+        trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+        if trainer.is_world_process_zero():
+            folder = run.adapter if record.adapter else run.model
+            trainer.accelerator.unwrap_model(trainer.model).save_pretrained(folder)
+            trainer.processing_class.save_pretrained(folder)
+    if trainer.is_world_process_zero():
+        draw_curves(run.metrics, run.curves, PANELS)
+        run.finish(record, _results(trainer, time.monotonic() - started))
+        shutil.rmtree(run.checkpoints, ignore_errors=True)
+    trainer.accelerator.wait_for_everyone()
+    return run.read()
+
+
+def _results(trainer: Trainer, seconds: float) -> dict[str, Any]:
+    state = trainer.state
+    last = next((entry["loss"] for entry in reversed(state.log_history) if "loss" in entry), None)
+    results: dict[str, Any] = {
+        "steps": state.global_step,
+        "loss": last,
+        "seconds_of_last_session": round(seconds, 1),
+    }
+    if state.best_metric is not None:
+        results |= {"best_validation_loss": state.best_metric, "best_step": state.best_global_step}
+    if on_cuda():
+        results["peak_gpu_bytes"] = torch.cuda.max_memory_allocated()
+    return results
+
+
+@contextmanager
+def _endings_explained(run: RunFolder, report: Report) -> Iterator[None]:
+    """Say in one line that the disk is full, whichever library found out, and what Ctrl-C leaves."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        kept = last_checkpoint(run.checkpoints)
+        report(
+            f"interrupted; the same command goes on from {kept}"
+            if kept
+            else "interrupted before a checkpoint"
+        )
+        raise
+    except OSError as error:
+        if error.errno not in _DISK_FAULTS:
+            raise
+        raise cannot_write(run.path, error) from error
+    except (SafetensorError, RuntimeError) as error:
+        if not any(sign in str(error) for sign in _TORN_WRITES):
+            raise
+        reason = OSError(f"{str(error).splitlines()[0]} (is the disk full?)")
+        raise cannot_write(run.path, reason) from error
+
+
+def _silent(line: str) -> None:
+    """Say nothing: the first process speaks for all."""
+
+
+def _quieten() -> None:
+    """Keep the libraries' own notes off the terminal; what matters is said by us."""
+    transformers.logging.set_verbosity_error()
+    transformers.logging.disable_progress_bar()
+    logging.getLogger("trl").setLevel(logging.ERROR)
+    warnings.filterwarnings("ignore", module="(torch|transformers|trl|peft|accelerate)")

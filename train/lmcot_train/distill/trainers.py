@@ -1,0 +1,265 @@
+"""The trainers: TRL's SFTTrainer for decoder-only models, transformers' Seq2SeqTrainer for encoder-decoder ones."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from datasets import Dataset
+from torch.utils.data import Sampler
+from transformers import (
+    DataCollatorForSeq2Seq,
+    EarlyStoppingCallback,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+    PrinterCallback,
+    Seq2SeqTrainer,
+    Seq2SeqTrainingArguments,
+    Trainer,
+    TrainerCallback,
+    TrainerControl,
+    TrainerState,
+    TrainingArguments,
+)
+from trl import SFTConfig, SFTTrainer
+
+from lmcot_train.distill.data import SimilarLengths
+from lmcot_train.distill.options import DistillOptions
+from lmcot_train.models import Opened, Report, is_encoder_decoder
+from lmcot_train.run_folder import RunFolder, cannot_write
+
+_RENAMED = {"eval_loss": "validation_loss"}
+_LOGGED = ("epoch", "loss", "validation_loss", "learning_rate", "grad_norm", "mean_token_accuracy")
+_LOGS = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Splits:
+    """The data sets; no validation set means no early stopping."""
+
+    train: Dataset
+    validation: Dataset | None
+
+
+@dataclass(frozen=True, slots=True)
+class Schedule:
+    """The length of a training in steps, and how often something happens in it.
+
+    Attributes:
+        steps: Steps of all epochs.
+        warmup: Steps over which the learning rate rises.
+        evaluate_every: Steps between evaluations, each with a checkpoint.
+        log_every: Steps a logged record covers.
+    """
+
+    steps: int
+    warmup: int
+    evaluate_every: int
+    log_every: int
+
+    @classmethod
+    def of(cls, rows: int, options: DistillOptions) -> Schedule:
+        """Lay out the training on `rows` rows."""
+        an_epoch = max(rows // options.batch_size, 1)
+        steps = an_epoch * options.epochs
+        return cls(
+            steps=steps,
+            warmup=round(options.warmup * steps),
+            evaluate_every=max(an_epoch // options.evaluations, 1),
+            log_every=max(steps // _LOGS, 1),
+        )
+
+
+def on_cuda() -> bool:
+    """Whether training runs on a CUDA device."""
+    return torch.cuda.is_available()
+
+
+def computes_in_bfloat16(options: DistillOptions) -> bool:
+    """Whether the arithmetic is in bfloat16."""
+    return options.precision == "bfloat16" or (options.precision == "auto" and on_cuda())
+
+
+def arguments(options: DistillOptions, run: RunFolder, splits: Splits, *, encoder: bool) -> TrainingArguments:
+    """Return the arguments of the trainer; making them joins the processes that train together."""
+    schedule = Schedule.of(len(splits.train), options)
+    validates = splits.validation is not None
+    values: dict[str, Any] = {
+        "output_dir": str(run.checkpoints),
+        "max_steps": schedule.steps,
+        "warmup_steps": schedule.warmup,
+        "learning_rate": options.learning_rate,
+        "weight_decay": options.weight_decay,
+        "lr_scheduler_type": "cosine",
+        "logging_steps": schedule.log_every,
+        "eval_strategy": "steps" if validates else "no",
+        "eval_steps": schedule.evaluate_every,
+        "save_strategy": "steps",
+        "save_steps": schedule.evaluate_every,
+        "save_total_limit": 2,
+        "load_best_model_at_end": validates,
+        "metric_for_best_model": "eval_loss" if validates else None,
+        "greater_is_better": False if validates else None,
+        "bf16": computes_in_bfloat16(options),
+        "gradient_checkpointing": on_cuda(),
+        "gradient_checkpointing_kwargs": {"use_reentrant": False},
+        "use_cpu": not on_cuda(),
+        "dataloader_pin_memory": on_cuda(),
+        "ddp_find_unused_parameters": False,
+        "label_names": ["labels"],  # the trainer finds none in the signature of a model with an adapter
+        "seed": options.seed,
+        "report_to": [],
+        "disable_tqdm": True,
+    }
+    if encoder:
+        made: TrainingArguments = Seq2SeqTrainingArguments(**values)
+    else:
+        made = SFTConfig(**values, max_length=None, dataset_kwargs={"skip_prepare_dataset": True})
+    return _with_batches(made, options)
+
+
+def _with_batches(made: TrainingArguments, options: DistillOptions) -> TrainingArguments:
+    """Share a step's rows out among processes and micro-batches."""
+    share = max(options.batch_size // made.world_size, 1)
+    made.per_device_train_batch_size = min(options.micro_batch or share, share)
+    made.gradient_accumulation_steps = max(share // made.per_device_train_batch_size, 1)
+    made.per_device_eval_batch_size = made.per_device_train_batch_size
+    return made
+
+
+class _SimilarLengthBatches(Trainer):  # type: ignore[misc]
+    """Draws rows of similar length together, the same ones however many processes there are."""
+
+    def _get_train_sampler(self, train_dataset: Dataset | None = None) -> Sampler[int]:
+        dataset = train_dataset if train_dataset is not None else self.train_dataset
+        lengths = [len(ids) for ids in dataset["input_ids"]]
+        batch = self.args.train_batch_size * self.args.gradient_accumulation_steps * self.args.world_size
+        return SimilarLengths(lengths, batch, self.args.seed)
+
+
+class CausalTrainer(_SimilarLengthBatches, SFTTrainer):  # type: ignore[misc]
+    """Trains a decoder-only model on the completions."""
+
+
+class EncoderDecoderTrainer(_SimilarLengthBatches, Seq2SeqTrainer):  # type: ignore[misc]
+    """Trains an encoder-decoder model."""
+
+
+class MetricsLog(TrainerCallback):  # type: ignore[misc]
+    """Writes each logged record to the run's metrics, and a line of it for the user; on the first process only."""
+
+    def __init__(self, run: RunFolder, report: Report) -> None:
+        self._run, self._report = run, report
+
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **rest: Any
+    ) -> None:
+        """Write what the checkpoint remembers, so that steps done again after a kill are not there twice."""
+        if state.is_world_process_zero:
+            self._write([metric(record) for record in state.log_history], "w")
+
+    def on_log(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **rest: Any
+    ) -> None:
+        """Write the newest record."""
+        record = metric(state.log_history[-1])
+        if state.is_world_process_zero and {"loss", "validation_loss"} & record.keys():
+            self._write([record], "a")
+            self._report(_line(record, state.max_steps))
+
+    def on_save(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **rest: Any
+    ) -> None:
+        """Remove the pickled arguments that transformers leaves in a checkpoint; nothing reads them."""
+        if state.is_world_process_zero:
+            for pickled in self._run.checkpoints.glob("*/training_args.bin"):
+                pickled.unlink(missing_ok=True)
+
+    def _write(self, records: list[dict[str, Any]], mode: str) -> None:
+        lines = [
+            json.dumps(record) + "\n" for record in records if {"loss", "validation_loss"} & record.keys()
+        ]
+        try:
+            with self._run.metrics.open(mode, encoding="utf-8") as file:
+                file.writelines(lines)
+        except OSError as error:
+            raise cannot_write(self._run.metrics, error) from error
+
+
+def metric(record: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a record of the trainer's log as it stands in the metrics."""
+    renamed = {_RENAMED.get(name, name): value for name, value in record.items()}
+    return {"step": renamed["step"], **{name: renamed[name] for name in _LOGGED if name in renamed}}
+
+
+def _line(record: Mapping[str, Any], steps: int) -> str:
+    losses = [
+        f"{name.replace('_', ' ')} {record[name]:.4f}"
+        for name in ("loss", "validation_loss")
+        if name in record
+    ]
+    return f"step {record['step']:>6} of {steps}  epoch {record['epoch']:.2f}  {'  '.join(losses)}"
+
+
+def build_trainer(
+    opened: Opened,
+    splits: Splits,
+    made: TrainingArguments,
+    options: DistillOptions,
+    callbacks: list[TrainerCallback],
+) -> Trainer:
+    """Return the trainer for the model's kind."""
+    model, tokenizer = opened
+    if splits.validation is not None:
+        callbacks = [*callbacks, EarlyStoppingCallback(options.patience)]
+    kind = EncoderDecoderTrainer if is_encoder_decoder(model) else CausalTrainer
+    trainer = kind(
+        model=model,
+        args=made,
+        train_dataset=splits.train,
+        eval_dataset=splits.validation,
+        processing_class=tokenizer,
+        callbacks=callbacks,
+        **_collator(model, tokenizer),
+    )
+    trainer.remove_callback(PrinterCallback)
+    return trainer
+
+
+def _collator(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> dict[str, Any]:
+    if not is_encoder_decoder(model):
+        return {}
+    return {"data_collator": DataCollatorForSeq2Seq(tokenizer, model, label_pad_token_id=-100)}
+
+
+def last_checkpoint(folder: Path) -> Path | None:
+    """Find the newest whole checkpoint; None where there is none.
+
+    The trainer writes `trainer_state.json` last, so a checkpoint that was torn when a run was killed lacks it.
+    """
+    whole = [path for path in folder.glob("checkpoint-*") if _is_whole(path)]
+    return max(whole, key=_step, default=None)
+
+
+def remove_torn_checkpoints(folder: Path) -> None:
+    """Remove what a killed run left half written."""
+    for path in folder.glob("checkpoint-*"):
+        if not _is_whole(path):
+            shutil.rmtree(path)
+
+
+def _is_whole(path: Path) -> bool:
+    try:
+        json.loads((path / "trainer_state.json").read_bytes())
+    except (OSError, ValueError):
+        return False
+    return True
+
+
+def _step(path: Path) -> int:
+    return int(path.name.rpartition("-")[2])

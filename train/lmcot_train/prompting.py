@@ -1,0 +1,138 @@
+"""How a prompt and a rationale become token ids: as inference does it, and nowhere else.
+
+The text of a prompt comes from `lmcot_cli.prompts`. A model with a chat template gets it as the user's message; any
+other gets it as it is. Special tokens are those that the tokenizer puts in front by itself. Characters that look like
+a special token are read as characters in a plain prompt, and as that token in a chat, as llama.cpp reads them here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from transformers import PreTrainedTokenizerBase
+
+from lmcot_cli.datasets.row import Row
+from lmcot_cli.pipeline.options import AnswerOptions
+from lmcot_cli.prompts.render import Prompts
+
+_MARK = "\u2063"  # an invisible separator, which no chat template writes by itself
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """A prompt and what is to follow it, as token ids; the completion ends in a token that ends it."""
+
+    prompt: list[int]
+    completion: list[int]
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """What a model wrote, as inference reads it.
+
+    Attributes:
+        rationale: The text up to the end token or stop string, without white space around it.
+        finished: Whether there was an end token or stop string.
+    """
+
+    rationale: str
+    finished: bool
+
+
+class RationalePrompts:
+    """Token ids of prompts for rationales, of the rationales, and back.
+
+    Args:
+        tokenizer: The tokenizer of the model that writes rationales.
+        encoder_decoder: Whether prompts go to an encoder.
+        prompts: The templates; ours where not given.
+
+    Attributes:
+        end_ids: Tokens that end a completion.
+    """
+
+    def __init__(
+        self, tokenizer: PreTrainedTokenizerBase, *, encoder_decoder: bool, prompts: Prompts | None = None
+    ) -> None:
+        self._tokenizer, self._encoder_decoder = tokenizer, encoder_decoder
+        self._prompts = prompts or Prompts()
+        self._chat = tokenizer.chat_template is not None and not encoder_decoder
+        self._bos = _leading_bos(tokenizer)
+        self._end = self._turn_end() if self._chat else int(tokenizer.eos_token_id)
+        self.end_ids = frozenset({self._end, int(tokenizer.eos_token_id)})
+        self._stop = AnswerOptions().rationale_sampling.stop
+
+    def digest(self) -> str:
+        """Return what tells whether two runs asked alike: a digest over the templates."""
+        return self._prompts.digest()
+
+    def prompt(self, row: Row) -> list[int]:
+        """Return the ids that a model is given for a row."""
+        return self._encode(self._text(row))
+
+    def example(self, row: Row, rationale: str) -> Example:
+        """Return the prompt of a row with the ids of a rationale, as the model should write them."""
+        prompt, completion = self._text(row), self._completion_text(rationale)
+        ids = self._encode(prompt)
+        if self._encoder_decoder:
+            return Example(ids, [*self._ids(completion), self._end])
+        whole = self._encode(prompt + completion)
+        # A tokenizer that reads the first word otherwise after the prompt: what decodes to the text is right too.
+        joined = whole[: len(ids)] == ids
+        following = whole[len(ids) :] if joined else self._ids(completion)
+        return Example(ids, [*following, self._end])
+
+    def read(self, ids: Sequence[int]) -> Written:
+        """Turn the ids that a model wrote after a prompt into its rationale."""
+        ends = [index for index, token in enumerate(ids) if token in self.end_ids]
+        text: str = self._tokenizer.decode(
+            ids[: ends[0]] if ends else ids, skip_special_tokens=True, clean_up_tokenization_spaces=False
+        )
+        stops = [at for stop in self._stop if (at := text.find(stop)) >= 0]
+        return Written(text[: min(stops)].strip() if stops else text.strip(), bool(ends or stops))
+
+    def _text(self, row: Row) -> str:
+        prompt = self._prompts.render("guided_rationale", row).encode("utf-8", "replace").decode()
+        if not self._chat:
+            return prompt
+        return self._chat_text([_message("user", prompt)], add_generation_prompt=True)
+
+    def _completion_text(self, rationale: str) -> str:
+        """Return what follows the prompt's last character: a cue is followed by a space, a chat's turn by none."""
+        return rationale.strip() if self._chat or self._encoder_decoder else f" {rationale.strip()}"
+
+    def _encode(self, text: str) -> list[int]:
+        """Tokenize a whole input, with the special tokens that the tokenizer or template puts around it."""
+        if self._encoder_decoder:
+            return list(self._tokenizer(text, split_special_tokens=True)["input_ids"])
+        ids = self._ids(text)
+        return ids if self._bos is None or ids[:1] == [self._bos] else [self._bos, *ids]
+
+    def _ids(self, text: str) -> list[int]:
+        encoded = self._tokenizer(text, add_special_tokens=False, split_special_tokens=not self._chat)
+        return list(encoded["input_ids"])
+
+    def _turn_end(self) -> int:
+        """Find the special token that the chat template writes after the assistant's words."""
+        messages = [_message("user", "?"), _message("assistant", _MARK)]
+        _, _, after = self._chat_text(messages).rpartition(_MARK)
+        added = self._tokenizer.added_tokens_decoder
+        special = {token for token in self._ids(after) if token in added and added[token].special}
+        return next(
+            (token for token in self._ids(after) if token in special), int(self._tokenizer.eos_token_id)
+        )
+
+    def _chat_text(self, messages: list[dict[str, str]], **options: Any) -> str:
+        return str(self._tokenizer.apply_chat_template(messages, tokenize=False, **options))
+
+
+def _message(role: str, content: str) -> dict[str, str]:
+    return {"role": role, "content": content}
+
+
+def _leading_bos(tokenizer: PreTrainedTokenizerBase) -> int | None:
+    """Return the beginning-of-text token that the tokenizer puts in front of a text, None where it does not."""
+    ids = list(tokenizer("x")["input_ids"])
+    return ids[0] if tokenizer.bos_token_id is not None and ids[0] == tokenizer.bos_token_id else None

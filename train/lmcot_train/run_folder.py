@@ -1,0 +1,262 @@
+"""The folder a training command writes: what it holds, how it is begun, gone on with and finished.
+
+    RUN/run.json        what was trained, from what, with which settings (see `RunRecord`)
+    RUN/adapter/        the LoRA adapter with the tokenizer's files; or
+    RUN/model/          all weights with the tokenizer's files (--full)
+    RUN/metrics.jsonl   one object a logged step
+    RUN/curves.png      the same as a picture
+    RUN/checkpoints/    what a killed run goes on from
+    RUN/samples.jsonl   texts to read, written by `lmcot train refine`
+
+Of several processes that train together only the first opens the folder for writing.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import platform
+import shutil
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass, field, replace
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any, Literal, Self
+
+from lmcot_cli import __version__
+from lmcot_cli.errors import InputError, OutputError
+from lmcot_cli.pipeline.run_file import differing, now
+
+FORMAT = 1
+_PACKAGES = ("torch", "transformers", "peft", "trl", "accelerate")
+_COMPARED = ("kind", "base_digest", "parent")
+INSTEAD = "choose another -o, or start it anew with --overwrite"
+
+Json = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class RunRecord:
+    """The content of `run.json`.
+
+    Attributes:
+        kind: The command that trained.
+        base: The untrained model: an absolute folder or a hub id.
+        base_digest: SHA-256 of the base's weights (`sha256:...`).
+        settings: Everything that changes what is learned; a resume must have the same.
+        seeds: The seeds, by what they seed.
+        data: SHA-256 of each file that was learned from, by its name.
+        adapter: Name of the adapter's folder in the run; None where all weights were trained.
+        parent: The run this one goes on from; None for a first one.
+        versions: Versions of the packages that trained.
+        machine: Where it ran.
+        started: Start of the first session, ISO 8601 with time zone.
+        ended: When the training came to its end; None before.
+        finished: Whether the training came to its end.
+        results: What came out, in figures.
+    """
+
+    kind: Literal["distill", "refine"]
+    base: str
+    base_digest: str
+    settings: Json
+    seeds: Mapping[str, int]
+    data: Mapping[str, str]
+    adapter: str | None = "adapter"
+    parent: str | None = None
+    versions: Mapping[str, str | None] = field(default_factory=lambda: versions())
+    machine: Json = field(default_factory=lambda: machine())
+    started: str = field(default_factory=now)
+    ended: str | None = None
+    finished: bool = False
+    results: Json = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, record: Json) -> Self:
+        """Read a record as `to_json` makes it.
+
+        Raises:
+            KeyError, TypeError, ValueError: It is none, or of a later format.
+        """
+        if record["format"] != FORMAT:
+            raise ValueError(f"format {record['format']}")
+        return cls(**{key: value for key, value in record.items() if key != "format"})
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the record as it stands in the file."""
+        return {"format": FORMAT, **asdict(self)}
+
+    def differences(self, other: RunRecord) -> list[str]:
+        """Name what the run `other` would learn otherwise, as `name old -> new`."""
+        return differing(self._compared(), other._compared())
+
+    def _compared(self) -> dict[str, Any]:
+        named = {name: getattr(self, name) for name in _COMPARED}
+        seeds = {f"seed of {name}": value for name, value in self.seeds.items()}
+        return named | dict(self.settings) | seeds | dict(self.data)
+
+
+class RunFolder:
+    """A run folder; see the module for what it holds.
+
+    Args:
+        path: The folder; it need not exist.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.adapter, self.model = path / "adapter", path / "model"
+        self.metrics, self.curves = path / "metrics.jsonl", path / "curves.png"
+        self.checkpoints, self.samples = path / "checkpoints", path / "samples.jsonl"
+        self._file = path / "run.json"
+
+    @property
+    def exists(self) -> bool:
+        """Whether a run was begun here."""
+        return self._file.is_file()
+
+    def read(self) -> RunRecord:
+        """Read what was trained here.
+
+        Raises:
+            InputError: There is no run, or its file cannot be read.
+        """
+        try:
+            return RunRecord.of(json.loads(self._file.read_bytes()))
+        except FileNotFoundError as error:
+            raise InputError(
+                f"{self.path}: is no run of lmcot: give the folder that lmcot train distill or refine wrote"
+            ) from error
+        except OSError as error:
+            raise InputError(f"{self._file}: cannot be read: {error.strerror}") from error
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
+            raise InputError(f"{self._file}: is no run file of this version of lmcot ({error})") from error
+
+    def read_finished(self) -> RunRecord:
+        """Read what was trained here, to go on from it.
+
+        Raises:
+            InputError: There is no run, or it has not come to its end.
+        """
+        record = self.read()
+        if not record.finished:
+            raise InputError(f"{self.path}: this run is not finished: run its command again to go on with it")
+        return record
+
+    @contextmanager
+    def opened(self, record: RunRecord, *, overwrite: bool = False) -> Iterator[RunRecord]:
+        """Begin a run, or make one ready to go on; nobody else can write to it meanwhile.
+
+        Args:
+            record: The run to be; nothing is changed where another one is there.
+            overwrite: Remove what an earlier run left first.
+
+        Yields:
+            The record as it stands in the folder: that of the earlier session where there was one. `finished`
+            says that nothing is left to do.
+
+        Raises:
+            OutputError: The folder holds another run or something else, is in use, or cannot be written.
+        """
+        with self._locked():
+            if overwrite:
+                self._remove()
+            kept = record if overwrite else self._kept(record)
+            if not kept.finished:
+                self.write(replace(kept, ended=None))
+            yield kept
+
+    def finish(self, record: RunRecord, results: Json) -> None:
+        """Note that the training came to its end, and what came out."""
+        self.write(replace(record, ended=now(), finished=True, results=results))
+
+    def write(self, record: RunRecord) -> None:
+        """Write the run file, whole or not at all.
+
+        Raises:
+            OutputError: It cannot be written.
+        """
+        temporary = self._file.with_name(".run.json.tmp")
+        try:
+            temporary.write_text(json.dumps(record.to_json(), indent=2) + "\n", encoding="utf-8")
+            temporary.replace(self._file)
+        except OSError as error:
+            with suppress(OSError):
+                temporary.unlink(missing_ok=True)
+            raise cannot_write(self._file, error) from error
+
+    def _kept(self, record: RunRecord) -> RunRecord:
+        if not self.exists:
+            if any(self.path.iterdir()):
+                raise OutputError(f"{self.path}: holds something that is no run: {INSTEAD}")
+            return record
+        kept = self.read()
+        if differences := kept.differences(record):
+            raise OutputError(
+                f"{self.path}: was begun with other settings ({'; '.join(differences)}): {INSTEAD}"
+            )
+        return kept
+
+    def _remove(self) -> None:
+        """Remove what a run consists of, and nothing else."""
+        for folder in (self.adapter, self.model, self.checkpoints):
+            shutil.rmtree(folder, ignore_errors=True)
+        for file in (self.metrics, self.curves, self.samples, self._file):
+            file.unlink(missing_ok=True)
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            descriptor = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY)
+        except OSError as error:
+            raise OutputError(f"{self.path}: cannot be made: {error.strerror}; choose another -o") from error
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            yield
+        except BlockingIOError as error:
+            raise OutputError(
+                f"{self.path}: another lmcot trains into it: wait for it, or choose another -o"
+            ) from error
+        finally:
+            os.close(descriptor)
+
+
+def cannot_write(path: Path, error: OSError) -> OutputError:
+    """Say that a file of a run cannot be written, and what keeps."""
+    return OutputError(
+        f"{path}: cannot be written: {error.strerror or error}; the checkpoints so far are kept:"
+        " mend that and run the same command again"
+    )
+
+
+def is_first_process() -> bool:
+    """Whether this is the process that writes and reports, of those that a launcher started to train together."""
+    return os.environ.get("RANK", "0") == "0"
+
+
+def versions() -> dict[str, str | None]:
+    """Return the versions of the packages that train; None for one that is not installed."""
+    found: dict[str, str | None] = {"lmcot": __version__, "python": platform.python_version()}
+    for package in _PACKAGES:
+        found[package] = None
+        with suppress(PackageNotFoundError):
+            found[package] = version(package)
+    return found
+
+
+def machine() -> dict[str, Any]:
+    """Return what a run's speed depends on."""
+    import torch
+
+    gpus = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
+    return {
+        "system": sys.platform,
+        "architecture": platform.machine(),
+        "cpus": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "gpus": gpus,
+    }
