@@ -45,7 +45,6 @@ def test_the_stacked_adapter_on_the_base_is_the_refined_model(tmp_path: Path, sh
     distilled_model = randomised(lora_model(shape))  # type: ignore[arg-type]
     distilled = Adapter.of(distilled_model)
     merged = distilled_model.merge_and_unload()
-    del merged.peft_config
     config = LoraConfig(
         r=4,
         lora_alpha=12,

@@ -80,9 +80,4 @@ def open_start(run: Path, rank: int, *, full: bool, device: torch.device, seed: 
 
 def _merged(model: Any) -> Any:
     """Return the plain model, an adapter merged into its weights."""
-    if not isinstance(model, PeftModel):
-        return model
-    merged = model.merge_and_unload()
-    if hasattr(merged, "peft_config"):  # else the next adapter would count as a second one
-        del merged.peft_config
-    return merged
+    return model.merge_and_unload() if isinstance(model, PeftModel) else model
