@@ -42,6 +42,11 @@ COMMANDS = {
     ),
     "data": LazyCommand("data", "app", "Look at question files, convert them, make new ones."),
     "train": LazyCommand("train", "app", "Train the models of LM-guided chain-of-thought."),
+    "export": LazyCommand(
+        "export",
+        "export",
+        "Write a trained model as GGUF or ONNX, quantized, and verify each file against its source.",
+    ),
     "models": LazyCommand("models", "app", "List, look at and fetch models."),
     "doctor": LazyCommand(
         "doctor",

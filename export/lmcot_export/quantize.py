@@ -2,31 +2,157 @@
 
 from __future__ import annotations
 
+import ctypes
+import shutil
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Any
 
-import llama_cpp
+import gguf
+import numpy as np
+from numpy.typing import NDArray
 
-from lmcot_cli.backends.llama.library import llama
-from lmcot_cli.errors import ModelError
+from lmcot_cli.backends.llama.library import first_error, forget_errors, llama
+from lmcot_cli.errors import ModelError, OutputError, UsageError
+from lmcot_export.atomic import replacing
 
-QuantizationType = Literal["f16", "q8_0", "q4_0"]
-_FILE_TYPES: dict[QuantizationType, int] = {
-    "f16": llama_cpp.LLAMA_FTYPE_MOSTLY_F16,
-    "q8_0": llama_cpp.LLAMA_FTYPE_MOSTLY_Q8_0,
-    "q4_0": llama_cpp.LLAMA_FTYPE_MOSTLY_Q4_0,
-}
+Importance = Mapping[str, NDArray[np.float32]]
+"""Mean squared input of every column, by the name of the weight: [columns]."""
+
+FULL_TYPES = ("f32", "bf16", "f16")
+"""Types that the weights are written in directly."""
+
+QUANTIZED_TYPES = (
+    "q8_0", "q6_k", "q5_k_m", "q5_k_s", "q5_1", "q5_0", "q4_k_m", "q4_k_s", "q4_1", "q4_0", "iq4_nl", "iq4_xs",
+    "q3_k_l", "q3_k_m", "q3_k_s", "iq3_m", "iq3_s", "iq3_xs", "iq3_xxs", "q2_k", "q2_k_s", "iq2_m", "iq2_s", "iq2_xs",
+    "iq2_xxs", "iq1_m", "iq1_s",
+)  # fmt: skip
+"""Types that llama.cpp makes from those, most bits first."""
+
+NEEDS_IMPORTANCE = frozenset(
+    {"iq3_xs", "iq3_xxs", "q2_k_s", "iq2_m", "iq2_s", "iq2_xs", "iq2_xxs", "iq1_m", "iq1_s"}
+)
+"""Types that llama.cpp makes with an importance matrix only."""
+
+_SMALL_BLOCKS = ("q8_0", "q5_1", "q5_0", "q4_1", "q4_0", "iq4_nl")
+_SMALL, _LARGE = 32, 256  # weights that share a scale, in a row
+_MAX_BUFFER = 64 * 1024 * 1024
 
 
-def quantize(source: Path, target: Path, type: QuantizationType) -> Path:
-    """Write `source` (float32 or float16 GGUF) to `target` in another type, and return `target`.
+ONNX_TYPES = ("f32", "int8")
+"""How ONNX graphs store weights."""
+
+
+def parse_types(text: str, known: Sequence[str] = FULL_TYPES + QUANTIZED_TYPES) -> tuple[str, ...]:
+    """Read `q4_0,q8_0`: types in the order given, each once.
+
+    Args:
+        text: What follows `--quantize`.
+        known: What may be named.
 
     Raises:
-        ModelError: llama.cpp cannot quantize the file.
+        UsageError: One of them is unknown.
     """
+    types = tuple(dict.fromkeys(part.strip().lower() for part in text.split(",") if part.strip()))
+    for type in types:
+        if type not in known:
+            raise UsageError(f"--quantize {type}: is no type; choose from {', '.join(known)}")
+    if not types:
+        raise UsageError(f"--quantize: name at least one type, such as {known[-1]}")
+    return types
+
+
+def block_size(type: str) -> int:
+    """Return how many weights of a row share a scale; rows must be a multiple of it."""
+    return _SMALL if type in _SMALL_BLOCKS else _LARGE
+
+
+def check_rows(source: Path, type: str) -> None:
+    """Refuse a type that cannot take the rows of a model.
+
+    llama.cpp itself would put another, larger type in the place of each such matrix.
+
+    Raises:
+        ModelError: The message names a matrix and the types that can take it.
+    """
+    block = block_size(type)
+    matrices = [tensor for tensor in gguf.GGUFReader(source).tensors if _is_quantized(tensor)]
+    odd = [tensor for tensor in matrices if int(tensor.shape[0]) % block]
+    if not odd:
+        return
+    lengths = Counter(int(tensor.shape[0]) for tensor in odd)
+    fitting = [other for other in QUANTIZED_TYPES if not any(n % block_size(other) for n in lengths)]
+    raise ModelError(
+        f"{source.name}: {type} takes rows of a multiple of {block} weights, but {len(odd)} of {len(matrices)} matrices"
+        f" have others ({odd[0].name}: {odd[0].shape[0]}); choose from {', '.join(fitting) or 'f16, bf16, f32'}"
+    )
+
+
+def quantize(
+    source: Path, target: Path, type: str, *, importance: Importance | None = None, threads: int = 1
+) -> Path:
+    """Write `source` (a full-precision GGUF) to `target` in another type, and return `target`.
+
+    Args:
+        source: A file of float32, float16 or bfloat16 weights.
+        target: The file, replaced when it is complete.
+        type: One of `QUANTIZED_TYPES`, or `f16`.
+        importance: What to spend the precision on, by weight.
+        threads: Threads that compute.
+
+    Raises:
+        ModelError: llama.cpp cannot quantize the file, or not to this type.
+        OutputError: The file cannot be written.
+    """
+    if type in QUANTIZED_TYPES:
+        check_rows(source, type)
+    if type in NEEDS_IMPORTANCE and importance is None:
+        raise ModelError(
+            f"{type} needs an importance matrix, without which it would be of no use; name questions (or a matrix that"
+            " llama.cpp's imatrix tool wrote) with --imatrix FILE"
+        )
     api = llama()  # the same library, its log silenced
     parameters = api.llama_model_quantize_default_params()
-    parameters.ftype = _FILE_TYPES[type]
-    if api.llama_model_quantize(str(source).encode(), str(target).encode(), parameters) != 0:
-        raise ModelError(f"{source}: llama.cpp cannot quantize it to {type}")
+    parameters.ftype = _file_type(api, type)
+    parameters.nthread = threads
+    parameters.max_buf_size = _MAX_BUFFER
+    entries = _importance_entries(api, importance) if importance else None
+    parameters.imatrix = entries
+    with replacing(target) as temporary:
+        forget_errors()
+        if api.llama_model_quantize(str(source).encode(), str(temporary).encode(), parameters) != 0:
+            raise _failure(source, target, type)
     return target
+
+
+def _file_type(api: Any, type: str) -> int:
+    if type == "f32":
+        return int(api.LLAMA_FTYPE_ALL_F32)
+    return int(getattr(api, f"LLAMA_FTYPE_MOSTLY_{type.upper()}"))
+
+
+def _is_quantized(tensor: gguf.ReaderTensor) -> bool:
+    """Whether llama.cpp quantizes a tensor: matrices of weights, but not position embeddings."""
+    return (
+        len(tensor.shape) > 1
+        and tensor.name.endswith(".weight")
+        and not tensor.name.startswith("position_embd")
+    )
+
+
+def _importance_entries(api: Any, importance: Importance) -> Any:
+    """Build the array that llama.cpp reads; it ends with an entry without a name."""
+    entries = (api.llama_model_imatrix_data * (len(importance) + 1))()
+    entries.kept = [np.ascontiguousarray(values, np.float32) for values in importance.values()]
+    for entry, name, values in zip(entries, importance, entries.kept, strict=False):
+        entry.name = name.encode()
+        entry.data = values.ctypes.data_as(ctypes.POINTER(ctypes.c_float))
+        entry.size = values.size
+    return entries
+
+
+def _failure(source: Path, target: Path, type: str) -> Exception:
+    if shutil.disk_usage(target.parent).free < source.stat().st_size // 16:
+        return OutputError(f"{target}: the disk is full; free some space, or write elsewhere with -o DIR")
+    return ModelError(f"{source}: llama.cpp cannot quantize it to {type}: {first_error()}")

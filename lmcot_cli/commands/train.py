@@ -7,28 +7,35 @@ from typing import Annotated, Literal
 
 import typer
 
-from lmcot_cli.commands import train_distill, train_refine
+from lmcot_cli.commands import train_all, train_distill, train_rationales, train_refine, train_rewards
 from lmcot_cli.errors import MissingExtraError
 
 app = typer.Typer(no_args_is_help=True, help="Train the models of LM-guided chain-of-thought.")
+app.command("rationales", epilog=train_rationales.EPILOG)(train_rationales.rationales)
 app.command("distill", epilog=train_distill.EPILOG)(train_distill.distill)
 app.command("refine", epilog=train_refine.EPILOG)(train_refine.refine)
+app.command("score", epilog=train_rewards.SCORE_EPILOG)(train_rewards.score)
+app.command("fit-aspects", epilog=train_rewards.FIT_EPILOG)(train_rewards.fit_aspects)
+app.command("all", epilog=train_all.EPILOG)(train_all.train_all)
 
 
 @app.command()
 def pretrain(
-    role: Annotated[Literal["small", "large"], typer.Argument(help="Which of the embedded pair to train.")],
+    role: Annotated[
+        Literal["base", "large"],
+        typer.Argument(help="The embedded large LM, or the base that the small one is distilled from."),
+    ],
     output: Annotated[
         Path,
         typer.Option("--output", "-o", metavar="DIR", help="Folder for the weights, the GGUF and the log."),
     ],
     minutes: Annotated[
-        float, typer.Option("--minutes", min=0.1, help="Wall-clock budget; the schedule follows the clock.")
+        float, typer.Option("--minutes", min=0.1, help="Budget in CPU minutes; the schedule follows them.")
     ] = 43.0,
     seed: Annotated[int, typer.Option("--seed", help="Seeds the weights and the examples.")] = 0,
     threads: Annotated[int, typer.Option("--threads", min=1, help="Threads that compute.")] = 1,
 ) -> None:
-    """Train one of the embedded pair from nothing on MicroHop, and write it as GGUF.
+    """Train one of the embedded pair's models from nothing on MicroHop; write it for transformers and as GGUF.
 
     Example: lmcot train pretrain large -o runs/large --minutes 43
     """

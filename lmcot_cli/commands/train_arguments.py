@@ -30,6 +30,12 @@ SeedOption = Annotated[int | None, typer.Option("--seed", help="Seed of the run.
 PromptsOption = Annotated[
     Path | None, typer.Option("--prompts", metavar="DIR", help="Folder with prompt templates of your own.")
 ]
+AspectWeightsOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--aspect-weights", metavar="FILE", help="Weights from fit-aspects.", show_default="equal weights"
+    ),
+]
 
 
 @contextmanager

@@ -9,6 +9,7 @@ import typer
 
 from lmcot_cli.commands import options
 from lmcot_cli.commands.train_arguments import (
+    AspectWeightsOption,
     OverwriteRunOption,
     QuietOption,
     RunOption,
@@ -126,6 +127,7 @@ def refine(
     task_metric: Annotated[
         Literal["em", "f1"] | None, _option("task_metric", "em or f1: how right is measured.", _REWARD)
     ] = None,
+    aspect_weights: AspectWeightsOption = None,
     max_large_calls: Annotated[
         int | None,
         _option(
@@ -164,5 +166,7 @@ def refine(
     with train_extra():
         from lmcot_train.refine.options import from_settings
         from lmcot_train.refine.run import refine as train
-    settings = from_settings(context.params, load_config(config).models)
+        from lmcot_train.rewards.weights import load_weights
+    weights = {"aspect_weights": load_weights(aspect_weights) if aspect_weights else None}
+    settings = from_settings(context.params | weights, load_config(config).models)
     typer.echo(train(settings, stderr_report(quiet=quiet)).folder)

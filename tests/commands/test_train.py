@@ -19,7 +19,7 @@ pytest.importorskip("torch")
 
 def test_pretrain_leaves_a_model_that_the_engine_runs(tmp_path: Path) -> None:
     result = CliRunner().invoke(
-        app, ["train", "pretrain", "small", "-o", str(tmp_path / "run"), "--minutes", "0.1"]
+        app, ["train", "pretrain", "base", "-o", str(tmp_path / "run"), "--minutes", "0.1"]
     )
     assert result.exit_code == 0, result.stderr
     gguf = tmp_path / "run" / "model.gguf"
@@ -34,7 +34,7 @@ def test_pretrain_leaves_a_model_that_the_engine_runs(tmp_path: Path) -> None:
 
 def test_an_output_folder_that_cannot_be_made_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    result = CliRunner().invoke(app, ["train", "pretrain", "small", "-o", str(tmp_path / "file" / "run")])
+    result = CliRunner().invoke(app, ["train", "pretrain", "base", "-o", str(tmp_path / "file" / "run")])
     assert result.exit_code == 1
     assert "cannot be made" in result.stderr
     assert len(result.stderr.splitlines()) == 1
@@ -42,7 +42,7 @@ def test_an_output_folder_that_cannot_be_made_is_one_line(tmp_path: Path) -> Non
 
 def test_without_the_extra_the_line_that_installs_it_is_shown() -> None:
     script = (
-        "import sys; sys.modules['torch'] = None; sys.argv[1:] = ['train', 'pretrain', 'small', '-o', 'x']\n"
+        "import sys; sys.modules['torch'] = None; sys.argv[1:] = ['train', 'pretrain', 'base', '-o', 'x']\n"
     )
     script += "from lmcot_cli.main import main; main()"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)

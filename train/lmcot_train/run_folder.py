@@ -164,7 +164,7 @@ class RunFolder:
         with self._locked():
             if overwrite:
                 self._remove()
-            kept = self._kept(record)
+            kept = record if overwrite else self._kept(record)
             if not kept.finished:
                 self.write(replace(kept, ended=None))
             yield kept

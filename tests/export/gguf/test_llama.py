@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import torch
 from tokenizers import Tokenizer
+from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from lmcot_cli.errors import ModelError
 from lmcot_export.gguf.llama import write_llama
@@ -33,7 +34,7 @@ def model(tokenizer: Tokenizer) -> Llama:
 @pytest.fixture(scope="module")
 def folder(model: Llama, tokenizer: Tokenizer, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("model")
-    save(model, tokenizer, PretrainOptions("small", folder, 1.0, 0, 1))
+    save(model, tokenizer, PretrainOptions("base", folder, 1.0, 0, 1))
     return folder
 
 
@@ -61,6 +62,20 @@ def test_llama_cpp_tokenizes_as_the_tokenizer_does(folder: Path, tokenizer: Toke
     engine = _load(folder / "model.f32.gguf")
     for text in (TEXT, "The Silver Kings\n\nQuestion: who?", "  two  spaces ", "don't 12,345 x²"):
         assert engine.tokenize(text.encode(), add_bos=True) == tokenizer.encode(f"<s>{text}").ids
+
+
+def test_transformers_reads_the_folder_as_llama_cpp_reads_the_gguf(folder: Path) -> None:
+    tokenizer, network = AutoTokenizer.from_pretrained(folder), AutoModelForCausalLM.from_pretrained(folder)
+    engine = _load(folder / "model.f32.gguf")
+    for text in (TEXT, "The Silver Kings\n\nQuestion: who?", "  two  spaces ", "don't 12,345 x²"):
+        assert tokenizer(text).input_ids == engine.tokenize(text.encode(), add_bos=True)
+    ids = tokenizer(TEXT).input_ids
+    engine.eval(ids)
+    with torch.no_grad():
+        logits = network(torch.tensor([ids])).logits[0]
+    torch.testing.assert_close(torch.tensor(engine.scores[: len(ids)]), logits, atol=1e-3, rtol=1e-3)
+    assert (network.generation_config.bos_token_id, network.generation_config.eos_token_id) == (0, 1)
+    assert tokenizer.decode(ids, skip_special_tokens=True) == TEXT
 
 
 def test_quantized_file_is_smaller_and_loads(folder: Path) -> None:

@@ -5,10 +5,25 @@ from tokenizers import Tokenizer
 
 from lmcot_cli.datasets.hotpotqa import to_row
 from lmcot_cli.datasets.microhop import MicroHopOptions, records
+from lmcot_cli.datasets.microhop.names import NameBook
+from lmcot_cli.datasets.microhop.questions import plan
+from lmcot_cli.datasets.microhop.world import World
 from lmcot_cli.prompts.render import Prompts, Stage
-from lmcot_train.pretrain.examples import MENTION, PREVIOUS, VALUE, Difficulty, Example, ExampleMaker
-from lmcot_train.pretrain.run import STAGES
+from lmcot_train.pretrain.examples import (
+    MENTION,
+    NO_QUESTION,
+    PREVIOUS,
+    VALUE,
+    Difficulty,
+    Example,
+    ExampleMaker,
+    Task,
+    restatement,
+)
+from lmcot_train.pretrain.run import RECIPES, STAGES
 from lmcot_train.pretrain.tokenizer import EOS, train_tokenizer
+
+TASKS: tuple[Task, ...] = (*STAGES, "restate")
 
 
 @pytest.fixture(scope="module")
@@ -19,8 +34,8 @@ def tokenizer() -> Tokenizer:
     return train_tokenizer([*texts, *(str(record["rationale"]) for record in found)], 2304)
 
 
-def _make(tokenizer: Tokenizer, stages: tuple[Stage, ...], seed: int) -> Example:
-    return ExampleMaker(tokenizer, stages, Random(seed)).make(Difficulty(distractors=5, questions=6))
+def _make(tokenizer: Tokenizer, tasks: tuple[Task, ...], seed: int) -> Example:
+    return ExampleMaker(tokenizer, tasks, Random(seed)).make(Difficulty(distractors=5, questions=6))
 
 
 def _segment(tokenizer: Tokenizer, example: Example, number: int) -> tuple[str, str]:
@@ -56,6 +71,37 @@ def test_a_segment_with_the_context_is_a_prompt_of_the_templates_and_its_complet
             assert trained == completion
 
 
+@pytest.mark.parametrize("seed", range(10))
+def test_the_base_never_sees_a_question_with_a_rationale(tokenizer: Tokenizer, seed: int) -> None:
+    example = _make(tokenizer, RECIPES["base"].tasks, seed)
+    for number in range(1, 7):
+        text, _ = _segment(tokenizer, example, number)
+        question = text.split("\nQuestion: ")[1].splitlines()[0]
+        assert ("\nRationale:" in text) == (question == NO_QUESTION)
+
+
+def test_a_restatement_tells_facts_of_the_context(tokenizer: Tokenizer) -> None:
+    """Its prompt is a rationale's, but for the question; what it tells is drawn from the world."""
+    example = _make(tokenizer, ("restate",), 1)
+    texts = [_segment(tokenizer, example, number) for number in range(1, 7)]
+    for text, trained in texts:
+        assert text.startswith("<s>Answer the question from the context.\n\nContext:\n")
+        assert text.endswith(f"\nRationale:{trained}")
+        assert trained.endswith(f".{EOS}")
+    assert len({trained for _, trained in texts}) > 1
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_a_restatement_says_no_fact_twice_and_none_that_the_world_lacks(seed: int) -> None:
+    random = Random(seed)
+    world = World(random, NameBook(random, "train"))
+    plan(world, random, 3)
+    facts = [sentence.fact for sentence in restatement(world, random)]
+    assert 1 <= len(facts) <= 5
+    assert len(set(facts)) == len(facts)
+    assert set(facts) <= set(world.facts.values())
+
+
 def test_positions_of_every_segment_follow_the_context(tokenizer: Tokenizer) -> None:
     example = _make(tokenizer, STAGES, 2)
     assert example.positions[: example.shared] == list(range(example.shared))
@@ -66,7 +112,7 @@ def test_positions_of_every_segment_follow_the_context(tokenizer: Tokenizer) -> 
 
 @pytest.mark.parametrize("seed", range(20))
 def test_pointers_look_back_at_what_they_may_see(tokenizer: Tokenizer, seed: int) -> None:
-    example = _make(tokenizer, STAGES, seed)
+    example = _make(tokenizer, TASKS, seed)
     for pointer in example.pointers:
         assert pointer.column <= pointer.row
         assert example.segments[pointer.column] in (0, example.segments[pointer.row])
@@ -75,7 +121,7 @@ def test_pointers_look_back_at_what_they_may_see(tokenizer: Tokenizer, seed: int
 def test_copy_pointers_show_the_token_that_comes_next(tokenizer: Tokenizer) -> None:
     right = total = 0
     for seed in range(20):
-        example = _make(tokenizer, STAGES, seed)
+        example = _make(tokenizer, TASKS, seed)
         for pointer in example.pointers:
             if pointer.purpose in (VALUE, MENTION) and example.targets[pointer.row] != -100:
                 total += 1

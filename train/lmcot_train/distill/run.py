@@ -47,6 +47,8 @@ from lmcot_train.prompting import RationalePrompts
 from lmcot_train.run_folder import RunFolder, RunRecord, cannot_write
 
 _DISK_FAULTS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EIO}
+_TORN_WRITES = ("I/O error", "iostream error", "unexpected pos", "PytorchStreamWriter")
+"""How safetensors and torch.save say that a file could not be written; they do not say why."""
 PANELS = {"loss a token": ("loss", "validation_loss"), "learning rate": ("learning_rate",)}
 
 
@@ -206,9 +208,10 @@ def _endings_explained(run: RunFolder, report: Report) -> Iterator[None]:
             raise
         raise cannot_write(run.path, error) from error
     except (SafetensorError, RuntimeError) as error:
-        if not any(sign in str(error) for sign in ("No space left", "PytorchStreamWriter", "Os { code:")):
+        if not any(sign in str(error) for sign in _TORN_WRITES):
             raise
-        raise cannot_write(run.path, OSError(str(error).splitlines()[0])) from error
+        reason = OSError(f"{str(error).splitlines()[0]} (is the disk full?)")
+        raise cannot_write(run.path, reason) from error
 
 
 def _quieten() -> None:

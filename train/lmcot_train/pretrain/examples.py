@@ -13,17 +13,23 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from random import Random
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from tokenizers import Encoding, Tokenizer
 
 from lmcot_cli.datasets.microhop.names import NameBook
 from lmcot_cli.datasets.microhop.questions import Program, Question, ask, plan
 from lmcot_cli.datasets.microhop.relations import COMPARISONS, INFERENCES, SAME
-from lmcot_cli.datasets.microhop.world import Fact, Sentence, TitledParagraph, World
+from lmcot_cli.datasets.microhop.world import Fact, Sentence, TitledParagraph, World, state
 from lmcot_cli.datasets.row import Paragraph, Row
 from lmcot_cli.prompts.render import Prompts, Stage
 from lmcot_train.pretrain.tokenizer import BOS, EOS, special_id
+
+Task = Stage | Literal["restate"]
+"""What a segment is trained on: a stage of answering, or `restate`: facts of the context, told with no question."""
+
+NO_QUESTION = "What does the context say?"
+"""Stands in the question's place where facts are restated, so that the prompt is laid out as a rationale's is."""
 
 # What a head learns to look at, and the layer it sits in.
 PREVIOUS, SUBJECT, RELATION, VALUE, MENTION = range(5)
@@ -75,9 +81,11 @@ class Difficulty:
 
 
 class _Asked(NamedTuple):
-    """A question in one stage: prompt and completion in one text."""
+    """One task: prompt and completion in one text; `answer` is None where nothing was asked."""
 
-    question: Question
+    sentences: tuple[Sentence, ...]
+    facts: tuple[Fact, ...]
+    answer: str | None
     text: str
     completion: int  # where the completion starts, in characters
     trained: int  # where the loss starts, in characters
@@ -85,10 +93,10 @@ class _Asked(NamedTuple):
 
 
 class ExampleMaker:
-    """Makes examples for the stages in `stages` (a stage named twice is drawn twice as often)."""
+    """Makes examples for the tasks in `tasks` (a task named twice is drawn twice as often)."""
 
-    def __init__(self, tokenizer: Tokenizer, stages: tuple[Stage, ...], random: Random) -> None:
-        self._tokenizer, self._stages, self._random = tokenizer, stages, random
+    def __init__(self, tokenizer: Tokenizer, tasks: tuple[Task, ...], random: Random) -> None:
+        self._tokenizer, self._tasks, self._random = tokenizer, tasks, random
         self._prompts = Prompts()
         self._end = special_id(tokenizer, EOS)
 
@@ -101,12 +109,24 @@ class ExampleMaker:
         paragraphs = world.write()
         programs = [asked, *_further(world, random, difficulty.questions - 1)]
         questions = [ask(program, world, random) for program in programs]
-        return self._assemble(paragraphs, [self._ask(paragraphs, question) for question in questions])
+        return self._assemble(paragraphs, [self._set(world, paragraphs, question) for question in questions])
 
-    def _ask(self, paragraphs: list[TitledParagraph], question: Question) -> _Asked:
-        stage = self._random.choice(self._stages)
+    def _set(self, world: World, paragraphs: list[TitledParagraph], question: Question) -> _Asked:
+        task = self._random.choice(self._tasks)
+        if task == "restate":
+            return self._restate(paragraphs, restatement(world, self._random))
+        return self._ask(task, paragraphs, question)
+
+    def _restate(self, paragraphs: list[TitledParagraph], sentences: tuple[Sentence, ...]) -> _Asked:
+        prompt = self._prompts.render("guided_rationale", row_of(paragraphs, NO_QUESTION))
+        text = f"{BOS}{prompt} {' '.join(sentence.text for sentence in sentences)}{EOS}"
+        start = len(BOS) + len(prompt) + 1
+        facts = tuple(sentence.fact for sentence in sentences if sentence.fact)
+        return _Asked(sentences, facts, None, text, start, start, self._tokenizer.encode(text))
+
+    def _ask(self, stage: Stage, paragraphs: list[TitledParagraph], question: Question) -> _Asked:
         rationale = " ".join(sentence.text for sentence in question.rationale)
-        prompt = self._prompts.render(stage, row_of(paragraphs, question), rationale)
+        prompt = self._prompts.render(stage, row_of(paragraphs, question.text), rationale)
         completion = {
             "standard": question.answer,
             "guided_answer": question.answer,
@@ -116,11 +136,13 @@ class ExampleMaker:
         text = f"{BOS}{prompt} {completion}{EOS}"
         start = len(BOS) + len(prompt) + 1
         trained = text.rindex(rationale) if stage == "guided_answer" else start
-        return _Asked(question, text, start, trained, self._tokenizer.encode(text))
+        encoding = self._tokenizer.encode(text)
+        return _Asked(question.rationale, question.facts, question.answer, text, start, trained, encoding)
 
     def _assemble(self, paragraphs: list[TitledParagraph], asked: list[_Asked]) -> Example:
         ids = [a.encoding.ids for a in asked]
-        shared = _common_prefix(ids) if len(ids) > 1 else ids[0].index(self._end) // 2
+        alike = _common_prefix(ids) if len(ids) > 1 else ids[0].index(self._end) // 2
+        shared = min(alike, *(_trained_token(a) - 1 for a in asked))
         example = Example(shared, ids[0][:shared], list(range(shared)), [0] * shared, [-100] * shared)
         example.pointers += [Pointer(PREVIOUS, i, i - 1, 1.0) for i in range(1, shared)]
         spans = _context_pointers(example, asked[0], paragraphs)
@@ -129,10 +151,29 @@ class ExampleMaker:
         return example
 
 
-def row_of(paragraphs: list[TitledParagraph], question: Question) -> Row:
+def row_of(paragraphs: list[TitledParagraph], question: str) -> Row:
     """Return the row that the templates render."""
     context = tuple(Paragraph(p.entity.name, tuple(s.text for s in p.sentences)) for p in paragraphs)
-    return Row("", question.text, context, (question.answer,), None, None, 0)
+    return Row("", question, context, (), None, None, 0)
+
+
+def restatement(world: World, random: Random) -> tuple[Sentence, ...]:
+    """Put one to five facts of a world into words, drawn without regard to any question.
+
+    As in any text, a sentence may go on about the subject or the object of the one before (a third each) or turn to
+    something else. Half of the sentences use their relation's first phrasing, the others any.
+    """
+    left = list(world.facts.values())
+    told: list[Fact] = []
+    for _ in range(min(len(left), random.randint(1, 5))):
+        topic = random.choice((told[-1].subject, told[-1].object, None)) if told else None
+        told.append(random.choice([fact for fact in left if fact.subject == topic] or left))
+        left.remove(told[-1])
+    return tuple(_reword(fact, random) for fact in told)
+
+
+def _reword(fact: Fact, random: Random) -> Sentence:
+    return state(fact, 0 if random.random() < 0.5 else random.randrange(len(fact.relation.phrasings)))
 
 
 def _further(world: World, random: Random, count: int) -> Iterator[Program]:
@@ -210,8 +251,7 @@ def _relation_pointers(encoding: Encoding, sentence: Sentence, at: int) -> list[
 def _append(example: Example, number: int, one: _Asked, spans: dict[Fact, list[int]]) -> None:
     """Add one question's segment: tokens, targets and pointers."""
     ids, shift = one.encoding.ids, len(example.tokens) - example.shared
-    trained = one.encoding.char_to_token(one.trained)
-    assert trained is not None
+    trained = _trained_token(one)
     example.tokens += ids[example.shared :]
     example.positions += range(example.shared, len(ids))
     example.segments += [number] * (len(ids) - example.shared)
@@ -221,37 +261,39 @@ def _append(example: Example, number: int, one: _Asked, spans: dict[Fact, list[i
     def place(token: int) -> int:
         return token if token < example.shared else token + shift
 
-    for pointer in _segment_pointers(one, spans, example.shared, trained):
+    for pointer in _segment_pointers(one, spans, example.shared):
         example.pointers.append(pointer._replace(row=place(pointer.row), column=place(pointer.column)))
 
 
-def _segment_pointers(
-    one: _Asked, spans: dict[Fact, list[int]], shared: int, trained: int
-) -> Iterator[Pointer]:
+def _trained_token(one: _Asked) -> int:
+    token: int | None = one.encoding.char_to_token(one.trained)
+    assert token is not None
+    return token
+
+
+def _segment_pointers(one: _Asked, spans: dict[Fact, list[int]], shared: int) -> Iterator[Pointer]:
     """Point within one segment; token numbers are those of its own encoding."""
     for token in range(shared, len(one.encoding.ids)):
         yield Pointer(PREVIOUS, token, token - 1, 1.0)
     question = one.text.index("\nQuestion: ")
     at = one.trained
-    if one.text.startswith(one.question.rationale[0].text, at):
-        for sentence in one.question.rationale:
+    if one.text.startswith(one.sentences[0].text, at):
+        for sentence in one.sentences:
             yield from _sentence_pointers(one, sentence, at, question, spans)
             at += len(sentence.text) + 1
-    answer = one.text.rindex(one.question.answer)
-    if answer < one.completion:
+    if one.answer is None or (answer := one.text.rindex(one.answer)) < one.completion:
         return
-    final = one.question.facts[-1]
-    if len(one.question.facts) == 1 and one.completion == answer:  # one hop, asked directly
-        yield from _value_pointers(one, answer, spans[final])
+    if len(one.facts) == 1 and one.completion == answer:  # one hop, asked directly
+        yield from _value_pointers(one, answer, spans[one.facts[0]])
     else:
-        yield from _mention_pointers(one, one.question.answer, answer, question)
+        yield from _mention_pointers(one, one.answer, answer, question)
 
 
 def _sentence_pointers(
     one: _Asked, sentence: Sentence, at: int, question: int, spans: dict[Fact, list[int]]
 ) -> Iterator[Pointer]:
     if sentence.fact is None:  # a comparison's conclusion: names and years of the sentences before it
-        for fact in one.question.facts:
+        for fact in one.facts:
             for name in {fact.subject.name, fact.object.name}:
                 if (offset := sentence.text.find(name)) >= 0:
                     yield from _mention_pointers(one, name, at + offset, question)

@@ -15,8 +15,15 @@ from tokenizers import Tokenizer
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from lmcot_cli.prompts.render import Stage
-from lmcot_train.pretrain.examples import MENTION, POINTER_HEADS, VALUE, Difficulty, Example, ExampleMaker
+from lmcot_train.pretrain.examples import (
+    MENTION,
+    POINTER_HEADS,
+    VALUE,
+    Difficulty,
+    Example,
+    ExampleMaker,
+    Task,
+)
 from lmcot_train.pretrain.model import Llama
 
 
@@ -25,8 +32,9 @@ class LoopOptions:
     """How to train.
 
     Attributes:
-        stages: The stages to learn, each as often as it is named.
-        minutes: Wall-clock budget; learning rate and difficulty follow the share of it that has passed.
+        tasks: The tasks to learn, each as often as it is named.
+        minutes: Budget in CPU time of the training thread, so that a pause costs nothing; learning rate and
+            difficulty follow the share of it that is spent.
         contexts: Contexts a step.
         questions: Questions a context.
         distractors: Most distractors a context, reached after `warm_up` of the budget.
@@ -38,7 +46,7 @@ class LoopOptions:
         seed: Seeds the examples.
     """
 
-    stages: tuple[Stage, ...]
+    tasks: tuple[Task, ...]
     minutes: float = 60.0
     contexts: int = 4
     questions: int = 8
@@ -129,10 +137,10 @@ def train(
     tokenizer: Tokenizer,
     options: LoopOptions,
     log: Path,
-    clock: Callable[[], float] = time.monotonic,
+    clock: Callable[[], float] = time.thread_time,
 ) -> Iterator[dict[str, float]]:
     """Train in place until the budget is spent; yield and append to `log` a record every `log_every` steps."""
-    maker = ExampleMaker(tokenizer, options.stages, Random(f"pretrain/{options.seed}"))
+    maker = ExampleMaker(tokenizer, options.tasks, Random(f"pretrain/{options.seed}"))
     steppers = optimizers(model, options)
     peaks = [stepper.param_groups[0]["lr"] for stepper in steppers]
     log.write_text(json.dumps(asdict(options)) + "\n")

@@ -12,6 +12,8 @@ import numpy as np
 import torch
 from safetensors.torch import save_file
 from tokenizers import Tokenizer
+from tokenizers.processors import TemplateProcessing
+from torch import Tensor
 
 from lmcot_cli.datasets.hotpotqa import to_row
 from lmcot_cli.datasets.microhop import MicroHopOptions, records
@@ -19,7 +21,7 @@ from lmcot_cli.errors import OutputError
 from lmcot_cli.prompts.render import Prompts, Stage
 from lmcot_export.gguf.llama import BytePairTokenizer, LlamaHeader, write_llama
 from lmcot_export.quantize import quantize
-from lmcot_train.pretrain.examples import COPY_LAYER
+from lmcot_train.pretrain.examples import COPY_LAYER, Task
 from lmcot_train.pretrain.loop import LoopOptions, train
 from lmcot_train.pretrain.model import Llama, LlamaShape
 from lmcot_train.pretrain.tokenizer import BOS, EOS, special_id, train_tokenizer
@@ -29,27 +31,29 @@ STAGES: tuple[Stage, ...] = ("standard", "cot", "guided_rationale", "guided_answ
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """What distinguishes the two models of the pair."""
+    """What distinguishes the two models."""
 
     layers: int
-    stages: tuple[Stage, ...]
+    tasks: tuple[Task, ...]
 
 
 RECIPES = {
     # Chains are longer than answers and harder, so `cot` is drawn twice as often as each other way.
     "large": Recipe(6, ("cot", "cot", "guided_answer", "standard")),
-    "small": Recipe(4, ("guided_rationale",)),
+    # What `lmcot train distill` starts from: it reads and restates contexts and has never seen a rationale.
+    "base": Recipe(4, ("restate", "restate", "standard")),
 }
 VOCABULARY = 2304  # every word of MicroHop's names is one token
 TOKENIZER_ROWS = 3000
 TOKENIZER_SEED = 9
+CHECKPOINT_RECORDS = 5
 
 
 @dataclass(frozen=True, slots=True)
 class PretrainOptions:
     """Which model to train, where to, and for how long."""
 
-    role: Literal["small", "large"]
+    role: Literal["base", "large"]
     output: Path
     minutes: float
     seed: int
@@ -59,8 +63,8 @@ class PretrainOptions:
 def run(options: PretrainOptions, report: Callable[[str], None]) -> Path:
     """Train one model of the pair.
 
-    Writes `model.safetensors`, `config.json`, `tokenizer.json`, `metrics.jsonl`, `model.f32.gguf` and `model.gguf`
-    (Q8_0) into the output folder.
+    Writes a folder that transformers loads (weights, configuration, tokenizer), `metrics.jsonl`, `model.f32.gguf` and
+    `model.gguf` (Q8_0). On the way the weights are kept in `checkpoint.safetensors`, every few minutes.
 
     Returns:
         The path of `model.gguf`.
@@ -77,8 +81,10 @@ def run(options: PretrainOptions, report: Callable[[str], None]) -> Path:
     recipe = RECIPES[options.role]
     tokenizer = train_tokenizer(_tokenizer_texts(), VOCABULARY)
     model = Llama(LlamaShape(tokenizer.get_vocab_size(), layers=recipe.layers), COPY_LAYER)
-    loop = LoopOptions(recipe.stages, minutes=options.minutes, seed=options.seed)
-    for record in train(model, tokenizer, loop, options.output / "metrics.jsonl"):
+    loop = LoopOptions(recipe.tasks, minutes=options.minutes, seed=options.seed)
+    for number, record in enumerate(train(model, tokenizer, loop, options.output / "metrics.jsonl"), start=1):
+        if number % CHECKPOINT_RECORDS == 0:
+            save_file(_weights(model), options.output / "checkpoint.safetensors", {"format": "pt"})
         report(
             f"{record['minutes']:6.1f} min  step {record['step']:.0f}  loss {record['loss']:.3f}"
             f"  values {record['value_accuracy']:.3f}  mentions {record['mention_accuracy']:.3f}"
@@ -88,27 +94,55 @@ def run(options: PretrainOptions, report: Callable[[str], None]) -> Path:
 
 def save(model: Llama, tokenizer: Tokenizer, options: PretrainOptions) -> Path:
     """Write the model as transformers reads it and as GGUF; return the quantized GGUF's path."""
-    folder = options.output
-    weights = {
-        _transformers_name(name): tensor.detach().contiguous() for name, tensor in model.state_dict().items()
-    }
+    folder, weights = options.output, _weights(model)
     save_file(weights, folder / "model.safetensors", {"format": "pt"})
-    tokenizer.save(str(folder / "tokenizer.json"))
-    (folder / "config.json").write_text(
-        json.dumps(transformers_config(model.shape, tokenizer), indent=2) + "\n"
-    )
+    save_tokenizer(tokenizer, folder, model.shape.context)
+    ids: dict[str, object] = {
+        "bos_token_id": special_id(tokenizer, BOS),
+        "eos_token_id": special_id(tokenizer, EOS),
+    }
+    _write_json(folder / "generation_config.json", ids)
+    _write_json(folder / "config.json", {**transformers_config(model.shape), **ids})
     full = folder / "model.f32.gguf"
     arrays = {name: tensor.numpy().astype(np.float32) for name, tensor in weights.items()}
     write_llama(full, _header(options.role, model.shape), _byte_pairs(tokenizer), arrays)
     return quantize(full, folder / "model.gguf", "q8_0")
 
 
-def _transformers_name(name: str) -> str:
-    return name if name.startswith("lm_head") else f"model.{name}"
+def _weights(model: Llama) -> dict[str, Tensor]:
+    """Return the weights under transformers' names."""
+    return {
+        name if name.startswith("lm_head") else f"model.{name}": tensor.detach().contiguous()
+        for name, tensor in model.state_dict().items()
+    }
 
 
-def transformers_config(shape: LlamaShape, tokenizer: Tokenizer) -> dict[str, object]:
-    """Return the `config.json` of a `LlamaForCausalLM` of this shape."""
+def save_tokenizer(tokenizer: Tokenizer, folder: Path, context: int) -> None:
+    """Write the tokenizer as `AutoTokenizer` reads it; like the GGUF's, it puts `<s>` before every text."""
+    copy = Tokenizer.from_str(tokenizer.to_str())
+    copy.post_processor = TemplateProcessing(
+        single=f"{BOS} $A", special_tokens=[(BOS, special_id(tokenizer, BOS))]
+    )
+    copy.save(str(folder / "tokenizer.json"))
+    _write_json(
+        folder / "tokenizer_config.json",
+        {
+            "tokenizer_class": "PreTrainedTokenizerFast",
+            "bos_token": BOS,
+            "eos_token": EOS,
+            "add_bos_token": True,
+            "clean_up_tokenization_spaces": False,
+            "model_max_length": context,
+        },
+    )
+
+
+def _write_json(path: Path, value: dict[str, object]) -> None:
+    path.write_text(json.dumps(value, indent=2) + "\n")
+
+
+def transformers_config(shape: LlamaShape) -> dict[str, object]:
+    """Return the `config.json` of a `LlamaForCausalLM` of this shape, without its token ids."""
     return {
         "architectures": ["LlamaForCausalLM"],
         "model_type": "llama",
@@ -122,8 +156,6 @@ def transformers_config(shape: LlamaShape, tokenizer: Tokenizer) -> dict[str, ob
         "rms_norm_eps": shape.norm_epsilon,
         "rope_theta": shape.rope_base,
         "tie_word_embeddings": False,
-        "bos_token_id": special_id(tokenizer, BOS),
-        "eos_token_id": special_id(tokenizer, EOS),
         "torch_dtype": "float32",
     }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterable, Sequence
 from hashlib import blake2b
 from pathlib import Path
@@ -107,12 +108,16 @@ def _answer(reply: Completion | RowError) -> str | None:
 
 
 def _remembered(memory: Path | None) -> dict[bytes, str | None]:
-    """Read the replies of earlier sessions; a last line that was torn when one was killed is left out."""
+    """Read the replies of earlier sessions, and cut off a last line that was torn when one was killed."""
     if memory is None or not memory.is_file():
         return {}
-    lines = memory.read_text(encoding="utf-8").split("\n")[:-1]
+    content = memory.read_bytes()
+    whole = content[: content.rfind(b"\n") + 1]
     try:
-        records = [json.loads(line) for line in lines]
+        records = [json.loads(line) for line in whole.splitlines()]
+        os.truncate(memory, len(whole))
         return {bytes.fromhex(record["key"]): record["answer"] for record in records}
+    except OSError as error:
+        raise cannot_write(memory, error) from error
     except (ValueError, KeyError, TypeError) as error:
         raise InputError(f"{memory}: holds something else than replies; remove it") from error

@@ -1,0 +1,46 @@
+"""Run the converter of a llama.cpp checkout, for models that cannot be written here."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+from lmcot_cli.errors import ModelError, UsageError
+from lmcot_export.atomic import replacing
+
+SCRIPT = "convert_hf_to_gguf.py"
+_SHOWN_LINES = 3
+
+
+def find_script(path: Path) -> Path:
+    """Return the converter in a checkout, or the script itself.
+
+    Raises:
+        UsageError: There is none.
+    """
+    script = path / SCRIPT if path.is_dir() else path
+    if not script.is_file():
+        raise UsageError(f"--converter {path}: has no {SCRIPT}; name a llama.cpp checkout")
+    return script
+
+
+def convert(script: Path, model: Path, target: Path, type: str) -> Path:
+    """Let a checkout's converter write a full-precision GGUF, and return its path.
+
+    Args:
+        script: Its `convert_hf_to_gguf.py`; it runs with this Python and brings its own `gguf` package.
+        model: The model's folder.
+        target: The file to write.
+        type: `f32`, `f16` or `bf16`.
+
+    Raises:
+        ModelError: The converter failed; its last lines are in the message.
+    """
+    with replacing(target) as temporary:
+        command = [sys.executable, str(script), str(model), "--outfile", str(temporary), "--outtype", type]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 (no shell)
+        if done.returncode != 0:
+            lines = (done.stderr or done.stdout).strip().splitlines()[-_SHOWN_LINES:]
+            raise ModelError(f"{script}: failed on {model}: {' / '.join(lines)}")
+    return target

@@ -1,0 +1,94 @@
+"""Merge a LoRA adapter into the full-precision model it was trained on, tensor by tensor."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from math import prod
+from pathlib import Path
+
+from lmcot_cli.errors import ModelError
+from lmcot_export.atomic import replacing
+from lmcot_export.lora import LoraAdapter, MergedWeights
+from lmcot_export.weights import SafetensorsFolder, write_safetensors
+
+TOKENIZER_FILES = (
+    "tokenizer.json", "tokenizer.model", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json",
+    "vocab.json", "merges.txt", "chat_template.jinja", "chat_template.json",
+)  # fmt: skip
+"""Files that say how a model reads and writes text."""
+
+_BYTES = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2}
+
+
+def merge(base: Path, adapter: Path, target: Path, advance: Callable[[int], None] = lambda _: None) -> Path:
+    """Write the merged model as a Hugging Face folder.
+
+    Changed weights are computed and stored in float32, the others stay as they are. The tokenizer is the adapter's
+    where it brings one (it may have added tokens), else the base's.
+
+    Args:
+        base: A full-precision model's folder.
+        adapter: An adapter's folder.
+        target: The folder to write; made if it does not exist.
+        advance: Called with the bytes of each part written.
+
+    Returns:
+        `target`.
+
+    Raises:
+        ModelError: The base is quantized, or the two do not fit together.
+        OutputError: The folder cannot be written.
+    """
+    config = json.loads((base / "config.json").read_text(encoding="utf-8"))
+    if config.get("quantization_config"):
+        raise ModelError(
+            f"{base}: its weights are quantized, and an adapter is merged into full-precision weights only; merge into"
+            " the model it was quantized from, or export the adapter by itself with --adapter-only"
+        )
+    merged = MergedWeights(SafetensorsFolder(base), LoraAdapter(adapter), tied=_is_tied(base))
+    types = {name: merged.stored_type(name) for name in merged.names}
+    write_safetensors(target / "model.safetensors", merged, types, advance)
+    embeddings = next(name for name in merged.names if name.endswith(("embed_tokens.weight", "wte.weight")))
+    config.pop("dtype", None)
+    config |= {"vocab_size": merged.shape(embeddings)[0], "torch_dtype": "float32"}
+    if merged.unties:
+        config["tie_word_embeddings"] = False
+    _write_json(target / "config.json", config)
+    _copy_texts(base, adapter, target)
+    return target
+
+
+def merged_bytes(base: Path, adapter: Path) -> int:
+    """Return how many bytes `merge` writes, for a progress bar."""
+    merged = MergedWeights(SafetensorsFolder(base), LoraAdapter(adapter), tied=_is_tied(base))
+    return sum(prod(merged.shape(name)) * _BYTES[merged.stored_type(name)] for name in merged.names)
+
+
+def tokenizer_folder(base: Path, adapter: Path) -> Path:
+    """Return the adapter's folder if it brings a tokenizer, else the base's."""
+    has_own = any((adapter / name).is_file() for name in ("tokenizer.json", "tokenizer.model", "vocab.json"))
+    return adapter if has_own else base
+
+
+def _is_tied(base: Path) -> bool:
+    from lmcot_export.gguf.config import ModelConfig
+
+    return ModelConfig(base).tied
+
+
+def _copy_texts(base: Path, adapter: Path, target: Path) -> None:
+    """Copy the tokenizer's files, and the generation defaults."""
+    texts = tokenizer_folder(base, adapter)
+    for folder, names in ((texts, TOKENIZER_FILES), (base, ("generation_config.json",))):
+        for name in names:
+            (target / name).unlink(missing_ok=True)
+            if (folder / name).is_file():
+                with replacing(target / name) as temporary:
+                    shutil.copyfile(folder / name, temporary)
+
+
+def _write_json(path: Path, value: object) -> None:
+    with replacing(path) as temporary:
+        temporary.write_text(json.dumps(value, indent=2) + "\n", encoding="utf-8")

@@ -1,0 +1,94 @@
+"""Choose the type that suits this machine, from the figures of verification."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from lmcot_cli.errors import ModelError
+
+if TYPE_CHECKING:
+    from lmcot_export.options import Output
+    from lmcot_export.verify import Verification
+
+MUCH_FASTER = 1.1
+"""Rates closer than this factor are noise; then the smaller divergence decides."""
+
+
+@dataclass(frozen=True, slots=True)
+class Recommendation:
+    """The chosen output.
+
+    Attributes:
+        output: It.
+        reasons: Why, a line each.
+    """
+
+    output: Output
+    reasons: tuple[str, ...]
+
+
+def recommend(outputs: Sequence[Output]) -> Recommendation:
+    """Choose the fastest output that passed; among equally fast ones the nearest to the source.
+
+    "Passed" is what the thresholds of verification say of divergence and exact match, type by type, and that the
+    exact match (where questions were given) is not surely worse than the source's. Speed is the rate of decoding
+    16 sequences at once, which is what answering spends its time on.
+
+    Raises:
+        ModelError: None passed, or none was measured.
+    """
+    measured = [(output, output.verification) for output in outputs if output.verification is not None]
+    good = [(output, found) for output, found in measured if found.passed and not _loses(found)]
+    if not good:
+        raise ModelError(
+            "there is nothing to recommend: no type passed verification without losing exact match"
+        )
+    fastest = max(_rate(found) for _, found in good)
+    near = [(output, found) for output, found in good if _rate(found) * MUCH_FASTER >= fastest]
+    output, found = min(near, key=lambda pair: (_divergence(pair[1]), pair[1].figures.bytes))
+    return Recommendation(output, tuple(_reasons(output, found, good, measured)))
+
+
+def _reasons(
+    output: Output,
+    found: Verification,
+    good: Sequence[tuple[Output, Verification]],
+    measured: Sequence[tuple[Output, Verification]],
+) -> list[str]:
+    figures = found.figures
+    reasons = [
+        f"{_rate(found):,.0f} tokens/s here, 16 sequences at once; the others that passed:"
+        f" {_others(output, good) or 'none'}",
+        f"{figures.bits_per_weight:.1f} bits a weight, mean KL {_divergence(found):.2g} nats, top-1"
+        f" {100 * (figures.top1 or 0):.1f}%",
+    ]
+    if figures.exact_match is not None:
+        match = figures.exact_match
+        reasons.append(
+            f"exact match {100 * match.difference.mean:+.1f} points against the source on {figures.rows} rows"
+        )
+    else:
+        reasons.append("exact match was not measured: give questions with --verify QUESTIONS")
+    left_out = [other.type for other, other_found in measured if (other, other_found) not in good]
+    return reasons + ([f"left out, for they failed: {', '.join(left_out)}"] if left_out else [])
+
+
+def _others(output: Output, good: Sequence[tuple[Output, Verification]]) -> str:
+    return ", ".join(f"{other.type} {_rate(found):,.0f}" for other, found in good if other is not output)
+
+
+def _rate(found: Verification) -> float:
+    return found.figures.tokens_per_second or 0.0
+
+
+def _divergence(found: Verification) -> float:
+    value = found.figures.kl_mean
+    return float("inf") if value is None else value
+
+
+def _loses(found: Verification) -> bool:
+    """Whether exact match is surely worse: the whole interval of the paired difference lies below nothing."""
+    match = found.figures.exact_match
+    return match is not None and match.difference.high < 0

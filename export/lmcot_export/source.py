@@ -1,0 +1,110 @@
+"""What is exported: a model's folder, or a run of `lmcot train` with the model it was based on."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lmcot_cli.errors import InputError, ModelError, UsageError
+
+RUN_FILE = "run.json"
+RUNS = Path("runs")
+_WANTED = ("*.json", "*.safetensors", "*.model", "*.txt", "*.jinja")
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A full-precision model, and the adapter to put on it.
+
+    Attributes:
+        name: What the exported files are called.
+        model: The folder of the model, or of the adapter's base.
+        adapter: The folder of a LoRA adapter that peft saved; None for a model by itself.
+        output: Where exported files go unless the user says otherwise.
+    """
+
+    name: str
+    model: Path
+    adapter: Path | None
+    output: Path
+
+
+def find_source(path: Path | None) -> Source:
+    """Return what a path stands for; without one, the newest run under `./runs`.
+
+    Raises:
+        UsageError: There is no run to take.
+        ModelError: The folder is neither a model nor a run.
+        InputError: The run's `run.json` is damaged.
+    """
+    folder = path or newest_run(RUNS)
+    if (folder / RUN_FILE).is_file():
+        return _of_run(folder)
+    if not folder.is_dir():
+        raise ModelError(f"{folder}: no such folder; name a model's folder or a run that `lmcot train` wrote")
+    if (folder / "adapter_config.json").is_file():
+        base = _read_object(folder / "adapter_config.json").get("base_model_name_or_path")
+        return Source(_name(folder), _find_base(folder, base), folder, folder / "export")
+    return Source(_name(folder), folder, None, Path(f"{_name(folder)}-export"))
+
+
+def newest_run(runs: Path) -> Path:
+    """Return the run that ended last (or, where it does not say, was written last).
+
+    Raises:
+        UsageError: There is none.
+    """
+    found = [path.parent for path in runs.glob(f"*/{RUN_FILE}")]
+    if not found:
+        raise UsageError(f"there is no run in ./{runs}; name one, or a model's folder: lmcot export FOLDER")
+    return max(found, key=lambda folder: (folder / RUN_FILE).stat().st_mtime)
+
+
+def _of_run(folder: Path) -> Source:
+    run = _read_object(folder / RUN_FILE)
+    if run.get("adapter"):
+        adapter = folder / str(run["adapter"])
+        return Source(_name(folder), _find_base(folder, run.get("base")), adapter, folder / "export")
+    if (folder / "model" / "config.json").is_file():
+        return Source(_name(folder), folder / "model", None, folder / "export")
+    raise ModelError(f"{folder}: the run has neither an adapter nor a model yet; let it end, or resume it")
+
+
+def _find_base(folder: Path, base: Any) -> Path:
+    """Return the folder of a base model: as it is written, from the run's folder, or from the Hugging Face Hub."""
+    if not isinstance(base, str) or not base:
+        raise ModelError(f"{folder}: does not say which model it is based on")
+    for place in (Path(base), folder / base):
+        if (place / "config.json").is_file():
+            return place
+    if Path(base).is_absolute() or base.startswith(".") or base.count("/") != 1:
+        raise ModelError(f"{base}: is not there any more, but {folder} is based on it; put the model back")
+    return _download(base)
+
+
+def _download(repository: str) -> Path:
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+
+    try:
+        return Path(snapshot_download(repository, allow_patterns=list(_WANTED)))
+    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
+        first = str(error).strip().splitlines()[0]
+        raise ModelError(f"{repository}: cannot be downloaded: {first}") from error
+
+
+def _name(folder: Path) -> str:
+    return folder.resolve().name
+
+
+def _read_object(path: Path) -> Mapping[str, Any]:
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path}: is not valid JSON") from error
+    if not isinstance(value, dict):
+        raise InputError(f"{path}: is not a JSON object")
+    return value

@@ -1,0 +1,115 @@
+"""What `lmcot export` shows: a progress bar on a terminal's stderr, and a table of the files on stdout."""
+
+from __future__ import annotations
+
+import logging
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+
+from rich.console import Console
+from rich.progress import BarColumn, DownloadColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.table import Table
+from rich.text import Text
+
+from lmcot_cli.commands.console import stdout_console
+from lmcot_cli.commands.printable import printable
+
+if TYPE_CHECKING:
+    from lmcot_export.options import ExportReport, Output
+
+MIB = 1024 * 1024
+
+
+class Bar:
+    """Progress on stderr, where that is a terminal; implements `lmcot_export.options.Progress`."""
+
+    def __init__(self) -> None:
+        console = Console(stderr=True)
+        self._progress = Progress(
+            SpinnerColumn(),
+            TextColumn("{task.description}"),
+            BarColumn(),
+            DownloadColumn(),
+            TimeElapsedColumn(),
+            console=console,
+            disable=not console.is_terminal,
+            transient=True,
+        )
+
+    def __enter__(self) -> Self:
+        _quiet_libraries()
+        self._progress.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._progress.stop()
+
+    def begin(self, what: str, total: int | None = None) -> None:
+        """Put the next step in the place of the last one."""
+        for task in self._progress.task_ids:
+            self._progress.remove_task(task)
+        self._progress.add_task(printable(what).replace("[", r"\["), total=total)
+
+    def advance(self, amount: int) -> None:
+        """Move the bar on."""
+        for task in self._progress.task_ids:
+            self._progress.advance(task, amount)
+
+
+def show(report: ExportReport) -> None:
+    """Print the files, what was found of them, and the recommendation."""
+    notes = Console(stderr=True, soft_wrap=True, highlight=False)
+    for note in report.notes:
+        notes.print(printable(note), markup=False)
+    with stdout_console() as console:
+        console.print(_table(report))
+        console.print(Text(f"in {report.folder}"))
+        for output in report.outputs:
+            _show_failures(console, output)
+        if report.recommendation is not None:
+            console.print(
+                Text(f"\nrecommended: {report.recommendation.output.path.name}", style="bold green")
+            )
+            for reason in report.recommendation.reasons:
+                console.print(Text(f"  {reason}"))
+
+
+def _table(report: ExportReport) -> Table:
+    table = Table(box=None, pad_edge=False)
+    table.add_column("file", overflow="fold")
+    for name in ("MiB", "bits", "tokens/s", "mean KL", "top-1", "EM diff.", "checks"):
+        table.add_column(name, justify="right")
+    for output in report.outputs:
+        table.add_row(printable(output.path.name), f"{output.size / MIB:,.1f}", *_figures(output))
+    return table
+
+
+def _figures(output: Output) -> list[Text]:
+    found = output.verification
+    if found is None:
+        return [Text("-")] * 5 + [Text("not verified", style="yellow")]
+    figures, match = found.figures, found.figures.exact_match
+    cells = [
+        f"{figures.bits_per_weight:.2f}",
+        "-" if figures.tokens_per_second is None else f"{figures.tokens_per_second:,.0f}",
+        "-" if figures.kl_mean is None else f"{figures.kl_mean:.1e}",
+        "-" if figures.top1 is None else f"{100 * figures.top1:.1f}%",
+        "-" if match is None else f"{100 * match.difference.mean:+.1f}",
+    ]
+    verdict = Text("passed", style="green") if output.passed else Text("failed", style="bold red")
+    return [*map(Text, cells), verdict]
+
+
+def _show_failures(console: Console, output: Output) -> None:
+    for check in output.verification.failed if output.verification else ():
+        console.print(
+            Text(f"{printable(output.path.name)}: {check.name}: {printable(check.detail)}", style="red")
+        )
+
+
+def _quiet_libraries() -> None:
+    """Keep what libraries log about loading files off the terminal."""
+    for name in ("transformers", "gguf"):
+        logging.getLogger(name).setLevel(logging.ERROR)

@@ -1,0 +1,147 @@
+"""`lmcot train rationales`: collect rationales to distil from."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from lmcot_cli.commands import options
+from lmcot_cli.commands.train_arguments import LargeOption, given, train_extra
+from lmcot_cli.errors import UsageError
+
+if TYPE_CHECKING:
+    from lmcot_train.rationales.run import Counts, Origin
+
+EPILOG = """\
+[bold]Examples[/bold]
+
+[cyan]lmcot train rationales questions.jsonl -o rationales.jsonl --large model.gguf --samples 4[/cyan]
+
+[cyan]lmcot train rationales --from human.json -o rationales.jsonl[/cyan]  rationales that people wrote
+"""
+
+_FILTERS = "Filters"
+
+
+def rationales(
+    context: typer.Context,
+    output: Annotated[
+        Path,
+        typer.Option("--output", "-o", metavar="FILE", help="Write the rows with their rationales here."),
+    ],
+    questions: Annotated[
+        Path | None, typer.Argument(metavar="[QUESTIONS]", help="Questions with gold answers, any layout.")
+    ] = None,
+    given_rationales: Annotated[
+        Path | None,
+        typer.Option("--from", metavar="FILE", help="Filter the rationales of these rows; ask no large LM."),
+    ] = None,
+    large: LargeOption = None,
+    samples: options.SamplesOption = None,
+    temperature: options.TemperatureOption = None,
+    top_p: options.TopPOption = None,
+    max_tokens: options.MaxTokensOption = None,
+    seed: options.SeedOption = None,
+    limit: options.LimitOption = None,
+    prompts: options.PromptsOption = None,
+    config: options.ConfigOption = None,
+    parallel: options.ParallelOption = None,
+    threads: options.ThreadsOption = None,
+    n_ctx: options.NCtxOption = None,
+    gpu_layers: options.GpuLayersOption = None,
+    min_f1: Annotated[
+        float | None,
+        typer.Option(
+            "--min-f1",
+            help="Least F1 of the answer.",
+            show_default="an exact match",
+            rich_help_panel=_FILTERS,
+        ),
+    ] = None,
+    min_words: Annotated[
+        int | None,
+        typer.Option("--min-words", help="Fewest words.", show_default="4", rich_help_panel=_FILTERS),
+    ] = None,
+    max_words: Annotated[
+        int | None,
+        typer.Option("--max-words", help="Most words.", show_default="150", rich_help_panel=_FILTERS),
+    ] = None,
+    max_copied: Annotated[
+        int | None,
+        typer.Option(
+            "--max-copied",
+            help="Most words in a row that may stand in one paragraph word for word.",
+            show_default="40",
+            rich_help_panel=_FILTERS,
+        ),
+    ] = None,
+    min_logprob: Annotated[
+        float | None,
+        typer.Option(
+            "--min-logprob",
+            help="Least mean log-probability a token, by the large LM.",
+            show_default="any",
+            rich_help_panel=_FILTERS,
+        ),
+    ] = None,
+    overwrite: options.OverwriteOption = False,
+    quiet: options.QuietOption = False,
+) -> None:
+    """Let a large LM answer by chain of thought, and keep the rationales that are fit to learn from.
+
+    Its answers are kept in FILE's folder too (FILE.answers.jsonl), so an interrupted run goes on, and other filters
+    need no new ones. What each filter left out is shown as a table and written to FILE.run.json.
+    """
+    with train_extra():
+        from lmcot_train.rationales.filters import FilterOptions
+        from lmcot_train.rationales.run import Origin, answers_path, collect
+
+    if (questions is None) == (given_rationales is None):
+        raise UsageError("give either QUESTIONS for the large LM, or --from FILE with rationales, not both")
+    if questions:
+        _ask_teacher(questions, answers_path(output), context.params)
+        origin = Origin(questions, answers_path(output), limit)
+    else:
+        origin = Origin(given_rationales or Path(), None, limit)
+    counts = collect(origin, output, FilterOptions(**given(FilterOptions, context.params)))
+    if not quiet:
+        _show(counts, origin)
+    if counts.failed:
+        raise typer.Exit(1)
+
+
+def _ask_teacher(questions: Path, answers: Path, flags: dict[str, Any]) -> None:
+    """Answer what has no answer yet, as `lmcot answer --method cot` does."""
+    import sys
+
+    from lmcot_cli.commands.answer_report import Report, command_line, source_label
+    from lmcot_cli.config import answer_options, load_config
+    from lmcot_cli.pipeline.answer import AnswerRun
+
+    settings = answer_options(load_config(flags["config"]), flags | {"method": "cot"})
+    run = AnswerRun(questions, settings, answers, overwrite=flags["overwrite"], command=command_line())
+    with (
+        Report(run, source_label(questions), quiet=flags["quiet"], progress=sys.stderr.isatty()) as report,
+        closing(run.results()) as results,
+    ):
+        for _ in report.follow(results):
+            pass
+
+
+def _show(counts: Counts, origin: Origin) -> None:
+    """Print what each filter left out, on stderr."""
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("filter", box=None, pad_edge=False)
+    table.add_column("rationales", justify="right")
+    for reason, count in counts.left_out.items():
+        table.add_row(reason, f"{count:,}")
+    table.add_row("kept", f"{counts.kept:,}", style="bold")
+    table.add_row("together", f"{counts.candidates:,}")
+    console = Console(stderr=True, highlight=False)
+    console.print(table)
+    console.print(f"{counts.rows_kept:,} of {counts.rows:,} rows have a rationale; {counts.failed:,} failed")

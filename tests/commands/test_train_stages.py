@@ -1,0 +1,243 @@
+"""`lmcot train` rationales, distill, score, fit-aspects and all, from the command line."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import re
+import subprocess
+import sys
+import tomllib
+from collections.abc import Callable
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from lmcot_cli.commands.train_all import check_words
+from lmcot_cli.commands.train_distill import distill
+from lmcot_cli.commands.train_rationales import rationales
+from lmcot_cli.datasets.native import to_record
+from lmcot_cli.datasets.row import Row
+from lmcot_cli.errors import InputError
+from lmcot_cli.main import app
+
+pytest.importorskip("torch")
+
+ROOT = Path(__file__).parents[2]
+Rows = Callable[..., list[Row]]
+Base = Callable[..., Path]
+
+
+def run(*words: str | Path) -> Result:
+    return CliRunner().invoke(app, ["train", *map(str, words)])
+
+
+@pytest.fixture
+def questions(tmp_path: Path, microhop: Rows) -> Path:
+    path = tmp_path / "questions.jsonl"
+    path.write_text("".join(json.dumps(to_record(row)) + "\n" for row in microhop(6)))
+    return path
+
+
+@pytest.fixture
+def teacher(tmp_path: Path, microhop: Rows) -> str:
+    """A large LM that reasons as the gold rationale does, but for the last question, where it errs."""
+    rows = microhop(6)
+    lines = [
+        {
+            "match": f"Question: {row.question}\n",
+            "text": f"{row.rationale} So the answer is {row.answers[0]}.",
+        }
+        for row in rows[:-1]
+    ]
+    wrong = {"match": f"Question: {rows[-1].question}\n", "text": "No idea. So the answer is nowhere."}
+    path = tmp_path / "teacher.jsonl"
+    path.write_text("".join(json.dumps(line) + "\n" for line in [*lines, wrong]))
+    return f"scripted:{path}"
+
+
+def table(text: str) -> dict[str, str]:
+    """Read the lines of the table of filters."""
+    rows = (re.fullmatch(r"(.*\S)\s+([\d,]+)", line.strip()) for line in text.splitlines())
+    return {row[1]: row[2] for row in rows if row}
+
+
+def test_rationales_are_asked_for_filtered_counted_and_not_asked_for_again(
+    questions: Path, teacher: str, tmp_path: Path
+) -> None:
+    output = tmp_path / "rationales.jsonl"
+    first = run("rationales", questions, "-o", output, "--large", teacher)
+    assert first.exit_code == 0, first.stderr
+    counts = table(first.stderr)
+    assert (counts["wrong answer"], counts["kept"], counts["together"]) == ("1", "5", "6")
+    assert len(output.read_text().splitlines()) == 5
+    (tmp_path / "teacher.jsonl").write_text((tmp_path / "teacher.jsonl").read_text())
+    again = run("rationales", questions, "-o", output, "--large", teacher, "--min-words", "40")
+    assert again.exit_code == 1  # MicroHop's two hops have fewer words
+    assert "none of 6 rationales passes the filters; 5 fail by 'too short'" in again.stderr
+    assert len(output.read_text().splitlines()) == 5  # what was there is kept
+
+
+def test_rationales_can_be_answered_from_and_distilled(
+    questions: Path, teacher: str, tmp_path: Path, tiny_base: Base
+) -> None:
+    output, folder = tmp_path / "rationales.jsonl", tmp_path / "run"
+    run("rationales", questions, "-o", output, "--large", teacher, "-q")
+    answer_script = tmp_path / "answers.jsonl"
+    answer_script.write_text('{"match": "Rationale:", "text": "x"}\n')
+    words = ["answer", str(output), "--given-rationales", "--large", f"scripted:{answer_script}", "--quiet"]
+    answered = CliRunner().invoke(app, words)
+    assert answered.exit_code == 0, answered.stderr
+    assert len(answered.stdout.splitlines()) == 5
+    done = run("distill", output, "--base", tiny_base(), "-o", folder, "--epochs", "1", "--threads", "1")
+    assert done.exit_code == 0, done.stderr
+    assert done.stdout.strip() == str(folder)
+    assert "step      1 of 1" in done.stderr
+    assert (folder / "adapter" / "adapter_model.safetensors").is_file()
+
+
+def test_a_large_lm_that_gives_up_leaves_what_it_answered(
+    questions: Path, teacher: str, tmp_path: Path
+) -> None:
+    script = tmp_path / "teacher.jsonl"
+    lines = script.read_text().splitlines(keepends=True)
+    script.write_text("".join(lines[:-1]))  # it has nothing to say to the last question
+    failed = run("rationales", questions, "-o", tmp_path / "r.jsonl", "--large", teacher)
+    assert failed.exit_code == 1
+    assert "no reply is left" in failed.stderr
+    assert "Traceback" not in failed.stderr
+    assert not (tmp_path / "r.jsonl").exists()
+
+
+def test_either_questions_or_rationales_are_given(questions: Path, tmp_path: Path) -> None:
+    for words in ([], [questions, "--from", questions]):
+        result = run("rationales", *words, "-o", tmp_path / "r.jsonl")
+        assert result.exit_code == 2
+        assert "give either QUESTIONS" in result.stderr
+
+
+def test_score_shows_every_aspect_as_table_and_as_jsonl(questions: Path, tiny_base: Base) -> None:
+    shown = run("score", questions, "--rows", "2")
+    assert shown.exit_code == 0, shown.stderr
+    assert [line.split()[0] for line in shown.stdout.splitlines()][-1] == "all"
+    assert len(shown.stdout.splitlines()) == 1 + 2 + 1
+    lines = run("score", questions, "--json", "--reference", tiny_base()).stdout.splitlines()
+    records = [json.loads(line) for line in lines]
+    assert len(records) == 6
+    assert list(records[0]["aspects"]) == [
+        "factuality", "relevance", "logicality", "consistency", "coherence", "fluency", "naturalness", "readability",
+    ]  # fmt: skip
+
+
+def test_fitted_weights_are_taken_by_score(questions: Path, tmp_path: Path, microhop: Rows) -> None:
+    rows = microhop(6)
+    annotated, weights = tmp_path / "annotated.jsonl", tmp_path / "weights.json"
+    good = [to_record(row) | {"label": "good"} for row in rows]
+    bad = [r | {"label": "bad", "rationale": "Who knows? Somebody does."} for r in good]
+    annotated.write_text("".join(json.dumps(record) + "\n" for record in [*good, *bad]))
+    fitted = run("fit-aspects", annotated, "-o", weights)
+    assert fitted.exit_code == 0, fitted.stderr
+    assert "12 rationales, 6 good" in fitted.stdout
+    found = json.loads(weights.read_text())["weights"]
+    record = json.loads(run("score", questions, "--json", "--aspect-weights", weights).stdout.splitlines()[0])
+    assert record["aspect_mean"] == pytest.approx(sum(found[a] * v for a, v in record["aspects"].items()))
+
+
+def write_config(path: Path, teacher: str, base: Path, **distilling: Any) -> Path:
+    options = {"base": str(base), "epochs": 1, "threads": 1, **distilling}
+    lines = [f"{name} = {json.dumps(value)}" for name, value in options.items()]
+    path.write_text(
+        f'output = "{path.parent / "out"}"\n[rationales]\nlarge = "{teacher}"\n[distill]\n' + "\n".join(lines)
+    )
+    return path
+
+
+def test_all_runs_every_stage_once(questions: Path, teacher: str, tmp_path: Path, tiny_base: Base) -> None:
+    config = write_config(tmp_path / "train.toml", teacher, tiny_base())
+    first = run("all", questions, "--config", config)
+    assert first.exit_code == 0, first.stderr
+    assert first.stdout.splitlines()[-1] == str(tmp_path / "out" / "distilled")
+    again = run("all", questions, "--config", config)
+    assert again.exit_code == 0
+    assert again.stderr.count("nothing it was made from has changed") == 2
+    assert "step" not in again.stderr
+
+
+def test_a_mistake_in_the_file_shows_before_anything_runs(
+    questions: Path, teacher: str, tmp_path: Path, tiny_base: Base
+) -> None:
+    for mistake, message in (
+        ({"epoch": 2}, "[distill] No such option: --epoch"),
+        ({"epochs": "many"}, "[distill] Invalid value for '--epochs'"),
+    ):
+        config = write_config(tmp_path / "train.toml", teacher, tiny_base(), **mistake)
+        result = run("all", questions, "--config", config)
+        assert result.exit_code == 1
+        assert message in result.stderr
+        assert not (tmp_path / "out").exists()
+
+
+EXAMPLES = sorted((ROOT / "examples" / "train").glob("*.toml"))
+
+
+@pytest.mark.parametrize("config", EXAMPLES, ids=lambda path: path.stem)
+def test_every_example_configuration_is_one_that_the_commands_take(config: Path) -> None:
+    from lmcot_train.stages import plan, read_recipe
+
+    stages = plan(read_recipe(config), Path("questions.jsonl"))
+    assert [stage.name for stage in stages][:3] == ["rationales", "distill", "refine"]
+    for stage in stages:
+        check_words(stage.words, config.name)
+
+
+def test_the_examples_are_those_that_their_readme_names() -> None:
+    readme = (ROOT / "examples" / "train" / "README.md").read_text()
+    assert {path.name for path in EXAMPLES} == set(re.findall(r"\]\(([\w.-]+\.toml)\)", readme))
+    assert len(EXAMPLES) == 4
+
+
+def test_an_unknown_command_in_a_plan_is_named() -> None:
+    with pytest.raises(InputError, match="no command 'train fly'"):
+        check_words(("train", "fly"), "here")
+
+
+def shown_defaults(command: Callable[..., Any]) -> dict[str, str]:
+    """Return the default that the help of each option shows."""
+    parameters = inspect.signature(command, eval_str=True).parameters.values()
+    shown = {p.name: p.annotation.__metadata__[0].show_default for p in parameters if p.name != "context"}
+    return {name: text for name, text in shown.items() if isinstance(text, str)}
+
+
+@pytest.mark.parametrize("command", [distill, rationales])
+def test_the_help_shows_the_defaults_of_the_library(command: Callable[..., Any]) -> None:
+    from lmcot_train.distill.options import DistillOptions
+    from lmcot_train.lora import LoraOptions
+    from lmcot_train.rationales.filters import FilterOptions
+
+    own = {distill: DistillOptions(), rationales: FilterOptions()}[command]
+    actual = {f"lora_{field.name}": getattr(LoraOptions(), field.name) for field in fields(LoraOptions)}
+    actual |= {field.name: getattr(own, field.name) for field in fields(own)}
+    actual["lora_targets"] = ",".join(LoraOptions().targets)
+    shown = shown_defaults(command)
+    compared = {name: value for name, value in actual.items() if name in shown and value is not None}
+    assert len(compared) >= 3
+    assert {name: shown[name] for name in compared} == {name: str(value) for name, value in compared.items()}
+
+
+def test_the_help_of_train_loads_nothing_heavy() -> None:
+    code = (
+        "import sys, typer.testing as t, lmcot_cli.main as m\n"
+        "for words in (['train'], ['train', 'distill'], ['train', 'all']):\n"
+        "    assert t.CliRunner().invoke(m.app, [*words, '--help']).exit_code == 0\n"
+        "heavy = {'torch', 'transformers', 'trl', 'peft', 'sklearn', 'lmcot_train'} & set(sys.modules)\n"
+        "assert not heavy, heavy"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT, timeout=60)
+
+
+def test_the_examples_are_toml() -> None:
+    for path in EXAMPLES:
+        assert tomllib.loads(path.read_text())["output"].startswith("runs/")

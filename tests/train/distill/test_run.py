@@ -1,0 +1,259 @@
+"""Distillation as a whole, on tiny models: what changes, what is left, what a killed run goes on from."""
+
+from __future__ import annotations
+
+import json
+import resource
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from lmcot_cli.datasets.native import to_record
+from lmcot_cli.datasets.row import Row
+from lmcot_cli.errors import InputError, ModelError, OutputError, UsageError
+from lmcot_train.distill import run as module
+from lmcot_train.distill.options import DistillOptions
+from lmcot_train.distill.run import distill
+from lmcot_train.distill.trainers import last_checkpoint
+from lmcot_train.lora import LoraOptions
+from lmcot_train.models import open_base, open_run, weights_digest
+from lmcot_train.run_folder import RunFolder
+
+OPTIONS = DistillOptions(epochs=2, batch_size=8, learning_rate=1e-2, evaluations=1, threads=1)
+
+Rows = Callable[..., list[Row]]
+Base = Callable[..., Path]
+
+
+def silent(line: str) -> None:
+    """Say nothing."""
+
+
+@pytest.fixture(scope="module")
+def rationales(tmp_path_factory: pytest.TempPathFactory, microhop: Rows) -> Path:
+    """18 rows, so that an epoch has two steps of eight and two rows validate."""
+    path = tmp_path_factory.mktemp("data") / "rationales.jsonl"
+    path.write_text("".join(json.dumps(to_record(row)) + "\n" for row in microhop(18)))
+    return path
+
+
+@pytest.fixture(scope="module")
+def finished(
+    tmp_path_factory: pytest.TempPathFactory, tiny_base: Base, rationales: Path
+) -> tuple[Path, list[str]]:
+    """A finished run, and the lines that it reported."""
+    output, lines = tmp_path_factory.mktemp("runs") / "distilled", list[str]()
+    distill(rationales, str(tiny_base()), output, OPTIONS, lines.append)
+    return output, lines
+
+
+def test_a_run_leaves_adapter_metrics_curves_and_record(
+    finished: tuple[Path, list[str]], tiny_base: Base
+) -> None:
+    output, lines = finished
+    record = RunFolder(output).read_finished()
+    assert (record.kind, record.adapter, record.parent) == ("distill", "adapter", None)
+    assert record.base == str(tiny_base())
+    assert record.base_digest == weights_digest(tiny_base())
+    assert record.seeds == {"distill": 0}
+    assert record.settings["learning_rate"] == 1e-2
+    assert list(record.data) == ["rationales.jsonl"]
+    assert record.versions["torch"] == torch.__version__
+    metrics = [json.loads(line) for line in (output / "metrics.jsonl").read_text().splitlines()]
+    assert [m["step"] for m in metrics if "loss" in m] == [1, 2, 3, 4]
+    assert [m["step"] for m in metrics if "validation_loss" in m] == [2, 4]
+    assert (output / "curves.png").read_bytes().startswith(b"\x89PNG")
+    assert (output / "adapter" / "tokenizer.json").is_file()
+    assert not (output / "checkpoints").exists()
+    assert not list(output.rglob("*.bin"))
+    assert any("has no pad token" in line for line in lines)
+
+
+def test_the_adapter_changes_and_nothing_else(
+    finished: tuple[Path, list[str]],
+    tiny_base: Base,
+    rationales: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    trainers: list[Any] = []
+    before: dict[str, torch.Tensor] = {}
+
+    def build(*args: Any) -> Any:
+        trainer = original(*args)
+        before.update({name: weight.detach().clone() for name, weight in trainer.model.named_parameters()})
+        trainers.append(trainer)
+        return trainer
+
+    original = module.build_trainer
+    monkeypatch.setattr(module, "build_trainer", build)
+    digest = weights_digest(tiny_base())
+    distill(rationales, str(tiny_base()), tmp_path / "run", OPTIONS, silent)
+    after = dict(trainers[0].model.named_parameters())
+    assert before.keys() == after.keys()
+    adapter = {name for name in before if "lora_" in name}
+    assert len(adapter) == 2 * 2 * 7  # A and B of seven linear layers in each of two blocks
+    assert {name for name in before if not torch.equal(before[name], after[name])} == adapter
+    assert {name for name, weight in after.items() if weight.requires_grad} == adapter
+    assert weights_digest(tiny_base()) == digest
+    saved = load_file(finished[0] / "adapter" / "adapter_model.safetensors")
+    assert {f"{name.removesuffix('.weight')}.default.weight" for name in saved} == adapter
+
+
+def test_a_finished_run_opens_as_base_with_adapter(finished: tuple[Path, list[str]], tiny_base: Base) -> None:
+    model, tokenizer = open_run(finished[0], trainable=True)
+    trainable = [name for name, weight in model.named_parameters() if weight.requires_grad]
+    assert trainable
+    assert all("lora_" in name for name in trainable)
+    base, _ = open_base(str(tiny_base()))
+    ids = tokenizer("Question: Who?", return_tensors="pt").input_ids
+    assert not torch.allclose(model(ids).logits, base(ids).logits)
+    with model.disable_adapter():
+        assert torch.equal(model(ids).logits, base(ids).logits)
+
+
+def test_an_adapter_is_refused_once_its_base_has_changed(
+    finished: tuple[Path, list[str]], tiny_base: Base, tmp_path: Path
+) -> None:
+    run = RunFolder(tmp_path / "run")
+    run.path.mkdir()
+    run.write(replace(RunFolder(finished[0]).read(), base_digest="sha256:another"))
+    with pytest.raises(ModelError, match="not the one it was trained on"):
+        open_run(run.path)
+
+
+def test_all_weights_of_an_encoder_decoder_learn(tiny_base: Base, rationales: Path, tmp_path: Path) -> None:
+    base = tiny_base("t5")
+    options = replace(OPTIONS, full=True)
+    record = distill(rationales, str(base), tmp_path / "run", options, silent)
+    assert record.adapter is None
+    first = json.loads((tmp_path / "run" / "metrics.jsonl").read_text().splitlines()[0])
+    assert record.results["best_validation_loss"] < first["loss"] - 0.1
+    model, _ = open_run(tmp_path / "run")
+    untrained, _ = open_base(str(base))
+    changed = [
+        not torch.equal(one, other)
+        for one, other in zip(model.parameters(), untrained.parameters(), strict=True)
+    ]
+    assert all(changed)
+
+
+def test_a_chat_model_with_a_pad_token_needs_no_note(
+    tiny_base: Base, rationales: Path, tmp_path: Path
+) -> None:
+    lines: list[str] = []
+    options = replace(OPTIONS, epochs=1, lora=LoraOptions(rank=2, targets=("q_proj", "v_proj")))
+    distill(rationales, str(tiny_base(chat=True, pad=True)), tmp_path / "run", options, lines.append)
+    assert not any("pad token" in line for line in lines)
+    saved = load_file(tmp_path / "run" / "adapter" / "adapter_model.safetensors")
+    assert {name.split(".")[-3] for name in saved} == {"q_proj", "v_proj"}
+
+
+def interrupted_at(step: int) -> Callable[[str], None]:
+    """Return a report that presses Ctrl-C when a step is done."""
+
+    def report(line: str) -> None:
+        if line.startswith(f"step {step:>6} of") and "validation" not in line:
+            raise KeyboardInterrupt
+
+    return report
+
+
+def test_an_interrupted_run_ends_as_one_that_was_not(
+    finished: tuple[Path, list[str]], tiny_base: Base, rationales: Path, tmp_path: Path
+) -> None:
+    output, lines = tmp_path / "run", list[str]()
+    with pytest.raises(KeyboardInterrupt):
+        distill(rationales, str(tiny_base()), output, OPTIONS, interrupted_at(3))
+    assert not RunFolder(output).read().finished
+    (output / "checkpoints" / "checkpoint-3").mkdir()  # torn: it holds no state
+    distill(rationales, str(tiny_base()), output, OPTIONS, lines.append)
+    assert any(line.startswith("going on from") and line.endswith("checkpoint-2") for line in lines)
+    one, other = (
+        load_file(folder / "adapter" / "adapter_model.safetensors") for folder in (output, finished[0])
+    )
+    assert all(torch.equal(one[name], other[name]) for name in other)
+    metrics = [(folder / "metrics.jsonl").read_text() for folder in (output, finished[0])]
+    assert metrics[0] == metrics[1]
+
+
+def test_a_finished_run_is_left_alone_and_other_settings_are_refused(
+    finished: tuple[Path, list[str]], tiny_base: Base, rationales: Path
+) -> None:
+    output, lines = finished[0], list[str]()
+    before = (output / "adapter" / "adapter_model.safetensors").stat().st_mtime_ns
+    distill(rationales, str(tiny_base()), output, OPTIONS, lines.append)
+    assert lines[-1].endswith("is finished already; --overwrite trains it anew")
+    assert (output / "adapter" / "adapter_model.safetensors").stat().st_mtime_ns == before
+    with pytest.raises(OutputError, match=r"learning_rate 0.01 -> 0.1.*--overwrite"):
+        distill(rationales, str(tiny_base()), output, replace(OPTIONS, learning_rate=0.1), silent)
+
+
+def test_training_stops_when_validation_gets_no_better(
+    tiny_base: Base, rationales: Path, tmp_path: Path
+) -> None:
+    options = replace(OPTIONS, epochs=6, learning_rate=1e-30, patience=1)
+    record = distill(rationales, str(tiny_base()), tmp_path / "run", options, silent)
+    assert (record.results["best_step"], record.results["steps"]) == (2, 4)  # of 12
+
+
+@contextmanager
+def no_file_longer_than(size: int) -> Iterator[None]:
+    """Make the system refuse to let a file grow further, as a full disk would."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+@pytest.mark.parametrize(
+    "limit", [20_000, 100_000]
+)  # bytes: room for no adapter; for that, not for the optimizer
+def test_a_full_disk_is_one_line_and_the_run_goes_on_later(
+    finished: tuple[Path, list[str]], tiny_base: Base, rationales: Path, tmp_path: Path, limit: int
+) -> None:
+    output = tmp_path / "run"
+    with no_file_longer_than(limit), pytest.raises(OutputError, match="run the same command again") as caught:
+        distill(rationales, str(tiny_base()), output, OPTIONS, silent)
+    assert "\n" not in str(caught.value)
+    distill(rationales, str(tiny_base()), output, OPTIONS, silent)
+    one, other = (
+        load_file(folder / "adapter" / "adapter_model.safetensors") for folder in (output, finished[0])
+    )
+    assert all(torch.equal(one[name], other[name]) for name in other)
+
+
+def test_the_last_whole_checkpoint_is_found(tmp_path: Path) -> None:
+    assert last_checkpoint(tmp_path) is None
+    for step, state in ((9, "{}"), (10, "{}"), (11, '{"torn'), (12, None)):
+        folder = tmp_path / f"checkpoint-{step}"
+        folder.mkdir()
+        if state:
+            (folder / "trainer_state.json").write_text(state)
+    assert last_checkpoint(tmp_path) == tmp_path / "checkpoint-10"
+
+
+def test_options_out_of_range_name_themselves(tiny_base: Base, rationales: Path, tmp_path: Path) -> None:
+    for options, message in (
+        (replace(OPTIONS, epochs=0), "--epochs 0"),
+        (replace(OPTIONS, learning_rate=-1.0), "--learning-rate -1"),
+        (replace(OPTIONS, validation_share=1.0), "--validation-share 1"),
+    ):
+        with pytest.raises(UsageError, match=message):
+            distill(rationales, str(tiny_base()), tmp_path / "run", options, silent)
+
+
+def test_rows_that_are_all_too_long_leave_nothing_behind(
+    tiny_base: Base, rationales: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(InputError, match="--max-tokens"):
+        distill(rationales, str(tiny_base()), tmp_path / "run", replace(OPTIONS, max_tokens=5), silent)
+    assert not (tmp_path / "run").exists()

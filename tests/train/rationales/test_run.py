@@ -1,0 +1,126 @@
+"""From the teacher's answers, or people's rationales, to the file that distillation reads."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lmcot_cli.datasets.reader import read_rows
+from lmcot_cli.datasets.row import Row
+from lmcot_cli.errors import InputError, OutputError
+from lmcot_train.rationales.filters import FilterOptions
+from lmcot_train.rationales.run import Origin, collect
+
+SOURCE = {
+    "question": "Where was Ann Moore born?",
+    "context": [["Ann Moore", ["Ann Moore was born in Oslo."]]],
+}
+RIGHT, WRONG = "Ann Moore was born in Oslo.", "Ann Moore was born in Rome."
+
+
+def write(path: Path, *records: dict[str, Any]) -> Path:
+    path.write_text("".join(json.dumps(record) + "\n" for record in records))
+    return path
+
+
+def questions(folder: Path, count: int = 2) -> Path:
+    return write(
+        folder / "questions.jsonl", *(SOURCE | {"id": str(i), "answer": "Oslo"} for i in range(count))
+    )
+
+
+def answered(row: str, *samples: tuple[str, str]) -> dict[str, Any]:
+    """An output record of `lmcot answer`."""
+    drawn = [
+        {"rationale": rationale, "answer": answer, "logprob": -0.1, "tokens": 9, "seed": seed}
+        for seed, (rationale, answer) in enumerate(samples)
+    ]
+    return {"id": row, "question": SOURCE["question"], "answer": None, "samples": drawn, "error": None}
+
+
+def rows_of(path: Path) -> list[Row]:
+    return [row for row in read_rows(path) if isinstance(row, Row)]
+
+
+def test_what_passes_is_written_and_what_does_not_is_counted(tmp_path: Path) -> None:
+    answers = write(
+        tmp_path / "answers.jsonl",
+        answered(
+            "0", (RIGHT, "Oslo"), (RIGHT, "Oslo"), (WRONG, "Rome"), ("So she was born in Oslo.", "Oslo")
+        ),
+        answered("1", (WRONG, "Rome")),
+    )
+    output = tmp_path / "rationales.jsonl"
+    counts = collect(Origin(questions(tmp_path), answers), output, FilterOptions())
+    assert (counts.rows, counts.failed, counts.candidates, counts.kept, counts.rows_kept) == (2, 0, 5, 2, 1)
+    assert {reason: count for reason, count in counts.left_out.items() if count} == {
+        "wrong answer": 2,
+        "said already": 1,
+    }
+    found = rows_of(output)
+    assert [(row.id, row.rationale) for row in found] == [("0", RIGHT), ("0#2", "So she was born in Oslo.")]
+    assert all(
+        row.answers == ("Oslo",) and row.context and row.question == SOURCE["question"] for row in found
+    )
+    record = json.loads((tmp_path / "rationales.jsonl.run.json").read_text())
+    assert record["counts"]["left_out"] == counts.left_out
+    assert record["filters"]["max_copied"] == 40
+
+
+def test_rows_that_failed_are_counted_and_passed_over(tmp_path: Path) -> None:
+    failed = answered("0") | {"error": {"type": "row_failed", "message": "refused"}}
+    answers = write(tmp_path / "answers.jsonl", failed, answered("1", (RIGHT, "Oslo")))
+    counts = collect(Origin(questions(tmp_path), answers), tmp_path / "out.jsonl", FilterOptions())
+    assert (counts.failed, counts.kept) == (1, 1)
+
+
+def test_the_rationales_of_people_are_read_from_their_rows(tmp_path: Path) -> None:
+    source = write(
+        tmp_path / "human.jsonl",
+        SOURCE | {"id": "a", "answer": "Oslo", "rationale": RIGHT},
+        SOURCE | {"id": "b", "answer": "Oslo", "rationale": f"{RIGHT} So the answer is Rome."},
+        SOURCE | {"id": "c", "answer": "Oslo", "rationale": f"{RIGHT} So the answer is Oslo."},
+        SOURCE | {"id": "d", "answer": "Oslo"},
+    )
+    output = tmp_path / "out.jsonl"
+    counts = collect(Origin(source), output, FilterOptions())
+    assert (counts.rows, counts.candidates, counts.left_out["wrong answer"]) == (4, 3, 1)
+    assert [(row.id, row.rationale) for row in rows_of(output)] == [("a", RIGHT), ("c", RIGHT)]
+
+
+def test_when_none_passes_the_file_is_not_written_and_the_reason_is_named(tmp_path: Path) -> None:
+    answers = write(tmp_path / "answers.jsonl", answered("0", (WRONG, "Rome")))
+    with pytest.raises(InputError, match="none of 1 rationales passes the filters; 1 fail by 'wrong answer'"):
+        collect(Origin(questions(tmp_path), answers), tmp_path / "out.jsonl", FilterOptions())
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["answers.jsonl", "questions.jsonl"]
+
+
+def test_rows_without_rationales_are_no_rationales(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"holds no rationale to filter \(2 rows"):
+        collect(Origin(questions(tmp_path)), tmp_path / "out.jsonl", FilterOptions())
+
+
+def test_answers_to_other_questions_are_refused(tmp_path: Path) -> None:
+    answers = write(tmp_path / "answers.jsonl", answered("7", (RIGHT, "Oslo")))
+    with pytest.raises(InputError, match="is the answer to row '7', not '0'"):
+        collect(Origin(questions(tmp_path), answers), tmp_path / "out.jsonl", FilterOptions())
+
+
+def test_a_file_of_something_else_is_not_overwritten(tmp_path: Path) -> None:
+    source = questions(tmp_path)
+    before = source.read_bytes()
+    with pytest.raises(OutputError, match="is no file of rationales"):
+        collect(Origin(source), source, FilterOptions())
+    assert source.read_bytes() == before
+
+
+def test_what_gold_rationales_say_passes(tmp_path: Path, microhop: Callable[..., list[Row]]) -> None:
+    from lmcot_cli.datasets.native import to_record
+
+    source = write(tmp_path / "gold.jsonl", *(to_record(row) for row in microhop(50)))
+    counts = collect(Origin(source), tmp_path / "out.jsonl", FilterOptions())
+    assert counts.kept == 50

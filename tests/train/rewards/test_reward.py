@@ -1,0 +1,137 @@
+"""The reward as a sum of named parts, and the large LM behind it: asked once, counted, capped."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from lmcot_cli.backends.base import Backend, Completion, Request, Sampling
+from lmcot_cli.backends.scripted import ScriptedBackend
+from lmcot_cli.datasets.row import Paragraph, Row
+from lmcot_cli.errors import InputError, ModelError, RowError
+from lmcot_cli.pipeline.answer import AnswerRun
+from lmcot_cli.pipeline.options import AnswerOptions
+from lmcot_cli.prompts.render import Prompts
+from lmcot_train.rewards.large_answers import LargeCallsSpentError
+from lmcot_train.rewards.reward import RationaleReward, RewardOptions, RolledOut, reward, task_reward
+
+ROW = Row(
+    "1", "Where was Ann born?", (Paragraph("Ann", ("Ann was born in Oslo.",)),), ("Oslo",), None, None, 1
+)
+RIGHT = RolledOut(ROW, "Ann was born in Oslo.", finished=True, logprob=-0.1)
+WRONG = RolledOut(ROW, "Ann was born in Rome.", finished=True, logprob=-0.1)
+
+
+@pytest.fixture
+def large(tmp_path: Path) -> Backend:
+    """A large LM that believes the rationale."""
+    script = tmp_path / "large.jsonl"
+    replies = [
+        {"match": "Rationale: Ann was born in Oslo", "text": " Oslo."},
+        {"match": "Rationale: Ann was born in Rome", "text": "Rome"},
+    ]
+    script.write_text("".join(json.dumps(reply) + "\n" for reply in replies))
+    return ScriptedBackend(script)
+
+
+class Refusing(ScriptedBackend):
+    """A large LM whose context is too short for any prompt."""
+
+    def complete(self, requests: Sequence[Request], sampling: Sampling) -> list[Completion | RowError]:
+        return [RowError("the prompt does not fit") for _ in requests]
+
+
+def test_a_right_answer_is_worth_its_weight(large: Backend) -> None:
+    right, wrong = RationaleReward(RewardOptions(task_weight=2.0), large, Prompts())([RIGHT, WRONG])
+    assert (right.task, right.answer) == (1.0, "Oslo")
+    assert (wrong.task, wrong.answer) == (0.0, "Rome")
+    assert right.total == pytest.approx(2.0 + 0.5 * right.aspect_mean)
+    assert wrong.total == pytest.approx(0.5 * wrong.aspect_mean)
+    assert list(right.aspects) == [
+        "factuality", "relevance", "logicality", "consistency", "coherence", "fluency", "naturalness", "readability",
+    ]  # fmt: skip
+
+
+def test_penalties_are_taken_off() -> None:
+    options = RewardOptions(loop_penalty=3.0, unfinished_penalty=0.25)
+    looping = RolledOut(ROW, "Oslo Oslo Oslo", finished=False)
+    found = reward(looping, "Oslo", options)
+    assert found.penalties == {"loops": pytest.approx(3.0 * 2 / 3), "unfinished": 0.25}
+    assert found.total == pytest.approx(1.0 + 0.5 * found.aspect_mean - 2.0 - 0.25)
+
+
+def test_a_weight_of_one_aspect_is_that_aspect() -> None:
+    found = reward(WRONG, "Rome", RewardOptions(aspect_weights={"factuality": 2.0}))
+    assert found.aspect_mean == found.aspects["factuality"] < 1
+
+
+def test_the_task_is_measured_by_exact_match_or_f1() -> None:
+    assert task_reward("the Oslo city", ("Oslo",), "em") == 0.0
+    assert task_reward("the Oslo city", ("Oslo",), "f1") == pytest.approx(2 / 3)
+    assert task_reward(None, ("Oslo",), "f1") == 0.0
+
+
+def test_the_large_lm_is_asked_once_for_each_prompt(large: Backend) -> None:
+    score = RationaleReward(RewardOptions(), large, Prompts())
+    score([RIGHT, WRONG, RIGHT])
+    assert (score.answers.calls, score.answers.hits) == (2, 1)
+    score([RIGHT])
+    assert (score.answers.calls, score.answers.hits) == (2, 2)
+
+
+def test_no_more_calls_are_made_than_allowed(large: Backend) -> None:
+    score = RationaleReward(RewardOptions(max_large_calls=1), large, Prompts())
+    score([RIGHT, RIGHT])
+    with pytest.raises(LargeCallsSpentError, match="--max-large-calls 1: 1 calls are made and 1 more"):
+        score([RIGHT, WRONG])
+    assert score.answers.calls == 1
+    assert score([RIGHT])[0].task == 1.0
+
+
+def test_replies_outlive_the_process_and_count(large: Backend, tmp_path: Path) -> None:
+    options = RewardOptions(memory=tmp_path / "replies.jsonl", max_large_calls=2)
+    RationaleReward(options, large, Prompts())([RIGHT])
+    with (tmp_path / "replies.jsonl").open("a") as file:
+        file.write('{"key": "torn')
+    later = RationaleReward(options, large, Prompts())
+    assert later([RIGHT])[0].answer == "Oslo"
+    assert (later.answers.calls, later.answers.hits) == (1, 1)
+    later([WRONG])
+    assert RationaleReward(options, large, Prompts()).answers.calls == 2
+
+
+def test_a_file_of_something_else_is_no_memory(large: Backend, tmp_path: Path) -> None:
+    (tmp_path / "replies.jsonl").write_text('{"id": 1}\n')
+    with pytest.raises(InputError, match="holds something else"):
+        RationaleReward(RewardOptions(memory=tmp_path / "replies.jsonl"), large, Prompts())
+
+
+def test_a_prompt_the_large_lm_refuses_has_no_answer_and_is_counted(large: Backend, tmp_path: Path) -> None:
+    score = RationaleReward(RewardOptions(), Refusing(tmp_path / "large.jsonl"), Prompts())
+    (found,) = score([RIGHT])
+    assert (found.answer, found.task, score.answers.refused) == (None, 0.0, 1)
+
+
+def test_a_large_lm_that_cannot_go_on_ends_the_run(large: Backend) -> None:
+    score = RationaleReward(RewardOptions(), large, Prompts())
+    with pytest.raises(ModelError, match="no reply is left"):
+        score([replace(RIGHT, rationale="Something else.")])
+
+
+def test_the_large_lm_sees_what_answering_shows_it(tmp_path: Path) -> None:
+    """The reward's prompt and reading of the reply are those of `lmcot answer`."""
+    script = tmp_path / "large.jsonl"
+    script.write_text(
+        json.dumps({"match": "Rationale: Ann was born in Oslo.\n", "text": '"Oslo".\nmore'}) + "\n"
+    )
+    questions = tmp_path / "questions.jsonl"
+    record = {"id": "1", "question": ROW.question, "context": [["Ann", ["Ann was born in Oslo."]]]}
+    questions.write_text(json.dumps(record | {"rationale": RIGHT.rationale}))
+    options = AnswerOptions(large=f"scripted:{script}", given_rationales=True)
+    (answered,) = AnswerRun(questions, options).results()
+    (rewarded,) = RationaleReward(RewardOptions(), ScriptedBackend(script), Prompts())([RIGHT])
+    assert answered.answer == rewarded.answer == "Oslo"

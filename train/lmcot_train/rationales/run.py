@@ -1,0 +1,197 @@
+"""Collect rationales: ask the teacher (resumable, as `lmcot answer`), filter what it said, write what is left."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field
+from hashlib import file_digest
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from lmcot_cli.datasets.native import to_record
+from lmcot_cli.datasets.reader import BadRow, at_least_one, read_rows, read_source
+from lmcot_cli.datasets.row import Row
+from lmcot_cli.errors import InputError, OutputError
+from lmcot_cli.pipeline.duplicates import mark_duplicates
+from lmcot_cli.pipeline.extract import chain_answer
+from lmcot_cli.pipeline.run_file import now
+from lmcot_train.rationales.filters import FILTERS, Candidate, FilterOptions, reason_against
+from lmcot_train.run_folder import versions
+
+
+@dataclass(slots=True)
+class Counts:
+    """What became of the rationales.
+
+    Attributes:
+        rows: Rows of the input.
+        failed: Rows that could not be read or answered.
+        candidates: Rationales that were looked at.
+        kept: Rationales written.
+        rows_kept: Rows that have at least one of them.
+        left_out: Rationales left out, by the first filter that they did not pass.
+    """
+
+    rows: int = 0
+    failed: int = 0
+    candidates: int = 0
+    kept: int = 0
+    rows_kept: int = 0
+    left_out: dict[str, int] = field(default_factory=lambda: dict.fromkeys(FILTERS, 0))
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where rationales come from.
+
+    Attributes:
+        source: The file of questions, or of rows that bring a rationale.
+        answers: The output of `lmcot answer --method cot` for these questions; None for rationales that came with
+            the rows.
+        limit: Rows to take at most.
+    """
+
+    source: Path
+    answers: Path | None = None
+    limit: int | None = None
+
+
+def answers_path(output: Path) -> Path:
+    """Return where the teacher's answers are kept: beside the rationales."""
+    return output.with_name(f"{output.stem}.answers.jsonl")
+
+
+def collect(origin: Origin, output: Path, options: FilterOptions) -> Counts:
+    """Filter rationales and write those that pass as rows in lmcot's own layout, with a run file beside them.
+
+    A row's first rationale keeps the row's id, further ones get `#2`, `#3` after it.
+
+    Raises:
+        UsageError: Bounds that nothing can meet.
+        InputError: The input cannot be read, or no rationale passes; nothing is written then.
+        OutputError: The output cannot be written.
+    """
+    options.check()
+    if output.exists() and not _run_path(output).exists():
+        raise OutputError(f"{output}: is no file of rationales that lmcot wrote: choose another -o")
+    started, counts = now(), Counts()
+    groups = _from_answers(origin, counts) if origin.answers else _from_rows(origin, counts)
+    partial = output.with_name(f".{output.name}.partial")
+    try:
+        with partial.open("w", encoding="utf-8") as file:
+            for group in groups:
+                file.writelines(_kept(group, options, counts))
+        if not counts.kept:
+            raise InputError(_none_left(origin, counts))
+        partial.replace(output)
+        _write_run_file(origin, output, options, counts, started)
+    except OSError as error:
+        raise OutputError(f"{output}: cannot be written: {error.strerror}; choose another -o") from error
+    finally:
+        with suppress(OSError):
+            partial.unlink(missing_ok=True)
+    return counts
+
+
+def _kept(group: list[Candidate], options: FilterOptions, counts: Counts) -> list[str]:
+    """Return the lines of a row's rationales that pass, and count all."""
+    lines: list[str] = []
+    said: set[str] = set()
+    for candidate in group:
+        reason = "said already" if candidate.rationale in said else reason_against(candidate, options)
+        said.add(candidate.rationale)
+        counts.candidates += 1
+        if reason:
+            counts.left_out[reason] += 1
+        else:
+            lines.append(json.dumps(_record(candidate, len(lines) + 1)) + "\n")
+    counts.kept += len(lines)
+    counts.rows_kept += bool(lines)
+    return lines
+
+
+def _record(candidate: Candidate, number: int) -> dict[str, Any]:
+    row = candidate.row
+    record = to_record(row) | {"rationale": candidate.rationale}
+    if number > 1:
+        record["id"] = f"{row.id}#{number}"
+    teacher = {"answer": candidate.answer, "logprob": candidate.logprob, "seed": candidate.seed}
+    return record | {"teacher": teacher} if candidate.seed is not None else record
+
+
+def _rows(origin: Origin) -> Iterator[Row | BadRow]:
+    rows = mark_duplicates(at_least_one(read_rows(origin.source), origin.source))
+    return islice(rows, origin.limit)
+
+
+def _from_rows(origin: Origin, counts: Counts) -> Iterator[list[Candidate]]:
+    """Take the rationales that rows bring; "the answer is" at the end of one is its answer, not part of it."""
+    for row in _rows(origin):
+        counts.rows += 1
+        if isinstance(row, BadRow):
+            raise InputError(row.located(str(origin.source)))
+        if row.rationale:
+            text, answer = chain_answer(row.rationale)
+            yield [Candidate(row, text, answer, judged=answer is not None)]
+
+
+def _from_answers(origin: Origin, counts: Counts) -> Iterator[list[Candidate]]:
+    """Walk questions and the teacher's answers to them side by side."""
+    assert origin.answers is not None
+    for row, record in zip(_rows(origin), read_source(origin.answers), strict=False):
+        counts.rows += 1
+        value = {} if isinstance(record, BadRow) else record.value
+        if isinstance(row, BadRow) or value.get("error") or not value:
+            counts.failed += 1
+            continue
+        if value.get("id") != row.id:
+            raise InputError(
+                f"{origin.answers}:{record.line}: is the answer to row {value.get('id')!r}, not {row.id!r}"
+            )
+        yield [_candidate(row, sample) for sample in value["samples"]]
+
+
+def _candidate(row: Row, sample: Mapping[str, Any]) -> Candidate:
+    return Candidate(
+        row,
+        sample["rationale"] or "",
+        sample["answer"],
+        logprob=sample["logprob"],
+        seed=sample["seed"],
+    )
+
+
+def _none_left(origin: Origin, counts: Counts) -> str:
+    if not counts.candidates:
+        return f"{origin.source}: holds no rationale to filter ({counts.rows} rows, {counts.failed} failed)"
+    most, count = max(counts.left_out.items(), key=lambda item: item[1])
+    return (
+        f"{origin.source}: none of {counts.candidates} rationales passes the filters; {count} fail by"
+        f" {most!r} ({FILTERS[most]}): loosen that, take a better --large or more --samples"
+    )
+
+
+def _write_run_file(
+    origin: Origin, output: Path, options: FilterOptions, counts: Counts, started: str
+) -> None:
+    with origin.source.open("rb") as file:
+        digest = f"sha256:{file_digest(file, 'sha256').hexdigest()}"
+    record = {
+        "format": 1,
+        "data": {origin.source.name: digest},
+        "answers": origin.answers.name if origin.answers else None,
+        "filters": asdict(options),
+        "counts": asdict(counts),
+        "versions": versions(),
+        "started": started,
+        "ended": now(),
+        "finished": True,
+    }
+    _run_path(output).write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+
+
+def _run_path(output: Path) -> Path:
+    return output.with_name(f"{output.name}.run.json")

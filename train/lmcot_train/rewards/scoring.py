@@ -1,0 +1,151 @@
+"""Score given rationales, to look at what the reward sees: rows that bring one, or the output of `lmcot answer`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import PreTrainedModel
+
+from lmcot_cli.datasets.reader import BadRow, at_least_one, read_rows, read_source
+from lmcot_cli.datasets.row import Row
+from lmcot_cli.errors import InputError
+from lmcot_train.models import Opened, is_encoder_decoder
+from lmcot_train.prompting import Example, RationalePrompts
+from lmcot_train.rewards.aspects import score_aspects, weighted_mean
+from lmcot_train.rewards.penalties import loop_share
+from lmcot_train.rewards.reading import read_chain
+from lmcot_train.rewards.reward import EQUAL_WEIGHTS, task_reward
+
+BATCH = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """A rationale to score, with the answer it led to where that is known."""
+
+    row: Row
+    rationale: str
+    answer: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """A rationale with all that the reward sees of it.
+
+    Attributes:
+        given: The rationale.
+        aspects: Each aspect that could be scored.
+        aspect_mean: R_aspect.
+        task: R_task by exact match; None where gold or answer is not known.
+        loops: Share of words that go round in circles.
+    """
+
+    given: Given
+    aspects: Mapping[str, float]
+    aspect_mean: float
+    task: float | None
+    loops: float
+
+    def to_record(self) -> dict[str, Any]:
+        """Return the scores as one JSON object."""
+        return {
+            "id": self.given.row.id,
+            "question": self.given.row.question,
+            "rationale": self.given.rationale,
+            "answer": self.given.answer,
+            "gold": list(self.given.row.answers) or None,
+            "aspects": dict(self.aspects),
+            "aspect_mean": self.aspect_mean,
+            "task": self.task,
+            "loops": self.loops,
+        }
+
+
+def read_given(path: Path, questions: Path | None) -> list[Given]:
+    """Read rationales: rows that bring one, or, with their questions, the samples of an output of `lmcot answer`.
+
+    Raises:
+        InputError: A file cannot be read, there is no rationale, or an answer's question is not there.
+    """
+    found = list(_from_rows(path) if questions is None else _from_answers(path, questions))
+    if not found:
+        raise InputError(f"{path}: holds no rationale; for an output of lmcot answer give --questions too")
+    return found
+
+
+def score(
+    given: Sequence[Given],
+    weights: Mapping[str, float] = EQUAL_WEIGHTS,
+    logprobs: Sequence[float | None] | None = None,
+) -> list[Scored]:
+    """Score each rationale; without log-probabilities fluency is left out."""
+    known = logprobs or [None] * len(given)
+    return [_scored(one, weights, logprob) for one, logprob in zip(given, known, strict=True)]
+
+
+@torch.no_grad()
+def mean_logprobs(reference: Opened, prompts: RationalePrompts, given: Sequence[Given]) -> list[float]:
+    """Return the mean log-probability a token of each rationale, its end token included, under a model."""
+    model = reference.model.eval()
+    examples = [prompts.example(one.row, one.rationale) for one in given]
+    return [
+        mean for at in range(0, len(examples), BATCH) for mean in _batch(model, examples[at : at + BATCH])
+    ]
+
+
+def _batch(model: PreTrainedModel, examples: Sequence[Example]) -> Iterator[float]:
+    pad = int(model.config.pad_token_id)
+    encoder = is_encoder_decoder(model)
+    inputs = [e.prompt if encoder else [*e.prompt, *e.completion] for e in examples]
+    labels = [e.completion if encoder else [*[-100] * len(e.prompt), *e.completion] for e in examples]
+    output = model(
+        input_ids=_padded(inputs, pad),
+        attention_mask=_padded([[1] * len(ids) for ids in inputs], 0),
+        labels=_padded(labels, -100),
+    )
+    wanted, logits = _padded(labels, -100), output.logits
+    if not encoder:
+        wanted, logits = wanted[:, 1:], logits[:, :-1]
+    losses = torch.nn.functional.cross_entropy(logits.transpose(1, 2).float(), wanted, reduction="none")
+    yield from (-losses.sum(1) / (wanted != -100).sum(1)).tolist()
+
+
+def _padded(rows: Sequence[Sequence[int]], value: int) -> torch.Tensor:
+    width = max(map(len, rows))
+    return torch.tensor([[*row, *[value] * (width - len(row))] for row in rows])
+
+
+def _scored(given: Given, weights: Mapping[str, float], logprob: float | None) -> Scored:
+    chain = read_chain(given.row, given.rationale, given.answer, logprob)
+    aspects = score_aspects(chain)
+    judged = given.answer is not None and given.row.answers
+    task = task_reward(given.answer, given.row.answers, "em") if judged else None
+    return Scored(given, aspects, weighted_mean(aspects, weights), task, loop_share(chain.words))
+
+
+def _from_rows(path: Path) -> Iterator[Given]:
+    for row in at_least_one(read_rows(path), path):
+        if isinstance(row, BadRow):
+            raise InputError(row.located(str(path)))
+        if row.rationale:
+            yield Given(row, row.rationale)
+
+
+def _from_answers(path: Path, questions: Path) -> Iterator[Given]:
+    rows = {row.id: row for row in read_rows(questions) if isinstance(row, Row)}
+    for record in at_least_one(read_source(path), path):
+        if isinstance(record, BadRow):
+            raise InputError(record.located(str(path)))
+        row = rows.get(str(record.value.get("id")))
+        if row is None:
+            raise InputError(
+                f"{path}:{record.line}: {questions} has no row {record.value.get('id')!r}: give the questions"
+                " that these are the answers to"
+            )
+        for sample in record.value.get("samples") or ():
+            if sample.get("rationale"):
+                yield Given(row, sample["rationale"], sample.get("answer"))

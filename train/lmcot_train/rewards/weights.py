@@ -1,0 +1,155 @@
+"""The weights of the aspects: read from a file, or fitted to rationales that people called good or bad."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from hashlib import file_digest
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import StratifiedKFold, cross_val_predict
+
+from lmcot_cli.datasets.reader import BadRow, at_least_one, read_source, to_row
+from lmcot_cli.datasets.records import Record
+from lmcot_cli.errors import InputError, OutputError
+from lmcot_train.rewards.aspects import ASPECTS, score_aspects
+from lmcot_train.rewards.reading import read_chain
+
+FORMAT = 1
+FOLDS = 5
+_LABELS = {"good": True, "bad": False, "1": True, "0": False, "true": True, "false": False}
+
+
+@dataclass(frozen=True, slots=True)
+class Annotated:
+    """A rationale's aspects, and whether a person called it good."""
+
+    aspects: Mapping[str, float]
+    good: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Fit:
+    """Weights of the aspects, and how well they tell good from bad.
+
+    Attributes:
+        weights: Of each aspect that was there, 0 or more, together 1.
+        coefficients: The regression's own; a negative one has weight 0.
+        accuracy: Share of rationales told right by a regression that has not seen them (cross-validation).
+        majority: The same for calling all what most of them are.
+        rows, good: Rationales, and how many of them are good.
+    """
+
+    weights: dict[str, float]
+    coefficients: dict[str, float]
+    accuracy: float
+    majority: float
+    rows: int
+    good: int
+
+
+def read_annotated(path: Path) -> list[Annotated]:
+    """Read rows with `rationale` and `label` (good or bad), and optional `logprob` for fluency.
+
+    Raises:
+        InputError: The file cannot be read, or a row lacks one of them.
+    """
+    return [_annotated(record, str(path)) for record in at_least_one(read_source(path), path)]
+
+
+def fit_weights(annotated: Sequence[Annotated]) -> Fit:
+    """Fit a logistic regression of the label on the aspects.
+
+    The aspects all have the range 0 to 1, so their coefficients compare as they are. A coefficient below 0 would
+    reward what people call bad; its weight is 0.
+
+    Raises:
+        InputError: Too few good or bad rationales, or no aspect speaks for good ones.
+    """
+    labels = np.array([one.good for one in annotated])
+    good = int(labels.sum())
+    folds = min(FOLDS, good, len(labels) - good)
+    if folds < 2:
+        raise InputError(
+            f"{good} good and {len(labels) - good} bad rationales: label two or more of each, better dozens"
+        )
+    names = [name for name in ASPECTS if all(name in one.aspects for one in annotated)]
+    features = np.array([[one.aspects[name] for name in names] for one in annotated])
+    model = LogisticRegression(class_weight="balanced", max_iter=1000)
+    told = cross_val_predict(model, features, labels, cv=StratifiedKFold(folds, shuffle=True, random_state=0))
+    coefficients = dict(zip(names, map(float, model.fit(features, labels).coef_[0]), strict=True))
+    return Fit(
+        weights=_normalised(coefficients),
+        coefficients=coefficients,
+        accuracy=float((told == labels).mean()),
+        majority=max(good, len(labels) - good) / len(labels),
+        rows=len(labels),
+        good=good,
+    )
+
+
+def write_weights(path: Path, fit: Fit, source: Path) -> None:
+    """Write the weights, and what they were fitted to.
+
+    Raises:
+        OutputError: The file cannot be written.
+    """
+    with source.open("rb") as file:
+        digest = f"sha256:{file_digest(file, 'sha256').hexdigest()}"
+    record = {"format": FORMAT, **asdict(fit), "data": {source.name: digest}}
+    try:
+        path.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+    except OSError as error:
+        raise OutputError(f"{path}: cannot be written: {error.strerror}; choose another -o") from error
+
+
+def load_weights(path: Path) -> dict[str, float]:
+    """Read the weights of the aspects; an aspect that the file does not name has none.
+
+    Raises:
+        InputError: The file cannot be read or holds no such weights.
+    """
+    try:
+        weights = json.loads(path.read_bytes())["weights"]
+        return _checked(weights)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error.strerror}") from error
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise InputError(
+            f'{path}: holds no weights: write {{"weights": {{"factuality": 1.0, ...}}}}, or make it with lmcot train'
+            f" fit-aspects ({error})"
+        ) from error
+
+
+def _checked(weights: Mapping[str, Any]) -> dict[str, float]:
+    if unknown := sorted(weights.keys() - ASPECTS.keys()):
+        raise ValueError(f"there is no aspect {unknown[0]!r}; there are {', '.join(ASPECTS)}")
+    found = {name: float(weight) for name, weight in weights.items()}
+    if not all(0 <= weight < float("inf") for weight in found.values()) or not any(found.values()):
+        raise ValueError("weights must be 0 or more, and not all 0")
+    return found
+
+
+def _normalised(coefficients: Mapping[str, float]) -> dict[str, float]:
+    positive = {name: max(value, 0.0) for name, value in coefficients.items()}
+    total = sum(positive.values())
+    if not total:
+        raise InputError("no aspect is higher in good rationales than in bad ones: are the labels right?")
+    return {name: value / total for name, value in positive.items()}
+
+
+def _annotated(record: Record | BadRow, source: str) -> Annotated:
+    row = record if isinstance(record, BadRow) else to_row(record)
+    if isinstance(row, BadRow):
+        raise InputError(row.located(source))
+    assert isinstance(record, Record)
+    label = str(record.value.get("label")).lower()
+    if not row.rationale or label not in _LABELS:
+        raise InputError(f'{source}:{row.line}: needs "rationale" and "label": "good" or "bad"')
+    logprob = record.value.get("logprob")
+    known = float(logprob) if isinstance(logprob, int | float) else None
+    return Annotated(score_aspects(read_chain(row, row.rationale, None, known)), _LABELS[label])

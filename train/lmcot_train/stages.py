@@ -1,0 +1,257 @@
+"""The whole of training from one TOML file: rationales, distill, refine, export, each a command of its own.
+
+    output = "runs/embedded"      # folder of everything that is made
+
+    [rationales]                  # options of `lmcot train rationales`, with _ for -
+    large = "builtin:large"
+    samples = 4
+
+    [distill]
+    base = "runs/base"
+
+A stage whose section is missing is left out. A stage is skipped when its output is there and neither its options nor
+its inputs have changed since it was made; otherwise it goes on where it was interrupted, or starts anew.
+Paths are taken from the working directory, as on the command line.
+"""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from hashlib import file_digest, sha256
+from pathlib import Path
+from typing import Any, Literal
+
+from lmcot_cli.errors import InputError, OutputError
+from lmcot_train.run_folder import cannot_write
+
+Value = str | int | float | bool
+StageName = Literal["rationales", "distill", "refine", "export"]
+STAGES: tuple[StageName, ...] = ("rationales", "distill", "refine", "export")
+_FILTERS = frozenset({"min_f1", "min_words", "max_words", "max_copied", "min_logprob"})
+_WEIGHTS = ("*.safetensors", "*.gguf", "*.onnx")
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """A configuration file.
+
+    Attributes:
+        output: Folder of everything that is made.
+        sections: The options of each stage that is to run, by their names.
+    """
+
+    output: Path
+    sections: Mapping[StageName, Mapping[str, Value]]
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """One command to run.
+
+    Attributes:
+        name: The section.
+        words: The command with its arguments and options.
+        inputs: Files and folders that it reads.
+        output: What it makes.
+        loose: Words that may change without what is there having to be made anew.
+    """
+
+    name: StageName
+    words: tuple[str, ...]
+    inputs: tuple[Path, ...]
+    output: Path
+    loose: tuple[str, ...] = ()
+
+    def fingerprint(self, *, strict: bool) -> str:
+        """Return a digest over the command and the content of its inputs; `strict` counts loose words too."""
+        words = self.words if strict else tuple(word for word in self.words if word not in self.loose)
+        content = {str(path): content_digest(path) for path in self.inputs}
+        return sha256(json.dumps([words, content]).encode()).hexdigest()
+
+
+def read_recipe(path: Path) -> Recipe:
+    """Read a configuration file; the options themselves are checked by the commands.
+
+    Raises:
+        InputError: It cannot be read, is not TOML, or has a section or value that cannot be.
+    """
+    try:
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error.strerror}") from error
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise InputError(f"{path}: is not valid TOML: {error}") from error
+    output = values.pop("output", None)
+    if not isinstance(output, str):
+        raise InputError(f'{path}: needs output = "FOLDER" at its top')
+    _check_sections(path, values)
+    return Recipe(Path(output), {name: values[name] for name in STAGES if name in values})
+
+
+def plan(recipe: Recipe, questions: Path) -> list[Stage]:
+    """Lay out the commands; each stage reads what the one before it made.
+
+    Raises:
+        InputError: There is a stage without the one that it needs.
+    """
+    made = {name: recipe.output / folder for name, folder in _OUTPUTS.items()}
+    stages = []
+    for name, section in recipe.sections.items():
+        needed = _needed(name, recipe)
+        arguments, inputs = _arguments(name, section, questions, made[needed] if needed else None)
+        command = ("export",) if name == "export" else ("train", name)
+        words = (*command, *arguments, "-o", str(made[name]), *_words(section))
+        local = [Path(value) for value in section.values() if isinstance(value, str) and _is_path(value)]
+        loose = tuple(_words({key: value for key, value in section.items() if key in _FILTERS}))
+        stages.append(Stage(name, words, (*inputs, *local), made[name], loose))
+    return stages
+
+
+_OUTPUTS: Mapping[StageName, str] = {
+    "rationales": "rationales.jsonl",
+    "distill": "distilled",
+    "refine": "refined",
+    "export": "export",
+}
+
+
+def run_stages(
+    stages: list[Stage],
+    folder: Path,
+    execute: Callable[[tuple[str, ...]], None],
+    report: Callable[[str], None],
+) -> list[StageName]:
+    """Run each stage that has something to do.
+
+    Args:
+        stages: The stages in order.
+        folder: Where to keep what was made from what (`stages.json`).
+        execute: Runs a command; raises where it fails.
+        report: Takes lines for the user.
+
+    Returns:
+        The stages that ran.
+    """
+    ran: list[StageName] = []
+    for stage in stages:
+        record = _Record(folder / "stages.json", stage)
+        if record.is_done():
+            report(f"{stage.name}: {stage.output} is there and nothing it was made from has changed")
+            continue
+        words = stage.words
+        if record.must_start_anew() and stage.name != "export":
+            words = (*words, "--overwrite")
+        report(f"{stage.name}: lmcot {' '.join(words)}")
+        record.write(done=False)
+        execute(words)
+        record.write(done=True)
+        ran.append(stage.name)
+    return ran
+
+
+class _Record:
+    """What is known of a stage from earlier times."""
+
+    def __init__(self, path: Path, stage: Stage) -> None:
+        self._path, self._stage = path, stage
+        self._strict, self._lax = stage.fingerprint(strict=True), stage.fingerprint(strict=False)
+        self._known: dict[str, Any] = _read(path).get(stage.name, {})
+
+    def is_done(self) -> bool:
+        """Whether the output is there, whole, and made from just this."""
+        same = self._known.get("made_from") == self._strict and self._known.get("done")
+        return bool(same and self._known.get("output") == content_digest(self._stage.output))
+
+    def must_start_anew(self) -> bool:
+        """Whether what is there was made from something else, so that it cannot be gone on with."""
+        return bool(self._known) and self._known.get("begun_from") != self._lax
+
+    def write(self, *, done: bool) -> None:
+        output = content_digest(self._stage.output) if done else None
+        record = {"made_from": self._strict, "begun_from": self._lax, "done": done, "output": output}
+        try:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            text = json.dumps(_read(self._path) | {self._stage.name: record}, indent=2) + "\n"
+            partial = self._path.with_suffix(".tmp")
+            partial.write_text(text, encoding="utf-8")
+            partial.replace(self._path)
+        except OSError as error:
+            raise cannot_write(self._path, error) from error
+
+
+def content_digest(path: Path) -> str | None:
+    """Digest a file, or the weights within a folder; None where there is nothing."""
+    if path.is_file():
+        with path.open("rb") as file:
+            return file_digest(file, "sha256").hexdigest()
+    found = sorted(file for pattern in _WEIGHTS for file in path.rglob(pattern) if _lasts(file, path))
+    parts = [f"{file.relative_to(path)}\0{content_digest(file)}" for file in found]
+    return sha256("\n".join(parts).encode()).hexdigest() if parts else None
+
+
+def _lasts(file: Path, folder: Path) -> bool:
+    return "checkpoints" not in file.relative_to(folder).parts
+
+
+def _read(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        return {}
+    try:
+        return dict(json.loads(path.read_bytes()))
+    except (OSError, ValueError, TypeError) as error:
+        raise OutputError(f"{path}: cannot be read as what it should be; remove it") from error
+
+
+def _check_sections(path: Path, values: Mapping[str, Any]) -> None:
+    for name, section in values.items():
+        if name not in STAGES:
+            raise InputError(f"{path}: [{name}]: unknown section; there are {', '.join(STAGES)}")
+        if not isinstance(section, dict):
+            raise InputError(f"{path}: {name} is to be a section: [{name}]")
+        for key, value in section.items():
+            if not isinstance(value, Value) or key in ("output", "overwrite"):
+                raise InputError(f"{path}: [{name}] {key}: is no option to set here")
+    if not values:
+        raise InputError(f"{path}: names no stage; write one of [{'], ['.join(STAGES)}]")
+
+
+def _needed(name: StageName, recipe: Recipe) -> StageName | None:
+    """Return the stage whose output this one reads."""
+    wanted: Mapping[StageName, tuple[StageName, ...]] = {
+        "rationales": (),
+        "distill": ("rationales",),
+        "refine": ("distill",),
+        "export": ("refine", "distill"),
+    }
+    found = next((stage for stage in wanted[name] if stage in recipe.sections), None)
+    if wanted[name] and found is None:
+        raise InputError(f"[{name}] needs [{wanted[name][-1]}] before it")
+    return found
+
+
+def _arguments(
+    name: StageName, section: Mapping[str, Value], questions: Path, before: Path | None
+) -> tuple[list[str], list[Path]]:
+    """Return the arguments that follow from the order of stages, and what is read through them."""
+    if name == "rationales":
+        return ([], []) if "from" in section else ([str(questions)], [questions])
+    assert before is not None
+    if name == "refine":
+        return [str(questions), "--from", str(before)], [questions, before]
+    return [str(before)], [before]
+
+
+def _words(section: Mapping[str, Value]) -> Iterator[str]:
+    for key, value in section.items():
+        option = f"--{key.replace('_', '-')}"
+        if value is True:
+            yield option
+        elif value is not False:
+            yield f"{option}={value}"
+
+
+def _is_path(value: str) -> bool:
+    return Path(value).exists()
