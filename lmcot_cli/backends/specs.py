@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Literal, NamedTuple, Protocol, cast
 
 from lmcot_cli.backends.base import Backend
+from lmcot_cli.backends.endpoint import address
+from lmcot_cli.backends.endpoint.options import EndpointOptions
 from lmcot_cli.backends.llama.options import EngineOptions
 from lmcot_cli.errors import ModelSpecError
 from lmcot_cli.models import catalogue, embedded, hub
@@ -18,6 +20,7 @@ from lmcot_cli.models import catalogue, embedded, hub
 Role = Literal["small", "large"]
 
 _BACKENDS = {
+    "endpoint": "lmcot_cli.backends.endpoint.backend:EndpointBackend",
     "llama": "lmcot_cli.backends.llama.backend:LlamaBackend",
     "scripted": "lmcot_cli.backends.scripted:ScriptedBackend",
 }
@@ -29,40 +32,63 @@ class _OpenFile(Protocol):
     def __call__(self, path: Path, options: EngineOptions, spec: str) -> Backend: ...
 
 
+class _OpenEndpoint(Protocol):
+    """How the backend of endpoints is opened."""
+
+    def __call__(self, address: address.Address, options: EndpointOptions) -> Backend: ...
+
+
 class _Form(NamedTuple):
-    """A kind of spec: how it is written, the backend it names, and how it becomes that backend's file."""
+    """A kind of spec: how it is written, the backend it names, and how it becomes that backend's file.
+
+    Where `locate` is None the spec names an endpoint, not a file.
+    """
 
     written: str
     backend: str
-    locate: Callable[[str], Path]
+    locate: Callable[[str], Path] | None
 
 
 _FORMS = {
     embedded.SCHEME: _Form("builtin:small, builtin:large", "llama", embedded.path_of),
     "gguf:": _Form("PATH.gguf or gguf:PATH", "llama", lambda spec: Path(spec.removeprefix("gguf:"))),
     hub.SCHEME: _Form("hf:ORG/REPO:FILE.gguf", "llama", lambda spec: hub.download(hub.parse(spec))),
+    address.SCHEME: _Form("openai:MODEL", "endpoint", None),
+    "http://": _Form("http://HOST:PORT/v1#MODEL", "endpoint", None),
+    "https://": _Form("https://HOST/v1#MODEL", "endpoint", None),
     "scripted:": _Form("scripted:FILE", "scripted", lambda spec: Path(spec.removeprefix("scripted:"))),
 }
 
 
-def open_model(spec: str, *, role: Role, aliases: Mapping[str, str], options: EngineOptions) -> Backend:
-    """Load the model that `spec` names.
+def open_model(
+    spec: str,
+    *,
+    role: Role,
+    aliases: Mapping[str, str],
+    options: EngineOptions,
+    endpoint: EndpointOptions | None = None,
+) -> Backend:
+    """Load the model that `spec` names, or open the way to it.
 
     Args:
         spec: A model spec, or a name from `aliases` or the catalogue.
         role: The option the spec was given for, for messages.
         aliases: Names that stand for specs.
         options: Settings of the llama.cpp engine; other backends have no use for them.
+        endpoint: Settings of an endpoint; only a spec that names one has a use for them.
 
     Raises:
         ModelSpecError: The spec names no model.
-        ModelError: The model cannot be found or loaded.
+        ModelError: The model cannot be found, loaded or reached.
     """
     resolved = _resolve(spec, aliases)
     form = _form_of(resolved)
     if form is None:
         raise ModelSpecError(_explain(spec, resolved, role, aliases))
-    return _opener(form.backend)(form.locate(resolved), options, resolved)
+    if form.locate is None:
+        opener = cast("_OpenEndpoint", _opener(form.backend))
+        return opener(address.parse(resolved), endpoint or EndpointOptions())
+    return cast("_OpenFile", _opener(form.backend))(form.locate(resolved), options, resolved)
 
 
 def _resolve(spec: str, aliases: Mapping[str, str]) -> str:
@@ -79,9 +105,9 @@ def _form_of(spec: str) -> _Form | None:
     return _FORMS["gguf:"] if spec.endswith(".gguf") else None
 
 
-def _opener(backend: str) -> _OpenFile:
+def _opener(backend: str) -> object:
     module, _, name = _BACKENDS[backend].partition(":")
-    return cast("_OpenFile", getattr(import_module(module), name))
+    return cast("object", getattr(import_module(module), name))
 
 
 def _explain(spec: str, resolved: str, role: Role, aliases: Mapping[str, str]) -> str:

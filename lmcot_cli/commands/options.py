@@ -10,11 +10,12 @@ from typing import Annotated
 
 import typer
 
+from lmcot_cli.backends.endpoint.options import EndpointApi
 from lmcot_cli.pipeline.options import AnswerOptions, Method
 
 DEFAULTS = AnswerOptions()
 
-_MODELS, _SAMPLING, _ENGINE, _OUTPUT = "Models", "Sampling", "Engine", "Output"
+_MODELS, _SAMPLING, _ENGINE, _ENDPOINT, _OUTPUT = "Models", "Sampling", "Engine", "Endpoint", "Output"
 
 MethodOption = Annotated[
     Method | None,
@@ -29,7 +30,8 @@ SmallOption = Annotated[
     typer.Option(
         "--small",
         metavar="SPEC",
-        help="LM that writes rationales: a GGUF file, hf:ORG/REPO:FILE.gguf, a name of `models list` or lmcot.toml.",
+        help="LM that writes rationales: a GGUF file, hf:ORG/REPO:FILE.gguf, openai:MODEL, http://HOST:PORT/v1#MODEL,"
+        " a name of `models list` or lmcot.toml.",
         show_default=DEFAULTS.small,
         rich_help_panel=_MODELS,
     ),
@@ -160,6 +162,103 @@ KvMibOption = Annotated[
         help="Most memory for the KV cache, in MiB.",
         show_default=str(DEFAULTS.engine.kv_mib),
         rich_help_panel=_ENGINE,
+    ),
+]
+EndpointApiOption = Annotated[
+    EndpointApi | None,
+    typer.Option(
+        "--endpoint-api",
+        help="chat; completions: plain ones, for base models; auto: chat if the endpoint has it.",
+        show_default=DEFAULTS.endpoint.endpoint_api,
+        rich_help_panel=_ENDPOINT,
+    ),
+]
+MaxInFlightOption = Annotated[
+    int | None,
+    typer.Option(
+        "--max-in-flight",
+        metavar="N",
+        help="Most calls at once; how many there are adapts to the endpoint.",
+        show_default=str(DEFAULTS.endpoint.max_in_flight),
+        rich_help_panel=_ENDPOINT,
+    ),
+]
+RpmOption = Annotated[
+    int | None,
+    typer.Option(
+        "--rpm",
+        metavar="N",
+        help="Most requests in any 60 seconds.",
+        show_default="no limit",
+        rich_help_panel=_ENDPOINT,
+    ),
+]
+TpmOption = Annotated[
+    int | None,
+    typer.Option(
+        "--tpm",
+        metavar="N",
+        help="Most tokens in any 60 seconds, prompts and completions together.",
+        show_default="no limit",
+        rich_help_panel=_ENDPOINT,
+    ),
+]
+RequestTimeoutOption = Annotated[
+    float | None,
+    typer.Option(
+        "--request-timeout",
+        metavar="SECONDS",
+        help="Time one call may take.",
+        show_default=f"{DEFAULTS.endpoint.request_timeout:g}",
+        rich_help_panel=_ENDPOINT,
+    ),
+]
+TotalTimeoutOption = Annotated[
+    float | None,
+    typer.Option(
+        "--total-timeout",
+        metavar="SECONDS",
+        help="Time a request may take with its retries, and that the endpoint may be down.",
+        show_default=f"{DEFAULTS.endpoint.total_timeout:g}",
+        rich_help_panel=_ENDPOINT,
+    ),
+]
+KeyCommandOption = Annotated[
+    str | None,
+    typer.Option(
+        "--key-command",
+        metavar="CMD",
+        help="Command that prints the key; run without a shell.",
+        show_default="the key in OPENAI_API_KEY",
+        rich_help_panel=_ENDPOINT,
+    ),
+]
+AllowPlainHttpKeyOption = Annotated[
+    bool | None,
+    typer.Option(
+        "--allow-plain-http-key",
+        help="Send the key over plain http to another machine, too, though it can be read on the way.",
+        show_default="off",
+        rich_help_panel=_ENDPOINT,
+    ),
+]
+CacheOption = Annotated[
+    bool | None,
+    typer.Option(
+        "--cache/--no-cache",
+        help="Keep replies, so that none is paid for twice.",
+        show_default="on for other machines",
+        rich_help_panel=_ENDPOINT,
+    ),
+]
+ReplyCacheOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--reply-cache",
+        metavar="FILE",
+        help="File that keeps replies.",
+        show_default="in the user's cache folder",
+        rich_help_panel=_ENDPOINT,
     ),
 ]
 LimitOption = Annotated[

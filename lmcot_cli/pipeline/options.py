@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from lmcot_cli.backends.base import Sampling
+from lmcot_cli.backends.endpoint.options import EndpointOptions
 from lmcot_cli.backends.llama.options import EngineOptions
 from lmcot_cli.errors import UsageError
 
@@ -41,6 +42,7 @@ class AnswerOptions:
         prompts: Folder with templates that replace ours.
         aliases: Names that stand for model specs.
         engine: Settings of local engines.
+        endpoint: Settings of endpoints.
     """
 
     method: Method = "guided"
@@ -58,6 +60,7 @@ class AnswerOptions:
     prompts: Path | None = None
     aliases: Mapping[str, str] = field(default_factory=dict)
     engine: EngineOptions = field(default_factory=EngineOptions)
+    endpoint: EndpointOptions = field(default_factory=EndpointOptions)
 
     def check(self) -> None:
         """Refuse settings that cannot work together.
