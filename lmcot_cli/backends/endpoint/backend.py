@@ -146,7 +146,7 @@ class EndpointBackend(StreamBackend):
         return Client(self._address, self._key, self._options.max_in_flight)
 
     async def _new_dispatcher(self) -> Dispatcher:
-        dialect = Dialect.of(self._address.spec, self._options.endpoint_api)
+        dialect = Dialect.of(self._address, self._options.endpoint_api)
         return Dispatcher(self._address, self._options, self._client, dialect, fail=self._arrived.put)
 
     async def _ask(self, request: Request, sampling: Sampling) -> Completion | RowError:
@@ -183,7 +183,7 @@ class EndpointBackend(StreamBackend):
         """
         chosen = self._options.endpoint_api
         api: Api = "completions" if chosen == "completions" else "chat"
-        body = full_body(api, self._address.model, job.request, job.sampling)
+        body = full_body(api, self._address, job.request, job.sampling)
         return digest(self._address.url, chosen, canonical(body))
 
 

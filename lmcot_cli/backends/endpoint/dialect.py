@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from lmcot_cli.backends.base import Request, Sampling
+from lmcot_cli.backends.endpoint.address import Address
 from lmcot_cli.backends.endpoint.faults import Refusal
 from lmcot_cli.backends.endpoint.options import EndpointApi
 
@@ -18,7 +19,7 @@ Body = dict[str, Any]
 
 PATHS: Mapping[Api, str] = {"chat": "/chat/completions", "completions": "/completions"}
 
-_OPTIONAL = ("logprobs", "seed", "stop", "temperature", "top_p")
+_OPTIONAL = ("logprobs", "repeat_penalty", "seed", "stop", "temperature", "top_p")
 _LOST = {
     "seed": "samples cannot be drawn again alike",
     "temperature": "it samples at its own, --temperature plays no part",
@@ -40,13 +41,13 @@ class Dialect:
     """How the endpoint is spoken to, as far as it is known.
 
     Attributes:
-        name: The endpoint and model, for messages.
+        address: The endpoint and the model.
         api: The API in use.
         settled: Whether the endpoint is known to have that API for the model, or the user has chosen it.
         n_honoured: Whether one call may ask for several choices; None before that was tried.
     """
 
-    name: str
+    address: Address
     api: Api
     settled: bool
     n_honoured: bool | None = None
@@ -54,18 +55,18 @@ class Dialect:
     _refused: set[str] = field(default_factory=set)
 
     @classmethod
-    def of(cls, name: str, api: EndpointApi) -> Dialect:
+    def of(cls, address: Address, api: EndpointApi) -> Dialect:
         """Begin with what the user chose."""
-        return cls(name, "chat" if api == "auto" else api, settled=api != "auto")
+        return cls(address, "chat" if api == "auto" else api, settled=api != "auto")
 
     @property
     def path(self) -> str:
         """Return the path that calls go to."""
         return PATHS[self.api]
 
-    def body(self, model: str, request: Request, sampling: Sampling, n: int = 1) -> Body:
+    def body(self, request: Request, sampling: Sampling, n: int = 1) -> Body:
         """Write the body of a call for `n` choices."""
-        whole = full_body(self.api, model, request, sampling)
+        whole = full_body(self.api, self.address, request, sampling)
         body = {name: value for name, value in whole.items() if name not in self._refused}
         if self._max_tokens != "max_tokens":
             body[self._max_tokens] = body.pop("max_tokens")
@@ -92,15 +93,19 @@ class Dialect:
         names = [name for name in _OPTIONAL if name in body and _named(name, refusal)]
         for name in names:
             if name not in self._refused and name in _LOST:
-                _log.warning("%s takes no %s: %s", self.name, name, _LOST[name])
+                _log.warning("%s takes no %s: %s", self.address.spec, name, _LOST[name])
             self._refused.add(name)
         return bool(names)
 
 
-def full_body(api: Api, model: str, request: Request, sampling: Sampling) -> Body:
-    """Write the body of a call for one choice, with everything that we would say."""
+def full_body(api: Api, address: Address, request: Request, sampling: Sampling) -> Body:
+    """Write the body of a call for one choice, with everything that we would say.
+
+    Own servers (plain http) are asked not to penalise repetition, which is outside OpenAI's API: llama_cpp.server
+    does it by default, and the model then no longer chooses what it would choose.
+    """
     body: Body = {
-        "model": model,
+        "model": address.model,
         "max_tokens": sampling.max_tokens,
         "temperature": sampling.temperature,
         "seed": request.seed,
@@ -109,6 +114,8 @@ def full_body(api: Api, model: str, request: Request, sampling: Sampling) -> Bod
         body |= {"messages": [{"role": "user", "content": request.prompt}], "logprobs": True}
     else:
         body |= {"prompt": request.prompt, "logprobs": 1}
+    if address.plain:
+        body["repeat_penalty"] = 1.0
     if sampling.temperature > 0 and sampling.top_p < 1:
         body["top_p"] = sampling.top_p
     if sampling.stop:

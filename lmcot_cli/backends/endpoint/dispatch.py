@@ -153,7 +153,7 @@ class Dispatcher:
         else:
             self.counters.retries += 1
         self.counters.requests += 1
-        body = self._dialect.body(self._address.model, call.request, call.sampling, len(call.jobs))
+        body = self._dialect.body(call.request, call.sampling, len(call.jobs))
         entry = self._rates.take(tokens, now)
         flight = Flight(call, self._dialect.path, body, self.in_flight.sent(now), entry, self._breaker.sent())
         task = self._loop.create_task(self._fly(flight))

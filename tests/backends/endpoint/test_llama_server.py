@@ -63,7 +63,7 @@ def _wait_for(port: int, process: subprocess.Popen[bytes], log: Path) -> None:
 
 @pytest.fixture(scope="module")
 def prompts() -> list[str]:
-    rows = [row for row in read_rows(QUESTIONS) if isinstance(row, Row)][:10]
+    rows = [row for row in read_rows(QUESTIONS) if isinstance(row, Row)][:8]
     return [Prompts().render(stage, row) for row in rows for stage in ("standard", "cot")]
 
 
