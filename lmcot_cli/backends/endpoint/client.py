@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+from ssl import SSLError
 from typing import TYPE_CHECKING, Any
 
 from lmcot_cli.backends.endpoint.address import Address
@@ -88,7 +89,7 @@ class Client:
                 raise UnreachableError(reason) from None
             raise FaultError(Transient(reason)) from None
         assert isinstance(reply, bytes)
-        return reply
+        return self._key.redact_bytes(reply)
 
     def _judge(self, error: APIStatusError) -> Fault:
         name = self._address.url
@@ -136,6 +137,8 @@ def _never_connected(error: BaseException) -> bool:
 def _reason(error: BaseException, key: ApiKey) -> str:
     """Say in a few words why there is no connection, or no more."""
     for cause in reversed(_causes(error)):
+        if isinstance(cause, SSLError):
+            return getattr(cause, "verify_message", None) or cause.reason or "TLS fails"
         if isinstance(cause, OSError) and cause.errno:
             words = os.strerror(cause.errno) if cause.errno > 0 else cause.strerror
             return (words or type(cause).__name__).lower()

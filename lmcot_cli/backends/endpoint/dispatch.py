@@ -235,8 +235,8 @@ class Dispatcher:
             patience=self.in_flight.patience,
             now=now,
         )
-        if self._hopeless(now):
-            self._stop(ModelError(self._breaker_report(fault.reason, now)))
+        if self._hopeless(fault, now):
+            self._stop(ModelError(self._report(fault, now)))
             return
         delay = backoff(call.failures, fault.retry_after, self._random)
         if call.failures >= MOST_TRIES or delay >= self._remaining(call):
@@ -250,18 +250,15 @@ class Dispatcher:
         self.sleeping -= 1
         self._line_up(call)
 
-    def _hopeless(self, now: float) -> bool:
-        """Whether the endpoint has been down, or asks to be left alone, for longer than a request may take."""
+    def _hopeless(self, fault: Transient, now: float) -> bool:
+        """Whether the endpoint is down, and has been or will be so for longer than a request may take."""
         down_since, patience = self._breaker.down_since, self._options.total_timeout
-        if down_since is None:
-            return False
-        return now - down_since > patience or patience < self._breaker.wait(now) < float("inf")
+        return down_since is not None and max(now - down_since, fault.retry_after or 0.0) > patience
 
-    def _breaker_report(self, reason: str, now: float) -> str:
-        wait = self._breaker.wait(now)
-        asks = f" and asks to wait {wait:.0f} s" if self._options.total_timeout < wait < float("inf") else ""
+    def _report(self, fault: Transient, now: float) -> str:
+        asks = f" and asks to wait {fault.retry_after:.0f} s" if fault.retry_after else ""
         return (
-            f"{self._address.url} fails every call ({reason}){asks}: gave up after"
+            f"{self._address.url} fails every call ({fault.reason}){asks}: gave up after"
             f" {now - (self._breaker.down_since or now):.0f} s; give the same command again when it is back"
         )
 

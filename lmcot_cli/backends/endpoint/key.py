@@ -40,6 +40,10 @@ class ApiKey:
         """Take the key out of a text that came from outside."""
         return text.replace(self._value, REDACTED) if self._value else text
 
+    def redact_bytes(self, content: bytes) -> bytes:
+        """Take the key out of a reply: an endpoint that echoes its requests is not to bring it into a result."""
+        return content.replace(self._value.encode(), REDACTED.encode()) if self._value else content
+
 
 def find_key(address: Address, options: EndpointOptions) -> ApiKey:
     """Take the key from the command or the environment, unless the way to the endpoint would show it.

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from difflib import get_close_matches
 from random import Random
+from urllib.parse import urlsplit
 
 from lmcot_cli.backends.base import Completion, Request, Sampling
 from lmcot_cli.backends.endpoint.address import Address
@@ -46,10 +47,16 @@ async def probe(address: Address, client: Client, count: Callable[[], None], ask
         raise ModelError(_unknown(address, models))
     reply = await ask(REQUEST, SAMPLING)
     if isinstance(reply, RowError):
-        listed = f"; {_unknown(address, models)}" if models and address.model not in models else ""
+        advice = _advice(address, models)
         raise ModelError(
-            f"{address.url} does not answer a test request to {address.model!r}: {reply}{listed}"
+            f"{address.url} does not answer a test request to {address.model!r}: {reply}{advice}"
         )
+
+
+def _advice(address: Address, models: list[str] | None) -> str:
+    if models and address.model not in models:
+        return f"; {_unknown(address, models)}"
+    return "" if urlsplit(address.url).path else "; the address of an API usually ends in /v1"
 
 
 async def _models(address: Address, client: Client, count: Callable[[], None]) -> list[str] | None:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import importlib.util
+import ssl
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -27,7 +30,7 @@ def _load(name: str) -> ModuleType:
     return module
 
 
-fault_server = _load("fault_server")
+fault_server, _ = _load("fault_server"), _load("replies")
 
 
 @pytest.fixture(autouse=True)
@@ -55,3 +58,48 @@ def connect() -> Iterator[Callable[..., EndpointBackend]]:
             return stack.enter_context(EndpointBackend(Address(url, model), EndpointOptions(**options)))
 
         yield to
+
+
+class Answering(BaseHTTPRequestHandler):
+    """Answers as a function says that is given path, headers and body."""
+
+    protocol_version = "HTTP/1.1"
+    answer: Callable[[str, dict[str, str], bytes], tuple[int, dict[str, str], bytes]]
+
+    def do_GET(self) -> None:
+        self._reply()
+
+    def do_POST(self) -> None:
+        self._reply()
+
+    def log_message(self, format: str, *args: object) -> None:
+        pass
+
+    def _reply(self) -> None:
+        body = self.rfile.read(int(self.headers.get("content-length", 0)))
+        headers = {name.lower(): value for name, value in self.headers.items()}
+        status, more, content = type(self).answer(self.path, headers, body)
+        self.send_response(status)
+        for name, value in {**more, "content-length": str(len(content))}.items():
+            self.send_header(name, value)
+        self.end_headers()
+        self.wfile.write(content)
+
+
+@pytest.fixture
+def answering() -> Iterator[Callable[..., str]]:
+    """Start a server in a thread that answers as a function says; give its URL."""
+    with ExitStack() as stack:
+
+        def start(answer: Callable[..., Any], context: ssl.SSLContext | None = None) -> str:
+            handler = type("Handler", (Answering,), {"answer": staticmethod(answer)})
+            server = stack.enter_context(ThreadingHTTPServer(("127.0.0.1", 0), handler))
+            server.daemon_threads = True
+            if context:
+                server.socket = context.wrap_socket(server.socket, server_side=True)
+                server.handle_error = lambda request, address: None  # type: ignore[method-assign]
+            threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
+            stack.callback(server.shutdown)
+            return f"http{'s' if context else ''}://127.0.0.1:{server.server_port}/v1"
+
+        yield start

@@ -40,6 +40,7 @@ class Setup:
         limit: Requests it takes in any `period`; another is refused with 429. 0 is no bound.
         period: Seconds.
         key: The key it wants; none if empty.
+        echo: Whether replies repeat the key.
         choices: Most choices of one reply.
         down_from, down_for: Request after which it answers 503 only, and for how many seconds.
     """
@@ -58,6 +59,7 @@ class Setup:
     limit: int = 0
     period: float = 60.0
     key: str = ""
+    echo: bool = False
     choices: int = 1
     down_from: int = 0
     down_for: float = 0.0
@@ -78,7 +80,7 @@ class Stats:
         over_limit: Requests refused for the limit of a period, or for want of room.
         seconds: From the first to the last.
         faults: How often each was dealt out.
-        prompts: How often a prompt was answered well, by how often: {"1": all} if none was answered twice.
+        answered: How many requests were answered well, by how often: {"1": all} if none was answered twice.
     """
 
     requests: int
@@ -144,12 +146,12 @@ class FaultServer:
         self.at_once += 1
         self.most_at_once = max(self.most_at_once, self.at_once)
         try:
-            return await self.complete(json.loads(body))
+            return await self.complete(json.loads(body), headers.get("authorization", ""))
         finally:
             self.at_once -= 1
 
-    async def complete(self, call: dict[str, Any]) -> bytes | None:
-        """Answer a call of the model, well or badly."""
+    async def complete(self, call: dict[str, Any], key: str) -> bytes | None:
+        """Answer a call of the model, well or badly; what is said of errors repeats the key, as some servers do."""
         if self.is_down():
             return http(503, {"error": {"message": "overloaded"}})
         if self.over():
@@ -157,6 +159,8 @@ class FaultServer:
             return http(
                 429, {"error": {"message": "too many requests"}}, f"retry-after: {self.setup.retry_after}\r\n"
             )
+        if "malformed" in self.prompt(call):
+            return http(400, {"error": {"message": f"cannot read this, {key}"}})
         fault = self.draw()
         self.faults[fault or "none"] += 1
         if fault == "refused":
@@ -164,14 +168,14 @@ class FaultServer:
                 429, {"error": {"message": "slow down"}}, f"retry-after: {self.setup.retry_after}\r\n"
             )
         if fault == "broken":
-            return http(500, {"error": {"message": "oops"}})
+            return http(500, {"error": {"message": f"oops, {key}"}})
         if fault == "dropped":
             return None
         if fault == "late":
             await asyncio.sleep(self.setup.late_seconds)
         elif self.setup.latency:
             await asyncio.sleep(self.setup.latency)
-        reply = self.reply(call)
+        reply = self.reply(call, key if self.setup.echo else "")
         if fault == "empty":
             reply["choices"] = []
         if fault is None:
@@ -210,11 +214,11 @@ class FaultServer:
         assert isinstance(found, str)
         return found
 
-    def reply(self, call: dict[str, Any]) -> dict[str, Any]:
-        """Write a good reply."""
+    def reply(self, call: dict[str, Any], echo: str) -> dict[str, Any]:
+        """Write a good reply, with an echo at its end."""
         choices = []
         for index in range(min(call.get("n", 1), self.setup.choices)):
-            text = text_of(self.prompt(call), call["seed"], index)
+            text = text_of(self.prompt(call), call["seed"], index) + echo
             choice: dict[str, Any] = {"index": index, "finish_reason": "stop"}
             if "prompt" in call:
                 choice |= {"text": text, "logprobs": {"token_logprobs": [-0.25, -0.75]}}
@@ -269,7 +273,7 @@ class Running:
 @contextmanager
 def running(setup: Setup) -> Iterator[Running]:
     """Run a server in a process of its own."""
-    words = [f"--{name}={value}" for name, value in asdict(setup).items()]
+    words = [f"--{name}={value}" for name, value in asdict(setup).items() if value]
     with subprocess.Popen([sys.executable, str(Path(__file__)), *words], stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
         try:

@@ -7,11 +7,14 @@ import stat
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from lmcot_cli.backends.base import Completion
+from lmcot_cli.backends.base import Completion, Request, Sampling
+from lmcot_cli.backends.endpoint.backend import EndpointBackend
 from lmcot_cli.backends.endpoint.cache import ReplyCache, default_file, digest
 from lmcot_cli.errors import ModelError
 
@@ -159,3 +162,96 @@ def test_an_entry_that_cannot_be_read_is_asked_for_again(
     assert [cache.find(digest(name)) for name in "abc"] == [None] * 3
     assert len(caplog.records) == 1
     cache.close()
+
+
+def test_a_rerun_costs_nothing_and_no_two_samples_share_a_reply(
+    serve: Callable[..., Any], connect: Callable[..., EndpointBackend], tmp_path: Path
+) -> None:
+    server = serve(choices=8)
+    sampled = Sampling(temperature=0.7, max_tokens=8)
+    requests = [Request("the same prompt", seed) for seed in range(5)]
+    cache = tmp_path / "replies.sqlite"
+    first = connect(server.url, reply_cache=cache).complete(requests[:3], sampled)
+    asked = server.stats().requests
+    assert len({reply.text for reply in first if isinstance(reply, Completion)}) == 3
+
+    again = connect(server.url, reply_cache=cache)
+    assert again.complete(requests[:3], sampled) == first
+    assert server.stats().requests == asked, "the probe's words included"
+    assert again.counters.cache_hits == 4
+    assert again.counters.prompt_tokens == again.counters.completion_tokens == 0
+
+    more = again.complete(requests, sampled)
+    assert more[:3] == first
+    assert again.counters.cache_hits == 4 + 3
+    assert len({reply.text for reply in more if isinstance(reply, Completion)}) == 5
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        (Request("other", 0), Sampling()),
+        (Request("prompt", 1), Sampling()),
+        (Request("prompt", 0), Sampling(temperature=0.5)),
+        (Request("prompt", 0), Sampling(max_tokens=9)),
+        (Request("prompt", 0), Sampling(stop=("x",))),
+    ],
+)
+def test_another_request_has_a_reply_of_its_own(
+    serve: Callable[..., Any],
+    connect: Callable[..., EndpointBackend],
+    tmp_path: Path,
+    changed: tuple[Request, Sampling],
+) -> None:
+    backend = connect(serve().url, reply_cache=tmp_path / "replies.sqlite")
+    backend.complete([Request("prompt", 0)], Sampling())
+    backend.complete([changed[0]], changed[1])
+    assert backend.counters.cache_hits == 0
+
+
+def test_another_model_or_endpoint_has_replies_of_its_own(
+    serve: Callable[..., Any], connect: Callable[..., EndpointBackend], tmp_path: Path
+) -> None:
+    url = serve().url
+    for place in ((url, "m"), (url, "another"), (serve().url, "m")):
+        backend = connect(*place, reply_cache=tmp_path / "replies.sqlite")
+        assert backend.complete([Request("prompt", 0)], Sampling())
+        assert backend.counters.cache_hits == 0
+
+
+def test_replies_of_this_machine_are_kept_only_on_request(
+    serve: Callable[..., Any], connect: Callable[..., EndpointBackend], tmp_path: Path
+) -> None:
+    server = serve()
+    connect(server.url).complete([Request("prompt", 0)], Sampling())
+    assert not default_file().exists()
+    connect(server.url, cache=True).complete([Request("prompt", 0)], Sampling())
+    assert default_file().exists()
+
+
+def test_what_a_killed_run_had_received_is_not_paid_for_again(
+    serve: Callable[..., Any], connect: Callable[..., EndpointBackend], tmp_path: Path
+) -> None:
+    server, cache = serve(latency=0.01), tmp_path / "replies.sqlite"
+    program = f"""
+import os, signal
+from pathlib import Path
+from lmcot_cli.backends.base import Request, Sampling
+from lmcot_cli.backends.endpoint.address import Address
+from lmcot_cli.backends.endpoint.backend import EndpointBackend
+from lmcot_cli.backends.endpoint.options import EndpointOptions
+backend = EndpointBackend(Address({server.url!r}, "m"), EndpointOptions(reply_cache=Path({str(cache)!r})))
+for number in range(100):
+    backend.submit(number, Request(str(number), 0), Sampling())
+seen = 0
+while seen < 30:
+    seen += len(backend.poll())
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+    assert subprocess.run([sys.executable, "-c", program], timeout=60).returncode == -9
+    backend = connect(server.url, reply_cache=cache)
+    backend.complete([Request(str(number), 0) for number in range(100)], Sampling())
+    assert backend.counters.cache_hits >= 31
+    # Those alone that were in flight when it was killed were answered twice.
+    assert server.stats().answered.get("2", 0) <= 100 - 31
+    assert "3" not in server.stats().answered

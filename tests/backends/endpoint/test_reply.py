@@ -1,10 +1,10 @@
 from __future__ import annotations
 
 import json
-from random import Random
 from typing import Any
 
 import pytest
+from replies import chat, fuzzed, plain
 
 from lmcot_cli.backends.base import Completion, Request, Sampling
 from lmcot_cli.backends.endpoint.reply import UnusableReplyError, Usage, read_models, read_reply
@@ -12,26 +12,6 @@ from lmcot_cli.errors import RowError
 
 REQUEST = Request("Where is Lyon?", seed=0)
 SAMPLING = Sampling(max_tokens=8, stop=("\n",))
-
-
-def chat(**changes: Any) -> dict[str, Any]:
-    choice = {
-        "index": 0,
-        "message": {"role": "assistant", "content": "In France."},
-        "finish_reason": "stop",
-        "logprobs": {"content": [{"token": "In", "logprob": -0.5}, {"token": " France.", "logprob": -1.5}]},
-    }
-    return {"choices": [choice | changes], "usage": {"prompt_tokens": 9, "completion_tokens": 2}}
-
-
-def plain(**changes: Any) -> dict[str, Any]:
-    choice = {
-        "index": 0,
-        "text": "In France.",
-        "finish_reason": "length",
-        "logprobs": {"token_logprobs": [None, -1.0, -2.0], "tokens": ["", "a", "b"]},
-    }
-    return {"choices": [choice | changes], "usage": {"prompt_tokens": 9, "completion_tokens": 2}}
 
 
 def read(reply: Any, asked: int = 1) -> tuple[Completion | RowError, ...]:
@@ -125,49 +105,6 @@ def test_a_list_of_models() -> None:
     assert read_models(b'{"data": [{"id": "a"}, {"id": "b", "owned_by": 3}]}') == ["a", "b"]
     for body in (b"", b"[]", b'{"data": [3]}', b'{"data": {}}', b"<html>"):
         assert read_models(body) is None
-
-
-ODDITIES: tuple[Any, ...] = (
-    *(None, True, 0, -1, 1e308, 2**70, "", "\0", "\x1b[31m", "\u202e", "a" * 10_000),
-    *([], {}, [[]], {"": None}, [None] * 50),
-)
-
-
-def mutated(value: Any, random: Random) -> Any:
-    """Change one place of a JSON value: another type, a missing key, a doubled element."""
-    if isinstance(value, dict) and value and random.random() < 0.8:
-        key = random.choice(list(value))
-        if random.random() < 0.2:
-            return {name: item for name, item in value.items() if name != key}
-        return value | {key: mutated(value[key], random)}
-    if isinstance(value, list) and value and random.random() < 0.8:
-        index = random.randrange(len(value))
-        return [*value[:index], mutated(value[index], random), *value[index + random.randrange(2) :]]
-    return random.choice(ODDITIES)
-
-
-def mutated_bytes(body: bytes, random: Random) -> bytes:
-    """Cut, overwrite, double or swap some bytes."""
-    changed = bytearray(body)
-    for _ in range(random.randrange(1, 6)):
-        place = random.randrange(len(changed) + 1)
-        length = random.randrange(20)
-        changed[place : place + random.randrange(length + 1)] = random.choice(
-            [b"", random.randbytes(length), bytes(changed[:length]), b"\\ud800", b'"', b"}]"]
-        )
-    return bytes(changed)
-
-
-def fuzzed(count: int) -> list[bytes]:
-    """Make mutated replies, the same every time."""
-    random, bodies = Random(20260301), []
-    for number in range(count):
-        reply: Any = random.choice([chat, plain])()
-        for _ in range(random.randrange(1, 4)):
-            reply = mutated(reply, random)
-        body = json.dumps(reply).encode()
-        bodies.append(body if number % 2 else mutated_bytes(json.dumps(chat()).encode(), random))
-    return bodies
 
 
 def test_whatever_comes_is_a_completion_an_error_of_its_own_or_unusable() -> None:
