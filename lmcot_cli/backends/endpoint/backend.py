@@ -147,7 +147,15 @@ class EndpointBackend(StreamBackend):
 
     async def _new_dispatcher(self) -> Dispatcher:
         dialect = Dialect.of(self._address, self._options.endpoint_api)
+        self._loop.set_exception_handler(self._report_bug)
         return Dispatcher(self._address, self._options, self._client, dialect, fail=self._arrived.put)
+
+    def _report_bug(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        """Hand the exception of a callback to `poll`, which would else wait forever for what it was to bring."""
+        if "handle" in context and "exception" in context:
+            self._dispatcher.stop(context["exception"])
+        else:
+            loop.default_exception_handler(context)
 
     async def _ask(self, request: Request, sampling: Sampling) -> Completion | RowError:
         """Ask for one reply, from within the event loop.

@@ -164,7 +164,7 @@ class Dispatcher:
         """Forget a task; an exception in it is a bug, which is not to go unseen."""
         self._tasks.discard(task)
         if not task.cancelled() and (error := task.exception()):
-            self._stop(error)
+            self.stop(error)
 
     async def _fly(self, flight: Flight) -> None:
         try:
@@ -182,7 +182,7 @@ class Dispatcher:
         elif isinstance(outcome, Transient):
             self._failed_try(flight, outcome)
         else:
-            self._stop(outcome)
+            self.stop(outcome)
         self._pump()
 
     async def _ask(self, flight: Flight) -> Answered:
@@ -221,10 +221,11 @@ class Dispatcher:
 
     def _failed_try(self, flight: Flight, fault: Transient) -> None:
         """Try again later, unless it was tried often or long enough."""
-        if fault.refusal and self._dialect.adapt(fault.refusal, flight.body):
-            self._ready.appendleft(flight.call)
-            return
         call, now = flight.call, self._loop.time()
+        if fault.refusal and self._dialect.adapt(fault.refusal, flight.body):
+            self._breaker.answered(now)
+            self._ready.appendleft(call)
+            return
         call.failures += 1
         if fault.busy:
             self.in_flight.refused(flight.sent, now)
@@ -236,8 +237,11 @@ class Dispatcher:
             now=now,
         )
         if self._hopeless(fault, now):
-            self._stop(ModelError(self._report(fault, now)))
-            return
+            self.stop(ModelError(self._report(fault, now)))
+        else:
+            self._retry(call, fault)
+
+    def _retry(self, call: Call, fault: Transient) -> None:
         delay = backoff(call.failures, fault.retry_after, self._random)
         if call.failures >= MOST_TRIES or delay >= self._remaining(call):
             times = "once" if call.failures == 1 else f"{call.failures} times"
@@ -247,8 +251,10 @@ class Dispatcher:
         self._loop.call_later(delay, self._wake, call)
 
     def _wake(self, call: Call) -> None:
+        """Line up a call that has waited for its next try, before those that have not been tried."""
         self.sleeping -= 1
-        self._line_up(call)
+        self._ready.appendleft(call)
+        self._pump()
 
     def _hopeless(self, fault: Transient, now: float) -> bool:
         """Whether the endpoint is down, and has been or will be so for longer than a request may take."""
@@ -266,7 +272,7 @@ class Dispatcher:
         for job in call.jobs:
             job.done(RowError(reason))
 
-    def _stop(self, error: BaseException) -> None:
+    def stop(self, error: BaseException) -> None:
         """Ask nothing more: the endpoint as a whole cannot go on."""
         self._ready.clear()
         if not self.stopped.done():

@@ -220,3 +220,17 @@ def test_closing_drops_what_is_in_flight_at_once(serve: Serve, connect: Connect)
     assert time.monotonic() - started < 0.7
     with pytest.raises(ValueError, match="closed"):
         backend.submit(99, Request("a", 0), GREEDY)
+
+
+def test_a_bug_in_the_event_loop_reaches_the_caller(
+    serve: Serve, connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    backend = connect(serve().url)
+
+    def broken(*arguments: object) -> None:
+        raise ZeroDivisionError("a bug")
+
+    monkeypatch.setattr(backend._dispatcher, "take", broken)
+    backend.submit(0, Request("a", 0), GREEDY)
+    with pytest.raises(ZeroDivisionError):
+        backend.poll()
