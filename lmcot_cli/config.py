@@ -10,7 +10,9 @@
     [prices]  # of a million tokens
     "openai:gpt-4o-mini" = { prompt = 0.15, completion = 0.60 }
 
-The file in the working directory is taken, else the one in the user's configuration folder.
+The file in the working directory is taken, else the one in the user's configuration folder. A file may come with
+somebody else's data, so nothing in it is run, and it cannot loosen how a key is kept: the options for those,
+`--key-command` and `--allow-plain-http-key`, have no key here, and neither has `--trust-remote-code`.
 """
 
 from __future__ import annotations
@@ -23,14 +25,18 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from lmcot_cli.backends.endpoint.options import EndpointOptions
 from lmcot_cli.backends.llama.options import Dtype, EngineOptions
 from lmcot_cli.errors import InputError
 from lmcot_cli.pipeline.cost import Price
 from lmcot_cli.pipeline.options import AnswerOptions
 
 FILE_NAME = "lmcot.toml"
-_ANSWER_KEYS = frozenset(field.name for field in fields(AnswerOptions)) - {"engine", "aliases", "prices"}
+_ANSWER_KEYS = frozenset(field.name for field in fields(AnswerOptions)) - {
+    "engine", "endpoint", "aliases", "prices",
+}  # fmt: skip
 _ENGINE_KEYS = frozenset(field.name for field in fields(EngineOptions))
+_ENDPOINT_KEYS = frozenset(field.name for field in fields(EndpointOptions))
 
 
 class _Section(BaseModel):
@@ -61,7 +67,14 @@ class AnswerDefaults(_Section):
     kv_mib: int | None = None
     device: str | None = None
     dtype: Dtype | None = None
-    trust_remote_code: bool | None = None
+    endpoint_api: Literal["auto", "chat", "completions"] | None = None
+    max_in_flight: int | None = None
+    rpm: int | None = None
+    tpm: int | None = None
+    request_timeout: float | None = None
+    total_timeout: float | None = None
+    cache: bool | None = None
+    reply_cache: Path | None = Field(default=None, strict=False)
 
 
 class TokenPrice(_Section):
@@ -89,7 +102,7 @@ def config_places() -> list[Path]:
 def load_config(path: Path | None = None) -> Config:
     """Read the settings file named by the user, else the first that exists, else none.
 
-    A relative folder of `prompts` is taken from the folder of the file.
+    Relative paths in it, `prompts` and `reply_cache`, are taken from the folder of the file.
 
     Raises:
         InputError: The file cannot be read, is not TOML, or has a key or value that is not allowed.
@@ -101,7 +114,7 @@ def load_config(path: Path | None = None) -> Config:
         config = Config.model_validate(_read_toml(found))
     except ValidationError as error:
         raise InputError(f"{found}: {'; '.join(_explain(detail) for detail in error.errors())}") from error
-    return _with_prompts_from(found.parent, config)
+    return _with_paths_from(found.parent, config)
 
 
 def answer_options(config: Config, flags: Mapping[str, Any]) -> AnswerOptions:
@@ -109,8 +122,8 @@ def answer_options(config: Config, flags: Mapping[str, Any]) -> AnswerOptions:
 
     Args:
         config: The settings file.
-        flags: A command's parameters. Those that are named as a field of `AnswerOptions` or `EngineOptions`
-            and are not None count; the others are the command's own business.
+        flags: A command's parameters. Those that are named as a field of `AnswerOptions`, `EngineOptions` or
+            `EndpointOptions` and are not None count; the others are the command's own business.
 
     Raises:
         UsageError: A value out of its range.
@@ -118,12 +131,13 @@ def answer_options(config: Config, flags: Mapping[str, Any]) -> AnswerOptions:
     given = {
         name: value
         for name, value in flags.items()
-        if name in _ANSWER_KEYS | _ENGINE_KEYS and value is not None
+        if name in _ANSWER_KEYS | _ENGINE_KEYS | _ENDPOINT_KEYS and value is not None
     }
     values = config.answer.model_dump(exclude_none=True) | given
     engine = EngineOptions(**{name: values.pop(name) for name in _ENGINE_KEYS & values.keys()})
     prices = {name: Price(price.prompt, price.completion) for name, price in config.prices.items()}
-    return AnswerOptions(**values, engine=engine, aliases=config.models, prices=prices)
+    endpoint = EndpointOptions(**{name: values.pop(name) for name in _ENDPOINT_KEYS & values.keys()})
+    return AnswerOptions(**values, engine=engine, endpoint=endpoint, aliases=config.models, prices=prices)
 
 
 def _read_toml(path: Path) -> dict[str, Any]:
@@ -150,8 +164,7 @@ def _explain(detail: Mapping[str, Any]) -> str:
     return f"{place}: unknown {'key' if keys else 'section'}; allowed are {allowed}"
 
 
-def _with_prompts_from(folder: Path, config: Config) -> Config:
-    if config.answer.prompts is None:
-        return config
-    answer = config.answer.model_copy(update={"prompts": folder / config.answer.prompts})
-    return config.model_copy(update={"answer": answer})
+def _with_paths_from(folder: Path, config: Config) -> Config:
+    paths = {"prompts": config.answer.prompts, "reply_cache": config.answer.reply_cache}
+    found = {name: folder / path for name, path in paths.items() if path is not None}
+    return config.model_copy(update={"answer": config.answer.model_copy(update=found)})

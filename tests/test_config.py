@@ -58,10 +58,29 @@ def test_flags_win_over_the_file_and_the_file_over_the_defaults(folder: Path):
     options.check()
 
 
-def test_prompts_are_found_beside_the_file(folder: Path):
-    config = load_config(write(folder / "lmcot.toml", '[answer]\nprompts = "mine"\n'))
+def test_paths_are_found_beside_the_file(folder: Path):
+    text = '[answer]\nprompts = "mine"\nreply_cache = "replies.sqlite"\n'
+    config = load_config(write(folder / "lmcot.toml", text))
 
     assert config.answer.prompts == folder / "mine"
+    assert config.answer.reply_cache == folder / "replies.sqlite"
+
+
+def test_settings_of_endpoints(folder: Path):
+    text = "[answer]\nrpm = 500\nmax_in_flight = 8\nrequest_timeout = 30\ncache = false\n"
+    options = answer_options(
+        load_config(write(folder / "lmcot.toml", text)), {"rpm": 60, "key_command": "cat k"}
+    )
+
+    assert (options.endpoint.rpm, options.endpoint.max_in_flight) == (60, 8)
+    assert (options.endpoint.request_timeout, options.endpoint.cache) == (30.0, False)
+    assert options.endpoint.key_command == "cat k"
+
+
+@pytest.mark.parametrize("line", ['key_command = "touch ran"', "allow_plain_http_key = true"])
+def test_a_file_can_neither_run_a_command_nor_loosen_how_a_key_is_kept(folder: Path, line: str):
+    with pytest.raises(InputError, match="unknown key"):
+        load_config(write(folder / "lmcot.toml", f"[answer]\n{line}\n"))
 
 
 @pytest.mark.parametrize(

@@ -20,8 +20,10 @@ ROOT = Path(__file__).parents[1]
 DOCUMENTS = (
     "README.md",
     "CONTRIBUTING.md",
+    "SECURITY.md",
     "examples/README.md",
     "examples/bench.md",
+    "examples/endpoints.md",
     "examples/pipeline.sh",
     "lmcot_cli/models/CARD.md",
 )

@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Literal, NamedTuple, Protocol, cast
 
 from lmcot_cli.backends.base import Backend
+from lmcot_cli.backends.endpoint import address
+from lmcot_cli.backends.endpoint.options import EndpointOptions
 from lmcot_cli.backends.llama.options import EngineOptions
 from lmcot_cli.backends.torch import checkpoint
 from lmcot_cli.errors import ModelSpecError, UsageError
@@ -19,6 +21,7 @@ from lmcot_cli.models import catalogue, embedded, hub
 Role = Literal["small", "large"]
 
 _BACKENDS = {
+    "endpoint": "lmcot_cli.backends.endpoint.backend:EndpointBackend",
     "llama": "lmcot_cli.backends.llama.backend:LlamaBackend",
     "scripted": "lmcot_cli.backends.scripted:ScriptedBackend",
     "onnx": "lmcot_cli.backends.torch.onnx_backend:OnnxBackend",
@@ -32,12 +35,21 @@ class _OpenFile(Protocol):
     def __call__(self, path: Path, options: EngineOptions, spec: str) -> Backend: ...
 
 
+class _OpenEndpoint(Protocol):
+    """How the backend of endpoints is opened."""
+
+    def __call__(self, address: address.Address, options: EndpointOptions) -> Backend: ...
+
+
 class _Form(NamedTuple):
-    """A kind of spec: how it is written, the backend it names, and how it becomes that backend's file."""
+    """A kind of spec: how it is written, the backend it names, and how it becomes that backend's file.
+
+    Where `locate` is None the spec names an endpoint, not a file.
+    """
 
     written: str
     backend: str
-    locate: Callable[[str], Path]
+    locate: Callable[[str], Path] | None
 
 
 _FORMS = {
@@ -54,6 +66,9 @@ _FORMS = {
         "onnx",
         lambda spec: Path(spec.removeprefix(checkpoint.ONNX_SCHEME)),
     ),
+    address.SCHEME: _Form("openai:MODEL", "endpoint", None),
+    "http://": _Form("http://HOST:PORT/v1#MODEL", "endpoint", None),
+    "https://": _Form("https://HOST/v1#MODEL", "endpoint", None),
     "scripted:": _Form("scripted:FILE", "scripted", lambda spec: Path(spec.removeprefix("scripted:"))),
 }
 
@@ -65,8 +80,9 @@ def open_model(
     aliases: Mapping[str, str],
     options: EngineOptions,
     adapters: Sequence[str] = (),
+    endpoint: EndpointOptions | None = None,
 ) -> Backend:
-    """Load the model that `spec` names.
+    """Load the model that `spec` names, or open the way to it.
 
     Args:
         spec: A model spec, or a name from `aliases` or the catalogue.
@@ -74,11 +90,12 @@ def open_model(
         aliases: Names that stand for specs.
         options: Settings of the engines that run models here; other backends have no use for them.
         adapters: GGUF adapters to add, as `FILE`, `NAME=FILE` or `NAME=FILE:SCALE`.
+        endpoint: Settings of an endpoint; only a spec that names one has a use for them.
 
     Raises:
         ModelSpecError: The spec names no model.
         UsageError: Adapters for a model that is no GGUF file.
-        ModelError: The model cannot be found or loaded.
+        ModelError: The model cannot be found, loaded or reached.
     """
     resolved = _resolve(spec, aliases)
     form = _form_of(resolved)
@@ -86,7 +103,10 @@ def open_model(
         raise ModelSpecError(_explain(spec, resolved, role, aliases))
     if adapters:
         return _open_adapted(spec, resolved, form, options, adapters)
-    return _opener(form.backend)(form.locate(resolved), options, resolved)
+    if form.locate is None:
+        opener = cast("_OpenEndpoint", _opener(form.backend))
+        return opener(address.parse(resolved), endpoint or EndpointOptions())
+    return cast("_OpenFile", _opener(form.backend))(form.locate(resolved), options, resolved)
 
 
 def _open_adapted(
@@ -95,7 +115,7 @@ def _open_adapted(
     from lmcot_cli.backends.llama.adapters import parse_adapters
     from lmcot_cli.backends.llama.backend import LlamaBackend
 
-    if form.backend != "llama":
+    if form.backend != "llama" or form.locate is None:
         raise UsageError(
             f"--small-adapter is for GGUF models, and --small {spec} is none; to a folder its adapter is added in the"
             " spec: FOLDER+ADAPTER"
@@ -121,9 +141,9 @@ def _form_of(spec: str) -> _Form | None:
     return _FORMS[checkpoint.SCHEME] if checkpoint.holds_transformers_model(Path(spec)) else None
 
 
-def _opener(backend: str) -> _OpenFile:
+def _opener(backend: str) -> object:
     module, _, name = _BACKENDS[backend].partition(":")
-    return cast("_OpenFile", getattr(import_module(module), name))
+    return cast("object", getattr(import_module(module), name))
 
 
 def _explain(spec: str, resolved: str, role: Role, aliases: Mapping[str, str]) -> str:

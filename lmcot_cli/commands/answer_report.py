@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import shlex
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
@@ -22,6 +23,24 @@ if TYPE_CHECKING:
     from lmcot_cli.pipeline.answer import AnswerRun
 
 MOST_WARNINGS = 20
+LOGGER = logging.getLogger("lmcot_cli")
+"""What the library has to say while it works (an endpoint is down, say) is logged here."""
+
+
+class LoggedWarnings(logging.Handler):
+    """Shows what is logged as a warning, or worse.
+
+    Args:
+        say: Shows one line.
+    """
+
+    def __init__(self, say: Callable[[str], None]) -> None:
+        super().__init__(logging.WARNING)
+        self._say = say
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Show one record."""
+        self._say(printable(record.getMessage()))
 
 
 class Report:
@@ -35,9 +54,11 @@ class Report:
         self._console = Console(stderr=True, soft_wrap=True, highlight=False, emoji=False)
         self._progress = _progress(self._console, run.options.limit) if progress and not quiet else None
         self._warnings = 0
+        self._logged = LoggedWarnings(lambda message: self._say(f"warning: {message}", style="yellow"))
         self._started = time.monotonic()
 
     def __enter__(self) -> Self:
+        LOGGER.addHandler(self._logged)
         if self._progress:
             self._progress.start()
         return self
@@ -45,6 +66,7 @@ class Report:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        LOGGER.removeHandler(self._logged)
         if self._progress:
             self._progress.stop()
         if kind is None:

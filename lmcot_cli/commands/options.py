@@ -10,6 +10,7 @@ from typing import Annotated
 
 import typer
 
+from lmcot_cli.backends.endpoint.options import EndpointApi
 from lmcot_cli.backends.llama.options import Dtype
 from lmcot_cli.pipeline.budget import parse_duration
 from lmcot_cli.pipeline.options import AnswerOptions, Method
@@ -17,7 +18,8 @@ from lmcot_cli.pipeline.vote import VoteBy
 
 DEFAULTS = AnswerOptions()
 
-_MODELS, _SAMPLING, _SPENDING, _ENGINE, _OUTPUT = "Models", "Sampling", "Spending", "Engine", "Output"
+_MODELS, _SAMPLING, _SPENDING = "Models", "Sampling", "Spending"
+_ENGINE, _ENDPOINT, _OUTPUT = "Engine", "Endpoint", "Output"
 
 MethodOption = Annotated[
     Method | None,
@@ -33,7 +35,7 @@ SmallOption = Annotated[
         "--small",
         metavar="SPEC",
         help="LM that writes rationales: a GGUF file, hf:ORG/REPO:FILE.gguf, a folder or hub id of transformers,"
-        " a name of `models list` or lmcot.toml.",
+        " openai:MODEL, http://HOST:PORT/v1#MODEL, a name of `models list` or lmcot.toml.",
         show_default=DEFAULTS.small,
         rich_help_panel=_MODELS,
     ),
@@ -262,6 +264,103 @@ TrustRemoteCodeOption = Annotated[
         help="Run the Python code that a model's repository brings.",
         show_default="off",
         rich_help_panel=_ENGINE,
+    ),
+]
+EndpointApiOption = Annotated[
+    EndpointApi | None,
+    typer.Option(
+        "--endpoint-api",
+        help="chat; completions: plain ones, for base models; auto: chat if the endpoint has it.",
+        show_default=DEFAULTS.endpoint.endpoint_api,
+        rich_help_panel=_ENDPOINT,
+    ),
+]
+MaxInFlightOption = Annotated[
+    int | None,
+    typer.Option(
+        "--max-in-flight",
+        metavar="N",
+        help="Most calls at once; how many there are adapts to the endpoint.",
+        show_default=str(DEFAULTS.endpoint.max_in_flight),
+        rich_help_panel=_ENDPOINT,
+    ),
+]
+RpmOption = Annotated[
+    int | None,
+    typer.Option(
+        "--rpm",
+        metavar="N",
+        help="Most requests in any 60 seconds.",
+        show_default="no limit",
+        rich_help_panel=_ENDPOINT,
+    ),
+]
+TpmOption = Annotated[
+    int | None,
+    typer.Option(
+        "--tpm",
+        metavar="N",
+        help="Most tokens in any 60 seconds, prompts and completions together.",
+        show_default="no limit",
+        rich_help_panel=_ENDPOINT,
+    ),
+]
+RequestTimeoutOption = Annotated[
+    float | None,
+    typer.Option(
+        "--request-timeout",
+        metavar="SECONDS",
+        help="Time one call may take.",
+        show_default=f"{DEFAULTS.endpoint.request_timeout:g}",
+        rich_help_panel=_ENDPOINT,
+    ),
+]
+TotalTimeoutOption = Annotated[
+    float | None,
+    typer.Option(
+        "--total-timeout",
+        metavar="SECONDS",
+        help="Time a request may take with its retries, and that the endpoint may be down.",
+        show_default=f"{DEFAULTS.endpoint.total_timeout:g}",
+        rich_help_panel=_ENDPOINT,
+    ),
+]
+KeyCommandOption = Annotated[
+    str | None,
+    typer.Option(
+        "--key-command",
+        metavar="CMD",
+        help="Command that prints the key; run without a shell.",
+        show_default="the key in OPENAI_API_KEY",
+        rich_help_panel=_ENDPOINT,
+    ),
+]
+AllowPlainHttpKeyOption = Annotated[
+    bool | None,
+    typer.Option(
+        "--allow-plain-http-key",
+        help="Send the key over plain http to another machine, too, though it can be read on the way.",
+        show_default="off",
+        rich_help_panel=_ENDPOINT,
+    ),
+]
+CacheOption = Annotated[
+    bool | None,
+    typer.Option(
+        "--cache/--no-cache",
+        help="Keep replies, so that none is paid for twice.",
+        show_default="on for other machines",
+        rich_help_panel=_ENDPOINT,
+    ),
+]
+ReplyCacheOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--reply-cache",
+        metavar="FILE",
+        help="File that keeps replies.",
+        show_default="in the user's cache folder",
+        rich_help_panel=_ENDPOINT,
     ),
 ]
 LimitOption = Annotated[

@@ -165,7 +165,14 @@ class AnswerRun:
         options = self.options
         spec = options.small if role == "small" else options.large
         adapters = options.small_adapter if role == "small" else ()
-        return open_model(spec, role=role, aliases=options.aliases, options=options.engine, adapters=adapters)
+        return open_model(
+            spec,
+            role=role,
+            aliases=options.aliases,
+            options=options.engine,
+            adapters=adapters,
+            endpoint=options.endpoint,
+        )
 
     def _run_file(self, prompts: Prompts, models: Mapping[Role, Backend]) -> RunFile:
         settings = {

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from lmcot_cli.backends.base import Sampling
+from lmcot_cli.backends.endpoint.options import EndpointOptions
 from lmcot_cli.backends.llama.options import EngineOptions
 from lmcot_cli.errors import UsageError
 from lmcot_cli.pipeline.cost import FREE, Price, prices_of
@@ -50,6 +51,7 @@ class AnswerOptions:
         aliases: Names that stand for model specs.
         prices: What tokens cost, by model spec or alias.
         engine: Settings of local engines.
+        endpoint: Settings of endpoints.
     """
 
     method: Method = "guided"
@@ -75,6 +77,7 @@ class AnswerOptions:
     aliases: Mapping[str, str] = field(default_factory=dict)
     prices: Mapping[str, Price] = field(default_factory=dict)
     engine: EngineOptions = field(default_factory=EngineOptions)
+    endpoint: EndpointOptions = field(default_factory=EndpointOptions)
 
     def check(self) -> None:
         """Refuse settings that cannot work together.

@@ -55,13 +55,16 @@ def test_an_alias_stands_for_its_spec(tmp_path: Path) -> None:
     assert load("mine", {"mine": f"scripted:{path}"}).identity.spec == f"scripted:{path}"
 
 
-@pytest.mark.parametrize("spec", ["", "gpt-5", "openai:gpt-5", "/tmp", "no/such/file.bin", "gguf"])
+@pytest.mark.parametrize("spec", ["", "gpt-5", "openia:gpt-5", "/tmp", "no/such/file.bin", "gguf"])
 def test_any_other_spec_is_refused_with_the_forms_that_work(spec: str) -> None:
     with pytest.raises(ModelSpecError) as caught:
         load(spec, {"mine": "builtin:small"})
     message = str(caught.value)
     assert message.startswith(f"--small {spec!r} names no model")
-    for form in ("builtin:small", "gguf:PATH", "hf:ORG/REPO:FILE.gguf", "scripted:FILE", "an alias (mine)"):
+    for form in (
+        *("builtin:small", "gguf:PATH", "hf:ORG/REPO:FILE.gguf", "scripted:FILE", "an alias (mine)"),
+        *("openai:MODEL", "http://HOST:PORT/v1#MODEL", "https://HOST/v1#MODEL"),
+    ):
         assert form in message
 
 
@@ -70,7 +73,18 @@ def test_an_alias_of_nothing_is_named_with_what_it_stands_for() -> None:
         load("mine", {"mine": "openia:x"})
 
 
-@pytest.mark.parametrize("spec", ["hf:org/repo", "hf:repo:model.gguf", "builtin:medium"])
+@pytest.mark.parametrize(
+    "spec", ["openai:gpt-5", "http://127.0.0.1:1/v1#gpt-5", "https://127.0.0.1:1/v1#gpt-5"]
+)
+def test_an_endpoint_is_asked_by_its_address(spec: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_BASE_URL", "http://127.0.0.1:1/v1")
+    with pytest.raises(ModelError, match=r"nothing answers at https?://127\.0\.0\.1:1/v1"):
+        load(spec)
+
+
+@pytest.mark.parametrize(
+    "spec", ["hf:org/repo", "hf:repo:model.gguf", "builtin:medium", "openai:", "http://127.0.0.1:1/v1"]
+)
 def test_a_known_kind_of_spec_without_a_model_is_refused(spec: str) -> None:
     with pytest.raises(ModelSpecError):
         load(spec)

@@ -1,0 +1,214 @@
+"""The `Backend` of OpenAI-compatible endpoints."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable, Coroutine
+from contextlib import ExitStack
+from queue import Empty, SimpleQueue
+from typing import Any, TypeVar
+
+from lmcot_cli.backends.base import Completion, ModelIdentity, Reply, Request, Sampling, StreamBackend
+from lmcot_cli.backends.endpoint.address import Address
+from lmcot_cli.backends.endpoint.cache import ReplyCache, default_file, digest
+from lmcot_cli.backends.endpoint.calls import Job
+from lmcot_cli.backends.endpoint.client import Client
+from lmcot_cli.backends.endpoint.dialect import Api, Dialect, canonical, full_body
+from lmcot_cli.backends.endpoint.dispatch import Counters, Dispatcher
+from lmcot_cli.backends.endpoint.key import find_key
+from lmcot_cli.backends.endpoint.options import EndpointOptions
+from lmcot_cli.backends.endpoint.probe import probe
+from lmcot_cli.errors import RowError
+
+T = TypeVar("T")
+
+
+class EndpointBackend(StreamBackend):
+    """A model behind an endpoint, asked by an event loop in a thread of its own.
+
+    Opening it fetches the endpoint's list of models, and asks the model for a few words: what is wrong with the
+    address, the key or the model's name shows here. The words come from the reply cache if it has them.
+
+    Args:
+        address: The endpoint and the model.
+        options: Its settings.
+
+    Attributes:
+        identity: The model spec; there is no file to have a digest of.
+
+    Raises:
+        UsageError: The key command cannot be read.
+        ModelError: The endpoint does not answer, refuses the key or has no such model, the key command fails, or
+            the reply cache cannot be used.
+    """
+
+    def __init__(self, address: Address, options: EndpointOptions | None = None) -> None:
+        self._address, self._options = address, options or EndpointOptions()
+        self.identity = ModelIdentity(address.spec, None)
+        self._key = find_key(address, self._options)
+        self._arrived: SimpleQueue[Reply | BaseException] = SimpleQueue()
+        self._handed_in = self._picked_up = 0
+        self._failure: BaseException | None = None
+        self._loop = asyncio.new_event_loop()
+        with ExitStack() as opened:
+            self._cache = _open_cache(address, self._options)
+            if self._cache:
+                opened.callback(self._cache.close)
+            opened.callback(self._start_thread())
+            self._client = self._run(self._new_client())
+            opened.callback(lambda: self._run(self._client.close()))
+            self._dispatcher = self._run(self._new_dispatcher())
+            opened.callback(lambda: self._run(self._dispatcher.cancel()))
+            self._run(probe(address, self._client, self._dispatcher.count, self._ask))
+            self._opened = opened.pop_all()
+        self._closed = False
+
+    @property
+    def counters(self) -> Counters:
+        """Return what was asked so far in this session."""
+        return self._dispatcher.counters
+
+    @property
+    def window(self) -> int:
+        """Return how many calls may be in flight, as many again in reserve, and those that wait for a next try."""
+        asleep = min(self._dispatcher.sleeping, self._options.max_in_flight)
+        return 2 * self._dispatcher.in_flight.bound + asleep
+
+    @property
+    def pending(self) -> int:
+        """Requests handed in whose replies have not been picked up."""
+        return self._handed_in - self._picked_up
+
+    def submit(self, ticket: int, request: Request, sampling: Sampling) -> None:
+        """Hand in a request; see `Backend.submit`.
+
+        Raises:
+            ValueError: The backend is closed.
+        """
+        if self._closed:
+            raise ValueError("the endpoint is closed")
+        self._handed_in += 1
+        job = Job(request, sampling, lambda reply: self._arrived.put((ticket, reply)))
+        self._loop.call_soon_threadsafe(self._take, job)
+
+    def poll(self, *, wait: bool = True) -> list[Reply]:
+        """Return the replies that have come; see `Backend.poll`.
+
+        Raises:
+            ModelError: The endpoint refuses the key, has been down for long, or the account has no credit.
+        """
+        replies: list[Reply] = []
+        while self.pending and not self._failure:
+            try:
+                arrived = self._arrived.get(block=wait and not replies)
+            except Empty:
+                break
+            if isinstance(arrived, BaseException):
+                self._failure = arrived
+                break
+            self._picked_up += 1
+            replies.append(arrived)
+        if self._failure and not replies:
+            raise self._failure
+        return replies
+
+    def reset(self) -> None:
+        """Keep nothing between requests, forget nothing."""
+
+    def close(self) -> None:
+        """Drop what is in flight, and close connections and cache; calling it twice does no harm."""
+        self._closed = True
+        self._opened.close()
+
+    def _start_thread(self) -> Callable[[], None]:
+        """Run the event loop in a thread; return what ends both."""
+        thread = threading.Thread(target=self._loop.run_forever, name="endpoint", daemon=True)
+        thread.start()
+
+        def end() -> None:
+            self._loop.call_soon_threadsafe(self._loop.stop)
+            thread.join()
+            self._loop.close()
+
+        return end
+
+    def _run(self, coroutine: Coroutine[Any, Any, T]) -> T:
+        """Wait for a coroutine that the event loop runs."""
+        future = asyncio.run_coroutine_threadsafe(coroutine, self._loop)
+        try:
+            return future.result()
+        except KeyboardInterrupt:
+            future.cancel()
+            raise
+
+    async def _new_client(self) -> Client:
+        return Client(self._address, self._key, self._options.max_in_flight)
+
+    async def _new_dispatcher(self) -> Dispatcher:
+        dialect = Dialect.of(self._address, self._options.endpoint_api)
+        self._loop.set_exception_handler(self._report_bug)
+        return Dispatcher(self._address, self._options, self._client, dialect, fail=self._arrived.put)
+
+    def _report_bug(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        """Hand the exception of a callback to `poll`, which would else wait forever for what it was to bring."""
+        if "handle" in context and "exception" in context:
+            self._dispatcher.stop(context["exception"])
+        else:
+            loop.default_exception_handler(context)
+
+    async def _ask(self, request: Request, sampling: Sampling) -> Completion | RowError:
+        """Ask for one reply, from within the event loop.
+
+        Raises:
+            ModelError: The endpoint as a whole does not answer.
+        """
+        answered: asyncio.Future[Completion | RowError] = self._loop.create_future()
+        self._take(Job(request, sampling, answered.set_result))
+        stopped = self._dispatcher.stopped
+        waited_for: set[asyncio.Future[Any]] = {answered, stopped}
+        await asyncio.wait(waited_for, return_when=asyncio.FIRST_COMPLETED)
+        if answered.done():
+            return answered.result()
+        raise stopped.result()
+
+    def _take(self, job: Job) -> None:
+        """Answer a job from the cache, or have the endpoint asked."""
+        if self._cache is None:
+            self._dispatcher.take(job)
+            return
+        key = self._digest(job)
+        if kept := self._cache.find(key):
+            self._dispatcher.counters.cache_hits += 1
+            job.done(kept)
+            return
+        self._dispatcher.take(Job(job.request, job.sampling, _keeping(self._cache, key, job.done)))
+
+    def _digest(self, job: Job) -> bytes:
+        """Return what a job's reply is kept under: endpoint, model and the request as written, its seed included.
+
+        Samples differ in their seeds, so no two share a reply; what an endpoint does not take is part of it too.
+        """
+        chosen = self._options.endpoint_api
+        api: Api = "completions" if chosen == "completions" else "chat"
+        body = full_body(api, self._address, job.request, job.sampling)
+        return digest(self._address.url, chosen, canonical(body))
+
+
+def _open_cache(address: Address, options: EndpointOptions) -> ReplyCache | None:
+    """Open the reply cache, if the options or, without a word in them, the endpoint's place ask for one."""
+    wanted = options.cache if options.cache is not None else bool(options.reply_cache) or not address.loopback
+    return ReplyCache(options.reply_cache or default_file()) if wanted else None
+
+
+def _keeping(
+    cache: ReplyCache, key: bytes, done: Callable[[Completion | RowError], None]
+) -> Callable[[Completion | RowError], None]:
+    """Keep a reply in the cache before it is handed on."""
+
+    def keep(reply: Completion | RowError) -> None:
+        if isinstance(reply, Completion):
+            cache.keep(key, reply)
+        done(reply)
+
+    return keep

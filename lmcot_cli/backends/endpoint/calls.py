@@ -1,0 +1,82 @@
+"""What waits to be sent: requests, and the calls that carry them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from lmcot_cli.backends.base import Completion, Request, Sampling
+from lmcot_cli.errors import RowError
+
+GATHERING_SECONDS = 0.005
+"""How long a sampled request waits for others of the same prompt: a row's samples are handed in together."""
+
+
+@dataclass(slots=True, eq=False)
+class Job:
+    """One request, and where its reply goes."""
+
+    request: Request
+    sampling: Sampling
+    done: Callable[[Completion | RowError], None]
+
+
+@dataclass(slots=True, eq=False)
+class Call:
+    """One HTTP call: a request, or several samples of one prompt at once.
+
+    Attributes:
+        jobs: What it asks for: one choice each.
+        failures: Times it was tried in vain.
+        deadline: When to give it up, by the dispatcher's clock; None before the first try.
+    """
+
+    jobs: list[Job]
+    failures: int = 0
+    deadline: float | None = None
+
+    @property
+    def request(self) -> Request:
+        """Return the request that speaks for all; they differ in their seeds only."""
+        return self.jobs[0].request
+
+    @property
+    def sampling(self) -> Sampling:
+        """Return how all of them are sampled."""
+        return self.jobs[0].sampling
+
+    def takes(self, job: Job) -> bool:
+        """Whether a job can be asked for along with the others."""
+        return job.request.prompt == self.request.prompt and job.sampling == self.sampling
+
+    def apart(self) -> list[Call]:
+        """Return a call for each job."""
+        return [Call([job], self.failures, self.deadline) for job in self.jobs]
+
+
+class Gathering:
+    """Puts samples of one prompt into one call, as they come one by one.
+
+    Args:
+        line_up: Takes a call that is complete.
+    """
+
+    def __init__(self, line_up: Callable[[Call], None]) -> None:
+        self._line_up = line_up
+        self._open: Call | None = None
+
+    def add(self, job: Job) -> None:
+        """Add a job to the call that it goes with; it is lined up when another prompt or nothing follows."""
+        if self._open and self._open.takes(job):
+            self._open.jobs.append(job)
+            return
+        self.close(self._open)
+        self._open = Call([job])
+        asyncio.get_running_loop().call_later(GATHERING_SECONDS, self.close, self._open)
+
+    def close(self, call: Call | None) -> None:
+        """Line up a call, if it is still open."""
+        if call is not None and call is self._open:
+            self._open = None
+            self._line_up(call)

@@ -1,0 +1,146 @@
+"""Send one call to an endpoint, through the `openai` client."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from ssl import SSLError
+from typing import TYPE_CHECKING, Any
+
+from lmcot_cli.backends.endpoint.address import Address
+from lmcot_cli.backends.endpoint.dialect import Body
+from lmcot_cli.backends.endpoint.faults import Fault, Transient, judge_status
+from lmcot_cli.backends.endpoint.key import ApiKey
+
+if TYPE_CHECKING:
+    from openai import APIStatusError, AsyncOpenAI
+    from openai._types import RequestOptions
+
+_CONNECT_SECONDS = 10.0
+_NO_KEY = "none"
+"""The client insists on a key of its own; each call brings the true one, or none, and this is never sent."""
+
+
+class FaultError(Exception):
+    """A call that brought no reply; `fault` says what to make of that."""
+
+    def __init__(self, fault: Fault) -> None:
+        super().__init__(str(fault))
+        self.fault = fault
+
+
+class UnreachableError(Exception):
+    """No connection to the endpoint could be made; the message says why."""
+
+
+class Client:
+    """One endpoint and its connections. Made and used in one event loop.
+
+    TLS certificates are verified, proxies taken from the environment (except to this machine over plain http), and
+    redirections not followed: they would take questions, and maybe the key, to places that nobody named.
+    """
+
+    def __init__(self, address: Address, key: ApiKey, connections: int) -> None:
+        self._address, self._key = address, key
+        self._openai = _new_client(address, connections)
+
+    async def post(self, path: str, body: Body, timeout: float) -> bytes:
+        """Send a call, and return the body of its reply.
+
+        Args:
+            path: Below the endpoint's URL.
+            body: The call.
+            timeout: Seconds it may take all in all.
+
+        Raises:
+            FaultError: It brought no reply.
+            UnreachableError: There is no connection.
+        """
+        return await self._send(
+            self._openai.post(path, body=body, cast_to=bytes, options=self._headers()), timeout
+        )
+
+    async def get(self, path: str, timeout: float) -> bytes:
+        """Fetch a page; see `post`."""
+        return await self._send(self._openai.get(path, cast_to=bytes, options=self._headers()), timeout)
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._openai.close()
+
+    def _headers(self) -> RequestOptions:
+        from openai import Omit
+
+        return {"headers": {"Authorization": f"Bearer {self._key.reveal()}" if self._key else Omit()}}
+
+    async def _send(self, sending: Any, timeout: float) -> bytes:
+        from openai import APIConnectionError, APIStatusError, APITimeoutError
+
+        try:
+            async with asyncio.timeout(timeout):
+                reply = await sending
+        except (TimeoutError, APITimeoutError):
+            raise FaultError(Transient(f"no reply within {timeout:.3g} s", busy=True)) from None
+        except APIStatusError as error:
+            raise FaultError(self._judge(error)) from None
+        except APIConnectionError as error:
+            reason = _reason(error, self._key)
+            if _never_connected(error):
+                raise UnreachableError(reason) from None
+            raise FaultError(Transient(reason)) from None
+        assert isinstance(reply, bytes)
+        return self._key.redact_bytes(reply)
+
+    def _judge(self, error: APIStatusError) -> Fault:
+        name = self._address.url
+        return judge_status(error.status_code, error.response.headers, error.body, self._key, name)
+
+
+def _new_client(address: Address, connections: int) -> AsyncOpenAI:
+    import openai
+
+    # The type under a public name: openai has changed the library it connects with once already.
+    limits = type(openai.DEFAULT_CONNECTION_LIMITS)(
+        max_connections=connections, max_keepalive_connections=connections
+    )
+    return openai.AsyncOpenAI(
+        api_key=_NO_KEY,
+        base_url=address.url,
+        max_retries=0,
+        timeout=openai.Timeout(None, connect=_CONNECT_SECONDS),
+        http_client=openai.DefaultAsyncHttpxClient(
+            limits=limits,
+            timeout=openai.Timeout(None, connect=_CONNECT_SECONDS),
+            follow_redirects=False,
+            trust_env=not (address.plain and address.loopback),
+        ),
+    )
+
+
+def _causes(error: BaseException) -> list[BaseException]:
+    """List an error and what led to it."""
+    found: list[BaseException] = []
+    cause: BaseException | None = error
+    while cause is not None and cause not in found:
+        found.append(cause)
+        cause = cause.__cause__ or cause.__context__
+    return found
+
+
+def _never_connected(error: BaseException) -> bool:
+    """Whether there was no connection at all: by name, for openai has changed the library it connects with."""
+    return any(
+        type(cause).__name__ in ("ConnectError", "ConnectTimeout", "ProxyError") for cause in _causes(error)
+    )
+
+
+def _reason(error: BaseException, key: ApiKey) -> str:
+    """Say in a few words why there is no connection, or no more."""
+    for cause in reversed(_causes(error)):
+        if isinstance(cause, SSLError):
+            return getattr(cause, "verify_message", None) or cause.reason or "TLS fails"
+        if isinstance(cause, OSError) and cause.errno:
+            words = os.strerror(cause.errno) if cause.errno > 0 else cause.strerror
+            return (words or type(cause).__name__).lower()
+    texts = [str(cause) for cause in _causes(error)[1:] if str(cause)]
+    return key.redact(texts[0] if texts else "the connection was lost")

@@ -1,0 +1,98 @@
+"""The API key: where it comes from, and that it goes nowhere but into the request."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import subprocess
+
+from lmcot_cli.backends.endpoint.address import Address
+from lmcot_cli.backends.endpoint.options import EndpointOptions
+from lmcot_cli.errors import ModelError, UsageError
+
+VARIABLE = "OPENAI_API_KEY"
+REDACTED = "[key]"
+_COMMAND_SECONDS = 120
+_ADVICE = f"set {VARIABLE}, or name a command that prints the key: --key-command CMD"
+
+
+class ApiKey:
+    """A key, or none, that does not show itself in a repr, a log or a message.
+
+    Attributes:
+        advice: What to type where the endpoint refuses it.
+    """
+
+    def __init__(self, value: str | None, advice: str) -> None:
+        self._value, self.advice = value, advice
+
+    def __repr__(self) -> str:
+        return f"ApiKey({REDACTED if self._value else None})"
+
+    def __bool__(self) -> bool:
+        return self._value is not None
+
+    def reveal(self) -> str:
+        """Return the key itself, for the request's header; empty where there is none."""
+        return self._value or ""
+
+    def redact(self, text: str) -> str:
+        """Take the key out of a text that came from outside."""
+        return text.replace(self._value, REDACTED) if self._value else text
+
+    def redact_bytes(self, content: bytes) -> bytes:
+        """Take the key out of a reply: an endpoint that echoes its requests is not to bring it into a result."""
+        return content.replace(self._value.encode(), REDACTED.encode()) if self._value else content
+
+
+def find_key(address: Address, options: EndpointOptions) -> ApiKey:
+    """Take the key from the command or the environment, unless the way to the endpoint would show it.
+
+    Raises:
+        UsageError: The key command cannot be read.
+        ModelError: The command fails, or what it prints is no key.
+    """
+    if address.plain and not address.loopback and not options.allow_plain_http_key:
+        return ApiKey(
+            None,
+            f"no key was sent, because {address.url} is plain http, which anybody on the way can read:"
+            " use https, or --allow-plain-http-key",
+        )
+    if options.key_command is not None:
+        value, source = _from_command(options.key_command), "--key-command"
+    else:
+        value, source = os.environ.get(VARIABLE, "").strip(), VARIABLE
+    if not value:
+        return ApiKey(None, _ADVICE)
+    if not value.isascii() or not value.isprintable() or " " in value:
+        raise ModelError(f"{source} gives no key: it holds spaces, line ends or characters beyond ASCII")
+    return ApiKey(value, f"check the key of {source}: is it of this endpoint, and still valid?")
+
+
+def _from_command(command: str) -> str:
+    words = _words(command)
+    try:
+        done = subprocess.run(  # noqa: S603 - the user's own command, from the command line only, without a shell
+            words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, timeout=_COMMAND_SECONDS, check=False
+        )
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or "it holds a null character"
+        raise ModelError(f"--key-command {words[0]!r} cannot be run: {reason}") from None
+    except subprocess.TimeoutExpired:
+        raise ModelError(f"--key-command {words[0]!r} printed no key for {_COMMAND_SECONDS} s") from None
+    if done.returncode:
+        raise ModelError(f"--key-command {words[0]!r} failed with exit status {done.returncode}")
+    key = done.stdout.decode("utf-8", "replace").strip()
+    if not key:
+        raise ModelError(f"--key-command {words[0]!r} printed no key")
+    return key
+
+
+def _words(command: str) -> list[str]:
+    try:
+        words = shlex.split(command)
+    except ValueError as error:
+        raise UsageError(f"--key-command: {str(error).lower()}; quote it as in a shell") from None
+    if not words:
+        raise UsageError("--key-command is empty: name a command that prints the key")
+    return words

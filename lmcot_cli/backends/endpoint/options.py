@@ -1,0 +1,65 @@
+"""What can be set about an endpoint."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, get_args
+
+from lmcot_cli.errors import UsageError
+
+EndpointApi = Literal["auto", "chat", "completions"]
+
+MOST_IN_FLIGHT = 4096
+"""A bound against slips of the hand: every call in flight holds a connection, and a process has about as many."""
+
+
+@dataclass(frozen=True, slots=True)
+class EndpointOptions:
+    """Settings of a model behind an OpenAI-compatible endpoint.
+
+    Attributes:
+        endpoint_api: `chat`, `completions` (plain ones: the prompt as it is), or `auto`: chat where the
+            endpoint has it for this model.
+        max_in_flight: Most calls in flight; how many there are adapts to the endpoint, up to this.
+        rpm: Most requests in any 60 seconds, retries included; None for no limit.
+        tpm: Most tokens in any 60 seconds, prompts and completions together; None for no limit.
+        request_timeout: Seconds one call may take.
+        total_timeout: Seconds a request may take with its retries, and that the endpoint may be down.
+        key_command: Command whose output is the key, run without a shell; None takes OPENAI_API_KEY.
+        allow_plain_http_key: Send the key over plain http, readable on the way, to another machine.
+        cache: Whether replies are kept; None keeps those of endpoints on other machines, which may cost money.
+        reply_cache: File that keeps them; None takes the user's cache folder.
+
+    Raises:
+        UsageError: A value out of its range.
+    """
+
+    endpoint_api: EndpointApi = "auto"
+    max_in_flight: int = 256
+    rpm: int | None = None
+    tpm: int | None = None
+    request_timeout: float = 120.0
+    total_timeout: float = 600.0
+    key_command: str | None = None
+    allow_plain_http_key: bool = False
+    cache: bool | None = None
+    reply_cache: Path | None = None
+
+    def __post_init__(self) -> None:
+        if self.endpoint_api not in get_args(EndpointApi):
+            choices = ", ".join(get_args(EndpointApi))
+            raise UsageError(f"--endpoint-api {self.endpoint_api}: choose one of {choices}")
+        if not 1 <= self.max_in_flight <= MOST_IN_FLIGHT:
+            raise UsageError(f"--max-in-flight {self.max_in_flight}: choose between 1 and {MOST_IN_FLIGHT}")
+        for option, limit in (("rpm", self.rpm), ("tpm", self.tpm)):
+            if limit is not None and limit < 1:
+                raise UsageError(f"--{option} {limit}: give 1 or more")
+        for option, seconds in (
+            ("request-timeout", self.request_timeout),
+            ("total-timeout", self.total_timeout),
+        ):
+            if not 0 < seconds < float("inf"):
+                raise UsageError(f"--{option} {seconds:g}: give seconds above 0")
+        if self.cache is False and self.reply_cache:
+            raise UsageError("--no-cache and --reply-cache exclude each other: leave one of them out")

@@ -1,0 +1,55 @@
+import pytest
+
+from lmcot_cli.backends.endpoint.address import Address, parse
+from lmcot_cli.errors import ModelSpecError
+
+
+def test_openai_names_the_hosted_service_or_the_one_of_the_environment(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert parse("openai:gpt-5") == Address("https://api.openai.com/v1", "gpt-5")
+    monkeypatch.setenv("OPENAI_BASE_URL", "https://models.example/v1/")
+    assert parse("openai:gpt-5") == Address("https://models.example/v1", "gpt-5")
+
+
+def test_the_spec_of_an_address_names_the_same_model_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    for spec in ("openai:gpt-5", "http://127.0.0.1:8000/v1#org/model", "https://a.example/v1#m#1"):
+        assert parse(spec).spec == spec
+    monkeypatch.setenv("OPENAI_BASE_URL", "http://10.0.0.5:8000/v1")
+    assert parse("openai:m").spec == "http://10.0.0.5:8000/v1#m"
+
+
+@pytest.mark.parametrize(
+    ("url", "loopback"),
+    [
+        ("http://127.0.0.1:8000/v1", True),
+        ("http://127.8.9.1/v1", True),
+        ("http://localhost:1/v1", True),
+        ("http://[::1]:8000/v1", True),
+        ("http://10.0.0.5:8000/v1", False),
+        ("http://localhost.evil.example/v1", False),
+        ("http://127.0.0.1.evil.example/v1", False),
+    ],
+)
+def test_what_is_on_this_machine(url: str, loopback: bool) -> None:
+    assert parse(f"{url}#m").loopback is loopback
+
+
+@pytest.mark.parametrize(
+    "spec",
+    ["openai:", "http://127.0.0.1:8000/v1", "http://127.0.0.1:8000/v1#", "https://#m", "http://h:port/v1#m"],
+)
+def test_a_spec_without_a_host_or_a_model_is_refused(spec: str) -> None:
+    with pytest.raises(ModelSpecError):
+        parse(spec)
+
+
+def test_a_spec_with_a_secret_is_refused_and_not_repeated(monkeypatch: pytest.MonkeyPatch) -> None:
+    for secret in ("https://user:hunter2@a.example/v1#m", "https://a.example/v1?key=hunter2#m"):
+        with pytest.raises(ModelSpecError) as caught:
+            parse(secret)
+        assert "hunter2" not in str(caught.value)
+    monkeypatch.setenv("OPENAI_BASE_URL", "https://user:hunter2@a.example:x/v1")
+    with pytest.raises(ModelSpecError) as caught:
+        parse("openai:m")
+    assert "hunter2" not in str(caught.value)

@@ -1,0 +1,72 @@
+"""`lmcot answer` with an endpoint, as a user sees it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from lmcot_cli.main import app
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    rows = [{"id": f"q{i}", "question": f"Where is {i}?", "context": "Here."} for i in range(4)]
+    (tmp_path / "q.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return tmp_path
+
+
+def lmcot(*words: str) -> Any:
+    return CliRunner().invoke(app, ["answer", "q.jsonl", "--method", "standard", *words])
+
+
+def test_rows_are_answered_and_the_run_file_names_the_endpoint(
+    folder: Path, serve: Callable[..., Any]
+) -> None:
+    url = serve(choices=8).url
+    result = lmcot("--large", f"{url}#m", "-o", "out.jsonl", "--samples", "3", "--max-in-flight", "2")
+    records = [json.loads(line) for line in (folder / "out.jsonl").read_text().splitlines()]
+    assert result.exit_code == 0
+    assert [record["id"] for record in records] == ["q0", "q1", "q2", "q3"]
+    assert all(len({sample["answer"] for sample in record["samples"]}) == 3 for record in records)
+    assert json.loads((folder / "out.jsonl.run.json").read_text())["settings"]["large"] == f"{url}#m"
+
+
+def test_an_endpoint_named_in_the_environment(
+    folder: Path, serve: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPENAI_BASE_URL", serve().url)
+    assert lmcot("--large", "openai:m").exit_code == 0
+
+
+def test_what_is_wrong_with_an_endpoint_is_one_line_before_any_row_is_read(folder: Path) -> None:
+    (folder / "q.jsonl").write_text("{torn\n")
+    result = lmcot("--large", "http://127.0.0.1:1/v1#m", "-o", "out.jsonl")
+    assert result.exit_code == 1
+    assert result.stderr.splitlines() == [
+        "error: nothing answers at http://127.0.0.1:1/v1 (connection refused):"
+        " is the server running, and the address right?"
+    ]
+
+
+@pytest.mark.parametrize(("quiet", "lines"), [([], 1), (["--quiet"], 0)])
+def test_what_the_library_warns_of_is_shown_once(
+    folder: Path, answering: Callable[..., str], quiet: list[str], lines: int
+) -> None:
+    def answer(path: str, headers: dict[str, str], body: bytes) -> tuple[int, dict[str, str], bytes]:
+        if b'"seed"' in body:
+            return 400, {}, b'{"error": {"message": "Unknown parameter: seed"}}'
+        return 200, {}, b'{"choices": [{"message": {"content": "Lyon"}, "finish_reason": "stop"}]}'
+
+    result = lmcot("--large", f"{answering(answer)}#m", *quiet)
+    assert result.exit_code == 0
+    warning = "#m takes no seed: samples cannot be drawn again alike"
+    assert (
+        sum(line.startswith("warning: http://") and warning in line for line in result.stderr.splitlines())
+        == lines
+    )

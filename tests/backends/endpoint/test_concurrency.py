@@ -1,0 +1,76 @@
+"""The bound on calls in flight, on a server that is simulated call by call."""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Callable
+from random import Random
+
+from lmcot_cli.backends.endpoint.concurrency import START, InFlight
+
+
+def simulate(
+    bound: InFlight, calls: int, accepts: Callable[[int], bool], latency: Callable[[int], float]
+) -> tuple[float, list[int]]:
+    """Keep as many calls in flight as the bound allows; return how long that took, and the bound after each."""
+    now, landing, bounds, number = 1000.0, list[tuple[float, int, object]](), list[int](), 0
+    accepted = 0
+    while len(bounds) < calls:
+        while not bound.full:
+            sent, working = bound.sent(now), accepted
+            good = accepts(working)
+            accepted += good
+            number += 1
+            seconds = latency(accepted) if good else 0.001
+            heapq.heappush(landing, (now + seconds, number, (sent, good)))
+        now, _, (sent, good) = heapq.heappop(landing)  # type: ignore[misc]
+        bound.over()
+        if good:
+            accepted -= 1
+            bound.answered(sent, now)
+            bounds.append(bound.bound)
+        else:
+            bound.refused(sent, now)
+    return now - 1000.0, bounds
+
+
+def test_it_grows_to_the_most_while_latency_holds() -> None:
+    _, bounds = simulate(InFlight(100), 1000, lambda _: True, lambda _: 0.2)
+    assert bounds[0] <= START + 1
+    assert bounds[300] == 100
+
+
+def test_it_stays_where_latency_begins_to_rise() -> None:
+    """A server with 32 workers and a queue: twice as many calls take twice as long."""
+    _, bounds = simulate(InFlight(1000), 3000, lambda _: True, lambda working: 0.2 * max(1.0, working / 32))
+    assert 32 <= bounds[-1] <= 160
+
+
+def test_one_refusal_halves_it_and_others_of_the_same_round_trip_do_not() -> None:
+    bound = InFlight(64)
+    simulate(bound, 500, lambda _: True, lambda _: 0.2)
+    before = bound.bound
+    for sent in [bound.sent(100.0) for _ in range(3)]:
+        bound.refused(sent, 100.0)
+    assert bound.bound == before // 2
+
+
+def test_it_never_falls_below_one_and_comes_back() -> None:
+    bound = InFlight(64)
+    for now in range(20):
+        bound.refused(bound.sent(now), now)
+        bound.over()
+    assert bound.bound == 1
+    simulate(bound, 2000, lambda _: True, lambda _: 0.2)
+    assert bound.bound > 16
+
+
+def test_a_server_with_room_for_64_is_kept_full() -> None:
+    seconds, _ = simulate(InFlight(256), 8000, lambda working: working < 64, lambda _: 0.2)
+    assert seconds < 1.1 * 8000 * 0.2 / 64
+
+
+def test_refusals_that_strike_at_random_cost_little() -> None:
+    random = Random(0)
+    _, bounds = simulate(InFlight(32), 8000, lambda _: random.random() > 0.1, lambda _: 0.2)
+    assert sum(bounds[4000:]) / len(bounds[4000:]) > 16
