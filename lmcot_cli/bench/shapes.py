@@ -5,12 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from lmcot_cli.errors import MissingExtraError, OutputError
-
-if TYPE_CHECKING:
-    from lmcot_export.quantize import QuantizationType
 
 VERSION = 1
 """Part of the file name; raise it when the weights or the tokenizer change."""
@@ -53,7 +50,7 @@ SHAPES: dict[ShapeName, Shape] = {
 """As in the models' own config.json."""
 
 
-def random_model(name: ShapeName, quantization: QuantizationType, folder: Path | None = None) -> Path:
+def random_model(name: ShapeName, quantization: str, folder: Path | None = None) -> Path:
     """Return a GGUF file of that shape, made now if it is not there yet.
 
     Args:
@@ -79,7 +76,7 @@ def random_model(name: ShapeName, quantization: QuantizationType, folder: Path |
     return path
 
 
-def _make(shape: Shape, quantization: QuantizationType, path: Path) -> None:
+def _make(shape: Shape, quantization: str, path: Path) -> None:
     """Write the model beside its place and move it there when it is whole."""
     from tempfile import TemporaryDirectory
 

@@ -49,7 +49,7 @@ def check_words(words: tuple[str, ...], place: str) -> None:
         InputError: An option that the command does not have, or a value that it does not take.
     """
     command, rest = _find(words, place)
-    usage_error = typer.BadParameter.__mro__[1]
+    usage_error: Any = typer.BadParameter.__mro__[1]
     try:
         command.make_context("lmcot", rest)
     except usage_error as error:

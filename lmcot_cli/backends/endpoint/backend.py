@@ -6,6 +6,7 @@ import asyncio
 import threading
 from collections.abc import Callable, Coroutine
 from contextlib import ExitStack
+from dataclasses import replace
 from queue import Empty, SimpleQueue
 from typing import Any, TypeVar
 
@@ -36,12 +37,15 @@ class EndpointBackend(StreamBackend):
 
     Attributes:
         identity: The model spec; there is no file to have a digest of.
+        in_background: True: the endpoint works while nobody polls.
 
     Raises:
         UsageError: The key command cannot be read.
         ModelError: The endpoint does not answer, refuses the key or has no such model, the key command fails, or
             the reply cache cannot be used.
     """
+
+    in_background = True
 
     def __init__(self, address: Address, options: EndpointOptions | None = None) -> None:
         self._address, self._options = address, options or EndpointOptions()
@@ -180,7 +184,7 @@ class EndpointBackend(StreamBackend):
         key = self._digest(job)
         if kept := self._cache.find(key):
             self._dispatcher.counters.cache_hits += 1
-            job.done(kept)
+            job.done(replace(kept, cached=True))
             return
         self._dispatcher.take(Job(job.request, job.sampling, _keeping(self._cache, key, job.done)))
 

@@ -126,7 +126,8 @@ class PrefixCache:
                 best, shared = prompt, common
         shared = min(shared, len(tokens) - 1)  # what comes after the last token has to be computed
         while best is not None and (shared <= best.shared or best.depth >= MAX_DEPTH - 1):
-            best, shared = best.parent, min(shared, best.shared)
+            shared = min(shared, best.shared)
+            best = best.parent
         return (best, shared) if best else (None, 0)
 
     def _add(self, tokens: Tokens, parent: Prompt | None, shared: int) -> Prompt:
