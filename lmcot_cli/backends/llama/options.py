@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, field
+from typing import Literal, get_args
 
 from lmcot_cli.errors import UsageError
 
@@ -21,6 +22,12 @@ def usable_cores() -> int:
     return os.cpu_count() or 1
 
 
+KvType = Literal["f16", "q8_0"]
+
+KV_BYTES: dict[KvType, float] = {"f16": 2, "q8_0": 34 / 32}
+"""Bytes a value takes in the KV cache; q8_0 holds 32 of them with a scale of two bytes."""
+
+
 @dataclass(frozen=True, slots=True)
 class EngineOptions:
     """Settings of the llama.cpp engine.
@@ -32,7 +39,10 @@ class EngineOptions:
         threads: Threads that compute.
         gpu_layers: Layers to put on a GPU, where llama.cpp was built for one; -1 means all.
         kv_mib: Most memory for the KV cache, in MiB. Less is taken where `parallel` full requests need less.
-        flash_attention: Compute attention in one pass (Dao et al. 2022, arXiv 2205.14135).
+        flash_attention: Compute attention in one pass (Dao et al. 2022, arXiv 2205.14135). A step of the 135M
+            shape takes 12% less time at 16 sequences, 25% less at 32, and much less memory.
+        kv_type: How the KV cache holds its values. `q8_0` takes half the memory of `f16` and 6 to 25% more time
+            (135M shape, 16 and 32 sequences); it needs flash attention.
 
     Raises:
         UsageError: A value out of its range.
@@ -44,6 +54,7 @@ class EngineOptions:
     gpu_layers: int = 0
     kv_mib: int = 1024
     flash_attention: bool = True
+    kv_type: KvType = "f16"
 
     def __post_init__(self) -> None:
         if self.n_ctx is not None and self.n_ctx < 1:
@@ -56,3 +67,9 @@ class EngineOptions:
             raise UsageError(f"--gpu-layers {self.gpu_layers}: choose -1 (all), 0 (none) or a count")
         if self.kv_mib < 1:
             raise UsageError(f"--kv-mib {self.kv_mib}: the KV cache needs at least 1")
+        if self.kv_type not in get_args(KvType):
+            raise UsageError(f"--kv-type {self.kv_type}: choose one of {', '.join(get_args(KvType))}")
+        if self.kv_type != "f16" and not self.flash_attention:
+            raise UsageError(
+                f"--kv-type {self.kv_type} needs flash attention: leave out --no-flash-attention"
+            )
