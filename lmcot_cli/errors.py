@@ -72,14 +72,29 @@ class RowError(LmcotError):
 
 
 class PromptTooLongError(RowError):
-    """A prompt and its completion need more tokens than the model's context holds."""
+    """A prompt and its completion need more tokens than there is room for.
 
-    def __init__(self, prompt_tokens: int, max_tokens: int, context_tokens: int) -> None:
+    Args:
+        prompt_tokens: Tokens of the prompt.
+        max_tokens: Tokens that may be written.
+        context_tokens: Tokens there is room for.
+        limit: What limits them.
+        advice: What to type for more, or to get by with less.
+    """
+
+    def __init__(
+        self,
+        prompt_tokens: int,
+        max_tokens: int,
+        context_tokens: int,
+        limit: str = "the model's context",
+        advice: str = "shorten the context, or lower --max-tokens",
+    ) -> None:
         self.prompt_tokens, self.max_tokens, self.context_tokens = prompt_tokens, max_tokens, context_tokens
         over = prompt_tokens + max_tokens - context_tokens
         super().__init__(
             f"the prompt does not fit: {prompt_tokens} prompt tokens + {max_tokens} to write"
-            f" are {over} more than the model's context of {context_tokens}"
+            f" are {over} more than {limit} of {context_tokens}; {advice}"
         )
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from lmcot_cli.backends.base import Completion, Request, Sampling
 from lmcot_cli.backends.llama.backend import LlamaBackend
+from lmcot_cli.backends.llama.memory import memory_estimate
 from lmcot_cli.backends.llama.options import EngineOptions
 from lmcot_cli.bench.bare import measure_bare
 from lmcot_cli.bench.library_calls import DecodeTimer, Trace, recorded, replaced, texts_never_end
@@ -69,6 +70,7 @@ def measure_engine(
         "bare_prefill": bare.prefill,
         "bare_decode": bare.decode,
         "peak_memory": peak,
+        "stated_memory": memory_estimate(Path(path), options).total,
     }
 
 

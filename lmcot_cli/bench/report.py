@@ -66,6 +66,7 @@ class Width:
         parts: Shares of the time outside `llama_decode`; None where that was not asked for.
         bare_prefill, bare_decode: Tokens per second of `llama_decode` reading prompts, and decoding full batches.
         peak_memory: Most bytes the process held; None where the system does not say.
+        stated_memory: What the engine says beforehand that it will be.
     """
 
     width: int
@@ -78,6 +79,7 @@ class Width:
     bare_prefill: float
     bare_decode: float
     peak_memory: int | None
+    stated_memory: int
 
     @property
     def tokens_per_s(self) -> float:
@@ -174,6 +176,7 @@ class Report:
             "completion_tokens": width.completion_tokens,
             "decoded": dict(width.decoded),
             "peak_memory": width.peak_memory,
+            "stated_memory": width.stated_memory,
         }
 
     def _peer(self, peer: Peer) -> dict[str, Any]:

@@ -15,7 +15,9 @@ from lmcot_cli.errors import MissingExtraError, OutputError, UsageError
 
 def width(size: int, runs: list[float], limit: list[float]) -> Width:
     outside = [0.1] * len(runs)
-    return Width(size, runs, limit, outside, 10, {"prompt_tokens": 3}, None, 1000.0, 500.0, 2_000_000)
+    return Width(
+        size, runs, limit, outside, 10, {"prompt_tokens": 3}, None, 1000.0, 500.0, 2_000_000, 2_100_000
+    )
 
 
 @pytest.fixture

@@ -41,6 +41,7 @@ def test_json_is_all_that_is_on_stdout() -> None:
     assert found["engine"][0]["completion_tokens"] == 8
     assert found["high_level"]["tokens_per_s"] > 0
     assert found["model"]["parameters"] == 5_115_136
+    assert found["engine"][0]["stated_memory"] > 10_000_000
     assert found["engine"][0]["peak_memory"] is None or found["engine"][0]["peak_memory"] > 10_000_000
 
 
@@ -62,7 +63,7 @@ def test_repeats_that_differ_are_pointed_out(monkeypatch: pytest.MonkeyPatch) ->
         "engine": {
             "width": 2, "runs": [400.0, 401.0], "limit_runs": [500.0, 500.0], "outside_decode_runs": [0.2, 0.2],
             "completion_tokens": 8, "decoded": {}, "parts": None, "bare_prefill": 1.0, "bare_decode": 1.0,
-            "peak_memory": 1,
+            "peak_memory": 1, "stated_memory": 1,
         },
     }  # fmt: skip
     monkeypatch.setattr(measure, "run_part", lambda name, arguments: replies[name])

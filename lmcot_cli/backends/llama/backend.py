@@ -25,9 +25,8 @@ from lmcot_cli.backends.llama.model import LlamaModel
 from lmcot_cli.backends.llama.options import EngineOptions
 from lmcot_cli.backends.llama.scheduler import Job, Scheduler, Work
 from lmcot_cli.backends.llama.vocabulary import Vocabulary
+from lmcot_cli.backends.llama.width import best_width
 from lmcot_cli.errors import PromptTooLongError, RowError
-
-DEFAULT_PARALLEL = 16
 
 ENCODED_PROMPTS = 256
 """Prompts whose tokens are remembered: the samples of a row come in one after another."""
@@ -66,11 +65,11 @@ class LlamaBackend(StreamBackend):
         self._spec = spec or str(path)
         self._path = path
         self._adapters = adapters
-        self.window = options.parallel or DEFAULT_PARALLEL
         with ExitStack() as opened:
             model = opened.enter_context(closing(LlamaModel(path, options.gpu_layers)))
             self._vocabulary = Vocabulary(model)
             self._template = self._chat_template(model)
+            self.window = options.parallel or best_width(model, self._vocabulary.size, options)
             context = opened.enter_context(
                 closing(LlamaContext(model, self._vocabulary.size, options, self.window))
             )
@@ -84,7 +83,8 @@ class LlamaBackend(StreamBackend):
         self._closed = False
         self._refused: list[Reply] = []
         self._encode = lru_cache(ENCODED_PROMPTS)(self._tokens_of)
-        self.context_tokens = context.request_tokens
+        self._room = context.room
+        self.context_tokens = context.room.request_tokens
 
     @property
     def work(self) -> Work:
@@ -175,5 +175,9 @@ class LlamaBackend(StreamBackend):
         if len(prompt) == 0:
             return RowError("the prompt is empty, and the model has no token to begin with")
         if len(prompt) + sampling.max_tokens > self.context_tokens:
-            return PromptTooLongError(len(prompt), sampling.max_tokens, self.context_tokens)
+            return self._too_long(len(prompt), sampling.max_tokens)
         return None
+
+    def _too_long(self, prompt_tokens: int, max_tokens: int) -> PromptTooLongError:
+        room = self._room
+        return PromptTooLongError(prompt_tokens, max_tokens, room.request_tokens, room.limit, room.advice)

@@ -12,11 +12,9 @@ import numpy.typing as npt
 from lmcot_cli.backends.llama.library import first_error, forget_errors, llama
 from lmcot_cli.backends.llama.model import LlamaModel
 from lmcot_cli.backends.llama.options import EngineOptions
+from lmcot_cli.backends.llama.room import BATCH_TOKENS, MIB, plan_room
 from lmcot_cli.errors import ModelError
 
-BATCH_TOKENS = 512
-USUAL_REQUEST_TOKENS = 1024
-MIB = 1024 * 1024
 TO_THE_END = -1  # as a position
 
 SPARE_SEQUENCES = 8
@@ -30,30 +28,25 @@ class LlamaContext:
     """One KV cache shared by all sequences, sized by the options and the model.
 
     Attributes:
-        request_tokens: Most tokens one request may take, prompt and completion together.
-        cells: Tokens the KV cache holds; one that several sequences share counts once.
+        room: What the KV cache holds.
+        cells: Tokens it holds; one that several sequences share counts once.
         sequences: How many sequences there may be, numbered from 0.
         batch: The batch to fill before `decode`.
 
     Raises:
+        UsageError: The budget for the KV cache holds no request.
         ModelError: There is not enough memory.
     """
 
     def __init__(
         self, model: LlamaModel, vocabulary_size: int, options: EngineOptions, parallel: int
     ) -> None:
-        affordable = options.kv_mib * MIB // model.kv_bytes_per_token
-        wanted = min(options.n_ctx or model.trained_context, model.trained_context)
-        self.request_tokens = min(wanted, affordable)
+        self.room = plan_room(model.kv_values_per_token, model.trained_context, options, parallel)
         self.sequences = 2 * parallel + SPARE_SEQUENCES
         self.batch = Batch(BATCH_TOKENS)
         self._path = model.path
         self._vocabulary_size = vocabulary_size
-        # Room for `parallel` requests of usual size, and for any single one; llama.cpp reserves memory for attention
-        # over the whole cache, and takes no batch larger than it.
-        usual = parallel * min(wanted, USUAL_REQUEST_TOKENS)
-        cells = max(min(usual, affordable), self.request_tokens, BATCH_TOKENS)
-        self._handle = self._create(model, cells, options)
+        self._handle = self._create(model, options)
         self._memory = llama().llama_get_memory(self._handle)
         self.cells = int(llama().llama_n_ctx(self._handle))
 
@@ -109,22 +102,25 @@ class LlamaContext:
             llama().llama_free(self._handle)
             self._handle = None
 
-    def _create(self, model: LlamaModel, cells: int, options: EngineOptions) -> Any:
+    def _create(self, model: LlamaModel, options: EngineOptions) -> Any:
         api = llama()
         forget_errors()
         params = api.llama_context_default_params()
-        params.n_ctx = cells
+        params.n_ctx = self.room.cells
         params.n_batch = params.n_ubatch = BATCH_TOKENS
         params.n_seq_max = params.n_outputs_max = self.sequences
         params.n_threads = params.n_threads_batch = options.threads
         params.flash_attn_type = int(options.flash_attention)
+        params.type_k = params.type_v = {"f16": api.GGML_TYPE_F16, "q8_0": api.GGML_TYPE_Q8_0}[
+            options.kv_type
+        ]
         params.kv_unified = True  # sequences can share cells only within one cache
         params.swa_full = True  # models with a sliding window keep all cells too: no request runs out of them
         handle = api.llama_init_from_model(model.handle, params)
         if not handle:
-            needed = cells * model.kv_bytes_per_token // MIB
             raise ModelError(
-                f"{model.path}: no memory for a KV cache of {cells} tokens ({needed} MiB): {first_error()};"
+                f"{model.path}: no memory for a KV cache of {self.room.cells} tokens"
+                f" ({self.room.size // MIB} MiB): {first_error()};"
                 " try a smaller --kv-mib or --parallel"
             )
         return handle

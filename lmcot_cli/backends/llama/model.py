@@ -11,7 +11,6 @@ from lmcot_cli.backends.llama.library import first_error, forget_errors, llama
 from lmcot_cli.errors import ModelError, UsageError
 
 METADATA_BYTES = 1024  # numbers and names; chat templates have an accessor of their own
-F16_BYTES = 2
 
 
 class LlamaModel:
@@ -49,8 +48,8 @@ class LlamaModel:
         return template.decode("utf-8", errors="replace") if template else None
 
     @property
-    def kv_bytes_per_token(self) -> int:
-        """Bytes one token takes in a float16 KV cache, if all layers are like the first.
+    def kv_values_per_token(self) -> int:
+        """Values one token takes in the KV cache, if all layers are like the first.
 
         Where the first has no attention (hybrid models), all heads of all layers count: more than it is.
         """
@@ -61,7 +60,7 @@ class LlamaModel:
         heads = int(api.llama_model_n_head_kv(self.handle) or api.llama_model_n_head(self.handle)) * int(
             api.llama_model_n_layer(self.handle)
         )
-        return max(heads * (key + value) * F16_BYTES, 1)
+        return max(heads * (key + value), 1)
 
     def metadata(self, key: str) -> str | None:
         """Return a metadata value as llama.cpp prints it; None where the file has no such key."""

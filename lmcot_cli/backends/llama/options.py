@@ -25,6 +25,12 @@ def usable_cores() -> int:
     return os.cpu_count() or 1
 
 
+KvType = Literal["f16", "q8_0"]
+
+KV_BYTES: dict[KvType, float] = {"f16": 2, "q8_0": 34 / 32}
+"""Bytes a value takes in the KV cache; q8_0 holds 32 of them with a scale of two bytes."""
+
+
 @dataclass(frozen=True, slots=True)
 class EngineOptions:
     """Settings of the llama.cpp engine, and of transformers and ONNX Runtime.
@@ -35,11 +41,14 @@ class EngineOptions:
         parallel: Most requests decoded in one batch; None takes what is quickest for the model.
         threads: Threads that compute.
         gpu_layers: Layers to put on a GPU, where llama.cpp was built for one; -1 means all.
-        flash_attention: Compute attention in one pass (Dao et al. 2022, arXiv 2205.14135).
         kv_mib: Most memory for llama.cpp's KV cache, in MiB. Less is taken where `parallel` full requests need less.
         device: Where transformers computes, as torch names it; None is the GPU where there is one, else the CPU.
         dtype: What transformers computes in; None is float32 on a CPU, the checkpoint's own type on a GPU.
         trust_remote_code: Run the Python code that a model's repository brings.
+        flash_attention: Compute attention in one pass (Dao et al. 2022, arXiv 2205.14135). A step of the 135M
+            shape takes 12% less time at 16 sequences, 25% less at 32, and much less memory.
+        kv_type: How the KV cache holds its values. `q8_0` takes half the memory of `f16` and 6 to 25% more time
+            (135M shape, 16 and 32 sequences); it needs flash attention.
 
     Raises:
         UsageError: A value out of its range.
@@ -54,6 +63,7 @@ class EngineOptions:
     device: str | None = None
     dtype: Dtype | None = None
     trust_remote_code: bool = False
+    kv_type: KvType = "f16"
 
     def __post_init__(self) -> None:
         if self.n_ctx is not None and self.n_ctx < 1:
@@ -68,3 +78,9 @@ class EngineOptions:
             raise UsageError(f"--kv-mib {self.kv_mib}: the KV cache needs at least 1")
         if self.dtype is not None and self.dtype not in get_args(Dtype):
             raise UsageError(f"--dtype {self.dtype}: choose one of {', '.join(get_args(Dtype))}")
+        if self.kv_type not in get_args(KvType):
+            raise UsageError(f"--kv-type {self.kv_type}: choose one of {', '.join(get_args(KvType))}")
+        if self.kv_type != "f16" and not self.flash_attention:
+            raise UsageError(
+                f"--kv-type {self.kv_type} needs flash attention: leave out --no-flash-attention"
+            )

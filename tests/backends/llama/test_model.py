@@ -28,8 +28,8 @@ def test_metadata(tiny_gguf: TinyGguf) -> None:
     assert model.metadata("general.architecture") == "llama"
     assert model.metadata("no.such.key") is None
     assert model.chat_template is not None
-    # 3 layers x 2 KV heads x (32 key + 32 value) x 2 bytes
-    assert model.kv_bytes_per_token == 768
+    # 3 layers x 2 KV heads x (32 key + 32 value)
+    assert model.kv_values_per_token == 384
     model.close()
 
 

@@ -1,0 +1,149 @@
+"""How many sequences to decode in one batch: measured on this machine, and remembered.
+
+Wider batches read the weights for more tokens at once, but every token of a unified KV cache passes by the
+cells of all sequences; where the two balance depends on the model and the machine.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import platform
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+from time import perf_counter
+
+import numpy as np
+
+from lmcot_cli.backends.llama.context import LlamaContext
+from lmcot_cli.backends.llama.library import llama
+from lmcot_cli.backends.llama.model import LlamaModel
+from lmcot_cli.backends.llama.options import EngineOptions
+
+USUAL = 16
+"""Taken where measuring would cost more than it saves."""
+
+WIDTHS = (8, 16, 24, 32, 48)
+"""Those that are tried, up to what llama.cpp computes token by token (63: see `scheduler.MAX_MIXED`)."""
+
+SECONDS = 1.5
+"""Time after which no further width is tried."""
+
+SLOW_STEP = 0.25
+"""Seconds for 8 tokens from which on a model is not measured: a few billion parameters on two cores."""
+
+WORTH_WIDENING = 1.03
+"""Gain for which a wider batch, which takes more memory, is chosen."""
+
+_PROMPT_TOKENS, _PROMPT_SHARERS, _STEPS = 128, 8, 3
+_CELLS_EACH = 64  # for its share of a prompt, and for one token a step
+
+
+def best_width(model: LlamaModel, vocabulary_size: int, options: EngineOptions) -> int:
+    """Return the width that is remembered for this model and machine, else measure and remember it."""
+    width = remembered_width(model.path, options)
+    if width is None:
+        width = measure_width(model, vocabulary_size, options)
+        _remember(width, _memory_of(model.path, options))
+    return width
+
+
+def likely_width(path: Path, options: EngineOptions) -> int:
+    """Return the width that is remembered for a model, or the usual one, without measuring."""
+    return remembered_width(path, options) or USUAL
+
+
+def remembered_width(path: Path, options: EngineOptions) -> int | None:
+    """Return the width measured in an earlier run; None if there is none."""
+    with contextlib.suppress(OSError, ValueError):  # nothing there, or not written by us
+        width = int(_memory_of(path, options).read_text())
+        return width if width in (*WIDTHS, USUAL) else None
+    return None
+
+
+def _remember(width: int, memory: Path) -> None:
+    with contextlib.suppress(OSError):  # without a cache the next run measures again
+        memory.parent.mkdir(parents=True, exist_ok=True)
+        draft = memory.with_suffix(f".{os.getpid()}")
+        draft.write_text(str(width))
+        draft.replace(memory)
+
+
+def measure_width(model: LlamaModel, vocabulary_size: int, options: EngineOptions) -> int:
+    """Decode a few batches of each width, and return the width that brought most tokens a second.
+
+    The sequences are what the engine works on: eight of them share a prompt.
+
+    Raises:
+        ModelError: llama.cpp could not compute a batch.
+    """
+    deadline = perf_counter() + SECONDS
+    probe = replace(options, n_ctx=_CELLS_EACH)
+    with closing(LlamaContext(model, vocabulary_size, probe, WIDTHS[-1])) as context:
+        begun = perf_counter()
+        _step(context, range(WIDTHS[0]), 0)
+        _step(context, range(WIDTHS[0]), 1)
+        if perf_counter() - begun > 2 * SLOW_STEP:
+            return USUAL
+        context.clear()
+        return _fastest(context, deadline)
+
+
+def _fastest(context: LlamaContext, deadline: float) -> int:
+    best, best_rate = USUAL, 0.0
+    position = _PROMPT_TOKENS
+    ready = 0
+    for width in WIDTHS:
+        if perf_counter() > deadline or width * _CELLS_EACH > context.cells:
+            break
+        for first in range(ready, width, _PROMPT_SHARERS):
+            _begin(context, range(first, first + _PROMPT_SHARERS), position)
+        ready = width
+        times = [_step(context, range(width), position + step) for step in range(_STEPS)]
+        position += _STEPS
+        rate = width / min(times)
+        if rate < best_rate:
+            break
+        if rate > best_rate * WORTH_WIDENING:
+            best, best_rate = width, rate
+    return best
+
+
+def _begin(context: LlamaContext, sequences: range, length: int) -> None:
+    """Decode a prompt and let sequences share it."""
+    context.batch.add_run(np.zeros(length, np.int32), 0, sequences[0], last_logits=True)
+    context.decode()
+    for sequence in sequences[1:]:
+        context.share(sequences[0], sequence, length)
+
+
+def _step(context: LlamaContext, sequences: range, position: int) -> float:
+    """Decode one token of each sequence; return the seconds it took."""
+    context.batch.add_each([0] * len(sequences), [position] * len(sequences), sequences)
+    begin = perf_counter()
+    context.decode()
+    return perf_counter() - begin
+
+
+def _memory_of(path: Path, options: EngineOptions) -> Path:
+    """Return the file that remembers the width of a model under these settings on this machine."""
+    from platformdirs import user_cache_path
+
+    file = path.stat()
+    facts = (
+        str(path.resolve()),
+        file.st_size,
+        file.st_mtime_ns,
+        platform.node(),
+        platform.processor(),
+        llama().__version__,
+        options.threads,
+        options.gpu_layers,
+        options.flash_attention,
+        options.kv_type,
+        WIDTHS,
+    )
+    key = hashlib.sha256(repr(facts).encode()).hexdigest()
+    return user_cache_path("lmcot") / "widths" / key[:32]
