@@ -20,7 +20,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from lmcot_cli.backends.llama.options import EngineOptions
+from lmcot_cli.backends.llama.options import EngineOptions, KvType, parse_parallel
 from lmcot_cli.errors import InputError
 from lmcot_cli.pipeline.options import AnswerOptions
 
@@ -48,10 +48,12 @@ class AnswerDefaults(_Section):
     deterministic: bool | None = None
     prompts: Path | None = Field(default=None, strict=False)
     n_ctx: int | None = None
-    parallel: int | None = None
+    parallel: int | Literal["auto"] | None = None
     threads: int | None = None
     gpu_layers: int | None = None
     kv_mib: int | None = None
+    kv_type: KvType | None = None
+    flash_attention: bool | None = None
 
 
 class Config(_Section):
@@ -103,6 +105,8 @@ def answer_options(config: Config, flags: Mapping[str, Any]) -> AnswerOptions:
         if name in _ANSWER_KEYS | _ENGINE_KEYS and value is not None
     }
     values = config.answer.model_dump(exclude_none=True) | given
+    if "parallel" in values:
+        values["parallel"] = parse_parallel(values["parallel"])
     engine = EngineOptions(**{name: values.pop(name) for name in _ENGINE_KEYS & values.keys()})
     return AnswerOptions(**values, engine=engine, aliases=config.models)
 

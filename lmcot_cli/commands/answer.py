@@ -54,6 +54,8 @@ def answer(
     n_ctx: options.NCtxOption = None,
     gpu_layers: options.GpuLayersOption = None,
     kv_mib: options.KvMibOption = None,
+    kv_type: options.KvTypeOption = None,
+    flash_attention: options.FlashAttentionOption = None,
     output: options.OutputOption = None,
     overwrite: options.OverwriteOption = False,
     json: options.JsonOption = False,

@@ -10,6 +10,7 @@ from typing import Annotated
 
 import typer
 
+from lmcot_cli.backends.llama.options import KvType
 from lmcot_cli.pipeline.options import AnswerOptions, Method
 
 DEFAULTS = AnswerOptions()
@@ -121,10 +122,11 @@ DeterministicOption = Annotated[
     ),
 ]
 ParallelOption = Annotated[
-    int | None,
+    str | None,
     typer.Option(
         "--parallel",
-        help="Most sequences decoded in one batch.",
+        metavar="auto|N",
+        help="Most sequences decoded in one batch; auto measures once what is quickest for the model here.",
         show_default="auto",
         rich_help_panel=_ENGINE,
     ),
@@ -159,6 +161,24 @@ KvMibOption = Annotated[
         "--kv-mib",
         help="Most memory for the KV cache, in MiB.",
         show_default=str(DEFAULTS.engine.kv_mib),
+        rich_help_panel=_ENGINE,
+    ),
+]
+KvTypeOption = Annotated[
+    KvType | None,
+    typer.Option(
+        "--kv-type",
+        help="Values of the KV cache; q8_0 takes half the memory of f16 and more time.",
+        show_default=DEFAULTS.engine.kv_type,
+        rich_help_panel=_ENGINE,
+    ),
+]
+FlashAttentionOption = Annotated[
+    bool | None,
+    typer.Option(
+        "--flash-attention/--no-flash-attention",
+        help="Compute attention in one pass: quicker, and other last bits.",
+        show_default="on",
         rich_help_panel=_ENGINE,
     ),
 ]
