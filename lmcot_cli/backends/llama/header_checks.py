@@ -53,6 +53,10 @@ def _number_faults(header: GgufHeader) -> Iterator[str]:
         for number in value if isinstance(value, list) else [value]:
             if value is not None and not _within(number, lowest, highest):
                 yield f"{key} is {number!r}"
+    for name in ("attention.layer_norm_rms_epsilon", "attention.layer_norm_epsilon"):
+        epsilon = header.metadata.get(f"{header.architecture}.{name}", 0.0)
+        if not (isinstance(epsilon, float) and 0 <= epsilon < 1):
+            yield f"{header.architecture}.{name} is {epsilon!r}"
 
 
 def _within(number: Any, lowest: int, highest: int) -> bool:
