@@ -26,7 +26,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from lmcot_cli.backends.endpoint.options import EndpointOptions
-from lmcot_cli.backends.llama.options import Dtype, EngineOptions
+from lmcot_cli.backends.llama.options import Dtype, EngineOptions, KvType, parse_parallel
 from lmcot_cli.errors import InputError
 from lmcot_cli.pipeline.cost import Price
 from lmcot_cli.pipeline.options import AnswerOptions
@@ -61,10 +61,12 @@ class AnswerDefaults(_Section):
     deterministic: bool | None = None
     prompts: Path | None = Field(default=None, strict=False)
     n_ctx: int | None = None
-    parallel: int | None = None
+    parallel: int | Literal["auto"] | None = None
     threads: int | None = None
     gpu_layers: int | None = None
     kv_mib: int | None = None
+    kv_type: KvType | None = None
+    flash_attention: bool | None = None
     device: str | None = None
     dtype: Dtype | None = None
     endpoint_api: Literal["auto", "chat", "completions"] | None = None
@@ -134,6 +136,8 @@ def answer_options(config: Config, flags: Mapping[str, Any]) -> AnswerOptions:
         if name in _ANSWER_KEYS | _ENGINE_KEYS | _ENDPOINT_KEYS and value is not None
     }
     values = config.answer.model_dump(exclude_none=True) | given
+    if "parallel" in values:
+        values["parallel"] = parse_parallel(values["parallel"])
     engine = EngineOptions(**{name: values.pop(name) for name in _ENGINE_KEYS & values.keys()})
     prices = {name: Price(price.prompt, price.completion) for name, price in config.prices.items()}
     endpoint = EndpointOptions(**{name: values.pop(name) for name in _ENDPOINT_KEYS & values.keys()})

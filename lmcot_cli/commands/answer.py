@@ -75,6 +75,8 @@ def answer(
     allow_plain_http_key: options.AllowPlainHttpKeyOption = None,
     cache: options.CacheOption = None,
     reply_cache: options.ReplyCacheOption = None,
+    kv_type: options.KvTypeOption = None,
+    flash_attention: options.FlashAttentionOption = None,
     output: options.OutputOption = None,
     overwrite: options.OverwriteOption = False,
     retry_errors: options.RetryErrorsOption = False,

@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from lmcot_cli.backends.endpoint.options import EndpointApi
-from lmcot_cli.backends.llama.options import Dtype
+from lmcot_cli.backends.llama.options import Dtype, KvType
 from lmcot_cli.pipeline.budget import parse_duration
 from lmcot_cli.pipeline.options import AnswerOptions, Method
 from lmcot_cli.pipeline.vote import VoteBy
@@ -197,10 +197,11 @@ DeterministicOption = Annotated[
     ),
 ]
 ParallelOption = Annotated[
-    int | None,
+    str | None,
     typer.Option(
         "--parallel",
-        help="Most sequences decoded in one batch.",
+        metavar="auto|N",
+        help="Most sequences decoded in one batch; auto measures once what is quickest for the model here.",
         show_default="auto",
         rich_help_panel=_ENGINE,
     ),
@@ -361,6 +362,24 @@ ReplyCacheOption = Annotated[
         help="File that keeps replies.",
         show_default="in the user's cache folder",
         rich_help_panel=_ENDPOINT,
+    ),
+]
+KvTypeOption = Annotated[
+    KvType | None,
+    typer.Option(
+        "--kv-type",
+        help="Values of the KV cache; q8_0 takes half the memory of f16 and more time.",
+        show_default=DEFAULTS.engine.kv_type,
+        rich_help_panel=_ENGINE,
+    ),
+]
+FlashAttentionOption = Annotated[
+    bool | None,
+    typer.Option(
+        "--flash-attention/--no-flash-attention",
+        help="Compute attention in one pass: quicker, and other last bits.",
+        show_default="on",
+        rich_help_panel=_ENGINE,
     ),
 ]
 LimitOption = Annotated[

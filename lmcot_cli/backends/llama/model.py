@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from lmcot_cli.backends.llama.gguf_header import MAGIC, read_header
+from lmcot_cli.backends.llama.header_checks import check_shape
 from lmcot_cli.backends.llama.library import first_error, forget_errors, llama
 from lmcot_cli.errors import ModelError, UsageError
 
@@ -88,9 +89,9 @@ class LlamaModel:
             )
         params = api.llama_model_default_params()
         params.n_gpu_layers = gpu_layers
+        check_shape(self.path, read_header(self.path))
         handle = api.llama_model_load_from_file(str(self.path).encode(), params)
         if not handle:
-            read_header(self.path)  # names what is damaged; where it finds nothing, llama.cpp says why
             raise ModelError(f"{self.path}: llama.cpp cannot load it: {first_error()}")
         return handle
 

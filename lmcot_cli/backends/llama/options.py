@@ -31,6 +31,20 @@ KV_BYTES: dict[KvType, float] = {"f16": 2, "q8_0": 34 / 32}
 """Bytes a value takes in the KV cache; q8_0 holds 32 of them with a scale of two bytes."""
 
 
+def parse_parallel(text: int | str) -> int | None:
+    """Read the setting `parallel`: a count, or `auto`, which is None.
+
+    Raises:
+        UsageError: It is neither.
+    """
+    if text == "auto":
+        return None
+    try:
+        return int(text)
+    except ValueError:
+        raise UsageError(f"--parallel {text}: give auto, or a count") from None
+
+
 @dataclass(frozen=True, slots=True)
 class EngineOptions:
     """Settings of the llama.cpp engine, and of transformers and ONNX Runtime.

@@ -25,6 +25,9 @@ GREEDY = Sampling(max_tokens=24)
 SAMPLED = Sampling(temperature=0.9, top_p=0.95, max_tokens=24)
 
 
+PLAIN = EngineOptions(threads=1, flash_attention=False)
+"""For what must not change by a bit: with plain attention, how prompts are cut into batches changes nothing."""
+
 NEAR_TIE = 0.05
 """Logits this close may change places; the two ways of attention differ by 0.04 at most on these prompts."""
 
@@ -125,7 +128,7 @@ def test_sixteen_greedy_sequences_equal_the_high_level_api(
     if not reference.options.flash_attention:
         assert written == expected
     assert [text[: len(sure)] for text, sure in zip(written, expected, strict=True)] == expected
-    assert sum(map(len, expected)) > 0.6 * sum(map(len, written))
+    assert sum(map(len, expected)) > 0.3 * sum(map(len, written))
 
 
 def test_logprob_is_the_mean_under_the_unmodified_distribution(
@@ -209,8 +212,9 @@ def test_first_tokens_are_drawn_from_the_models_distribution(
     chances = nucleus(softmax(logits / temperature), top_p)
     # Tokens are known by their log-probability at temperature 1, which is distinct for each.
     at_one = np.log(softmax(logits))
+    (end,) = reference.end  # drawn first, it leaves an empty text without a log-probability
     drawn = [
-        int(np.abs(at_one - result.logprob).argmin()) for result in results if result.logprob is not None
+        end if result.logprob is None else int(np.abs(at_one - result.logprob).argmin()) for result in results
     ]
     counts = np.bincount(drawn, minlength=len(chances))
     assert counts[chances == 0].sum() == 0
@@ -280,6 +284,69 @@ def test_a_shared_prompt_is_decoded_once(open_tiny: OpenTiny) -> None:
     assert backend.work.completion_tokens == sum(result.completion_tokens for result in results) - undecoded
 
 
+def test_a_rows_prompt_is_decoded_once_for_all_its_samples_in_all_their_waves(open_tiny: OpenTiny) -> None:
+    backend = open_tiny(EngineOptions(parallel=3, threads=1))
+    rows = [f"{row} {CONTEXT}" for row in range(4)]
+    prompt_tokens = 0
+    for row, prompt in enumerate(rows):
+        for wave in range(3):
+            for sample in range(5):
+                backend.submit(100 * wave + sample, Request(prompt, 10 * wave + sample), SAMPLED)
+            while backend.pending:
+                replies = backend.poll()
+        assert isinstance(replies[0][1], Completion)
+        prompt_tokens += replies[0][1].prompt_tokens
+        assert backend.work.prompt_tokens == prompt_tokens, f"row {row}"
+
+
+def test_instructions_are_decoded_once_for_all_rows(open_tiny: OpenTiny) -> None:
+    backend = open_tiny(EngineOptions(parallel=4, threads=1))
+    for row in range(30):
+        backend.submit(row, Request(f"{CONTEXT}{row} {'x' * 40}", row), GREEDY)
+    replies = []
+    while backend.pending:
+        replies += backend.poll()
+    completions = [reply for _, reply in replies if isinstance(reply, Completion)]
+    own = sum(len(f"{row} {'x' * 40}") for row in range(30))
+    shared = completions[0].prompt_tokens - len("0 " + "x" * 40)
+    # Where a row's number begins as another's, that one token is shared too.
+    assert own + shared - 30 <= backend.work.prompt_tokens <= own + shared
+
+
+def test_requests_are_taken_up_while_others_are_written(open_tiny: OpenTiny) -> None:
+    backend = open_tiny(EngineOptions(parallel=4, threads=1))
+    long, short = Sampling(max_tokens=200), Sampling(max_tokens=4)
+    backend.submit(0, Request(CONTEXT, 0), long)
+    backend.submit(1, Request("the cat", 0), short)
+    assert [ticket for ticket, _ in backend.poll()] == [1]
+    backend.submit(2, Request(CONTEXT * 3, 0), short)
+    assert backend.pending == 2
+    assert backend.poll(wait=False) == []
+    assert [ticket for ticket, _ in backend.poll()] == [2]
+    assert [ticket for ticket, _ in backend.poll()] == [0]
+    assert (backend.pending, backend.poll()) == (0, [])
+
+
+def test_requests_of_one_batch_may_be_sampled_differently(open_tiny: OpenTiny, reference: Reference) -> None:
+    backend = open_tiny(replace(reference.options, parallel=4))
+    samplings = [GREEDY, SAMPLED, replace(SAMPLED, temperature=0.3), replace(GREEDY, max_tokens=5)]
+    alone = [completions(backend, [Request(CONTEXT, 3)], sampling)[0].text for sampling in samplings]
+    for ticket, sampling in enumerate(samplings):
+        backend.submit(ticket, Request(CONTEXT, 3), sampling)
+    replies = {}
+    while backend.pending:
+        replies.update(backend.poll())
+    texts = [reply.text for _, reply in sorted(replies.items()) if isinstance(reply, Completion)]
+    assert texts == alone
+
+
+def test_forgetting_while_requests_are_pending_is_an_error(open_tiny: OpenTiny) -> None:
+    backend = open_tiny()
+    backend.submit(0, Request("the cat", 0), GREEDY)
+    with pytest.raises(ValueError, match="1 requests are pending"):
+        backend.reset()
+
+
 def test_a_shared_beginning_is_decoded_once(open_tiny: OpenTiny) -> None:
     backend = open_tiny()
     prompts = [f"{CONTEXT}{letter} is the rationale" for letter in "bcdgk"]
@@ -292,10 +359,10 @@ def test_a_shared_beginning_is_decoded_once(open_tiny: OpenTiny) -> None:
 @pytest.mark.parametrize("parallel", [1, 3, 16])
 def test_work_larger_than_the_kv_budget_still_finishes(open_tiny: OpenTiny, parallel: int) -> None:
     # 1 MiB holds 455 tokens of this model (6 KV heads); these 24 requests want about 3,500.
-    small = EngineOptions(kv_mib=1, parallel=parallel, threads=1)
+    small = replace(PLAIN, kv_mib=1, parallel=parallel)
     prompts = [f"{number // 3} {CONTEXT}{number}" for number in range(24)]
     sampling = Sampling(max_tokens=60)
-    expected = texts(open_tiny(kv_heads=6, context=2048), prompts, sampling)
+    expected = texts(open_tiny(PLAIN, kv_heads=6, context=2048), prompts, sampling)
     assert texts(open_tiny(small, kv_heads=6, context=2048), prompts, sampling) == expected
 
 
@@ -309,9 +376,9 @@ def test_any_mixture_of_prompts_is_completed_as_one_by_one(open_tiny: OpenTiny, 
     prompts = [f"{prompt} " for prompt in prompts if len(prompt) < 400]
     random.shuffle(prompts)
     sampling = Sampling(max_tokens=5)
-    tight = EngineOptions(kv_mib=1, parallel=random.choice([1, 2, 5, 16, 60]), threads=1)
+    tight = replace(PLAIN, kv_mib=1, parallel=random.choice([1, 2, 5, 16, 60]))
     model = {"kv_heads": 6, "context": 2048}
-    alone = open_tiny(**model)
+    alone = open_tiny(PLAIN, **model)
     expected = {prompt: texts(alone, [prompt], sampling)[0] for prompt in set(prompts)}
     assert texts(open_tiny(tight, **model), prompts, sampling) == [expected[prompt] for prompt in prompts]
 
@@ -327,8 +394,27 @@ def test_a_prompt_that_does_not_fit_fails_in_its_place_only(
     tokens = len(reference.llama.tokenize(long.encode()))
     assert isinstance(error, PromptTooLongError)
     assert (error.prompt_tokens, error.max_tokens, error.context_tokens) == (tokens, 24, 128)
+    assert "more than the model's context of 128; shorten the row's context" in str(error)
     assert isinstance(before, Completion)
     assert isinstance(after, Completion)
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (
+            EngineOptions(n_ctx=300, threads=1),
+            "the --n-ctx of 300; raise --n-ctx (the model's own context is 2048)",
+        ),
+        (
+            EngineOptions(kv_mib=1, threads=1),
+            "the KV budget of 455; raise --kv-mib (the model's whole context takes",
+        ),
+    ],
+)
+def test_what_limits_a_prompt_is_named(open_tiny: OpenTiny, options: EngineOptions, said: str) -> None:
+    (error,) = open_tiny(options, kv_heads=6, context=2048).complete([Request(CONTEXT * 8, 0)], GREEDY)
+    assert said in str(error)
 
 
 def test_the_longest_prompt_that_fits_is_completed(open_tiny: OpenTiny) -> None:

@@ -83,3 +83,32 @@ def test_loading_writes_nothing_to_the_terminal(
     model.close()
     model.close()
     assert capfd.readouterr() == ("", "")
+
+
+def rewritten(source: Path, target: Path, key: str, value: int) -> Path:
+    """Copy a model with one number of its header changed."""
+    data = bytearray(source.read_bytes())
+    place = data.index(key.encode()) + len(key) + 4  # behind the key comes its type
+    data[place : place + 4] = value.to_bytes(4, "little")
+    target.write_bytes(data)
+    return target
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("llama.block_count", 100_000),
+        ("llama.block_count", 4),
+        ("llama.block_count", 0),
+        ("llama.context_length", 0),
+        ("llama.context_length", 2**31),
+        ("llama.embedding_length", 64),
+        ("llama.attention.head_count", 0),
+        ("llama.attention.head_count_kv", 2**32 - 1),
+    ],
+)
+def test_a_header_that_describes_no_model_is_refused(
+    tiny_gguf: TinyGguf, tmp_path: Path, key: str, value: int, capfd: pytest.CaptureFixture[str]
+) -> None:
+    path = rewritten(tiny_gguf(), tmp_path / "absurd.gguf", key, value)
+    assert "damaged GGUF header" in refusal(path, capfd)

@@ -1,0 +1,32 @@
+from __future__ import annotations
+
+import pytest
+
+from lmcot_cli.backends.llama.options import EngineOptions
+from lmcot_cli.backends.llama.room import MIB, plan_room
+from lmcot_cli.errors import UsageError
+
+VALUES = 23_040 // 2  # of the 135M shape: 30 layers x 3 KV heads x (64 + 64)
+
+
+def test_the_cache_holds_usual_requests_within_the_budget() -> None:
+    room = plan_room(VALUES, 2048, EngineOptions(), parallel=16)
+    assert (room.request_tokens, room.cells) == (2048, 16 * 1024)
+    assert room.size == room.cells * 23_040
+    assert plan_room(VALUES, 2048, EngineOptions(kv_mib=100), parallel=16).size <= 100 * MIB + 256 * 23_040
+
+
+def test_a_smaller_type_makes_room_for_more() -> None:
+    options = {"kv_mib": 20}
+    whole, half = (
+        plan_room(VALUES, 2048, EngineOptions(kv_type=kind, **options), 1) for kind in ("f16", "q8_0")
+    )  # type: ignore[arg-type]
+    assert half.request_tokens == pytest.approx(whole.request_tokens * 64 / 34, abs=2)
+
+
+def test_a_budget_that_holds_no_request_is_refused() -> None:
+    with pytest.raises(UsageError, match=r"^--kv-mib 5 holds 227 tokens .* may take 256: use --kv-mib 6$"):
+        plan_room(VALUES, 2048, EngineOptions(kv_mib=5), 16)
+    with pytest.raises(UsageError, match=r"may take 2000: use --kv-mib 44, or --n-ctx 455$"):
+        plan_room(VALUES, 2048, EngineOptions(kv_mib=10, n_ctx=2000), 16)
+    assert plan_room(VALUES, 200, EngineOptions(kv_mib=5), 16).request_tokens == 200
