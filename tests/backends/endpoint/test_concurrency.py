@@ -6,6 +6,8 @@ import heapq
 from collections.abc import Callable
 from random import Random
 
+import pytest
+
 from lmcot_cli.backends.endpoint.concurrency import START, InFlight
 
 
@@ -65,9 +67,21 @@ def test_it_never_falls_below_one_and_comes_back() -> None:
     assert bound.bound > 16
 
 
-def test_a_server_with_room_for_64_is_kept_full() -> None:
-    seconds, _ = simulate(InFlight(256), 8000, lambda working: working < 64, lambda _: 0.2)
+@pytest.mark.parametrize("seed", range(4))
+def test_a_server_with_room_for_64_is_kept_full(seed: int) -> None:
+    random = Random(seed)
+    seconds, _ = simulate(
+        InFlight(256), 8000, lambda working: working < 64, lambda _: random.uniform(0.18, 0.22)
+    )
     assert seconds < 1.1 * 8000 * 0.2 / 64
+
+
+def test_a_busy_machine_that_makes_latency_jump_does_not_keep_it_down() -> None:
+    random = Random(0)
+    _, bounds = simulate(
+        InFlight(32), 8000, lambda _: random.random() > 0.1, lambda _: 0.02 * random.choice([1, 1, 1, 20])
+    )
+    assert sum(bounds[4000:]) / len(bounds[4000:]) > 12
 
 
 def test_refusals_that_strike_at_random_cost_little() -> None:
