@@ -75,7 +75,7 @@ class InFlight:
         return max(1.0, 3.0 * (self._latency or 0.0))
 
     def sent(self, now: float) -> Sent:
-        """Count a call that is sent; `over` is to follow, then `answered` or `refused` if it was that."""
+        """Count a call that is sent; `over` is to follow, and then `answered` or `refused` if it was that."""
         self.count += 1
         return Sent(now, self.count)
 
@@ -97,7 +97,11 @@ class InFlight:
             self._bound = min(self._bound + step, self._most)
 
     def refused(self, sent: Sent, now: float) -> None:
-        """Learn from a call that the endpoint was too busy for."""
+        """Learn from a call that the endpoint was too busy for; `over` comes before.
+
+        It was one too many at least, so none takes its place until another is answered.
+        """
+        self._bound = max(1.0, min(self._bound, float(self.count)))
         if sent.at < self._cut_counts_from:
             return
         self._cut_counts_from = now + (self._latency or 0.0)

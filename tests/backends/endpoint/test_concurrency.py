@@ -51,17 +51,20 @@ def test_it_stays_where_latency_begins_to_rise() -> None:
 def test_one_refusal_halves_it_and_others_of_the_same_round_trip_do_not() -> None:
     bound = InFlight(64)
     simulate(bound, 500, lambda _: True, lambda _: 0.2)
-    before = bound.bound
-    for sent in [bound.sent(100.0) for _ in range(3)]:
-        bound.refused(sent, 100.0)
-    assert bound.bound == before // 2
+    in_flight = [bound.sent(10_000.0) for _ in range(64 - bound.count)]
+    assert bound.count == bound.bound == 64
+    for sent in in_flight[:3]:
+        bound.over()
+        bound.refused(sent, 10_000.1)
+    assert bound.bound == 63 // 2
 
 
 def test_it_never_falls_below_one_and_comes_back() -> None:
     bound = InFlight(64)
     for now in range(20):
-        bound.refused(bound.sent(now), now)
+        sent = bound.sent(now)
         bound.over()
+        bound.refused(sent, now)
     assert bound.bound == 1
     simulate(bound, 2000, lambda _: True, lambda _: 0.2)
     assert bound.bound > 16
