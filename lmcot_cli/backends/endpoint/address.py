@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from ipaddress import ip_address
+from ipaddress import IPv6Address, ip_address
 from urllib.parse import SplitResult, urlsplit
 
 from lmcot_cli.errors import ModelSpecError
@@ -73,7 +73,7 @@ def _checked(url: str, model: str, source: str) -> Address:
             f"{source} holds a password, a query or a fragment in its URL: write just http(s)://host:port/v1,"
             " and give the key in OPENAI_API_KEY or by --key-command"
         )
-    if parts.scheme not in ("http", "https") or not parts.hostname:
+    if parts.scheme not in ("http", "https") or not parts.hostname or not (url + model).isprintable():
         raise ModelSpecError(f"{source}: {url!r} is no URL of an endpoint; write https://host:port/v1")
     if not model.strip():
         raise ModelSpecError(f"{source} names no model: write openai:MODEL or {url}#MODEL")
@@ -84,6 +84,8 @@ def _split(url: str, source: str) -> SplitResult:
     try:
         parts = urlsplit(url)
         _ = parts.port  # raises where it is no number
+        if parts.netloc.startswith("["):
+            IPv6Address(parts.hostname or "")
     except ValueError as error:
         raise ModelSpecError(
             f"{source}: no URL of an endpoint ({error}); write https://host:port/v1"

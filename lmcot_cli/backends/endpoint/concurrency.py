@@ -9,6 +9,9 @@ START = 8
 SLOWER = 2.0
 """Latency has risen, and growing stops, at this many times its best."""
 
+_NOISE = 0.05
+"""Seconds of latency that mean nothing: this machine is busy, too."""
+
 _ROUNDS_REMEMBERED = 3
 _MOST_CAUTION = 64.0
 _SAME = 1.25
@@ -31,11 +34,11 @@ class Sent:
 class InFlight:
     """The adaptive bound: additive increase, multiplicative decrease, as in TCP.
 
-    A refusal halves it, once a round trip, since until then the endpoint is at work on what it had before. Then it
-    doubles with every round trip up to the number lately seen to work, and from there grows by one a round trip, or
-    more slowly where it has met a limit again and again. A number is seen to work when the call that made it that
-    many is answered. So a server with room for 64 is found out and kept full, and refusals that strike at random,
-    whatever the number, cost little.
+    It doubles with every round trip until latency rises or a call is refused. A refusal halves it, once a round trip,
+    since until then the endpoint is at work on what it had before. Then it doubles again up to the number lately seen
+    to work, and from there grows by one a round trip, or more slowly where it has met a limit again and again. A
+    number is seen to work when the call that made it that many is answered. So a server with room for 64 is found out
+    and kept full, and refusals that strike at random, whatever the number, cost little.
 
     Args:
         most: The bound is never above this.
@@ -47,8 +50,8 @@ class InFlight:
     def __init__(self, most: int) -> None:
         self._most = float(most)
         self._bound = min(float(START), self._most)
-        self._doubling_to = self._most
-        self._limit_met = 0.0
+        self._works = 0.0
+        self._limit_met: float | None = None
         self._caution = 1.0
         self._cut_counts_from = float("-inf")
         self._proven: deque[int] = deque([0], maxlen=_ROUNDS_REMEMBERED)
@@ -72,7 +75,7 @@ class InFlight:
         return max(1.0, 3.0 * (self._latency or 0.0))
 
     def sent(self, now: float) -> Sent:
-        """Count a call that is sent; `over` is to follow, then `answered` or `refused` if it was that."""
+        """Count a call that is sent; `over` is to follow, and then `answered` or `refused` if it was that."""
         self.count += 1
         return Sent(now, self.count)
 
@@ -83,14 +86,22 @@ class InFlight:
     def answered(self, sent: Sent, now: float) -> None:
         """Learn from a call that was answered."""
         self._proven[-1] = max(self._proven[-1], sent.in_flight)
+        self._works = max(self._works, float(sent.in_flight))
         held = self._latency_holds(now - sent.at, now)
-        in_use = 2 * sent.in_flight >= self._bound
-        if held and in_use:
-            step = 1.0 if self._bound < self._doubling_to else 1.0 / (self._bound * self._caution)
+        if 2 * sent.in_flight < self._bound:
+            return  # the bound was not in use, which says nothing of more
+        if self._bound < self._works:
+            self._bound += 1.0
+        elif held:
+            step = 1.0 if self._limit_met is None else 1.0 / (self._bound * self._caution)
             self._bound = min(self._bound + step, self._most)
 
     def refused(self, sent: Sent, now: float) -> None:
-        """Learn from a call that the endpoint was too busy for."""
+        """Learn from a call that the endpoint was too busy for; `over` comes before.
+
+        It was one too many at least, so none takes its place until another is answered.
+        """
+        self._bound = max(1.0, min(self._bound, float(self.count)))
         if sent.at < self._cut_counts_from:
             return
         self._cut_counts_from = now + (self._latency or 0.0)
@@ -102,13 +113,14 @@ class InFlight:
         """Remember where the limit is; where nothing worked lately, the endpoint is down, which shows no limit."""
         if not proven:
             return
-        again = self._limit_met / _SAME <= self._bound <= self._limit_met * _SAME
+        met = self._limit_met or 0.0
+        again = met / _SAME <= self._bound <= met * _SAME
         self._caution = min(2.0 * self._caution, _MOST_CAUTION) if again else 1.0
-        self._limit_met, self._doubling_to = self._bound, float(proven)
+        self._limit_met, self._works = self._bound, float(proven)
 
     def _latency_holds(self, seconds: float, now: float) -> bool:
         before = seconds if self._latency is None else self._latency
         self._latency = before + _SMOOTHING * (seconds - before)
         drifted = self._best * _FORGETTING ** (now - self._best_at)
         self._best, self._best_at = min(drifted, self._latency), now
-        return self._latency <= SLOWER * self._best
+        return self._latency <= SLOWER * self._best + _NOISE

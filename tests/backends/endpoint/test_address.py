@@ -37,7 +37,23 @@ def test_what_is_on_this_machine(url: str, loopback: bool) -> None:
 
 @pytest.mark.parametrize(
     "spec",
-    ["openai:", "http://127.0.0.1:8000/v1", "http://127.0.0.1:8000/v1#", "https://#m", "http://h:port/v1#m"],
+    [
+        *(
+            "openai:",
+            "http://127.0.0.1:8000/v1",
+            "http://127.0.0.1:8000/v1#",
+            "https://#m",
+            "http://h:port/v1#m",
+        ),
+        *(
+            "http://h:99999/v1#m",
+            "http://[::1/v1#m",
+            "http://[v1.x]/v1#m",
+            "http://h\n/v1#m",
+            "http://\x01/v1#m",
+        ),
+        *("http://\ud800/v1#m", "http://h/\ud800#m", "openai:\ud800", "openai:\x1b[31m", "http:///v1#m"),
+    ],
 )
 def test_a_spec_without_a_host_or_a_model_is_refused(spec: str) -> None:
     with pytest.raises(ModelSpecError):

@@ -6,6 +6,8 @@ import heapq
 from collections.abc import Callable
 from random import Random
 
+import pytest
+
 from lmcot_cli.backends.endpoint.concurrency import START, InFlight
 
 
@@ -49,25 +51,40 @@ def test_it_stays_where_latency_begins_to_rise() -> None:
 def test_one_refusal_halves_it_and_others_of_the_same_round_trip_do_not() -> None:
     bound = InFlight(64)
     simulate(bound, 500, lambda _: True, lambda _: 0.2)
-    before = bound.bound
-    for sent in [bound.sent(100.0) for _ in range(3)]:
-        bound.refused(sent, 100.0)
-    assert bound.bound == before // 2
+    in_flight = [bound.sent(10_000.0) for _ in range(64 - bound.count)]
+    assert bound.count == bound.bound == 64
+    for sent in in_flight[:3]:
+        bound.over()
+        bound.refused(sent, 10_000.1)
+    assert bound.bound == 63 // 2
 
 
 def test_it_never_falls_below_one_and_comes_back() -> None:
     bound = InFlight(64)
     for now in range(20):
-        bound.refused(bound.sent(now), now)
+        sent = bound.sent(now)
         bound.over()
+        bound.refused(sent, now)
     assert bound.bound == 1
     simulate(bound, 2000, lambda _: True, lambda _: 0.2)
     assert bound.bound > 16
 
 
-def test_a_server_with_room_for_64_is_kept_full() -> None:
-    seconds, _ = simulate(InFlight(256), 8000, lambda working: working < 64, lambda _: 0.2)
+@pytest.mark.parametrize("seed", range(4))
+def test_a_server_with_room_for_64_is_kept_full(seed: int) -> None:
+    random = Random(seed)
+    seconds, _ = simulate(
+        InFlight(256), 8000, lambda working: working < 64, lambda _: random.uniform(0.18, 0.22)
+    )
     assert seconds < 1.1 * 8000 * 0.2 / 64
+
+
+def test_a_busy_machine_that_makes_latency_jump_does_not_keep_it_down() -> None:
+    random = Random(0)
+    _, bounds = simulate(
+        InFlight(32), 8000, lambda _: random.random() > 0.1, lambda _: 0.02 * random.choice([1, 1, 1, 20])
+    )
+    assert sum(bounds[4000:]) / len(bounds[4000:]) > 12
 
 
 def test_refusals_that_strike_at_random_cost_little() -> None:
