@@ -38,6 +38,7 @@ class AnswerDefaults(_Section):
 
     method: Literal["standard", "cot", "guided"] | None = None
     small: str | None = None
+    small_adapter: list[str] | None = None
     large: str | None = None
     samples: int | None = None
     temperature: float | None = None

@@ -194,15 +194,18 @@ class MergedWeights:
 
     def stored_type(self, name: str) -> str:
         """Return how a tensor is to be stored so that nothing is lost: changed ones in float32."""
+        if name in self._adapter.low_rank:
+            return "F32"
         if name in self._adapter.replaced:
             return self._adapter.weights.stored_type(self._adapter.replaced[name])
-        return "F32" if name in self._adapter.low_rank else self._base.stored_type(self._source[name])
+        return self._base.stored_type(self._source[name])
 
     def rows(self, name: str, start: int, stop: int) -> NDArray[np.float32]:
         """Read rows [start, stop), merged in float32."""
         if name in self._adapter.replaced:
-            return self._adapter.weights.rows(self._adapter.replaced[name], start, stop)
-        rows = self._base.rows(self._source[name], start, stop)
+            rows = self._adapter.weights.rows(self._adapter.replaced[name], start, stop)
+        else:
+            rows = self._base.rows(self._source[name], start, stop)
         change = self._adapter.low_rank.get(name)
         return rows if change is None else rows + change.rows(start, stop)
 
@@ -213,7 +216,7 @@ class MergedWeights:
                     f"{self._adapter.folder}: changes {name}, which its base model does not have"
                 )
         for name, change in self._adapter.low_rank.items():
-            if name not in self._adapter.replaced and change.shape != self.shape(name):
+            if change.shape != self.shape(name):
                 raise ModelError(
                     f"{self._adapter.folder}: changes {name} in the shape {change.shape}, but the base model has"
                     f" {self.shape(name)}: it was trained on another model"

@@ -61,8 +61,7 @@ def _reasons(
     reasons = [
         f"{_rate(found):,.0f} tokens/s here, 16 sequences at once; the others that passed:"
         f" {_others(output, good) or 'none'}",
-        f"{figures.bits_per_weight:.1f} bits a weight, mean KL {_divergence(found):.2g} nats, top-1"
-        f" {100 * (figures.top1 or 0):.1f}%",
+        f"{figures.bits_per_weight:.1f} bits a weight, mean KL {_divergence(found):.2g} nats from the source",
     ]
     if figures.exact_match is not None:
         match = figures.exact_match
@@ -84,8 +83,9 @@ def _rate(found: Verification) -> float:
 
 
 def _divergence(found: Verification) -> float:
-    value = found.figures.kl_mean
-    return float("inf") if value is None else value
+    """Return the mean divergence where the model is used: on what it writes."""
+    measured = found.figures.written or found.figures.everywhere
+    return float("inf") if measured is None else measured.kl_mean
 
 
 def _loses(found: Verification) -> bool:

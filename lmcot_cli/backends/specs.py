@@ -5,7 +5,7 @@ A backend is a row of `_BACKENDS`, loaded when a spec asks for it; a kind of spe
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import Literal, NamedTuple, Protocol, cast
@@ -13,7 +13,7 @@ from typing import Literal, NamedTuple, Protocol, cast
 from lmcot_cli.backends.base import Backend
 from lmcot_cli.backends.llama.options import EngineOptions
 from lmcot_cli.backends.torch import checkpoint
-from lmcot_cli.errors import ModelSpecError
+from lmcot_cli.errors import ModelSpecError, UsageError
 from lmcot_cli.models import catalogue, embedded, hub
 
 Role = Literal["small", "large"]
@@ -58,7 +58,14 @@ _FORMS = {
 }
 
 
-def open_model(spec: str, *, role: Role, aliases: Mapping[str, str], options: EngineOptions) -> Backend:
+def open_model(
+    spec: str,
+    *,
+    role: Role,
+    aliases: Mapping[str, str],
+    options: EngineOptions,
+    adapters: Sequence[str] = (),
+) -> Backend:
     """Load the model that `spec` names.
 
     Args:
@@ -66,16 +73,34 @@ def open_model(spec: str, *, role: Role, aliases: Mapping[str, str], options: En
         role: The option the spec was given for, for messages.
         aliases: Names that stand for specs.
         options: Settings of the engines that run models here; other backends have no use for them.
+        adapters: GGUF adapters to add, as `FILE`, `NAME=FILE` or `NAME=FILE:SCALE`.
 
     Raises:
         ModelSpecError: The spec names no model.
+        UsageError: Adapters for a model that is no GGUF file.
         ModelError: The model cannot be found or loaded.
     """
     resolved = _resolve(spec, aliases)
     form = _form_of(resolved)
     if form is None:
         raise ModelSpecError(_explain(spec, resolved, role, aliases))
+    if adapters:
+        return _open_adapted(spec, resolved, form, options, adapters)
     return _opener(form.backend)(form.locate(resolved), options, resolved)
+
+
+def _open_adapted(
+    spec: str, resolved: str, form: _Form, options: EngineOptions, adapters: Sequence[str]
+) -> Backend:
+    from lmcot_cli.backends.llama.adapters import parse_adapters
+    from lmcot_cli.backends.llama.backend import LlamaBackend
+
+    if form.backend != "llama":
+        raise UsageError(
+            f"--small-adapter is for GGUF models, and --small {spec} is none; to a folder its adapter is added in the"
+            " spec: FOLDER+ADAPTER"
+        )
+    return LlamaBackend(form.locate(resolved), options, resolved, parse_adapters(adapters))
 
 
 def _resolve(spec: str, aliases: Mapping[str, str]) -> str:

@@ -39,6 +39,7 @@ def answer(
     limit: options.LimitOption = None,
     config: options.ConfigOption = None,
     small: options.SmallOption = None,
+    small_adapter: options.SmallAdapterOption = None,
     large: options.LargeOption = None,
     prompts: options.PromptsOption = None,
     given_rationales: options.GivenRationalesOption = None,

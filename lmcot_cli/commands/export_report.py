@@ -65,7 +65,8 @@ def show(report: ExportReport) -> None:
         notes.print(printable(note), markup=False)
     with stdout_console() as console:
         console.print(_table(report))
-        console.print(Text(f"in {report.folder}"))
+        for output in report.outputs:
+            console.print(Text(printable(str(output.path))), soft_wrap=True)
         for output in report.outputs:
             _show_failures(console, output)
         if report.recommendation is not None:
@@ -78,11 +79,11 @@ def show(report: ExportReport) -> None:
 
 def _table(report: ExportReport) -> Table:
     table = Table(box=None, pad_edge=False)
-    table.add_column("file", overflow="fold")
+    table.add_column("type")
     for name in ("MiB", "bits", "tokens/s", "mean KL", "top-1", "EM diff.", "checks"):
         table.add_column(name, justify="right")
     for output in report.outputs:
-        table.add_row(printable(output.path.name), f"{output.size / MIB:,.1f}", *_figures(output))
+        table.add_row(printable(output.type), f"{output.size / MIB:,.1f}", *_figures(output))
     return table
 
 
@@ -91,22 +92,22 @@ def _figures(output: Output) -> list[Text]:
     if found is None:
         return [Text("-")] * 5 + [Text("not verified", style="yellow")]
     figures, match = found.figures, found.figures.exact_match
+    divergence = figures.written or figures.everywhere
     cells = [
         f"{figures.bits_per_weight:.2f}",
         "-" if figures.tokens_per_second is None else f"{figures.tokens_per_second:,.0f}",
-        "-" if figures.kl_mean is None else f"{figures.kl_mean:.1e}",
-        "-" if figures.top1 is None else f"{100 * figures.top1:.1f}%",
+        "-" if divergence is None else f"{divergence.kl_mean:.1e}",
+        "-" if divergence is None else f"{100 * divergence.top1:.1f}%",
         "-" if match is None else f"{100 * match.difference.mean:+.1f}",
     ]
-    verdict = Text("passed", style="green") if output.passed else Text("failed", style="bold red")
+    verdict = Text("passed", style="green") if output.passed else Text("rejected", style="bold red")
     return [*map(Text, cells), verdict]
 
 
 def _show_failures(console: Console, output: Output) -> None:
     for check in output.verification.failed if output.verification else ():
-        console.print(
-            Text(f"{printable(output.path.name)}: {check.name}: {printable(check.detail)}", style="red")
-        )
+        line = f"{printable(output.path.name)}: {check.name}: {printable(check.detail)}"
+        console.print(Text(line, style="red"), soft_wrap=True)
 
 
 def _quiet_libraries() -> None:

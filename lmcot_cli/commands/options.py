@@ -36,6 +36,15 @@ SmallOption = Annotated[
         rich_help_panel=_MODELS,
     ),
 ]
+SmallAdapterOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--small-adapter",
+        metavar="[NAME=]FILE[:SCALE]",
+        help="LoRA adapter (GGUF) to add to the small LM; give it again for several.",
+        rich_help_panel=_MODELS,
+    ),
+]
 LargeOption = Annotated[
     str | None,
     typer.Option(
@@ -127,7 +136,7 @@ ParallelOption = Annotated[
     typer.Option(
         "--parallel",
         help="Most sequences decoded in one batch.",
-        show_default=str(DEFAULTS.engine.parallel),
+        show_default="auto",
         rich_help_panel=_ENGINE,
     ),
 ]

@@ -92,7 +92,13 @@ class AnswerRun:
         options, small = self.options, None
         if options.method == "guided" and not options.given_rationales:
             small = stack.enter_context(
-                open_model(options.small, role="small", aliases=options.aliases, options=options.engine)
+                open_model(
+                    options.small,
+                    role="small",
+                    aliases=options.aliases,
+                    options=options.engine,
+                    adapters=options.small_adapter,
+                )
             )
         large = stack.enter_context(
             open_model(options.large, role="large", aliases=options.aliases, options=options.engine)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, get_args
@@ -27,6 +27,7 @@ class AnswerOptions:
     Attributes:
         method: `standard` (answer at once), `cot` (by the large LM's own chain) or `guided` (by a rationale).
         small: Model spec of the LM that writes rationales; loaded for `guided` only.
+        small_adapter: LoRA adapters of the small LM: GGUF files, as `FILE`, `NAME=FILE` or `NAME=FILE:SCALE`.
         large: Model spec of the LM that answers.
         samples: Samples a row, whose answers are voted on.
         temperature: Of what is sampled (answers, chains or rationales); None takes 0, greedy, for one sample
@@ -45,6 +46,7 @@ class AnswerOptions:
 
     method: Method = "guided"
     small: str = "builtin:small"
+    small_adapter: Sequence[str] = ()
     large: str = "builtin:large"
     samples: int = 1
     temperature: float | None = None

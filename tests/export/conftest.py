@@ -89,9 +89,11 @@ def sentencepiece_tokenizer(folder: Path, model_type: str = "bpe", *, keep_model
     )  # fmt: skip
     corpus.unlink()
     (folder / "tokenizer.vocab").unlink()
-    tokenizer = transformers.LlamaTokenizerFast(
-        vocab_file=str(folder / "tokenizer.model"), add_bos_token=True
-    )
+    model = str(folder / "tokenizer.model")
+    if model_type == "bpe":
+        tokenizer = transformers.LlamaTokenizerFast(vocab_file=model, add_bos_token=True)
+    else:  # as the Japanese GPT-2 of rinna, say
+        tokenizer = transformers.T5TokenizerFast(vocab_file=model, extra_ids=0, add_prefix_space=True)
     tokenizer.save_pretrained(folder)
     if not keep_model:
         (folder / "tokenizer.model").unlink(missing_ok=True)
@@ -117,23 +119,39 @@ def random_model(config: transformers.PretrainedConfig, seed: int = 0) -> Any:
     return model
 
 
-SaveModel = Callable[..., Path]
+BuildModel = Callable[..., Any]
+TrainByteLevel = Callable[..., PreTrainedTokenizerFast]
 
 
 @pytest.fixture(scope="session")
-def save_model(tmp_path_factory: pytest.TempPathFactory) -> SaveModel:
-    """Return a function that saves a random model with a trained tokenizer and returns its folder."""
+def build_model() -> BuildModel:
+    """Return `random_model`."""
+    return random_model
 
-    def save(
-        config: transformers.PretrainedConfig, tokenizer: PreTrainedTokenizerFast, **options: Any
-    ) -> Path:
-        folder = tmp_path_factory.mktemp("models") / options.pop("name", "tiny")
-        config.vocab_size = options.pop("vocabulary", len(tokenizer))
-        config.bos_token_id, config.eos_token_id = tokenizer.bos_token_id, tokenizer.eos_token_id
-        config.pad_token_id = tokenizer.pad_token_id
-        model = random_model(config).to(options.pop("dtype", torch.float32))
-        model.save_pretrained(folder, **options)
-        tokenizer.save_pretrained(folder)
-        return folder
 
-    return save
+@pytest.fixture(scope="session")
+def train_byte_level() -> TrainByteLevel:
+    """Return `byte_level_tokenizer`."""
+    return byte_level_tokenizer
+
+
+@pytest.fixture(scope="session")
+def train_sentencepiece() -> Callable[..., None]:
+    """Return `sentencepiece_tokenizer`."""
+    return sentencepiece_tokenizer
+
+
+@pytest.fixture(scope="session")
+def tiny_llama(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the folder of a Llama with a chat template and special tokens; not to be written to."""
+    folder = tmp_path_factory.mktemp("models") / "tiny"
+    tokenizer = byte_level_tokenizer("gpt-2")
+    config = transformers.LlamaConfig(
+        **SHAPE,
+        vocab_size=len(tokenizer),
+        bos_token_id=tokenizer.bos_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+    )
+    random_model(config).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder

@@ -8,7 +8,7 @@ tokens of the vocabulary itself in several surroundings: rules that tell no two 
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,9 +38,10 @@ class Candidate:
     merge_spaces: bool | None = None
 
 
-# Every set of rules llama.cpp knows, once: best-known names first, for several names share their rules.
+# Every set of rules llama.cpp knows, once (several names share their rules); of alike ones those that cut finest come
+# first: where they agree with the tokenizer, coarser ones would too, and the other way round it shows.
 _BYTE_LEVEL = (
-    "gpt-2", "llama-bpe", "qwen2", "smollm", "dbrx", "starcoder", "tekken", "gpt-4o", "deepseek-llm", "deepseek-coder",
+    "smollm", "gpt-2", "qwen2", "llama-bpe", "dbrx", "starcoder", "tekken", "gpt-4o", "deepseek-llm", "deepseek-coder",
     "deepseek-v3", "qwen35", "falcon", "jais2", "bloom", "viking", "bailingmoe", "seed-coder", "superbpe", "exaone-moe",
     "minicpm5", "youtu", "kimi-k2", "afmoe", "laguna", "ufakzeka", "tiny_aya", "granite-embed-multi-97m", "default",
 )  # fmt: skip
@@ -73,11 +74,11 @@ class VocabularyFile:
         self._vocabulary = api.llama_model_get_vocab(self._model)
 
     def encode(self, text: str) -> list[int]:
-        """Return llama.cpp's token ids of plain text, nothing added."""
+        """Return llama.cpp's token ids, nothing added; like transformers, it takes `</s>` for the token."""
         api, raw = llama(), text.encode()
         room = 2 * len(raw) + 8
         ids = (api.llama_token * room)()
-        count = api.llama_tokenize(self._vocabulary, raw, len(raw), ids, room, False, False)
+        count = api.llama_tokenize(self._vocabulary, raw, len(raw), ids, room, False, True)
         if count < 0:
             raise ModelError(f"llama.cpp cannot tokenize a text of {len(raw)} bytes")
         return list(ids[:count])
@@ -134,6 +135,14 @@ def add_vocabulary(
         writer.add_precompiled_charsmap(rules)
 
 
+def add_special_tokens(writer: gguf.GGUFWriter, ids: Mapping[str, int], size: int) -> None:
+    """Write the ids of special tokens by role, as far as GGUF has a key for the role."""
+    for role, id in ids.items():
+        add = getattr(writer, f"add_{role}_token_id", None)
+        if add is not None and id < size:
+            add(id)
+
+
 @contextmanager
 def vocabulary_file(
     tokenizer: HuggingFaceTokenizer, tokens: Sequence[Token], candidate: Candidate
@@ -144,6 +153,7 @@ def vocabulary_file(
         writer = gguf.GGUFWriter(path, "llama")
         _describe_nothing(writer)
         add_vocabulary(writer, tokenizer, tokens, candidate)
+        add_special_tokens(writer, tokenizer.special_ids({}), len(tokens))
         writer.write_header_to_file()
         writer.write_kv_data_to_file()
         writer.close()

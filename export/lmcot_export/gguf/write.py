@@ -14,7 +14,13 @@ from lmcot_cli.errors import ModelError
 from lmcot_export.atomic import replacing
 from lmcot_export.gguf.config import ModelConfig
 from lmcot_export.gguf.families import Family, family_of
-from lmcot_export.gguf.pretokenizer import Candidate, add_vocabulary, find_candidate, vocabulary_file
+from lmcot_export.gguf.pretokenizer import (
+    Candidate,
+    add_special_tokens,
+    add_vocabulary,
+    find_candidate,
+    vocabulary_file,
+)
 from lmcot_export.gguf.tensors import FileType, add_tensors
 from lmcot_export.gguf.tokenizer import HuggingFaceTokenizer, Token
 from lmcot_export.weights import SafetensorsFolder, Weights
@@ -126,10 +132,7 @@ def _add_general(writer: gguf.GGUFWriter, folder: Path, name: str) -> None:
 def _add_tokenizer(writer: gguf.GGUFWriter, prepared: PreparedModel) -> None:
     tokenizer = prepared.tokenizer
     add_vocabulary(writer, tokenizer, prepared.tokens, prepared.candidate)
-    for role, id in tokenizer.special_ids(prepared.config).items():
-        add = getattr(writer, f"add_{role}_token_id", None)
-        if add is not None and id < len(prepared.tokens):
-            add(id)
+    add_special_tokens(writer, tokenizer.special_ids(prepared.config), len(prepared.tokens))
     for add_end, id in zip(
         (writer.add_eot_token_id, writer.add_eom_token_id), prepared.extra_ends, strict=False
     ):

@@ -5,89 +5,154 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from contextlib import ExitStack, closing
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 
 import numpy as np
 
-from lmcot_cli.backends.base import BatchBackend, Completion, ModelIdentity, Request, Sampling
+from lmcot_cli.backends.base import (
+    Completion,
+    ModelIdentity,
+    Reply,
+    Request,
+    Sampling,
+    StreamBackend,
+)
+from lmcot_cli.backends.llama.adapters import Adapter, load_adapter
 from lmcot_cli.backends.llama.chat import ChatTemplate
-from lmcot_cli.backends.llama.context import LlamaContext
+from lmcot_cli.backends.llama.context import LlamaContext, Tokens
 from lmcot_cli.backends.llama.model import LlamaModel
 from lmcot_cli.backends.llama.options import EngineOptions
-from lmcot_cli.backends.llama.prefixes import Tokens
-from lmcot_cli.backends.llama.scheduler import Engine, Scheduler, Work
+from lmcot_cli.backends.llama.scheduler import Job, Scheduler, Work
 from lmcot_cli.backends.llama.vocabulary import Vocabulary
 from lmcot_cli.errors import PromptTooLongError, RowError
 
+DEFAULT_PARALLEL = 16
 
-class LlamaBackend(BatchBackend):
-    """A GGUF model, all of whose requests in one call are decoded together.
+ENCODED_PROMPTS = 256
+"""Prompts whose tokens are remembered: the samples of a row come in one after another."""
 
-    Equal calls give equal completions, in this process or another on the same machine, whatever was asked
-    before. Between different calls, the last bits of the logits depend on what else is in the batch.
+
+class LlamaBackend(StreamBackend):
+    """A GGUF model, all of whose requests are decoded together.
+
+    Equal calls of `complete` give equal completions, in this process or another on the same machine, whatever
+    was asked before. Where requests are handed in one by one, the last bits of the logits depend on what else
+    is in the batch.
 
     Args:
         path: The GGUF file.
         options: Settings of the engine.
         spec: What the user called the model; the path where not given.
+        adapters: LoRA adapters to add.
 
     Attributes:
-        work: What was decoded so far.
+        window: Requests that fill the batch.
         context_tokens: Most tokens one request may take, prompt and completion together.
 
     Raises:
-        UsageError: Layers for a GPU that this build of llama.cpp cannot use.
+        UsageError: Settings that this model or this build of llama.cpp cannot work with.
         ModelError: The file cannot be loaded, or there is not enough memory.
     """
 
-    def __init__(self, path: Path, options: EngineOptions | None = None, spec: str | None = None) -> None:
+    def __init__(
+        self,
+        path: Path,
+        options: EngineOptions | None = None,
+        spec: str | None = None,
+        adapters: Sequence[Adapter] = (),
+    ) -> None:
         options = options or EngineOptions()
-        super().__init__(options.parallel)
         self._spec = spec or str(path)
         self._path = path
-        self.work = Work()
+        self._adapters = adapters
+        self.window = options.parallel or DEFAULT_PARALLEL
         with ExitStack() as opened:
             model = opened.enter_context(closing(LlamaModel(path, options.gpu_layers)))
             self._vocabulary = Vocabulary(model)
             self._template = self._chat_template(model)
-            context = opened.enter_context(closing(LlamaContext(model, self._vocabulary.size, options)))
+            context = opened.enter_context(
+                closing(LlamaContext(model, self._vocabulary.size, options, self.window))
+            )
+            if adapters:
+                handles = [load_adapter(model, adapter) for adapter in adapters]
+                context.add_adapters(handles, [adapter.scale for adapter in adapters])
+            self._scheduler = opened.enter_context(
+                closing(Scheduler(context, self._vocabulary, self.window, options.threads))
+            )
             self._opened = opened.pop_all()
         self._closed = False
-        self._engine = Engine(context, self._vocabulary, options.parallel, self.work)
+        self._refused: list[Reply] = []
+        self._encode = lru_cache(ENCODED_PROMPTS)(self._tokens_of)
         self.context_tokens = context.request_tokens
+
+    @property
+    def work(self) -> Work:
+        """What was decoded so far."""
+        return self._scheduler.work
+
+    @property
+    def pending(self) -> int:
+        """Requests handed in whose replies have not been picked up."""
+        return self._scheduler.unfinished + len(self._scheduler.done) + len(self._refused)
 
     @cached_property
     def identity(self) -> ModelIdentity:
-        """The spec, and the SHA-256 of the file (seconds for a large one, computed once)."""
+        """The spec, and the SHA-256 of the file, adapters included (seconds for a large one, computed once)."""
         with self._path.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
-        return ModelIdentity(self._spec, f"sha256:{digest}")
+        spec = " + ".join([self._spec, *(adapter.label for adapter in self._adapters)])
+        digests = [f"sha256:{digest}", *(adapter.digest() for adapter in self._adapters)]
+        return ModelIdentity(spec, " + ".join(digests))
 
-    def complete(self, requests: Sequence[Request], sampling: Sampling) -> list[Completion | RowError]:
-        """Write one completion a request, in the order of the requests; see `Backend.complete`.
+    def submit(self, ticket: int, request: Request, sampling: Sampling) -> None:
+        """Hand in a request; see `Backend.submit`.
 
         Raises:
-            ModelError: The chat template does not work, or llama.cpp could not compute a batch.
+            ModelError: The chat template does not work.
             ValueError: The backend is closed, or no token is to be written.
         """
         if self._closed:
             raise ValueError("the model is closed")
         if sampling.max_tokens < 1:
             raise ValueError(f"max_tokens must be at least 1, not {sampling.max_tokens}")
-        tokens = {prompt: self._encode(prompt) for prompt in dict.fromkeys(r.prompt for r in requests)}
-        prompts = [tokens[request.prompt] for request in requests]
-        results: list[Completion | RowError | None] = [self._refusal(prompt, sampling) for prompt in prompts]
-        accepted = [index for index, refusal in enumerate(results) if refusal is None]
-        scheduler = Scheduler(
-            self._engine,
-            prompts=[prompts[index] for index in accepted],
-            seeds=[requests[index].seed for index in accepted],
-            sampling=sampling,
-        )
-        for index, completion in zip(accepted, scheduler.run(), strict=True):
-            results[index] = completion
-        return [result for result in results if result is not None]
+        tokens = self._encode(request.prompt)
+        refusal = self._refusal(tokens, sampling)
+        if refusal:
+            self._refused.append((ticket, refusal))
+        else:
+            self._scheduler.submit(Job(ticket, tokens, request.seed, sampling))
+
+    def poll(self, *, wait: bool = True) -> list[Reply]:
+        """Return the replies that have come; see `Backend.poll`.
+
+        Raises:
+            ModelError: llama.cpp could not compute a batch.
+        """
+        while wait and not self._refused and not self._scheduler.done and self._scheduler.unfinished:
+            self._scheduler.step()
+        replies = [*self._refused, *self._scheduler.done]
+        self._refused.clear()
+        self._scheduler.done.clear()
+        return replies
+
+    def complete(self, requests: Sequence[Request], sampling: Sampling) -> list[Completion | RowError]:
+        """Write one completion a request; what was asked before does not matter. See `Backend.complete`."""
+        if requests:
+            self.reset()
+        return super().complete(requests, sampling)
+
+    def reset(self) -> None:
+        """Forget the prompts of earlier requests; see `Backend.reset`.
+
+        Raises:
+            ValueError: Requests are pending, or the backend is closed.
+        """
+        if self._closed:
+            raise ValueError("the model is closed")
+        if self.pending:
+            raise ValueError(f"{self.pending} requests are pending")
+        self._scheduler.reset()
 
     def close(self) -> None:
         """Free the KV cache and the model; calling it twice does no harm."""
@@ -100,7 +165,7 @@ class LlamaBackend(BatchBackend):
             return None
         return ChatTemplate(source, str(self._path), self._vocabulary.bos_text, self._vocabulary.eos_text)
 
-    def _encode(self, prompt: str) -> Tokens:
+    def _tokens_of(self, prompt: str) -> Tokens:
         if self._template is None:
             return np.array(self._vocabulary.encode(prompt, parse_special=False), np.int32)
         return np.array(self._vocabulary.encode(self._template.render(prompt), parse_special=True), np.int32)

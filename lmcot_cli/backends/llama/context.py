@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+from collections.abc import Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -11,14 +12,17 @@ import numpy.typing as npt
 from lmcot_cli.backends.llama.library import first_error, forget_errors, llama
 from lmcot_cli.backends.llama.model import LlamaModel
 from lmcot_cli.backends.llama.options import EngineOptions
-from lmcot_cli.backends.llama.prefixes import MAX_DEPTH, Tokens
 from lmcot_cli.errors import ModelError
 
 BATCH_TOKENS = 512
 USUAL_REQUEST_TOKENS = 1024
 MIB = 1024 * 1024
-WHOLE = -1  # as a position: from the first token of a sequence, or to its last
+TO_THE_END = -1  # as a position
 
+SPARE_SEQUENCES = 8
+"""Sequences besides one for each completion at work and one for its prompt."""
+
+Tokens: TypeAlias = npt.NDArray[np.int32]
 Logits: TypeAlias = npt.NDArray[np.float32]
 
 
@@ -35,18 +39,19 @@ class LlamaContext:
         ModelError: There is not enough memory.
     """
 
-    def __init__(self, model: LlamaModel, vocabulary_size: int, options: EngineOptions) -> None:
+    def __init__(
+        self, model: LlamaModel, vocabulary_size: int, options: EngineOptions, parallel: int
+    ) -> None:
         affordable = options.kv_mib * MIB // model.kv_bytes_per_token
         wanted = min(options.n_ctx or model.trained_context, model.trained_context)
         self.request_tokens = min(wanted, affordable)
-        # A request in flight has a sequence, and so has every prefix that one of them stands on.
-        self.sequences = 2 * options.parallel + MAX_DEPTH
+        self.sequences = 2 * parallel + SPARE_SEQUENCES
         self.batch = Batch(BATCH_TOKENS)
         self._path = model.path
         self._vocabulary_size = vocabulary_size
         # Room for `parallel` requests of usual size, and for any single one; llama.cpp reserves memory for attention
         # over the whole cache, and takes no batch larger than it.
-        usual = options.parallel * min(wanted, USUAL_REQUEST_TOKENS)
+        usual = parallel * min(wanted, USUAL_REQUEST_TOKENS)
         cells = max(min(usual, affordable), self.request_tokens, BATCH_TOKENS)
         self._handle = self._create(model, cells, options)
         self._memory = llama().llama_get_memory(self._handle)
@@ -57,13 +62,25 @@ class LlamaContext:
         llama().llama_memory_clear(self._memory, False)
         self.batch.clear()
 
-    def share(self, source: int, target: int) -> None:
-        """Let the sequence `target` begin with all tokens of `source`, at no cost in cells."""
-        llama().llama_memory_seq_cp(self._memory, source, target, WHOLE, WHOLE)
+    def share(self, source: int, target: int, length: int) -> None:
+        """Let the sequence `target` begin with the first tokens of `source`, at no cost in cells."""
+        llama().llama_memory_seq_cp(self._memory, source, target, 0, length)
 
-    def drop(self, sequence: int) -> None:
-        """Forget a sequence; cells that no other one shares become free."""
-        llama().llama_memory_seq_rm(self._memory, sequence, WHOLE, WHOLE)
+    def drop(self, sequence: int, kept: int = 0) -> None:
+        """Forget a sequence but for its first `kept` tokens; cells that no other one shares become free."""
+        llama().llama_memory_seq_rm(self._memory, sequence, kept, TO_THE_END)
+
+    def add_adapters(self, handles: Sequence[Any], scales: Sequence[float]) -> None:
+        """Add LoRA adapters, which the model has loaded, to all that is computed from now on.
+
+        Raises:
+            ModelError: llama.cpp does not take them.
+        """
+        api, count = llama(), len(handles)
+        pointers = (api.llama_adapter_lora_p_ctypes * count)(*handles)
+        factors = (ctypes.c_float * count)(*scales)
+        if api.llama_set_adapters_lora(self._handle, pointers, count, factors) != 0:
+            raise ModelError(f"{self._path}: llama.cpp does not take its adapters: {first_error()}")
 
     def decode(self) -> Logits:
         """Run the model on the batch and empty it.
@@ -100,7 +117,7 @@ class LlamaContext:
         params.n_batch = params.n_ubatch = BATCH_TOKENS
         params.n_seq_max = params.n_outputs_max = self.sequences
         params.n_threads = params.n_threads_batch = options.threads
-        params.flash_attn_type = api.LLAMA_FLASH_ATTN_TYPE_DISABLED
+        params.flash_attn_type = int(options.flash_attention)
         params.kv_unified = True  # sequences can share cells only within one cache
         params.swa_full = True  # models with a sliding window keep all cells too: no request runs out of them
         handle = api.llama_init_from_model(model.handle, params)
@@ -139,17 +156,29 @@ class Batch:
         """Tokens that can still be added."""
         return self._capacity - len(self)
 
-    def add(self, tokens: Tokens, start: int, sequence: int, *, last_logits: bool) -> None:
-        """Append tokens of a sequence from position `start` on; `last_logits` asks for the last one's."""
-        begin = len(self)
-        end = begin + len(tokens)
-        self._tokens[begin:end] = tokens
-        self._positions[begin:end] = range(start, start + len(tokens))
-        self._sequences[begin:end] = sequence
-        self._wants_logits[begin:end] = 0
-        self._wants_logits[end - 1] = last_logits
-        self.struct.n_tokens = end
+    def add_run(self, tokens: Tokens, start: int, sequence: int, *, last_logits: bool) -> None:
+        """Append tokens of one sequence from position `start` on; `last_logits` asks for the last one's."""
+        place = self._append(len(tokens))
+        self._tokens[place] = tokens
+        self._positions[place] = np.arange(start, start + len(tokens))
+        self._sequences[place] = sequence
+        self._wants_logits[place] = 0
+        self._wants_logits[place.stop - 1] = last_logits
         self.outputs += last_logits
+
+    def add_each(self, tokens: Sequence[int], positions: Sequence[int], sequences: Sequence[int]) -> None:
+        """Append one token of each of several sequences, and ask for the logits of all."""
+        place = self._append(len(tokens))
+        self._tokens[place] = tokens
+        self._positions[place] = positions
+        self._sequences[place] = sequences
+        self._wants_logits[place] = 1
+        self.outputs += len(tokens)
+
+    def _append(self, count: int) -> slice:
+        begin = len(self)
+        self.struct.n_tokens = begin + count
+        return slice(begin, begin + count)
 
     def clear(self) -> None:
         """Take all tokens out."""

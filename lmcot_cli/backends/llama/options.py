@@ -32,31 +32,33 @@ class EngineOptions:
     Attributes:
         n_ctx: Most tokens one request may take, prompt and completion together; None (and anything above it)
             means the context length the model was trained with.
-        parallel: Most requests decoded in one batch.
+        parallel: Most requests decoded in one batch; None takes what is quickest for the model.
         threads: Threads that compute.
         gpu_layers: Layers to put on a GPU, where llama.cpp was built for one; -1 means all.
         kv_mib: Most memory for llama.cpp's KV cache, in MiB. Less is taken where `parallel` full requests need less.
         device: Where transformers computes, as torch names it; None is the GPU where there is one, else the CPU.
         dtype: What transformers computes in; None is float32 on a CPU, the checkpoint's own type on a GPU.
         trust_remote_code: Run the Python code that a model's repository brings.
+        flash_attention: Compute llama.cpp's attention in one pass (Dao et al. 2022, arXiv 2205.14135).
 
     Raises:
         UsageError: A value out of its range.
     """
 
     n_ctx: int | None = None
-    parallel: int = 16
+    parallel: int | None = None
     threads: int = field(default_factory=lambda: min(usable_cores(), MAX_THREADS))
     gpu_layers: int = 0
     kv_mib: int = 1024
     device: str | None = None
     dtype: Dtype | None = None
     trust_remote_code: bool = False
+    flash_attention: bool = False
 
     def __post_init__(self) -> None:
         if self.n_ctx is not None and self.n_ctx < 1:
             raise UsageError(f"--n-ctx {self.n_ctx}: a request takes at least 1 token")
-        if not 1 <= self.parallel <= MAX_PARALLEL:
+        if self.parallel is not None and not 1 <= self.parallel <= MAX_PARALLEL:
             raise UsageError(f"--parallel {self.parallel}: choose between 1 and {MAX_PARALLEL}")
         if not 1 <= self.threads <= MAX_THREADS:
             raise UsageError(f"--threads {self.threads}: choose between 1 and {MAX_THREADS}")

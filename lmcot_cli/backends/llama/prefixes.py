@@ -1,121 +1,189 @@
-"""Find what prompts have in common, so that it is decoded once.
+"""The prompts whose tokens are in the KV cache, and the account of its cells.
 
-The prompts of one call form a tree. Each `Prefix` is an inner node: tokens that several prompts go on with,
-after those of its parent. Each `Leaf` is one prompt: the tokens that are its own, after those of its parent.
-Equal prompts (samples of one question) are leaves without own tokens below a prefix that holds the whole
-prompt.
+A new prompt finds the one with which it has its longest beginning in common and stands on it: it takes those
+cells over, and only its rest is decoded. So the instructions common to all rows, a row's question, and equal
+prompts (the samples of a row) are decoded once, whenever they come. What nobody uses any more stays until its
+room is needed, least recently used first; of a prompt that others stand on, the part they stand on stays.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import TypeAlias
+from dataclasses import dataclass, field
 
 import numpy as np
-import numpy.typing as npt
 
-Tokens: TypeAlias = npt.NDArray[np.int32]
+from lmcot_cli.backends.llama.context import SPARE_SEQUENCES, LlamaContext, Logits, Tokens
 
-MAX_DEPTH = 4
-"""Prefixes above one another: instructions, examples, question, rationale."""
+WORTH_SHARING = 16
+"""Tokens to save before a prompt stands on another, for whose decoding it may have to wait."""
 
-WORTH_A_STEP = 16
-"""Tokens to save before sharing pays: a prefix takes a step of its own before its leaves can start."""
+MAX_DEPTH = SPARE_SEQUENCES
+"""Prompts that stand on one another: one more and its completion have to find free sequences above them."""
 
 
 @dataclass(eq=False, slots=True)
-class Prefix:
-    """Tokens that several prompts share.
+class Prompt:
+    """A prompt in the KV cache, or on its way into it.
 
     Attributes:
-        parent: What comes before them; None at the beginning of the text.
-        start: Position of the first of them.
-        tokens: Their ids, [count].
-        leaves: How many prompts go through here.
-        ends_prompt: Whether some prompt ends here, so that its first token is sampled from these logits.
+        tokens: Its ids, [length]; once evicted in part, those that others stand on.
+        sequence: Its sequence in the KV cache.
+        parent: The prompt it stands on.
+        shared: How many of its first tokens lie in cells of `parent`, or of what that stands on.
+        decoded: How many of its first tokens its sequence holds.
+        completions: How many completions at work begin with it.
+        children: What stands on it.
+        logits: Those after its last token, [vocabulary], as soon as it is decoded.
     """
 
-    parent: Prefix | None
-    start: int
     tokens: Tokens
-    leaves: int
-    ends_prompt: bool
+    sequence: int
+    parent: Prompt | None
+    shared: int
+    decoded: int = 0
+    completions: int = 0
+    children: set[Prompt] = field(default_factory=set)
+    logits: Logits | None = None
 
     @property
-    def end(self) -> int:
-        """Position after the last token."""
-        return self.start + len(self.tokens)
+    def ready(self) -> bool:
+        """Whether completions can start from it."""
+        return self.logits is not None
+
+    @property
+    def own_cells(self) -> int:
+        """Cells that it brought into use."""
+        return len(self.tokens) - self.shared
 
     @property
     def depth(self) -> int:
-        """How many prefixes lie on the way here, this one counted."""
-        return 1 + (self.parent.depth if self.parent else 0)
+        """How many prompts it stands on, those below them included."""
+        return self.parent.depth + 1 if self.parent else 0
 
 
-@dataclass(eq=False, slots=True)
-class Leaf:
-    """One prompt, number `index` of the list: `tokens` (possibly none) after those of `parent`."""
+class PrefixCache:
+    """All prompts in a KV cache, and the cells and sequences that are free.
 
-    index: int
-    parent: Prefix | None
-    start: int
-    tokens: Tokens
+    Args:
+        context: The KV cache. Nothing else takes cells of it.
+    """
+
+    def __init__(self, context: LlamaContext) -> None:
+        self._context = context
+        self._prompts: dict[Prompt, None] = {}  # least recently used first
+        self._whole: dict[bytes, Prompt] = {}  # by their tokens; those evicted in part are not here
+        self._free_cells = context.cells
+        self._free_sequences = list(range(context.sequences))
+
+    def take(self, tokens: Tokens, room: int) -> tuple[Prompt, int] | None:
+        """Find a place for a completion of `room` tokens at most, behind the prompt of these tokens.
+
+        Returns:
+            The prompt, to be decoded if it is new, and the sequence of the completion; None if there is no
+            room as long as what is at work is not done. There is always room for one.
+        """
+        prompt = self._whole.get(tokens.tobytes())
+        base, shared = (prompt, len(tokens)) if prompt else self._closest(tokens)
+        if not self._make_room(
+            cells=len(tokens) - shared + room, sequences=1 if prompt else 2, base=base, shared=shared
+        ):
+            return None
+        prompt = prompt or self._add(tokens, base, shared)
+        prompt.completions += 1
+        self._touch(prompt)
+        self._free_cells -= room
+        return prompt, self._free_sequences.pop()
+
+    def give_back(self, prompt: Prompt, sequence: int, room: int) -> None:
+        """Free what a completion took; its prompt stays in the cache."""
+        self._context.drop(sequence)
+        self._free_sequences.append(sequence)
+        self._free_cells += room
+        prompt.completions -= 1
+
+    def begin(self, prompt: Prompt) -> bool:
+        """Let a prompt begin with what it shares, if that is decoded; whether it has begun."""
+        if prompt.decoded < prompt.shared and prompt.parent and prompt.parent.decoded >= prompt.shared:
+            self._context.share(prompt.parent.sequence, prompt.sequence, prompt.shared)
+            prompt.decoded = prompt.shared
+        return prompt.decoded >= prompt.shared
+
+    def clear(self) -> None:
+        """Forget all prompts; no completion may be at work."""
+        while self._prompts:
+            self._evict(next(prompt for prompt in self._prompts if not prompt.children), 0)
+        self._free_sequences.sort()
+        self._context.clear()
+
+    def _closest(self, tokens: Tokens) -> tuple[Prompt | None, int]:
+        """Find the prompt to stand on, and with how many tokens."""
+        best: Prompt | None = None
+        shared = WORTH_SHARING - 1
+        for prompt in self._prompts:
+            if len(prompt.tokens) > shared and (common := _common_length(tokens, prompt.tokens)) > shared:
+                best, shared = prompt, common
+        shared = min(shared, len(tokens) - 1)  # what comes after the last token has to be computed
+        while best and (shared <= best.shared or best.depth >= MAX_DEPTH - 1):
+            best, shared = best.parent, min(shared, best.shared)
+        return (best, shared) if best else (None, 0)
+
+    def _add(self, tokens: Tokens, parent: Prompt | None, shared: int) -> Prompt:
+        prompt = Prompt(tokens, self._free_sequences.pop(), parent, shared)
+        self._free_cells -= prompt.own_cells
+        self._whole[tokens.tobytes()] = prompt
+        if parent:
+            parent.children.add(prompt)
+        return prompt
+
+    def _touch(self, prompt: Prompt | None) -> None:
+        """Note that a prompt, and with it what it stands on, is used now."""
+        path = []
+        while prompt:
+            path.append(prompt)
+            prompt = prompt.parent
+        for used in reversed(path):
+            self._prompts.pop(used, None)
+            self._prompts[used] = None
+
+    def _make_room(self, *, cells: int, sequences: int, base: Prompt | None, shared: int) -> bool:
+        """Evict until so much is free, but not the first `shared` tokens of `base`; whether that worked.
+
+        It does if nothing is at work: then all can go but the tokens that are taken over, no cell of which
+        is counted in `cells`.
+        """
+        while (short := len(self._free_sequences) < sequences) or self._free_cells < cells:
+            for prompt in self._prompts:
+                kept = max(shared if prompt is base else 0, _stood_on(prompt))
+                if prompt.completions == 0 and (kept == 0 or (kept < len(prompt.tokens) and not short)):
+                    self._evict(prompt, kept)
+                    break
+            else:
+                return False
+        return True
+
+    def _evict(self, prompt: Prompt, kept: int) -> None:
+        """Free all but the first `kept` tokens of a prompt."""
+        self._whole.pop(prompt.tokens.tobytes(), None)
+        self._context.drop(prompt.sequence, kept)
+        prompt.logits = None
+        if kept:
+            self._free_cells += len(prompt.tokens) - kept
+            prompt.tokens = prompt.tokens[:kept]
+            prompt.decoded = kept
+            return
+        self._free_cells += prompt.own_cells
+        self._free_sequences.append(prompt.sequence)
+        del self._prompts[prompt]
+        if prompt.parent:
+            prompt.parent.children.remove(prompt)
 
 
-@dataclass(eq=False, slots=True)
-class _Family:
-    """Prompts (by index) that share their first `shared` tokens; those up to `parent` are in the tree."""
-
-    members: list[int]
-    shared: int
-    parent: Prefix | None
-
-
-def share_prefixes(prompts: Sequence[Tokens]) -> list[Leaf]:
-    """Build the tree and return its leaves: those of a prefix together, in order of first appearance."""
-    leaves: list[Leaf] = []
-    pending = [_Family(list(range(len(prompts))), 0, None)]
-    while pending:
-        family = pending.pop()
-        if len(family.members) == 1 or (family.parent and family.parent.depth == MAX_DEPTH):
-            leaves.extend(_leaf(prompts, index, family.parent) for index in family.members)
-        else:
-            # Depth first and in order: the stack gives back last what went in first.
-            pending.extend(reversed([_narrow(prompts, child) for child in _split(prompts, family)]))
-    return leaves
-
-
-def _split(prompts: Sequence[Tokens], family: _Family) -> Iterator[_Family]:
-    """Part the members by their next token; those that end here are done, and each goes its own way."""
-    by_next: dict[int, list[int]] = {}
-    for index in family.members:
-        prompt = prompts[index]
-        # -1 - index is no token id: an ended prompt is alone under its key.
-        key = int(prompt[family.shared]) if len(prompt) > family.shared else -1 - index
-        by_next.setdefault(key, []).append(index)
-    for members in by_next.values():
-        yield _Family(members, family.shared, family.parent)
-
-
-def _narrow(prompts: Sequence[Tokens], family: _Family) -> _Family:
-    """Find all that the members share, and make it a prefix where that saves enough."""
-    first, *others = (prompts[index] for index in family.members)
-    shared = min((_common_length(first, other) for other in others), default=len(first))
-    start = family.parent.end if family.parent else 0
-    if (shared - start) * len(others) < WORTH_A_STEP:
-        return _Family(family.members, shared, family.parent)
-    ends_prompt = any(len(prompts[index]) == shared for index in family.members)
-    prefix = Prefix(family.parent, start, first[start:shared], len(family.members), ends_prompt)
-    return _Family(family.members, shared, prefix)
+def _stood_on(prompt: Prompt) -> int:
+    """Return how many tokens of a prompt others stand on."""
+    return max((child.shared for child in prompt.children), default=0)
 
 
 def _common_length(one: Tokens, other: Tokens) -> int:
     length = min(len(one), len(other))
     differing = np.flatnonzero(one[:length] != other[:length])
     return int(differing[0]) if len(differing) else length
-
-
-def _leaf(prompts: Sequence[Tokens], index: int, parent: Prefix | None) -> Leaf:
-    start = parent.end if parent else 0
-    return Leaf(index, parent, start, prompts[index][start:])

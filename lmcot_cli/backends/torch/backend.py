@@ -22,6 +22,8 @@ from lmcot_cli.backends.torch.sequences import DecoderSequences, EncoderDecoderS
 from lmcot_cli.backends.torch.writing import Prompt, write
 from lmcot_cli.errors import ModelError, PromptTooLongError, RowError
 
+DEFAULT_PARALLEL = 16
+
 
 class FolderBackend(BatchBackend):
     """A model with the forward call of transformers; whatever it is, its completions are written alike.
@@ -48,7 +50,7 @@ class FolderBackend(BatchBackend):
     """
 
     def __init__(self, checkpoint: Checkpoint, options: EngineOptions, spec: str) -> None:
-        super().__init__(options.parallel)
+        super().__init__(options.parallel or DEFAULT_PARALLEL)
         self._spec, self._checkpoint = spec, checkpoint
         config = load_config(checkpoint, options)
         self.decoder_start = decoder_start(checkpoint.base, config) if config.is_encoder_decoder else None

@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from typing import Literal, Protocol, TypeAlias
 
 from lmcot_cli.backends.base import Completion, Sampling
-from lmcot_cli.backends.llama.context import Logits
-from lmcot_cli.backends.llama.sampling import Sampler, log_normaliser, new_sampler
+from lmcot_cli.backends.llama.sampling import Draws, Sampler
 from lmcot_cli.backends.llama.text import StopText
 from lmcot_cli.backends.torch.sequences import Sequences
 
@@ -29,7 +28,7 @@ class Writing:
     """A completion at work.
 
     Attributes:
-        sampler: What chooses its tokens.
+        draws: How its tokens are drawn.
         text: What they spell.
         newest: The last token written.
         tokens: How many are written.
@@ -37,23 +36,22 @@ class Writing:
         finish_reason: Why it ended; None while it goes on.
     """
 
-    sampler: Sampler
+    draws: Draws
     text: StopText
     newest: int = -1
     tokens: int = 0
     logprob: float = 0.0
     finish_reason: Literal["stop", "length"] | None = None
 
-    def go_on(self, logits: Logits, normaliser: float, pieces: Pieces, max_tokens: int) -> None:
-        """Choose the next token from its logits, [vocabulary], and see whether it is the last."""
-        token = self.sampler.sample(logits)
+    def go_on(self, token: int, logprob: float, pieces: Pieces, max_tokens: int) -> None:
+        """Take the next token, and see whether it is the last."""
         piece = pieces.piece(token)
         if piece is None:
             self.finish_reason = "stop"
             return
         self.newest = token
         self.tokens += 1
-        self.logprob += float(logits[token]) - normaliser
+        self.logprob += logprob
         if self.text.add(piece):
             self.finish_reason = "stop"
         elif self.tokens == max_tokens:
@@ -88,7 +86,7 @@ def write(
     rows = [distinct.index(prompt) for prompt in prompts]
     if rows != list(range(len(distinct))):
         sequences.select(rows)
-    writings = [Writing(new_sampler(sampling, seed), StopText(sampling.stop)) for seed in seeds]
+    writings = [Writing(Draws(sampling, seed), StopText(sampling.stop)) for seed in seeds]
     _go_on_to_the_end(sequences, writings, pieces, sampling.max_tokens)
     return [writing.completion(len(prompt)) for writing, prompt in zip(writings, prompts, strict=True)]
 
@@ -97,10 +95,11 @@ def _go_on_to_the_end(
     sequences: Sequences, writings: Sequence[Writing], pieces: Pieces, max_tokens: int
 ) -> None:
     at_work = list(writings)
+    sampler = Sampler(sequences.logits.shape[1], threads=1)
     while True:
-        normalisers = log_normaliser(sequences.logits)
-        for writing, logits, normaliser in zip(at_work, sequences.logits, normalisers, strict=True):
-            writing.go_on(logits, float(normaliser), pieces, max_tokens)
+        tokens, logprobs = sampler.choose(sequences.logits, [writing.draws for writing in at_work])
+        for writing, token, logprob in zip(at_work, tokens, logprobs, strict=True):
+            writing.go_on(token, logprob, pieces, max_tokens)
         left = [row for row, writing in enumerate(at_work) if writing.finish_reason is None]
         if not left:
             return

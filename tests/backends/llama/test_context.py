@@ -19,7 +19,7 @@ from lmcot_cli.errors import ModelError
 @pytest.fixture
 def context(tiny_gguf: Callable[..., Path]) -> Iterator[LlamaContext]:
     model = LlamaModel(tiny_gguf())
-    context = LlamaContext(model, Vocabulary(model).size, EngineOptions(threads=1, parallel=4))
+    context = LlamaContext(model, Vocabulary(model).size, EngineOptions(threads=1), parallel=4)
     yield context
     context.close()
     model.close()
@@ -30,9 +30,9 @@ def tokens(*ids: int) -> np.ndarray:
 
 
 def test_logits_come_in_the_order_of_the_tokens_that_asked(context: LlamaContext) -> None:
-    context.batch.add(tokens(1, 2, 3), 0, sequence=2, last_logits=True)
-    context.batch.add(tokens(4, 5), 0, sequence=0, last_logits=False)
-    context.batch.add(tokens(6), 0, sequence=1, last_logits=True)
+    context.batch.add_run(tokens(1, 2, 3), 0, sequence=2, last_logits=True)
+    context.batch.add_run(tokens(4, 5), 0, sequence=0, last_logits=False)
+    context.batch.add_run(tokens(6), 0, sequence=1, last_logits=True)
     logits = context.decode()
     for row, place in zip(logits, (2, 5), strict=True):
         expected = np.ctypeslib.as_array(llama_get_logits_ith(context._handle, place), row.shape)
@@ -40,21 +40,21 @@ def test_logits_come_in_the_order_of_the_tokens_that_asked(context: LlamaContext
 
 
 def test_a_shared_beginning_counts_as_the_sequences_own(context: LlamaContext) -> None:
-    context.batch.add(tokens(1, 2, 3, 4), 0, sequence=0, last_logits=True)
+    context.batch.add_run(tokens(1, 2, 3, 4), 0, sequence=0, last_logits=True)
     whole = context.decode().copy()
     context.clear()
-    context.batch.add(tokens(1, 2, 3), 0, sequence=1, last_logits=False)
+    context.batch.add_run(tokens(1, 2, 3), 0, sequence=1, last_logits=False)
     assert len(context.decode()) == 0
-    context.share(1, 2)
+    context.share(1, 2, 3)
     context.drop(1)
-    context.batch.add(tokens(4), 3, sequence=2, last_logits=True)
+    context.batch.add_run(tokens(4), 3, sequence=2, last_logits=True)
     np.testing.assert_allclose(context.decode(), whole, atol=0.05)
 
 
 def test_decoding_more_than_the_cache_holds_is_a_model_error(context: LlamaContext) -> None:
     with pytest.raises(ModelError, match="could not decode a batch"):
         for start in range(0, context.cells + 512, 512):
-            context.batch.add(np.ones(512, np.int32), start, sequence=0, last_logits=False)
+            context.batch.add_run(np.ones(512, np.int32), start, sequence=0, last_logits=False)
             context.decode()
 
 
