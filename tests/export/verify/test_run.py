@@ -24,7 +24,8 @@ from lmcot_export.verify import Threshold, Verification, VerifyOptions, verify, 
 from lmcot_export.verify.options import EXACT
 from lmcot_export.verify.plot import draw
 
-SaveModel = Callable[..., Path]
+SaveModel = Callable[[Any, Any], Path]
+Train = Callable[..., Any]
 Values = Callable[[str, Any], Any]
 Tensors = Callable[[dict[str, np.ndarray]], None]
 
@@ -35,22 +36,28 @@ SIZES = {
 }  # fmt: skip
 
 
-@pytest.fixture(scope="module")
-def tokenizers(request: pytest.FixtureRequest) -> Callable[..., Any]:
-    """The tokenizers of `tests/export/conftest.py`."""
-    plugin = next(
-        plugin
-        for plugin in request.config.pluginmanager.get_plugins()
-        if str(getattr(plugin, "__file__", "")).endswith(str(Path("export", "conftest.py")))
-    )
-    return plugin.byte_level_tokenizer  # type: ignore[no-any-return]
+@pytest.fixture(scope="session")
+def save_model(
+    build_model: Callable[..., Any], tmp_path_factory: pytest.TempPathFactory
+) -> Callable[[Any, Any], Path]:
+    """Return a function that saves a random model of a configuration with a tokenizer, and returns the folder."""
+
+    def save(config: Any, tokenizer: Any) -> Path:
+        folder = tmp_path_factory.mktemp("source")
+        config.vocab_size = len(tokenizer)
+        config.bos_token_id, config.eos_token_id = tokenizer.bos_token_id, tokenizer.eos_token_id
+        config.pad_token_id = tokenizer.pad_token_id
+        build_model(config).save_pretrained(folder)
+        tokenizer.save_pretrained(folder)
+        return folder
+
+    return save
 
 
 @pytest.fixture(scope="module")
-def source(save_model: SaveModel, tokenizers: Callable[..., Any]) -> Path:
+def source(save_model: SaveModel, train_byte_level: Train) -> Path:
     """A Llama with the tokenizer of Llama 3, whose digits are cut by threes."""
-    config = transformers.LlamaConfig(**SIZES)
-    return save_model(config, tokenizers("llama-bpe", adds_bos=True), name="llama")
+    return save_model(transformers.LlamaConfig(**SIZES), train_byte_level("llama-bpe", adds_bos=True))
 
 
 @pytest.fixture(scope="module")
@@ -184,6 +191,37 @@ def test_every_mutation_is_found_by_the_check_that_is_for_it(
     assert responsible in {check.name for check in found.failed}
 
 
+FAMILIES = {
+    "qwen2": (transformers.Qwen2Config(**SIZES), "qwen2"),
+    "qwen3": (transformers.Qwen3Config(**SIZES, head_dim=32), "qwen2"),
+    "gemma3": (
+        transformers.Gemma3TextConfig(**SIZES, head_dim=32, query_pre_attn_scalar=32, sliding_window=64),
+        "sentencepiece",
+    ),
+    "gpt2": (transformers.GPT2Config(n_embd=64, n_layer=2, n_head=4, n_positions=1024), "gpt-2"),
+    "llama": (transformers.LlamaConfig(**SIZES), "sentencepiece"),
+}
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_sound_files_of_every_family_pass(
+    save_model: SaveModel,
+    train_byte_level: Train,
+    train_sentencepiece: Callable[..., None],
+    tmp_path: Path,
+    family: str,
+) -> None:
+    config, kind = FAMILIES[family]
+    if kind == "sentencepiece":
+        train_sentencepiece(tmp_path / "tokenizer")
+        tokenizer = transformers.AutoTokenizer.from_pretrained(tmp_path / "tokenizer")
+    else:
+        tokenizer = train_byte_level(kind)
+    folder = save_model(config, tokenizer)
+    found = verify(folder, write_gguf(folder, tmp_path / "model.gguf", "f32"), QUICK)
+    assert found.passed, found.failed
+
+
 def test_quantized_files_are_judged_by_their_own_threshold(
     source: Path, exported: Path, tmp_path: Path
 ) -> None:
@@ -197,9 +235,9 @@ def test_quantized_files_are_judged_by_their_own_threshold(
 
 
 def test_a_file_of_another_model_fails(
-    source: Path, save_model: SaveModel, tokenizers: Callable[..., Any], tmp_path: Path
+    source: Path, save_model: SaveModel, train_byte_level: Train, tmp_path: Path
 ) -> None:
-    other = save_model(transformers.LlamaConfig(**SIZES), tokenizers("smollm", 400), name="other")
+    other = save_model(transformers.LlamaConfig(**SIZES), train_byte_level("smollm", 400))
     found = verify(source, write_gguf(other, tmp_path / "other.gguf", "f32"), QUICK)
     failed = {check.name: check.detail for check in found.failed}
     assert {"token ids", "special tokens", "logits"} <= failed.keys()
