@@ -10,6 +10,10 @@ from numpy.typing import NDArray
 
 from lmcot_cli.backends.llama.context import Logits
 
+TIE = 0.01
+"""Difference of log-probabilities, in nats, up to which the source has no first choice between two tokens. llama.cpp
+takes GELU from a float16 table, so that a sound GPT-2 turns such a tie now and then."""
+
 _CHUNK = 128  # positions held in float64 at once
 
 
@@ -21,7 +25,7 @@ class Divergence:
         positions: How many positions were compared.
         kl_mean: Mean of KL(source || export), in nats.
         kl_max: The largest, in nats.
-        top1: Share of positions where both find the same token likeliest.
+        top1: Share of positions where both find the same token likeliest, ties of the source aside.
     """
 
     positions: int
@@ -53,7 +57,7 @@ class TextDivergence:
 
     Attributes:
         kl: KL(source || export), [positions], in nats.
-        agreed: Whether both find the same token likeliest, [positions].
+        agreed: Whether both find the same token likeliest, ties of the source aside, [positions].
         begin: Where the prediction of written tokens begins.
     """
 
@@ -64,7 +68,19 @@ class TextDivergence:
 
 def compare_logits(source: Logits, exported: Logits, begin: int) -> TextDivergence:
     """Compare the logits of one text, [positions, vocabulary] each; `begin` as in `TextDivergence`."""
-    return TextDivergence(kl_divergence(source, exported), source.argmax(-1) == exported.argmax(-1), begin)
+    return TextDivergence(kl_divergence(source, exported), first_choices_agree(source, exported), begin)
+
+
+def first_choices_agree(source: Logits, exported: Logits) -> NDArray[np.bool_]:
+    """Tell where the export's likeliest token is the source's, or as likely to the source within `TIE`, [positions].
+
+    Args:
+        source: Logits, [positions, vocabulary].
+        exported: The same positions of the export.
+    """
+    theirs = np.take_along_axis(source, exported.argmax(-1)[:, None], -1)[:, 0]
+    agreed: NDArray[np.bool_] = source.max(-1) - theirs <= TIE
+    return agreed
 
 
 def everywhere(texts: Sequence[TextDivergence]) -> Divergence:

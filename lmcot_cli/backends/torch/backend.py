@@ -11,7 +11,13 @@ from typing import Any
 from lmcot_cli.backends.base import BatchBackend, Completion, ModelIdentity, Request, Sampling
 from lmcot_cli.backends.llama.options import EngineOptions
 from lmcot_cli.backends.torch.checkpoint import SCHEME, Checkpoint, find
-from lmcot_cli.backends.torch.loading import load_config, load_model, load_vocabulary, prepare_transformers
+from lmcot_cli.backends.torch.loading import (
+    decoder_start,
+    load_config,
+    load_model,
+    load_vocabulary,
+    prepare_transformers,
+)
 from lmcot_cli.backends.torch.sequences import DecoderSequences, EncoderDecoderSequences, Sequences
 from lmcot_cli.backends.torch.writing import Prompt, write
 from lmcot_cli.errors import ModelError, PromptTooLongError, RowError
@@ -47,7 +53,7 @@ class FolderBackend(BatchBackend):
         super().__init__(options.parallel or DEFAULT_PARALLEL)
         self._spec, self._checkpoint = spec, checkpoint
         config = load_config(checkpoint, options)
-        self.decoder_start = _decoder_start(checkpoint.base, config) if config.is_encoder_decoder else None
+        self.decoder_start = decoder_start(checkpoint.base, config) if config.is_encoder_decoder else None
         self.vocabulary = load_vocabulary(checkpoint, config, options)
         self.context_tokens = _context(config, options.n_ctx)
         self.model: Any = self._load(config, options)
@@ -153,10 +159,3 @@ def _context(config: Any, wanted: int | None) -> int | None:
     stated = getattr(config.get_text_config(decoder=True), "max_position_embeddings", None)
     bounds = [bound for bound in (wanted, stated) if bound]
     return min(bounds) if bounds else None
-
-
-def _decoder_start(folder: Path, config: Any) -> int:
-    for token in (config.decoder_start_token_id, config.bos_token_id):
-        if token is not None:
-            return int(token)
-    raise ModelError(f"{folder}: config.json has no decoder_start_token_id; add it")

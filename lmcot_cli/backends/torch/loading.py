@@ -128,16 +128,33 @@ def load_vocabulary(checkpoint: Checkpoint, config: Any, options: EngineOptions)
 
 
 def end_tokens(folder: Path, config: Any) -> list[int]:
-    """List the ids that end a text by `generation_config.json`, or by `config.json` where that is not there."""
+    """List the ids that end a text."""
+    stated = _generation_setting(folder, config, "eos_token_id")
+    return [] if stated is None else list(stated) if isinstance(stated, list | tuple) else [stated]
+
+
+def decoder_start(folder: Path, config: Any) -> int:
+    """Return the token that an encoder-decoder model's completions begin with.
+
+    Raises:
+        ModelError: The folder names none.
+    """
+    for name in ("decoder_start_token_id", "bos_token_id"):
+        token = _generation_setting(folder, config, name)
+        if token is not None:
+            return int(token)
+    raise ModelError(f"{folder}: config.json has no decoder_start_token_id; add it")
+
+
+def _generation_setting(folder: Path, config: Any, name: str) -> Any:
+    """Return what `generation_config.json` states, or `config.json` where that states nothing."""
     from transformers import GenerationConfig
 
     stated: Any = None
     if (folder / "generation_config.json").is_file():
         with loading(folder):
-            stated = GenerationConfig.from_pretrained(folder).eos_token_id
-    if stated is None:
-        stated = config.eos_token_id
-    return [] if stated is None else list(stated) if isinstance(stated, list | tuple) else [stated]
+            stated = getattr(GenerationConfig.from_pretrained(folder), name, None)
+    return getattr(config, name, None) if stated is None else stated
 
 
 def _loading_error(folder: Path, error: Exception) -> ModelError:

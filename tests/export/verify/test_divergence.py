@@ -3,7 +3,13 @@ import math
 import numpy as np
 import pytest
 
-from lmcot_export.verify.divergence import compare_logits, everywhere, kl_divergence, where_written
+from lmcot_export.verify.divergence import (
+    compare_logits,
+    everywhere,
+    first_choices_agree,
+    kl_divergence,
+    where_written,
+)
 
 
 def test_kl_of_two_tokens_by_hand() -> None:
@@ -28,6 +34,12 @@ def test_what_is_written_is_counted_apart() -> None:
     assert where_written([text]).top1 == 1.0
     assert everywhere([text]).kl_max > 0.4
     assert where_written([text]).kl_max == 0.0
+
+
+def test_a_first_choice_that_the_source_does_not_make_is_no_disagreement() -> None:
+    source = np.array([[1.0, 0.995, 0.0], [1.0, 0.985, 0.0]], np.float32)
+    exported = np.array([[0.99, 1.0, 0.0], [0.99, 1.0, 0.0]], np.float32)
+    assert first_choices_agree(source, exported).tolist() == [True, False]
 
 
 def test_a_broken_number_stays_one() -> None:
