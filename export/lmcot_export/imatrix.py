@@ -179,6 +179,8 @@ class _Watched:
         self._error: Exception | None = None
         parameters = api.llama_context_default_params()
         parameters.n_ctx = parameters.n_batch = parameters.n_ubatch = CHUNK_TOKENS
+        parameters.type_k = parameters.type_v = _F32
+        parameters.flash_attn_type = api.LLAMA_FLASH_ATTN_TYPE_DISABLED
         parameters.n_threads = parameters.n_threads_batch = threads
         self._kept = api.ggml_backend_sched_eval_callback(self._watch)  # llama.cpp has a bare pointer only
         parameters.cb_eval = self._kept

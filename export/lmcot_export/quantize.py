@@ -105,13 +105,13 @@ def quantize(
         ModelError: llama.cpp cannot quantize the file, or not to this type.
         OutputError: The file cannot be written.
     """
-    if type in QUANTIZED_TYPES:
-        check_rows(source, type)
     if type in NEEDS_IMPORTANCE and importance is None:
         raise ModelError(
             f"{type} needs an importance matrix, without which it would be of no use; name questions (or a matrix that"
             " llama.cpp's imatrix tool wrote) with --imatrix FILE"
         )
+    if type in QUANTIZED_TYPES:
+        check_rows(source, type)
     api = llama()  # the same library, its log silenced
     parameters = api.llama_model_quantize_default_params()
     parameters.ftype = _file_type(api, type)

@@ -48,6 +48,11 @@ def find_source(path: Path | None) -> Source:
     if (folder / "adapter_config.json").is_file():
         base = _read_object(folder / "adapter_config.json").get("base_model_name_or_path")
         return Source(_name(folder), _find_base(folder, base), folder, folder / "export")
+    if not (folder / "config.json").is_file():
+        raise ModelError(
+            f"{folder}: has no config.json; name a model's folder (config.json, *.safetensors, tokenizer files) or a"
+            " run that `lmcot train` wrote"
+        )
     return Source(_name(folder), folder, None, Path(f"{_name(folder)}-export"))
 
 
