@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from lmcot_train.ppo.advantages import generalized_advantages, token_rewards
 from lmcot_train.ppo.batch import Group, collate, passes
@@ -72,28 +73,36 @@ def score(policy: Policy, groups: Sequence[Group], budget: int) -> list[Scored]:
 
 def build(scored: Sequence[Scored], rewards: Tensor, coefficient: float, options: PPOOptions) -> Experience:
     """Turn scored groups and their rewards [groups, samples] into advantages and returns."""
-    mask = _stack([one.mask for one in scored])
-    logprobs, values, reference, entropies = (
-        _stack([getattr(one, name) for one in scored])
-        for name in ("logprobs", "values", "reference", "entropies")
+    mask, logprobs, values, reference = (
+        stack(scored, name) for name in ("mask", "logprobs", "values", "reference")
     )
-    divergence = k1(logprobs, reference)
-    per_token = token_rewards(rewards, divergence, mask, coefficient)
+    per_token = token_rewards(rewards, k1(logprobs, reference), mask, coefficient)
     advantages, returns = generalized_advantages(per_token, values, mask, options.discount, options.trace)
     figures = {
-        "kl": float(divergence.sum(-1).mean()),
-        "kl_k3": float(torch.where(mask, k3(logprobs, reference), 0.0).sum(-1).mean()),
-        "entropy": float(masked_mean(entropies, mask)),
+        **token_figures(scored),
         "explained_variance": explained_variance(values, returns, mask),
         "advantage_spread": float(advantages[mask].std(correction=0)),
-        "tokens": float(mask.sum(-1).float().mean()),
     }
     whitened = whiten(advantages, mask, options.advantage_floor)
     groups = tuple(one.group for one in scored)
     return Experience(groups, mask, logprobs, values, whitened, returns, figures)
 
 
-def _stack(tensors: Sequence[Tensor]) -> Tensor:
-    """Stack [samples, tokens] tensors, filled up with zeros on the right to the longest."""
+def token_figures(scored: Sequence[Scored]) -> dict[str, float]:
+    """Return the KL to the reference (nats a rationale, by both estimators), the entropy and the length."""
+    mask, logprobs, reference, entropies = (
+        stack(scored, name) for name in ("mask", "logprobs", "reference", "entropies")
+    )
+    return {
+        "kl": float(k1(logprobs, reference).sum(-1).mean()),
+        "kl_k3": float(torch.where(mask, k3(logprobs, reference), 0.0).sum(-1).mean()),
+        "entropy": float(masked_mean(entropies, mask)),
+        "tokens": float(mask.sum(-1).float().mean()),
+    }
+
+
+def stack(scored: Sequence[Scored], name: str) -> Tensor:
+    """Stack one tensor of each group, filled up with zeros on the right [groups, samples, tokens]."""
+    tensors = [getattr(one, name) for one in scored]
     longest = max(tensor.shape[-1] for tensor in tensors)
-    return torch.stack([torch.nn.functional.pad(t, (0, longest - t.shape[-1])) for t in tensors])
+    return torch.stack([F.pad(tensor, (0, longest - tensor.shape[-1])) for tensor in tensors])

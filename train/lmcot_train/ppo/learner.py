@@ -38,7 +38,13 @@ class Learner:
 
     @classmethod
     def create(cls, policy: Policy, options: PPOOptions, workers: Workers) -> Learner:
-        """Make a learner with a fresh optimizer: Adam without weight decay, epsilon 1e-5 as PPO is wont to have it."""
+        """Make a learner with a fresh optimizer: Adam without weight decay, epsilon 1e-5 as PPO is wont to have it.
+
+        Raises:
+            ValueError: All weights of the language model are frozen.
+        """
+        if not policy.weights:
+            raise ValueError("nothing learns: all weights of the policy are frozen")
         groups = [
             {"params": list(policy.weights.values()), "lr": options.policy_rate},
             {"params": list(policy.value_head.parameters()), "lr": options.value_rate},

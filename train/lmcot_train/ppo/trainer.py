@@ -104,7 +104,7 @@ class Trainer:
             OutputError: The state cannot be written.
         """
         if self.progress.update == 0:
-            yield self._validate({"update": 0.0}), []
+            yield self.validated({"update": 0.0}), []
         self.stopped = self._out_of_time()
         while self.progress.update < self.options.updates and not self.stopped:
             started = self._clock()
@@ -116,12 +116,7 @@ class Trainer:
             except LmcotError:  # of the large model, say; nothing was learned from this update yet
                 self.save()
                 raise
-            seconds = self.workers.from_first(self._clock() - started)
-            self.progress = replace(self.progress, seconds=self.progress.seconds + seconds)
-            self.stopped = self._ran_away(figures) or self._out_of_time()
-            if self._due(self.options.validate_every) or self.stopped:
-                figures = self._validate(figures)
-            yield {**figures, "minutes": self.progress.seconds / 60}, judged
+            yield self.close_update(figures, self._clock() - started), judged
             if self._due(self.options.save_every):
                 self.save()
         self.save()
@@ -148,6 +143,15 @@ class Trainer:
         self.progress = replace(self.progress, update=number + 1, coefficient=after)
         parts = {"update": float(number + 1), **reward_figures(judged), **experience.figures, **learned}
         return {**parts, "kl_coefficient": kl.value, **watch.laps}, judged
+
+    def close_update(self, figures: Mapping[str, float], seconds: float) -> dict[str, float]:
+        """Count the time of an update, see whether the run is to end, and validate when it is due."""
+        seconds = self.workers.from_first(seconds)
+        self.progress = replace(self.progress, seconds=self.progress.seconds + seconds)
+        self.stopped = self._ran_away(figures) or self._out_of_time()
+        if self._due(self.options.validate_every) or self.stopped:
+            figures = self.validated(figures)
+        return {**figures, "minutes": self.progress.seconds / 60}
 
     def validate(self) -> tuple[dict[str, float], list[Judged]]:
         """Write a greedy rationale for each row held out, and judge it."""
@@ -217,7 +221,7 @@ class Trainer:
             self.policy.value_head.bias.fill_(mean)
         return [replace(one, values=torch.where(one.mask, mean, 0.0)) for one in scored]
 
-    def _validate(self, figures: Mapping[str, float]) -> dict[str, float]:
+    def validated(self, figures: Mapping[str, float]) -> dict[str, float]:
         """Add the figures of a validation; keep the weights if they are the best so far."""
         if not self.task.held_out:
             return dict(figures)

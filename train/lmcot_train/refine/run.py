@@ -22,9 +22,10 @@ from lmcot_train.models import Report, is_encoder_decoder
 from lmcot_train.ppo.batch import Group
 from lmcot_train.ppo.checkpoint import Checkpoints
 from lmcot_train.ppo.policy import Policy
-from lmcot_train.ppo.trainer import Task, Trainer
+from lmcot_train.ppo.trainer import Judged, Task, Trainer
 from lmcot_train.ppo.workers import Workers
 from lmcot_train.prompting import RationalePrompts
+from lmcot_train.refine.grpo import progress_of, train_grpo
 from lmcot_train.refine.log import PANELS, Log
 from lmcot_train.refine.options import RefineOptions
 from lmcot_train.refine.rows import fitting, read_answered, split
@@ -127,8 +128,12 @@ class _Session:
         prompt = tuple(reader.prompt(parts.learn[0]))
         policy.check_packing(Group(prompt, (prompt[:5], prompt[-7:])))
         task = Task(parts.learn, parts.held_out, reader.prompt, reader, self._reward())
-        checkpoints = Checkpoints(self.folder.checkpoints)
-        return Trainer(policy, task, self.options.ppo, checkpoints, self.workers)
+        trainer = Trainer(policy, task, self.options.ppo, Checkpoints(self.folder.checkpoints), self.workers)
+        if self.options.algorithm == "grpo":
+            trainer.progress = progress_of(
+                self.folder.checkpoints, self.folder.metrics, self.options.ppo.kl_coefficient
+            )
+        return trainer
 
     def _reward(self) -> RationaleReward | _NoReward:
         if self.large is None:
@@ -141,10 +146,17 @@ class _Session:
 
     def _train(self, trainer: Trainer) -> None:
         log = Log(self.folder, trainer.progress.update) if self.workers.first else None
-        for figures, judged in trainer.run():
+
+        def note(figures: dict[str, float], judged: Sequence[Judged]) -> None:
             if log:
                 log.write(figures, judged)
                 self.say(progress_line(figures, self.options.ppo.updates))
+
+        if self.options.algorithm == "grpo":
+            train_grpo(trainer, self.start.model, self.start.tokenizer, self.folder.checkpoints, note)
+        else:
+            for figures, judged in trainer.run():
+                note(figures, judged)
         if trainer.stopped:
             self.say(f"ended early: {trainer.stopped}")
 

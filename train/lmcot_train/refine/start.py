@@ -72,7 +72,9 @@ def open_start(run: Path, rank: int, *, full: bool, device: torch.device, seed: 
         distilled = adapters.Adapter.of(model)
         targets = tuple(sorted(distilled.config.target_modules))
         model = _merged(model)
-    if not full:
+    if full:
+        model.requires_grad_(True)  # the adapter that was merged had frozen them
+    else:
         torch.manual_seed(seed)
         model = add_adapter(model, LoraOptions(rank, 2 * rank, 0.0, targets))
     return Start(model.to(device), tokenizer, distilled)
@@ -80,9 +82,4 @@ def open_start(run: Path, rank: int, *, full: bool, device: torch.device, seed: 
 
 def _merged(model: Any) -> Any:
     """Return the plain model, an adapter merged into its weights."""
-    if not isinstance(model, PeftModel):
-        return model
-    merged = model.merge_and_unload()
-    if hasattr(merged, "peft_config"):  # else the next adapter would count as a second one
-        del merged.peft_config
-    return merged
+    return model.merge_and_unload() if isinstance(model, PeftModel) else model

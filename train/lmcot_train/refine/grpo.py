@@ -1,0 +1,204 @@
+"""Refine by GRPO (arXiv 2402.03300) through TRL's GRPOTrainer, with the rollouts, reward and validation of PPO.
+
+GRPO has no value head: a rationale's advantage is how much better it is than the others of its question. TRL has the
+loss and the loop; prompts are tokenized, and rationales sampled and read, by the code that PPO and inference use.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("TRL_EXPERIMENTAL_SILENCE", "1")  # `rollout_func` is what is experimental of it
+
+import torch
+from datasets import Dataset
+from transformers import PreTrainedTokenizerBase, PrinterCallback, TrainerCallback
+from trl import GRPOConfig, GRPOTrainer
+
+from lmcot_cli.errors import ModelError
+from lmcot_cli.pipeline.seeds import sample_seed
+from lmcot_train.curves import read_metrics
+from lmcot_train.distill.trainers import last_checkpoint, remove_torn_checkpoints
+from lmcot_train.ppo.checkpoint import Progress as PPOProgress
+from lmcot_train.ppo.experience import score, token_figures
+from lmcot_train.ppo.options import PPOOptions
+from lmcot_train.ppo.rollout import Draw, Writing, sample
+from lmcot_train.ppo.trainer import Judged, Trainer, reward_figures
+from lmcot_train.rewards.large_answers import LargeCallsSpentError
+from lmcot_train.rewards.reward import RolledOut
+
+Note = Callable[[dict[str, float], Sequence[Judged]], None]
+"""Takes the figures of an update and what was sampled for it."""
+
+_LOGGED = {"grad_norm": "gradient_norm", "loss": "policy_loss", "clip_ratio/region_mean": "clip_fraction"}
+"""TRL's names of figures, and ours."""
+
+
+@dataclass(slots=True)
+class Rollouts:
+    """Samples rationales for TRL and rewards them.
+
+    Attributes:
+        judge: A PPO trainer whose policy, task and validation are used; it learns nothing itself.
+        judged: What was sampled and rewarded last.
+        figures: KL, entropy and length of it.
+        stopped: Why no more can be rewarded, if so.
+    """
+
+    judge: Trainer
+    judged: list[Judged] = field(default_factory=list)
+    figures: dict[str, float] = field(default_factory=dict)
+    stopped: str | None = None
+
+    def sample(self, prompts: Sequence[str], trainer: Any) -> dict[str, Any]:
+        """Write a completion for each prompt, which is the index of a row; equal ones stand next to each other."""
+        task, options = self.judge.task, self.judge.options
+        step, training = trainer.state.global_step, trainer.model.training
+        draws = [
+            Draw(
+                tuple(task.encode(task.rows[int(index)])),
+                tuple(sample_seed(options.seed, f"{step}/{index}", i) for i, _ in enumerate(same)),
+            )
+            for index, same in groupby(prompts)
+        ]
+        self.judge.policy.eval()
+        writing = Writing(task.reader, options.max_tokens, options.tokens_per_pass)
+        groups = sample(self.judge.policy, draws, writing)
+        scored = score(self.judge.policy, groups, options.tokens_per_pass)
+        self.figures = token_figures(scored)
+        trainer.model.train(training)
+        pairs = [(one.group.prompt, completion) for one in scored for completion in one.group.completions]
+        return {
+            "prompt_ids": [list(prompt) for prompt, _ in pairs],
+            "completion_ids": [list(completion) for _, completion in pairs],
+            "logprobs": [
+                row[mask].tolist() for one in scored for row, mask in zip(one.logprobs, one.mask, strict=True)
+            ],
+            "reference_mean": [mean for one in scored for mean in one.reference_means()],
+        }
+
+    def reward(
+        self,
+        prompts: Sequence[str],
+        completion_ids: Sequence[Sequence[int]],
+        reference_mean: Sequence[float],
+        **_: Any,
+    ) -> list[float]:
+        """Reward the completions; 0 for each once the calls of the large LM are spent, and the run ends."""
+        task, items = self.judge.task, []
+        for index, ids, mean in zip(prompts, completion_ids, reference_mean, strict=True):
+            text = task.reader.read(ids)
+            items.append(RolledOut(task.rows[int(index)], text.rationale, text.finished, mean))
+        try:
+            rewards = task.reward(items)
+        except LargeCallsSpentError as error:
+            self.stopped = str(error)
+            return [0.0] * len(items)
+        self.judged = [Judged(item, reward) for item, reward in zip(items, rewards, strict=True)]
+        return [reward.total for reward in rewards]
+
+
+class Progress(TrainerCallback):  # type: ignore[misc]
+    """Notes every update, validates, and ends the run at our limits."""
+
+    def __init__(self, rollouts: Rollouts, note: Note) -> None:
+        self._rollouts, self._note, self._began = rollouts, note, time.monotonic()
+
+    def on_step_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        """Start the clock."""
+        self._began = time.monotonic()
+
+    def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> None:
+        """Note an update; the summary at the end of all is none, nor is one that got no rewards."""
+        rollouts, judge = self._rollouts, self._rollouts.judge
+        if logs and "reward" in logs and not rollouts.stopped:
+            figures = {ours: float(logs[theirs]) for theirs, ours in _LOGGED.items() if theirs in logs}
+            figures |= {**rollouts.figures, **reward_figures(rollouts.judged)}
+            figures["update"] = float(state.global_step)
+            judge.progress = replace(judge.progress, update=state.global_step)
+            self._note(judge.close_update(figures, time.monotonic() - self._began), rollouts.judged)
+        judge.stopped = rollouts.stopped or judge.stopped
+        control.should_training_stop = control.should_training_stop or bool(judge.stopped)
+
+
+def progress_of(folder: Path, metrics: Path, coefficient: float) -> PPOProgress:
+    """Return how far a run has come by its last checkpoint and its log."""
+    remove_torn_checkpoints(folder)
+    kept = last_checkpoint(folder)
+    update = int(kept.name.rpartition("-")[2]) if kept else 0
+    logged = [record for record in read_metrics(metrics) if kept and record["update"] <= update]
+    validated = [(one["validation_reward"], -one["update"]) for one in logged if "validation_reward" in one]
+    best, place = max(validated, default=(None, 0))
+    seconds = 60 * max((one.get("minutes", 0.0) for one in logged), default=0.0)
+    return PPOProgress(coefficient, update, seconds, best, -int(place))
+
+
+def train_grpo(
+    judge: Trainer, model: Any, tokenizer: PreTrainedTokenizerBase, folder: Path, note: Note
+) -> None:
+    """Train until the updates are made or a limit is reached, going on from the last checkpoint in `folder`.
+
+    Args:
+        judge: A PPO trainer whose policy wraps `model`, and whose task and validation are used.
+        model: What learns: a `PeftModel`, or a transformers model.
+        tokenizer: Its tokenizer.
+        folder: Where checkpoints are.
+        note: Is told of every update.
+
+    Raises:
+        ModelError: The model is an encoder-decoder.
+    """
+    if judge.policy.network.model.config.is_encoder_decoder:
+        raise ModelError("--algorithm grpo: TRL's GRPOTrainer takes decoder-only models; use --algorithm ppo")
+    rollouts = Rollouts(judge)
+    rows = Dataset.from_dict({"prompt": [str(index) for index in range(len(judge.task.rows))]})
+    trainer = GRPOTrainer(
+        model=model,
+        args=_arguments(judge.options, folder),
+        reward_funcs=rollouts.reward,
+        train_dataset=rows,
+        processing_class=tokenizer,
+        rollout_func=rollouts.sample,
+        callbacks=[Progress(rollouts, note)],
+    )
+    trainer.remove_callback(PrinterCallback)
+    if judge.progress.update == 0:
+        note(judge.validated({"update": 0.0}), [])
+    kept = last_checkpoint(folder)
+    trainer.train(resume_from_checkpoint=str(kept) if kept else None)
+
+
+def _arguments(options: PPOOptions, folder: Path) -> GRPOConfig:
+    """Say to TRL what our settings say: one optimizer step an update, in passes of a share of its rationales."""
+    on_cuda = torch.cuda.is_available()
+    return GRPOConfig(
+        output_dir=str(folder),
+        max_steps=options.updates,
+        per_device_train_batch_size=options.batch * options.samples // options.minibatches,
+        gradient_accumulation_steps=options.minibatches,
+        num_generations=options.samples,
+        max_completion_length=options.max_tokens,
+        temperature=options.temperature,
+        learning_rate=options.policy_rate,
+        lr_scheduler_type="constant_with_warmup",
+        warmup_steps=options.warm_up,
+        beta=options.kl_coefficient,
+        epsilon=options.clip,
+        max_grad_norm=options.max_grad_norm,
+        seed=options.seed,
+        bf16=on_cuda,
+        use_cpu=not on_cuda,
+        gradient_checkpointing=False,
+        logging_steps=1,
+        save_strategy="steps",
+        save_steps=options.save_every,
+        save_total_limit=1,
+        report_to=[],
+        disable_tqdm=True,
+    )
