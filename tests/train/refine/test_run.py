@@ -1,0 +1,205 @@
+"""Refining runs: what they leave, and how they go on."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from lmcot_cli.backends.llama.options import EngineOptions
+from lmcot_cli.datasets.microhop import MicroHopOptions, records
+from lmcot_cli.errors import InputError, OutputError, UsageError
+from lmcot_train.lora import LoraOptions
+from lmcot_train.models import add_adapter, open_base, open_run, weights_digest
+from lmcot_train.ppo.options import PPOOptions
+from lmcot_train.refine.options import RefineOptions, from_settings
+from lmcot_train.refine.run import refine
+from lmcot_train.rewards.reward import RewardOptions
+from lmcot_train.run_folder import RunFolder, RunRecord
+
+PPO = PPOOptions(
+    updates=3, batch=2, samples=2, max_tokens=8, minibatches=2, epochs=1, warm_up=0, policy_rate=1e-2,
+    validate_every=2, save_every=1,
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def questions(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("questions") / "questions.jsonl"
+    rows = records(MicroHopOptions(rows=10, seed=3, split="train", max_hops=2, distractors=1))
+    path.write_text("".join(json.dumps(record) + "\n" for record in rows))
+    return path
+
+
+@pytest.fixture
+def distilled(tmp_path: Path, tiny_base: Callable[..., Path]) -> Callable[[str], Path]:
+    """Write a finished run whose adapter says something."""
+
+    def write(shape: str) -> Path:
+        base, run = tiny_base(shape), tmp_path / f"distilled-{shape}"
+        model, tokenizer = open_base(str(base))
+        adapted = add_adapter(model, LoraOptions(rank=4, alpha=8))
+        torch.manual_seed(1)
+        with torch.no_grad():
+            for name, parameter in adapted.named_parameters():
+                if "lora_B" in name:
+                    parameter.normal_(std=0.05)
+        run.mkdir()
+        adapted.save_pretrained(run / "adapter")
+        tokenizer.save_pretrained(run / "adapter")
+        RunFolder(run).write(RunRecord("distill", str(base), weights_digest(base), {}, {}, {}, finished=True))
+        return run
+
+    return write
+
+
+def options_for(questions: Path, start: Path, output: Path, **changes: Any) -> RefineOptions:
+    options = RefineOptions(questions, start, output, ppo=PPO, held_out=2, engine=EngineOptions(threads=1))
+    return replace(options, **changes)
+
+
+def lines_of(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def losses_of(run: Path) -> list[dict[str, Any]]:
+    return [
+        {key: value for key, value in record.items() if not key.startswith(("minutes", "seconds"))}
+        for record in lines_of(run / "metrics.jsonl")
+    ]
+
+
+@pytest.mark.parametrize("shape", ["llama", "t5"])
+def test_a_run_leaves_an_adapter_for_the_same_base_and_all_that_was_seen(
+    tmp_path: Path, questions: Path, distilled: Callable[[str], Path], shape: str
+) -> None:
+    start = distilled(shape)
+    before = RunFolder(start).read()
+    said: list[str] = []
+    refined = refine(options_for(questions, start, tmp_path / "refined"), said.append)
+    run = RunFolder(refined.folder)
+    record = run.read_finished()
+    assert (record.kind, record.parent, record.base) == ("refine", str(start), before.base)
+    assert weights_digest(Path(record.base)) == before.base_digest
+    assert record.results["updates"] == 3
+    assert record.results["large_calls"] > 0
+    assert [one["update"] for one in lines_of(run.metrics)] == [0, 1, 2, 3]
+    samples = lines_of(run.samples)
+    assert len(samples) == 3 * 2 * 2
+    assert {"question", "gold", "rationale", "answer", "reward", "task", "aspects"} <= samples[0].keys()
+    assert run.curves.read_bytes().startswith(b"\x89PNG")
+    stacked = load_file(run.adapter / "adapter_model.safetensors")
+    old = load_file(start / "adapter/adapter_model.safetensors")
+    assert stacked.keys() == old.keys()
+    assert {tensor.shape[0] for name, tensor in stacked.items() if "lora_A" in name} == {4 + 16}
+    assert open_run(refined.folder).model is not None
+    assert said[-1].startswith("update 3/3  reward ")
+
+
+def test_what_is_left_is_what_the_best_validation_saw(
+    tmp_path: Path, questions: Path, distilled: Callable[[str], Path]
+) -> None:
+    """Without a validation the last weights are left: the adapter is the distilled one and the trained one."""
+    start = distilled("llama")
+    refine(options_for(questions, start, tmp_path / "refined", held_out=0), print)
+    kept = load_file(tmp_path / "refined/checkpoints/update-000003/weights.safetensors")
+    stacked = load_file(tmp_path / "refined/adapter/adapter_model.safetensors")
+    name = "base_model.model.model.layers.0.self_attn.q_proj.lora_A.weight"
+    fresh = kept[
+        "model." + name.removeprefix("base_model.model.").replace("lora_A.weight", "lora_A.default.weight")
+    ]
+    assert torch.equal(stacked[name][4:], fresh)
+
+
+def test_a_killed_run_goes_on_with_the_same_losses(
+    tmp_path: Path, questions: Path, distilled: Callable[[str], Path]
+) -> None:
+    start = distilled("llama")
+    refine(options_for(questions, start, tmp_path / "whole"), print)
+
+    class KilledError(Exception):
+        pass
+
+    def kill_in_the_third_update(line: str) -> None:
+        if line.startswith("update 3"):
+            raise KilledError
+
+    with pytest.raises(KilledError):
+        refine(options_for(questions, start, tmp_path / "killed"), kill_in_the_third_update)
+    assert not RunFolder(tmp_path / "killed").read().finished
+    resumed = refine(options_for(questions, start, tmp_path / "killed"), print)
+    assert resumed.resumed == 2
+    assert losses_of(tmp_path / "killed") == losses_of(tmp_path / "whole")
+    assert lines_of(tmp_path / "killed/samples.jsonl") == lines_of(tmp_path / "whole/samples.jsonl")
+    ends = [load_file(tmp_path / run / "adapter/adapter_model.safetensors") for run in ("whole", "killed")]
+    assert all(torch.equal(ends[0][name], ends[1][name]) for name in ends[0])
+
+
+def test_a_finished_run_is_left_alone_unless_more_updates_are_asked_for(
+    tmp_path: Path, questions: Path, distilled: Callable[[str], Path]
+) -> None:
+    options = options_for(questions, distilled("llama"), tmp_path / "refined", held_out=0)
+    refine(options, print)
+    said: list[str] = []
+    assert refine(options, said.append).resumed == 3
+    assert said == []
+    more = refine(replace(options, ppo=replace(PPO, updates=4)), said.append)
+    assert (more.resumed, more.results["updates"]) == (3, 4)
+
+
+def test_the_cap_on_calls_ends_a_run_that_keeps_what_it_learned(
+    tmp_path: Path, questions: Path, distilled: Callable[[str], Path]
+) -> None:
+    said: list[str] = []
+    options = options_for(questions, distilled("llama"), tmp_path / "refined", held_out=0)
+    refined = refine(replace(options, reward=RewardOptions(max_large_calls=5)), said.append)
+    assert refined.results["updates"] == 1
+    assert refined.results["large_calls"] <= 5
+    assert said[-1].startswith("ended early: --max-large-calls 5")
+    assert RunFolder(refined.folder).read_finished().adapter == "adapter"
+
+
+def test_all_weights_can_be_refined(
+    tmp_path: Path, questions: Path, distilled: Callable[[str], Path]
+) -> None:
+    start = distilled("llama")
+    ppo = replace(PPO, updates=1, policy_rate=1e-3)
+    refined = refine(
+        options_for(questions, start, tmp_path / "refined", full=True, ppo=ppo, held_out=0), print
+    )
+    assert RunFolder(refined.folder).read_finished().adapter is None
+    old, new = (open_run(path).model for path in (start, refined.folder))
+    weights = dict(old.merge_and_unload().named_parameters())  # type: ignore[operator]
+    assert all(not torch.equal(weights[name], p) for name, p in new.named_parameters())
+
+
+def test_what_cannot_be_refined_is_said_in_one_line(
+    tmp_path: Path, questions: Path, distilled: Callable[[str], Path]
+) -> None:
+    start = distilled("llama")
+    with pytest.raises(UsageError, match="is the run to start from"):
+        refine(options_for(questions, start, start), print)
+    with pytest.raises(InputError, match="is no run of lmcot"):
+        refine(options_for(questions, tmp_path / "nothing", tmp_path / "refined"), print)
+    with pytest.raises(UsageError, match="--lora-rank 0"):
+        refine(options_for(questions, start, tmp_path / "refined", lora_rank=0), print)
+    options = options_for(questions, start, tmp_path / "refined", held_out=0, ppo=replace(PPO, updates=1))
+    refine(options, print)
+    with pytest.raises(OutputError, match=r"clip 0\.2 -> 0\.1"):
+        refine(replace(options, ppo=replace(options.ppo, clip=0.1)), print)
+
+
+def test_settings_fill_the_dataclasses_they_belong_to() -> None:
+    given = {
+        "questions": Path("q"), "start": Path("s"), "output": Path("o"), "updates": 7, "task_weight": 2.0,
+        "threads": 1, "large": None, "lora_rank": 4, "quiet": True,
+    }  # fmt: skip
+    options = from_settings(given, {"name": "spec"})
+    assert (options.ppo.updates, options.reward.task_weight, options.engine.threads) == (7, 2.0, 1)
+    assert (options.large, options.lora_rank, options.aliases) == ("builtin:large", 4, {"name": "spec"})

@@ -1,0 +1,150 @@
+"""Keep the state of a run so that a killed one goes on exactly: the same losses as if nothing had happened.
+
+The state is the weights that learn, the optimizer's, and a few numbers. The order of rows, what is sampled and the
+minibatches follow from the seed and the number of the update, so there is no generator to keep.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from lmcot_train.ppo.learner import Learner
+from lmcot_train.ppo.policy import Policy
+from lmcot_train.run_folder import cannot_write
+
+_WEIGHTS, _OPTIMIZER, _STATE, _BEST = "weights.safetensors", "optimizer.safetensors", "state.json", "best"
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a run has come.
+
+    Attributes:
+        coefficient: Weight of the KL penalty in the next update.
+        update: Updates made.
+        seconds: Time of training, all sessions together.
+        best: Highest validation reward so far.
+        best_update: Updates that had been made when it was reached.
+    """
+
+    coefficient: float
+    update: int = 0
+    seconds: float = 0.0
+    best: float | None = None
+    best_update: int = 0
+
+
+class Checkpoints:
+    """The checkpoints of a run: its newest state, and the weights that validated best.
+
+    Args:
+        folder: Where they are; made when the first is kept.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def save(self, learner: Learner, progress: Progress) -> None:
+        """Keep the state, whole or not at all; the one before it goes.
+
+        Raises:
+            OutputError: It cannot be written.
+        """
+        files = {_WEIGHTS: _weights(learner.policy), _OPTIMIZER: _moments(learner.optimizer)}
+        target = self.folder / f"update-{progress.update:06d}"
+        try:
+            self._write(target, files, json.dumps(asdict(progress)))
+            for older in self._kept():
+                if older != target:
+                    shutil.rmtree(older)
+        except (OSError, SafetensorError) as error:
+            raise cannot_write(target, OSError(str(error))) from error
+
+    def restore(self, learner: Learner) -> Progress | None:
+        """Load the newest state into the learner; None where there is none."""
+        kept = self._kept()
+        if not kept:
+            return None
+        _load_weights(learner.policy, load_file(kept[-1] / _WEIGHTS))
+        _load_moments(learner.optimizer, load_file(kept[-1] / _OPTIMIZER))
+        return Progress(**json.loads((kept[-1] / _STATE).read_text(encoding="utf-8")))
+
+    def keep_best(self, policy: Policy) -> None:
+        """Keep the weights, instead of those kept as the best before.
+
+        Raises:
+            OutputError: They cannot be written.
+        """
+        try:
+            self._write(self.folder / _BEST, {_WEIGHTS: _weights(policy)}, "{}")
+        except (OSError, SafetensorError) as error:
+            raise cannot_write(self.folder / _BEST, OSError(str(error))) from error
+
+    def load_best(self, policy: Policy) -> None:
+        """Load the weights that validated best; those of the policy stay where none were kept."""
+        if (self.folder / _BEST).is_dir():
+            _load_weights(policy, load_file(self.folder / _BEST / _WEIGHTS))
+
+    def _kept(self) -> list[Path]:
+        return sorted(self.folder.glob("update-*"))
+
+    def _write(self, target: Path, files: dict[str, dict[str, Tensor]], state: str) -> None:
+        temporary = target.with_name(f".{target.name}.tmp")
+        shutil.rmtree(temporary, ignore_errors=True)
+        temporary.mkdir(parents=True)
+        try:
+            for name, tensors in files.items():
+                save_file(tensors, temporary / name)
+            (temporary / _STATE).write_text(state, encoding="utf-8")
+            for path in temporary.iterdir():
+                _make_last(path)
+            shutil.rmtree(target, ignore_errors=True)
+            temporary.replace(target)
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _make_last(path: Path) -> None:
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
+
+
+def _weights(policy: Policy) -> dict[str, Tensor]:
+    head = {f"value_head.{name}": tensor for name, tensor in policy.value_head.state_dict().items()}
+    named = {**{f"model.{name}": tensor for name, tensor in policy.weights.items()}, **head}
+    return {name: tensor.detach().cpu().clone() for name, tensor in named.items()}
+
+
+@torch.no_grad()
+def _load_weights(policy: Policy, tensors: dict[str, Tensor]) -> None:
+    for name, parameter in policy.weights.items():
+        parameter.copy_(tensors[f"model.{name}"])
+    for name, parameter in policy.value_head.named_parameters():
+        parameter.copy_(tensors[f"value_head.{name}"])
+
+
+def _moments(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+    state = optimizer.state_dict()["state"]
+    return {
+        f"{index}.{name}": tensor.detach().cpu().clone()
+        for index, moments in state.items()
+        for name, tensor in moments.items()
+    }
+
+
+def _load_moments(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:
+    state: dict[int, dict[str, Any]] = {}
+    for key, tensor in tensors.items():
+        index, _, name = key.partition(".")
+        state.setdefault(int(index), {})[name] = tensor
+    optimizer.load_state_dict({**optimizer.state_dict(), "state": state})

@@ -1,0 +1,119 @@
+"""Learn from one batch of experience: epochs of minibatches, clipped losses, one optimizer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from lmcot_cli.pipeline.seeds import sample_seed
+from lmcot_train.ppo.batch import Batch, Group, collate, passes
+from lmcot_train.ppo.experience import Experience
+from lmcot_train.ppo.kl import k3
+from lmcot_train.ppo.losses import clipped_policy_loss, clipped_value_loss, outside_clip
+from lmcot_train.ppo.options import PPOOptions
+from lmcot_train.ppo.policy import Policy
+from lmcot_train.ppo.workers import Workers
+
+_FIGURES = ("policy_loss", "value_loss", "learned_entropy", "clip_fraction", "step_kl")
+
+
+@dataclass(frozen=True, slots=True)
+class Learner:
+    """The policy's optimizer and how it is used.
+
+    Attributes:
+        policy: What learns.
+        options: The settings.
+        optimizer: Holds two groups of parameters, the language model's and the value head's.
+        workers: The processes that learn together.
+    """
+
+    policy: Policy
+    options: PPOOptions
+    optimizer: torch.optim.Optimizer
+    workers: Workers
+
+    @classmethod
+    def create(cls, policy: Policy, options: PPOOptions, workers: Workers) -> Learner:
+        """Make a learner with a fresh optimizer: Adam without weight decay, epsilon 1e-5 as PPO is wont to have it."""
+        groups = [
+            {"params": list(policy.weights.values()), "lr": options.policy_rate},
+            {"params": list(policy.value_head.parameters()), "lr": options.value_rate},
+        ]
+        return cls(policy, options, torch.optim.Adam(groups, eps=1e-5), workers)
+
+    def learn(self, experience: Experience, update: int) -> dict[str, float]:
+        """Make up to `epochs` passes over the experience; return the means of what was seen."""
+        self._set_rates(update)
+        seen: list[Tensor] = []
+        norms: list[float] = []
+        for epoch in range(self.options.epochs):
+            first = len(seen)
+            for minibatch in self._minibatches(len(experience.groups), update, epoch):
+                seen.append(self._accumulate(experience, minibatch))
+                norms.append(self._step())
+            if torch.stack(seen[first:])[:, _FIGURES.index("step_kl")].mean() > self.options.epoch_kl:
+                break
+        means = dict(zip(_FIGURES, torch.stack(seen).mean(0).tolist(), strict=True))
+        return {**means, "gradient_norm": sum(norms) / len(norms), "epochs": float(epoch + 1)}
+
+    def _set_rates(self, update: int) -> None:
+        rise = min(1.0, (update + 1) / (self.options.warm_up + 1))
+        for group, peak in zip(
+            self.optimizer.param_groups, (self.options.policy_rate, self.options.value_rate), strict=True
+        ):
+            group["lr"] = peak * rise
+
+    def _minibatches(self, groups: int, update: int, epoch: int) -> Iterator[list[int]]:
+        generator = torch.Generator().manual_seed(sample_seed(self.options.seed, f"order {update}", epoch))
+        order = torch.randperm(groups, generator=generator)
+        for part in order.tensor_split(min(self.options.minibatches, groups)):
+            yield part.tolist()
+
+    def _accumulate(self, experience: Experience, minibatch: list[int]) -> Tensor:
+        """Add up the gradients of a minibatch, in passes that fit in memory; return its figures."""
+        self.optimizer.zero_grad()
+        total = experience.mask[minibatch].sum()
+        own = self.workers.share(minibatch)
+        figures = torch.zeros(len(_FIGURES))
+        for indices in passes(own, lambda i: experience.groups[i].cost, self.options.tokens_per_pass):
+            chosen = [own[index] for index in indices]
+            sums = self._sums(experience, chosen)
+            policy_loss, value_loss, entropy = sums[0], sums[1], sums[2]
+            loss = (
+                policy_loss + self.options.value_weight * value_loss - self.options.entropy_weight * entropy
+            )
+            (loss / total).backward()  # type: ignore[no-untyped-call]
+            figures += (sums.detach() / total).cpu()
+        return self.workers.sum(figures)
+
+    def _sums(self, experience: Experience, chosen: list[int]) -> Tensor:
+        """Return the sums over tokens of all that is in `_FIGURES`, for some groups of the experience."""
+        options, device = self.options, self.policy.network.device
+        groups: list[Group] = [experience.groups[i] for i in chosen]
+        batch: Batch = collate(groups, self.policy.network.side, device)
+        tokens = batch.mask.shape[-1]
+        old, old_values, advantages, returns = (
+            tensor[chosen, :, :tokens].to(device)
+            for tensor in (experience.logprobs, experience.values, experience.advantages, experience.returns)
+        )
+        now = self.policy(batch, entropy_gradient=options.entropy_weight > 0)
+        per_token = (
+            clipped_policy_loss(now.logprobs, old, advantages, options.clip),
+            clipped_value_loss(now.values, old_values, returns, options.value_clip),
+            now.entropies,
+            outside_clip(now.logprobs, old, options.clip),
+            k3(old, now.logprobs),
+        )
+        return torch.stack([torch.where(batch.mask, tensor, 0.0).sum() for tensor in per_token])
+
+    def _step(self) -> float:
+        """Make one optimizer step; return the length of the gradient before it was shortened."""
+        parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
+        self.workers.sum_gradients(parameters)
+        norm = nn.utils.clip_grad_norm_(parameters, self.options.max_grad_norm)
+        self.optimizer.step()
+        return float(norm)

@@ -1,0 +1,128 @@
+"""The policy that learns, the reference it is held to, and the value head on the policy's trunk."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from copy import deepcopy
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from peft import PeftModel
+from torch import Tensor, nn
+
+from lmcot_cli.errors import ModelError
+from lmcot_train.ppo.batch import Batch, Group, collate
+from lmcot_train.ppo.causal import CausalNetwork
+from lmcot_train.ppo.losses import chosen_logprobs, entropies
+from lmcot_train.ppo.network import Network
+from lmcot_train.ppo.seq2seq import Seq2SeqNetwork
+
+
+@dataclass(frozen=True, slots=True)
+class TokenScores:
+    """What the policy thinks of given completions, per token; 0 at padding.
+
+    Attributes:
+        logprobs: Log-probability of each token [groups, samples, tokens].
+        values: Reward still to come, as seen before each token is written [groups, samples, tokens].
+        entropies: Entropy of the distribution each token was drawn from [groups, samples, tokens].
+    """
+
+    logprobs: Tensor
+    values: Tensor
+    entropies: Tensor
+
+
+class Policy(nn.Module):
+    """A language model with a value head.
+
+    With LoRA (a `PeftModel`) the reference is the same weights with the adapter switched off; without, all weights
+    learn and the reference is a frozen copy, which takes their memory once more.
+
+    Args:
+        model: A `PeftModel`, or a transformers model all of whose weights are to learn.
+        temperature: Logits are divided by it, in sampling and in learning alike.
+        bfloat16: Compute in bfloat16; what learns stays float32.
+    """
+
+    def __init__(self, model: nn.Module, temperature: float = 1.0, *, bfloat16: bool = False) -> None:
+        super().__init__()
+        self.adapted = model if isinstance(model, PeftModel) else None
+        inner: Any = self.adapted.get_base_model() if self.adapted else model
+        kind = Seq2SeqNetwork if inner.config.is_encoder_decoder else CausalNetwork
+        self.network: Network = kind(inner)
+        self._frozen = (
+            [] if self.adapted else [kind(deepcopy(inner).requires_grad_(False)).eval()]
+        )  # not a submodule
+        self.value_head = nn.Linear(self.network.width, 1, device=self.network.device)
+        nn.init.zeros_(self.value_head.weight)
+        nn.init.zeros_(self.value_head.bias)
+        self.temperature, self._in_bfloat16 = temperature, bfloat16
+        self.eval()  # dropout would make what was sampled differ from what is learnt from
+
+    @property
+    def weights(self) -> dict[str, nn.Parameter]:
+        """What learns of the language model, by name."""
+        return {name: p for name, p in self.network.model.named_parameters() if p.requires_grad}
+
+    def precision(self) -> AbstractContextManager[Any]:
+        """Compute in bfloat16 where the policy is to."""
+        if not self._in_bfloat16:
+            return nullcontext()
+        return torch.autocast(self.network.device.type, torch.bfloat16)
+
+    @contextmanager
+    def as_reference(self) -> Iterator[None]:
+        """Make the policy be its own reference for a while; its value head stays."""
+        if self.adapted:
+            with self.adapted.disable_adapter():
+                yield
+            return
+        learning = self.network
+        self.network = self._frozen[0]
+        try:
+            yield
+        finally:
+            self.network = learning
+
+    def forward(self, batch: Batch, *, entropy_gradient: bool = False) -> TokenScores:
+        """Score completions; entropies carry a gradient only on demand, for it takes memory."""
+        with self.precision():
+            hidden = self.network.hidden(batch)
+            logits = self.network.logits(hidden)
+        logits = logits.float() / self.temperature
+        with torch.set_grad_enabled(entropy_gradient and torch.is_grad_enabled()):
+            entropy = entropies(logits)
+        found = (chosen_logprobs(logits, batch.completions[batch.mask]), self._values(hidden), entropy)
+        return TokenScores(*(scatter(values, batch.mask) for values in found))
+
+    def _values(self, hidden: Tensor) -> Tensor:
+        values: Tensor = self.value_head(hidden.float())
+        return values.squeeze(-1)
+
+    @torch.no_grad()
+    def check_packing(self, group: Group) -> None:
+        """Make sure that a group's completions get the probabilities the model gives each by itself.
+
+        Raises:
+            ModelError: They do not: the architecture needs attention masks or positions of another form.
+        """
+        batch = collate([group], self.network.side, self.network.device)
+        with self.precision():
+            plain = [self.network.plain_logits(group.prompt, one) for one in group.completions]
+        expected = torch.cat(plain).float() / self.temperature
+        packed = self(batch).logprobs[batch.mask]
+        difference = (packed - chosen_logprobs(expected, batch.completions[batch.mask])).abs().mean()
+        if difference > (0.1 if self._in_bfloat16 else 1e-3):
+            kind = self.network.model.config.model_type
+            raise ModelError(
+                f"PPO cannot run {kind!r} models: completions that share a prompt get other probabilities than"
+                f" alone (by {difference:.3g} nats a token): use --algorithm grpo, or a base of another family"
+            )
+
+
+def scatter(values: Tensor, mask: Tensor) -> Tensor:
+    """Put `values` [real tokens] where `mask` is true, 0 elsewhere; the inverse of `tensor[mask]`."""
+    return torch.zeros(mask.shape, dtype=values.dtype, device=values.device).masked_scatter(mask, values)

@@ -1,0 +1,76 @@
+"""Several processes that train one policy (`accelerate launch`), or a single one.
+
+Each samples and scores its share of the prompts, all of them then hold the whole batch, and each learns from its share
+of every minibatch. What a draw depends on (its seed) and what a loss is divided by (all tokens of the minibatch) do
+not change with the number of processes, so they learn what one would, up to the order of sums.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+import torch
+from torch import Tensor, distributed, nn
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Workers:
+    """This process among those that train together."""
+
+    rank: int = 0
+    count: int = 1
+
+    @classmethod
+    def join(cls) -> Workers:
+        """Join the processes that were launched together (the launcher sets WORLD_SIZE); alone, be the only one."""
+        if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+            return cls()
+        if not distributed.is_initialized():
+            distributed.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
+        return cls(distributed.get_rank(), distributed.get_world_size())
+
+    @property
+    def first(self) -> bool:
+        """Whether this process writes files and asks for rewards."""
+        return self.rank == 0
+
+    def share(self, items: Sequence[T]) -> list[T]:
+        """Return the items this process works on."""
+        return list(items[self.rank :: self.count])
+
+    def gather(self, share: list[T]) -> list[T]:
+        """Return what all processes made of their shares, in the order of the items."""
+        if self.count == 1:
+            return share
+        shares: list[list[T]] = [[] for _ in range(self.count)]
+        distributed.all_gather_object(shares, share)
+        longest = max(map(len, shares))
+        return [part[i] for i in range(longest) for part in shares if i < len(part)]
+
+    def from_first(self, value: T) -> T:
+        """Return the first process's value in all of them."""
+        if self.count == 1:
+            return value
+        box = [value]
+        distributed.broadcast_object_list(box, src=0)
+        return box[0]
+
+    def sum(self, tensor: Tensor) -> Tensor:
+        """Add a tensor up over all processes, in place."""
+        if self.count > 1:
+            distributed.all_reduce(tensor)
+        return tensor
+
+    def sum_gradients(self, parameters: Iterable[nn.Parameter]) -> None:
+        """Add gradients up over all processes; a process without a share has none, and adds 0."""
+        if self.count == 1:
+            return
+        for parameter in parameters:
+            if parameter.grad is None:
+                parameter.grad = torch.zeros_like(parameter)
+            self.sum(parameter.grad)

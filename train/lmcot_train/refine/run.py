@@ -1,0 +1,248 @@
+"""One refining run: open what is needed, train, and leave a run folder that others can go on from."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from contextlib import ExitStack, nullcontext
+from dataclasses import dataclass, replace
+from hashlib import file_digest
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from lmcot_cli.backends.base import Backend
+from lmcot_cli.backends.specs import open_model
+from lmcot_cli.datasets.row import Row
+from lmcot_cli.errors import InputError
+from lmcot_cli.prompts.render import Prompts
+from lmcot_train.curves import draw_curves
+from lmcot_train.models import Report, is_encoder_decoder
+from lmcot_train.ppo.batch import Group
+from lmcot_train.ppo.checkpoint import Checkpoints
+from lmcot_train.ppo.policy import Policy
+from lmcot_train.ppo.trainer import Task, Trainer
+from lmcot_train.ppo.workers import Workers
+from lmcot_train.prompting import RationalePrompts
+from lmcot_train.refine.log import PANELS, Log
+from lmcot_train.refine.options import RefineOptions
+from lmcot_train.refine.rows import fitting, read_answered, split
+from lmcot_train.refine.start import Start, open_start
+from lmcot_train.rewards.reward import RationaleReward, Reward, RolledOut
+from lmcot_train.run_folder import RunFolder, RunRecord
+
+_REPLIES = "replies.jsonl"
+
+
+@dataclass(frozen=True, slots=True)
+class Refined:
+    """What came of a run.
+
+    Attributes:
+        folder: The run's folder.
+        results: Its figures, as the run file holds them.
+        resumed: Updates that earlier sessions had made.
+    """
+
+    folder: Path
+    results: dict[str, Any]
+    resumed: int
+
+
+def refine(options: RefineOptions, report: Report) -> Refined:
+    """Refine the model of a run, and write another run.
+
+    Args:
+        options: What to refine, on what, by what.
+        report: Takes lines for the user, from the first process only.
+
+    Raises:
+        UsageError: Settings that cannot work.
+        InputError: The rows, or the run to start from, cannot be read.
+        OutputError: The output cannot be written, or holds another run.
+        ModelError: A model cannot be loaded or run.
+    """
+    options.check()
+    torch.set_num_threads(options.engine.threads)
+    workers = Workers.join()
+    say = report if workers.first else _silent
+    rows = read_answered(options.questions, options.limit, say)
+    folder = RunFolder(options.output)
+    with ExitStack() as stack:
+        large = stack.enter_context(_open_large(options)) if workers.first else None
+        opened = folder.opened(_record(options, large), overwrite=options.overwrite)
+        writing = stack.enter_context(opened if workers.first else nullcontext(None))
+        record = workers.from_first(writing)
+        assert record is not None
+        if record.finished and record.results["updates_wanted"] >= options.ppo.updates:
+            return Refined(options.output, dict(record.results), record.results["updates"])
+        start = open_start(
+            options.start,
+            options.lora_rank,
+            full=options.full,
+            device=_device(),
+            seed=options.ppo.seed,
+            report=say,
+        )
+        return _Session(options, folder, record, start, large, workers, say).run(rows)
+
+
+@dataclass(frozen=True, slots=True)
+class _Session:
+    """One session of a run, with all that it needs open."""
+
+    options: RefineOptions
+    folder: RunFolder
+    record: RunRecord
+    start: Start
+    large: Backend | None
+    workers: Workers
+    say: Report
+
+    def run(self, rows: Sequence[Row]) -> Refined:
+        """Train, validate, and write what was learned."""
+        trainer = self._trainer(rows)
+        resumed = trainer.progress.update
+        if resumed:
+            self.say(f"going on after update {resumed}")
+        self._train(trainer)
+        results = self._results(trainer)
+        if self.workers.first:
+            self._leave(trainer, results)
+        return Refined(self.options.output, results, resumed)
+
+    def _trainer(self, rows: Sequence[Row]) -> Trainer:
+        policy = Policy(self.start.model, self.options.ppo.temperature, bfloat16=torch.cuda.is_available())
+        config = policy.network.model.config
+        reader = RationalePrompts(
+            self.start.tokenizer,
+            encoder_decoder=is_encoder_decoder(policy.network.model),
+            prompts=Prompts(self.options.prompts),
+        )
+        room = getattr(config, "max_position_embeddings", None)
+        most = room - self.options.ppo.max_tokens if room and not config.is_encoder_decoder else None
+        usable = fitting(rows, lambda row: len(reader.prompt(row)), most, self.say)
+        parts = split(usable, self.options.held_out, self.options.ppo.seed)
+        prompt = tuple(reader.prompt(parts.learn[0]))
+        policy.check_packing(Group(prompt, (prompt[:5], prompt[-7:])))
+        task = Task(parts.learn, parts.held_out, reader.prompt, reader, self._reward())
+        checkpoints = Checkpoints(self.folder.checkpoints)
+        return Trainer(policy, task, self.options.ppo, checkpoints, self.workers)
+
+    def _reward(self) -> RationaleReward | _NoReward:
+        if self.large is None:
+            return _NoReward()
+        memory = self.folder.path / _REPLIES
+        if not self.folder.metrics.exists():
+            memory.unlink(missing_ok=True)  # of a run that was there before
+        prompts = Prompts(self.options.prompts)
+        return RationaleReward(replace(self.options.reward, memory=memory), self.large, prompts)
+
+    def _train(self, trainer: Trainer) -> None:
+        log = Log(self.folder, trainer.progress.update) if self.workers.first else None
+        for figures, judged in trainer.run():
+            if log:
+                log.write(figures, judged)
+                self.say(progress_line(figures, self.options.ppo.updates))
+        if trainer.stopped:
+            self.say(f"ended early: {trainer.stopped}")
+
+    def _results(self, trainer: Trainer) -> dict[str, Any]:
+        reward, progress = trainer.task.reward, trainer.progress
+        answers = reward.answers if isinstance(reward, RationaleReward) else None
+        return {
+            "updates": progress.update,
+            "updates_wanted": self.options.ppo.updates,
+            "stopped": trainer.stopped,
+            "minutes": round(progress.seconds / 60, 2),
+            "best_update": progress.best_update if progress.best is not None else progress.update,
+            "validation_reward": progress.best,
+            "large_calls": answers.calls if answers else None,
+            "large_refused": answers.refused if answers else None,
+        }
+
+    def _leave(self, trainer: Trainer, results: dict[str, Any]) -> None:
+        """Write the weights that validated best, the picture, and that the run is finished."""
+        if trainer.checkpoints:
+            trainer.checkpoints.load_best(trainer.policy)
+        self.start.save(self.folder.adapter, self.folder.model)
+        draw_curves(self.folder.metrics, self.folder.curves, PANELS)
+        adapter = self.folder.adapter.name if self.start.leaves_adapter else None
+        self.folder.finish(replace(self.record, adapter=adapter), results)
+
+
+class _NoReward:
+    """Stands where the first process asks for the rewards of all."""
+
+    def __call__(self, items: Sequence[RolledOut]) -> list[Reward]:
+        """Refuse: only the first process is asked."""
+        raise RuntimeError("only the first process asks the large LM")
+
+
+def progress_line(figures: dict[str, float], updates: int) -> str:
+    """Return an update's figures as a line for the user."""
+    parts = [f"update {figures['update']:.0f}/{updates}"]
+    shown = {
+        "reward": "reward {:.3f}",
+        "task": "right {:.2f}",
+        "kl": "KL {:.2f}",
+        "entropy": "entropy {:.2f}",
+        "clip_fraction": "clipped {:.2f}",
+        "tokens": "tokens {:.0f}",
+        "minutes": "{:.1f} min",
+        "validation_reward": "held out: reward {:.3f}",
+        "validation_task": "right {:.3f}",
+    }
+    return "  ".join(
+        [*parts, *(form.format(figures[name]) for name, form in shown.items() if name in figures)]
+    )
+
+
+def _open_large(options: RefineOptions) -> Backend:
+    return open_model(options.large, role="large", aliases=options.aliases, options=options.engine)
+
+
+def _record(options: RefineOptions, large: Backend | None) -> RunRecord:
+    """Return the run to be.
+
+    Raises:
+        InputError: There is no finished run to start from.
+    """
+    parent = RunFolder(options.start).read_finished()
+    identity = large.identity if large else None
+    asked = {
+        "large": identity.spec if identity else None,
+        "large_digest": identity.digest if identity else None,
+        "prompts": Prompts(options.prompts).digest(),
+    }
+    return RunRecord(
+        kind="refine",
+        base=parent.base,
+        base_digest=parent.base_digest,
+        settings={**options.settings(), **asked},
+        seeds={"refine": options.ppo.seed},
+        data={options.questions.name: _digest(options.questions)},
+        adapter=None if options.full else parent.adapter,
+        parent=str(options.start.resolve()),
+    )
+
+
+def _digest(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            return f"sha256:{file_digest(file, 'sha256').hexdigest()}"
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error.strerror}") from error
+
+
+def _device() -> torch.device:
+    if not torch.cuda.is_available():
+        return torch.device("cpu")
+    device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
+    torch.cuda.set_device(device)
+    return device
+
+
+def _silent(line: str) -> None:
+    """Say nothing."""
