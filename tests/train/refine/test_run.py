@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 
 from lmcot_cli.backends.llama.options import EngineOptions
 from lmcot_cli.datasets.microhop import MicroHopOptions, records
-from lmcot_cli.errors import InputError, OutputError, UsageError
+from lmcot_cli.errors import InputError, ModelError, OutputError, UsageError
 from lmcot_train.lora import LoraOptions
 from lmcot_train.models import add_adapter, open_base, open_run, weights_digest
 from lmcot_train.ppo.options import PPOOptions
@@ -205,3 +205,28 @@ def test_settings_fill_the_dataclasses_they_belong_to() -> None:
     options = from_settings(given, {"name": "spec"})
     assert (options.ppo.updates, options.reward.task_weight, options.engine.threads) == (7, 2.0, 1)
     assert (options.large, options.lora_rank, options.aliases) == ("builtin:large", 4, {"name": "spec"})
+
+
+def test_grpo_uses_the_same_rollouts_reward_and_validation(
+    tmp_path: Path, questions: Path, distilled: Callable[[str], Path]
+) -> None:
+    start = distilled("llama")
+    options = options_for(questions, start, tmp_path / "refined", algorithm="grpo")
+    short = replace(options, ppo=replace(PPO, updates=2))
+    refine(short, print)
+    assert [one["update"] for one in lines_of(tmp_path / "refined/metrics.jsonl")] == [0, 1, 2]
+    samples = lines_of(tmp_path / "refined/samples.jsonl")
+    assert [one["update"] for one in samples] == [1] * 4 + [2] * 4
+    more = refine(options, print)
+    assert (more.resumed, more.results["updates"]) == (2, 3)
+    stacked = load_file(tmp_path / "refined/adapter/adapter_model.safetensors")
+    assert {tensor.shape[0] for name, tensor in stacked.items() if "lora_A" in name} == {4 + 16}
+    assert open_run(more.folder).model is not None
+
+
+def test_grpo_refuses_an_encoder_decoder(
+    tmp_path: Path, questions: Path, distilled: Callable[[str], Path]
+) -> None:
+    options = options_for(questions, distilled("t5"), tmp_path / "refined", algorithm="grpo")
+    with pytest.raises(ModelError, match="use --algorithm ppo"):
+        refine(options, print)

@@ -1,0 +1,66 @@
+"""Checkpoints are there whole or not at all."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from lmcot_cli.errors import OutputError
+from lmcot_train.ppo import checkpoint
+from lmcot_train.ppo.checkpoint import Checkpoints, Progress
+from lmcot_train.ppo.learner import Learner
+from lmcot_train.ppo.options import PPOOptions
+from lmcot_train.ppo.policy import Policy
+from lmcot_train.ppo.workers import Workers
+from tests.train.ppo.toys import lora_model
+
+
+def learner_of(seed: int = 0) -> Learner:
+    policy = Policy(lora_model("causal"))
+    torch.manual_seed(seed)
+    with torch.no_grad():
+        for parameter in policy.weights.values():
+            parameter.normal_()
+    return Learner.create(policy, PPOOptions(), Workers())
+
+
+def test_only_the_newest_state_is_kept_and_restored(tmp_path: Path) -> None:
+    checkpoints, learner = Checkpoints(tmp_path), learner_of(1)
+    for update in (5, 10):
+        checkpoints.save(learner, Progress(0.1, update, 60.0, 0.5, 5))
+    assert [path.name for path in tmp_path.iterdir()] == ["update-000010"]
+    other = learner_of(2)
+    assert checkpoints.restore(other) == Progress(0.1, 10, 60.0, 0.5, 5)
+    pairs = zip(learner.policy.weights.values(), other.policy.weights.values(), strict=True)
+    assert all(torch.equal(one, two) for one, two in pairs)
+
+
+def test_where_nothing_was_kept_nothing_is_restored(tmp_path: Path) -> None:
+    assert Checkpoints(tmp_path / "none").restore(learner_of()) is None
+
+
+def test_a_disk_that_fills_up_leaves_the_checkpoint_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    checkpoints, learner = Checkpoints(tmp_path), learner_of()
+    checkpoints.save(learner, Progress(0.1, 5))
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(checkpoint, "save_file", full)
+    with pytest.raises(OutputError, match="No space left on device; the checkpoints so far are kept"):
+        checkpoints.save(learner, Progress(0.1, 10))
+    assert [path.name for path in tmp_path.iterdir()] == ["update-000005"]
+    restored = checkpoints.restore(learner)
+    assert restored is not None and restored.update == 5
+
+
+def test_a_policy_without_weights_to_learn_is_a_mistake_of_ours() -> None:
+    policy = Policy(lora_model("causal"))
+    for parameter in policy.weights.values():
+        parameter.requires_grad_(False)
+    with pytest.raises(ValueError, match="nothing learns"):
+        Learner.create(policy, PPOOptions(), Workers())
