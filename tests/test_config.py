@@ -88,7 +88,7 @@ def test_a_file_can_neither_run_a_command_nor_loosen_how_a_key_is_kept(folder: P
     [
         (
             "[answer]\nsampels = 5\n",
-            "[answer] sampels: unknown key; allowed are method, small, large, samples",
+            "[answer] sampels: unknown key; allowed are method, small, ",
         ),
         ("[answers]\n", "[answers]: unknown section; allowed are models, prices, answer"),
         ('[answer]\nsamples = "5"\n', "[answer] samples: input should be a valid integer, not '5'"),

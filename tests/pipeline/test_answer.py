@@ -320,7 +320,7 @@ def test_the_run_file_tells_how_the_results_were_made(options: AnswerOptions, tm
     assert record["settings"]["large"] == options.large
     assert record["settings"]["large_digest"].startswith("sha256:")
     assert record["settings"]["seed"] == 0
-    assert record["engine"]["parallel"] == 16
+    assert record["engine"]["threads"] == options.engine.threads
     assert record["totals"] == run.totals.to_record()
     assert record["finished"] is True
     assert record["started"] <= record["ended"]

@@ -21,6 +21,9 @@ MIB = 1024 * 1024
 _STEP = 256  # llama.cpp rounds the size of a cache up to a multiple of this
 
 
+_Limit = Literal["model", "n-ctx", "budget"]
+
+
 @dataclass(frozen=True, slots=True)
 class KvRoom:
     """The room of a KV cache.
@@ -60,7 +63,7 @@ def plan_room(values_per_token: int, trained_context: int, options: EngineOption
     usual = parallel * min(wanted, USUAL_REQUEST_TOKENS)
     cells = max(min(usual, affordable), request_tokens, BATCH_TOKENS)
     cells = -(-cells // _STEP) * _STEP
-    limit = "model" if wanted == trained_context else "n-ctx"
+    limit: _Limit = "model" if wanted == trained_context else "n-ctx"
     name, advice = _explain("budget" if affordable < wanted else limit, trained_context, bytes_per_token)
     return KvRoom(request_tokens, cells, int(cells * bytes_per_token), name, advice)
 
@@ -81,9 +84,7 @@ def _check_budget(affordable: int, wanted: int, bytes_per_token: float, options:
     )
 
 
-def _explain(
-    limit: Literal["model", "n-ctx", "budget"], trained_context: int, bytes_per_token: float
-) -> tuple[str, str]:
+def _explain(limit: _Limit, trained_context: int, bytes_per_token: float) -> tuple[str, str]:
     """Name what limits a request, and say what to type."""
     match limit:
         case "model":
