@@ -125,7 +125,7 @@ class PrefixCache:
             if len(prompt.tokens) > shared and (common := _common_length(tokens, prompt.tokens)) > shared:
                 best, shared = prompt, common
         shared = min(shared, len(tokens) - 1)  # what comes after the last token has to be computed
-        while best is not None and (shared <= best.shared or best.depth >= MAX_DEPTH - 1):
+        while best and (shared <= best.shared or best.depth >= MAX_DEPTH - 1):
             shared = min(shared, best.shared)
             best = best.parent
         return (best, shared) if best else (None, 0)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
 from lmcot_cli.backends.llama.options import KV_BYTES, EngineOptions
 from lmcot_cli.errors import UsageError
@@ -19,9 +18,6 @@ LEAST_REQUEST_TOKENS = 256
 
 MIB = 1024 * 1024
 _STEP = 256  # llama.cpp rounds the size of a cache up to a multiple of this
-
-
-_Limit = Literal["model", "n-ctx", "budget"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,9 +59,14 @@ def plan_room(values_per_token: int, trained_context: int, options: EngineOption
     usual = parallel * min(wanted, USUAL_REQUEST_TOKENS)
     cells = max(min(usual, affordable), request_tokens, BATCH_TOKENS)
     cells = -(-cells // _STEP) * _STEP
-    limit: _Limit = "model" if wanted == trained_context else "n-ctx"
-    name, advice = _explain("budget" if affordable < wanted else limit, trained_context, bytes_per_token)
-    return KvRoom(request_tokens, cells, int(cells * bytes_per_token), name, advice)
+    if affordable < wanted:
+        whole = _mib(trained_context * bytes_per_token)
+        limit = "the KV budget", f"raise --kv-mib (the model's whole context takes --kv-mib {whole})"
+    elif wanted < trained_context:
+        limit = "the --n-ctx", f"raise --n-ctx (the model's own context is {trained_context})"
+    else:
+        limit = "the model's context", "shorten the row's context, or lower --max-tokens"
+    return KvRoom(request_tokens, cells, int(cells * bytes_per_token), *limit)
 
 
 def _check_budget(affordable: int, wanted: int, bytes_per_token: float, options: EngineOptions) -> None:
@@ -82,18 +83,6 @@ def _check_budget(affordable: int, wanted: int, bytes_per_token: float, options:
         f"--kv-mib {options.kv_mib} holds {affordable} tokens of this model, and one row may take {least}:"
         f" use --kv-mib {_mib(least * bytes_per_token)}{or_less}"
     )
-
-
-def _explain(limit: _Limit, trained_context: int, bytes_per_token: float) -> tuple[str, str]:
-    """Name what limits a request, and say what to type."""
-    match limit:
-        case "model":
-            return "the model's context", "shorten the row's context, or lower --max-tokens"
-        case "n-ctx":
-            return "the --n-ctx", f"raise --n-ctx (the model's own context is {trained_context})"
-        case "budget":
-            whole = _mib(trained_context * bytes_per_token)
-            return "the KV budget", f"raise --kv-mib (the model's whole context takes --kv-mib {whole})"
 
 
 def _mib(size: float) -> int:
