@@ -67,7 +67,7 @@ def test_a_template_cannot_read_files_of_other_folders(tmp_path: Path, name: str
 
 def test_rows_name_no_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    names = ["../escaped", "/tmp/escaped", "a/b", "..", "out.jsonl", "\x1b[2J", "$(touch ran)", "`touch ran`"]
+    names = ["../escaped", "/escaped", "a/b", "..", "out.jsonl", "\x1b[2J", "$(touch ran)", "`touch ran`"]
     rows = [{"id": name, "question": name, "context": name, "answer": name, "type": name} for name in names]
     (tmp_path / "q.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     (tmp_path / "script.jsonl").write_text('{"match": "", "text": "../escaped; touch ran"}\n')
