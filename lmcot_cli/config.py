@@ -38,7 +38,6 @@ class AnswerDefaults(_Section):
 
     method: Literal["standard", "cot", "guided"] | None = None
     small: str | None = None
-    small_adapter: list[str] | None = None
     large: str | None = None
     samples: int | None = None
     temperature: float | None = None
@@ -48,6 +47,7 @@ class AnswerDefaults(_Section):
     seed: int | None = None
     deterministic: bool | None = None
     prompts: Path | None = Field(default=None, strict=False)
+    small_adapter: list[str] | None = None
     n_ctx: int | None = None
     parallel: int | None = None
     threads: int | None = None

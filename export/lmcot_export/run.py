@@ -190,18 +190,28 @@ class _Job:
         prepared: list[PreparedModel] = []
 
         def write(path: Path, type: str) -> object:
-            prepared[:] = prepared or [prepare(model)]
+            prepared[:] = prepared or [self._prepared(model)]
+            weights = SafetensorsFolder(model)
+            numbers = sum(prod(weights.shape(name)) for name in weights.names)
+            self.progress.begin(f"writing {path.name}", numbers * _WIDTH[type])
             advance, name = self.progress.advance, self.source.name
             return write_gguf(model, path, type, name=name, prepared=prepared[0], advance=advance)
 
         return write
 
+    def _prepared(self, model: Path) -> PreparedModel:
+        self.progress.begin("finding the pre-tokenizer")
+        found = prepare(model)
+        if found.tokenizer.normalizes:
+            self.notes.append(
+                "the tokenizer normalizes Unicode (NFC) before it cuts text, llama.cpp does not: text with letters and"
+                " accents as characters of their own (as macOS names files) gives other tokens"
+            )
+        return found
+
     def _full(self, model: Path, type: str, write: Callable[[Path, str], object]) -> Output:
         path = self.path(type)
-        weights = SafetensorsFolder(model)
-        self.progress.begin(
-            f"writing {path.name}", sum(prod(weights.shape(n)) for n in weights.names) * _WIDTH[type]
-        )
+        self.progress.begin(f"writing {path.name}")
         reused = self.make(path, (type, self._converter_digest()), lambda: write(path, type))
         return Output(path, type, reused)
 
