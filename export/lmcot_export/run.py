@@ -21,6 +21,7 @@ from lmcot_export.options import ExportOptions, ExportReport, Output, Progress, 
 from lmcot_export.quantize import FULL_TYPES, NEEDS_IMPORTANCE, Importance, quantize
 from lmcot_export.recommend import recommend
 from lmcot_export.source import Source, find_source
+from lmcot_export.thresholds import parse_thresholds
 from lmcot_export.weights import SafetensorsFolder
 
 if TYPE_CHECKING:
@@ -46,6 +47,8 @@ def export(options: ExportOptions, progress: Progress | None = None) -> ExportRe
         LmcotError: The model cannot be exported; the message says what to do. A file that fails verification is no
             error, but an output that did not pass.
     """
+    if options.verify:
+        parse_thresholds(options.thresholds)  # what is mistyped there is said now, not after the work
     source = find_source(options.source)
     job = _Job.start(source, options, progress or Silent())
     if options.adapter_only:
@@ -161,7 +164,13 @@ class _Job:
         """Compare every output with the source; those that fail are renamed."""
         from lmcot_export.verify import VerifyOptions, verify_each
 
-        options = VerifyOptions(questions=self.options.questions, threads=self.options.threads)
+        options = VerifyOptions(
+            questions=self.options.questions,
+            rows=self.options.rows,
+            large=self.options.large,
+            thresholds=parse_thresholds(self.options.thresholds),
+            threads=self.options.threads,
+        )
         by_path = {output.path: output for output in outputs}
         self.progress.begin("verifying: reading the source model")
         for found in verify_each(model, list(by_path), options):
