@@ -48,7 +48,6 @@ class AnswerDefaults(_Section):
 
     method: Literal["standard", "cot", "guided"] | None = None
     small: str | None = None
-    small_adapter: list[str] | None = None
     large: str | None = None
     samples: int | None = None
     stop: str | None = None
@@ -60,6 +59,7 @@ class AnswerDefaults(_Section):
     seed: int | None = None
     deterministic: bool | None = None
     prompts: Path | None = Field(default=None, strict=False)
+    small_adapter: list[str] | None = None
     n_ctx: int | None = None
     parallel: int | Literal["auto"] | None = None
     threads: int | None = None

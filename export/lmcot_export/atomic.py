@@ -24,6 +24,8 @@ def replacing(path: Path) -> Iterator[Path]:
         yield temporary
         temporary.replace(path)
     except OSError as error:
+        if error.filename is not None and Path(error.filename).parent != path.parent:
+            raise  # it is about another file, one that was read
         raise _explained(path, error) from error
     finally:
         temporary.unlink(missing_ok=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Protocol
@@ -31,6 +31,9 @@ class ExportOptions:
         output: The folder to write to; None is beside the run, or named after the model.
         verify: Whether each file is compared with its source before it counts as done.
         questions: Questions to verify with.
+        rows: Rows of them to answer at most.
+        large: Model spec of the LM that answers from the rationales of source and export.
+        thresholds: What an export must reach, as `TYPE:NAME=VALUE,...`, where the usual is not to hold.
         adapter_only: Write the LoRA adapter by itself, as GGUF.
         imatrix: Questions whose prompts show what matters, or a matrix that llama.cpp's own tool wrote.
         converter: A llama.cpp checkout whose converter is to write the full-precision file.
@@ -48,6 +51,9 @@ class ExportOptions:
     output: Path | None = None
     verify: bool = True
     questions: Path | None = None
+    rows: int = 100
+    large: str = "builtin:large"
+    thresholds: Sequence[str] = ()
     adapter_only: bool = False
     imatrix: Path | None = None
     converter: Path | None = None

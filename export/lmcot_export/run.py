@@ -21,6 +21,7 @@ from lmcot_export.options import ExportOptions, ExportReport, Output, Progress, 
 from lmcot_export.quantize import FULL_TYPES, NEEDS_IMPORTANCE, Importance, quantize
 from lmcot_export.recommend import recommend
 from lmcot_export.source import Source, find_source
+from lmcot_export.thresholds import parse_thresholds
 from lmcot_export.weights import SafetensorsFolder
 
 if TYPE_CHECKING:
@@ -46,6 +47,8 @@ def export(options: ExportOptions, progress: Progress | None = None) -> ExportRe
         LmcotError: The model cannot be exported; the message says what to do. A file that fails verification is no
             error, but an output that did not pass.
     """
+    if options.verify:
+        parse_thresholds(options.thresholds)  # what is mistyped there is said now, not after the work
     source = find_source(options.source)
     job = _Job.start(source, options, progress or Silent())
     if options.adapter_only:
@@ -161,7 +164,13 @@ class _Job:
         """Compare every output with the source; those that fail are renamed."""
         from lmcot_export.verify import VerifyOptions, verify_each
 
-        options = VerifyOptions(questions=self.options.questions, threads=self.options.threads)
+        options = VerifyOptions(
+            questions=self.options.questions,
+            rows=self.options.rows,
+            large=self.options.large,
+            thresholds=parse_thresholds(self.options.thresholds),
+            threads=self.options.threads,
+        )
         by_path = {output.path: output for output in outputs}
         self.progress.begin("verifying: reading the source model")
         for found in verify_each(model, list(by_path), options):
@@ -190,18 +199,28 @@ class _Job:
         prepared: list[PreparedModel] = []
 
         def write(path: Path, type: str) -> object:
-            prepared[:] = prepared or [prepare(model)]
+            prepared[:] = prepared or [self._prepared(model)]
+            weights = SafetensorsFolder(model)
+            numbers = sum(prod(weights.shape(name)) for name in weights.names)
+            self.progress.begin(f"writing {path.name}", numbers * _WIDTH[type])
             advance, name = self.progress.advance, self.source.name
             return write_gguf(model, path, type, name=name, prepared=prepared[0], advance=advance)
 
         return write
 
+    def _prepared(self, model: Path) -> PreparedModel:
+        self.progress.begin("finding the pre-tokenizer")
+        found = prepare(model)
+        if found.tokenizer.normalizes:
+            self.notes.append(
+                "the tokenizer normalizes Unicode (NFC) before it cuts text, llama.cpp does not: text with letters and"
+                " accents as characters of their own (as macOS names files) gives other tokens"
+            )
+        return found
+
     def _full(self, model: Path, type: str, write: Callable[[Path, str], object]) -> Output:
         path = self.path(type)
-        weights = SafetensorsFolder(model)
-        self.progress.begin(
-            f"writing {path.name}", sum(prod(weights.shape(n)) for n in weights.names) * _WIDTH[type]
-        )
+        self.progress.begin(f"writing {path.name}")
         reused = self.make(path, (type, self._converter_digest()), lambda: write(path, type))
         return Output(path, type, reused)
 

@@ -95,6 +95,36 @@ def export(
             rich_help_panel=_VERIFY,
         ),
     ] = None,
+    rows: Annotated[
+        int | None,
+        typer.Option(
+            "--rows",
+            min=1,
+            help="Rows of the questions to answer at most.",
+            show_default="100",
+            rich_help_panel=_VERIFY,
+        ),
+    ] = None,
+    large: Annotated[
+        str | None,
+        typer.Option(
+            "--large",
+            metavar="SPEC",
+            help="LM that answers from the rationales of source and file.",
+            show_default="builtin:large",
+            rich_help_panel=_VERIFY,
+        ),
+    ] = None,
+    threshold: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--threshold",
+            metavar="TYPE:NAME=X",
+            help="What a type must reach: top1, max_kl, mean_kl, rationales, em_drop; give it again for more.",
+            show_default="its usual thresholds",
+            rich_help_panel=_VERIFY,
+        ),
+    ] = None,
     no_verify: Annotated[
         bool,
         typer.Option("--no-verify", help="Do not compare files with their source.", rich_help_panel=_VERIFY),
@@ -128,7 +158,8 @@ def export(
         "source": source, "format": format, "output": output, "verify": not no_verify, "questions": verify,
         "adapter_only": adapter_only, "imatrix": imatrix, "converter": converter, "recommend": recommend, "plot": plot,
     }  # fmt: skip
-    report = _run(settings, quantize, threads)
+    settings |= _given(rows=rows, large=large, thresholds=threshold, threads=threads)
+    report = _run(settings, quantize)
     if as_json:
         write_text(json.dumps(_record(report), indent=2))
     else:
@@ -139,7 +170,12 @@ def export(
         raise typer.Exit(1)
 
 
-def _run(settings: dict[str, object], types: str | None, threads: int | None) -> ExportReport:
+def _given(**settings: object) -> dict[str, object]:
+    """Leave out what was not given, so that the defaults of `ExportOptions` hold."""
+    return {name: value for name, value in settings.items() if value is not None}
+
+
+def _run(settings: dict[str, object], types: str | None) -> ExportReport:
     try:
         from lmcot_export.run import export as run
     except ModuleNotFoundError as error:
@@ -147,17 +183,16 @@ def _run(settings: dict[str, object], types: str | None, threads: int | None) ->
     from lmcot_cli.commands.export_report import Bar
 
     with Bar() as bar:
-        return run(_options(settings, types, threads), bar)
+        return run(_options(settings, types), bar)
 
 
-def _options(settings: dict[str, object], types: str | None, threads: int | None) -> ExportOptions:
+def _options(settings: dict[str, object], types: str | None) -> ExportOptions:
     from lmcot_export.options import ExportOptions
     from lmcot_export.quantize import FULL_TYPES, ONNX_TYPES, QUANTIZED_TYPES, parse_types
 
     known = ONNX_TYPES if settings["format"] == "onnx" else FULL_TYPES + QUANTIZED_TYPES
     given = {"types": parse_types(types, known)} if types is not None else {}
-    counts = {"threads": threads} if threads is not None else {}
-    return ExportOptions(**settings, **given, **counts)  # type: ignore[arg-type]
+    return ExportOptions(**settings, **given)  # type: ignore[arg-type]
 
 
 def _record(report: ExportReport) -> dict[str, object]:

@@ -86,12 +86,16 @@ class HuggingFaceTokenizer:
         """Return token ids as a user of transformers gets them."""
         return list(self._tokenizer.encode(text, add_special_tokens=add_special_tokens))
 
+    @property
+    def normalizes(self) -> bool:
+        """Whether text is normalized (NFC, mostly) before byte-level BPE, which llama.cpp does not do."""
+        return self.kind == "byte-level BPE" and self._tokenizer.backend_tokenizer.normalizer is not None
+
     def normalized(self, text: str) -> str:
-        """Return the text as a byte-level tokenizer's normalizer (NFC, mostly) leaves it; llama.cpp has none."""
-        normalizer = self._tokenizer.backend_tokenizer.normalizer
-        if self.kind != "byte-level BPE" or normalizer is None:
+        """Return the text as a byte-level tokenizer's normalizer leaves it."""
+        if not self.normalizes:
             return text
-        return str(normalizer.normalize_str(text))
+        return str(self._tokenizer.backend_tokenizer.normalizer.normalize_str(text))
 
     def spellings(self) -> list[str]:
         """Return what the ordinary tokens stand for, those left out that are no whole characters."""
