@@ -169,7 +169,7 @@ class AnswerRun:
             spec,
             role=role,
             aliases=options.aliases,
-            options=options.engine,
+            options=options.local_engine,
             adapters=adapters,
             endpoint=options.endpoint,
         )
@@ -180,7 +180,7 @@ class AnswerRun:
             **model_settings("small", models.get("small")),
             **model_settings("large", models["large"]),
         }
-        return RunFile(self.command, source_name(self.source), settings, asdict(self.options.engine))
+        return RunFile(self.command, source_name(self.source), settings, asdict(self.options.local_engine))
 
     def stop(self) -> bool:
         """Begin no more rows; `results` yields those under way and then raises KeyboardInterrupt.
@@ -281,7 +281,7 @@ def method_settings(options: AnswerOptions, prompts: Prompts) -> Settings:
         "n_ctx": options.engine.n_ctx,
         "dtype": options.engine.dtype,
     }
-    return settings | asdict(options.engine) if options.deterministic else settings
+    return settings | asdict(options.local_engine) if options.deterministic else settings
 
 
 def model_settings(role: str, backend: Backend | None) -> Settings:

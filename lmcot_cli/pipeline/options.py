@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal, get_args
 
 from lmcot_cli.backends.base import Sampling
 from lmcot_cli.backends.endpoint.options import EndpointOptions
-from lmcot_cli.backends.llama.options import EngineOptions
+from lmcot_cli.backends.llama.options import DEFAULT_PARALLEL, EngineOptions
 from lmcot_cli.errors import UsageError
 from lmcot_cli.pipeline.cost import FREE, Price, prices_of
 from lmcot_cli.pipeline.error_limit import ErrorLimit, parse_error_limit
@@ -142,6 +142,13 @@ class AnswerOptions:
         if self.temperature is not None:
             return self.temperature
         return 0.0 if self.samples == 1 else _SEVERAL_TEMPERATURE
+
+    @property
+    def local_engine(self) -> EngineOptions:
+        """The settings of local engines; a deterministic run leaves no width to a measurement."""
+        if self.deterministic and self.engine.parallel is None:
+            return replace(self.engine, parallel=DEFAULT_PARALLEL)
+        return self.engine
 
     @property
     def stopping(self) -> StoppingRule:

@@ -11,6 +11,9 @@ from lmcot_cli.errors import UsageError
 MAX_PARALLEL = 124
 """llama.cpp has 256 sequences; the engine needs two for each request at work, and a few for prefixes."""
 
+DEFAULT_PARALLEL = 16
+"""Requests in a batch where nothing was measured: the quickest width of a 135M model on two cores."""
+
 MAX_THREADS = 512
 """Most threads that ggml can use (GGML_MAX_N_THREADS); it crashes with more."""
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from lmcot_cli.backends.base import BatchBackend, Completion, ModelIdentity, Request, Sampling
-from lmcot_cli.backends.llama.options import EngineOptions
+from lmcot_cli.backends.llama.options import DEFAULT_PARALLEL, EngineOptions
 from lmcot_cli.backends.torch.checkpoint import SCHEME, Checkpoint, find
 from lmcot_cli.backends.torch.loading import (
     decoder_start,
@@ -21,8 +21,6 @@ from lmcot_cli.backends.torch.loading import (
 from lmcot_cli.backends.torch.sequences import DecoderSequences, EncoderDecoderSequences, Sequences
 from lmcot_cli.backends.torch.writing import Prompt, write
 from lmcot_cli.errors import ModelError, PromptTooLongError, RowError
-
-DEFAULT_PARALLEL = 16
 
 
 class FolderBackend(BatchBackend):
