@@ -101,7 +101,12 @@ def download_model(repository: str, *, remote_code: bool = False) -> Path:
         OutputError: The cache cannot be written.
     """
     from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+    from huggingface_hub.errors import (
+        HfHubHTTPError,
+        HFValidationError,
+        LocalEntryNotFoundError,
+        OfflineModeIsEnabled,
+    )
 
     if not _REPOSITORY.fullmatch(repository):
         raise ModelError(f"{repository}: no such folder, and no name on the hub; check the path")
@@ -116,6 +121,10 @@ def download_model(repository: str, *, remote_code: bool = False) -> Path:
         return Path(snapshot_download(repository, allow_patterns=patterns))
     except HFValidationError as error:
         raise ModelError(f"{repository}: no such folder, and no name on the hub: {error}") from error
+    except OfflineModeIsEnabled as error:
+        raise ModelError(
+            f"{repository}: no such folder, and not in the local cache; unset HF_HUB_OFFLINE to download it"
+        ) from error
     except (OSError, transport_error) as error:
         raise _explain(HubFile(repository, "config.json"), error) from error
 

@@ -10,13 +10,11 @@ import onnx
 import torch
 from transformers.modeling_outputs import BaseModelOutput
 
-from lmcot_cli.backends.base import Completion, Request, Sampling
 from lmcot_cli.backends.llama.context import Logits
 from lmcot_cli.backends.llama.options import EngineOptions
 from lmcot_cli.backends.torch.backend import FolderBackend, TransformersBackend
 from lmcot_cli.backends.torch.onnx_backend import OnnxBackend
 from lmcot_cli.backends.torch.sequences import to_numpy
-from lmcot_cli.errors import ModelError
 from lmcot_export.verify.subject import RATE_SEQUENCES, SpecialTokens
 
 
@@ -60,22 +58,6 @@ class FolderSubject:
                 tokens = torch.tensor([[*prompt, *written]])
                 return to_numpy(self._decoder_logits(tokens))
             return to_numpy(self._encoder_decoder_logits(torch.tensor([list(prompt)]), [start, *written]))
-
-    def greedy(self, prompts: Sequence[str], max_tokens: int) -> list[str]:
-        """Write what the model finds likeliest after each prompt.
-
-        Raises:
-            ModelError: A prompt cannot be completed.
-        """
-        replies = self.backend.complete(
-            [Request(prompt, 0) for prompt in prompts], Sampling(max_tokens=max_tokens)
-        )
-        for reply in replies:
-            if not isinstance(reply, Completion):
-                raise ModelError(
-                    f"{self.backend.identity.spec}: a prompt cannot be completed: {reply}"
-                ) from reply
-        return [reply.text for reply in replies if isinstance(reply, Completion)]
 
     def rate(self, steps: int) -> float:
         """Measure the decoding rate; see `Subject.rate`."""

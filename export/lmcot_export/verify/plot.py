@@ -47,3 +47,4 @@ def _scatter(
     axes.set_xlabel("size, MiB")
     axes.set_ylabel(label)
     axes.grid(alpha=0.3)
+    axes.margins(0.15)  # room for the names

@@ -132,6 +132,46 @@ def test_what_is_no_folder_and_no_name_on_the_hub_is_refused() -> None:
         load("transformers:no/such/folder")
 
 
+def test_a_model_of_the_hub_that_is_in_the_cache_needs_no_network_and_a_broken_off_one_does(
+    tmp_path: Path,
+) -> None:
+    repository = tmp_path / "hub" / "models--org--model"
+    folder = repository / "snapshots" / ("0" * 40)
+    folder.mkdir(parents=True)
+    (repository / "refs").mkdir()
+    (repository / "refs" / "main").write_text("0" * 40)
+    (folder / "config.json").write_text("{}")
+    (folder / "a.safetensors").write_bytes(b"")
+    # In a process of its own: huggingface_hub reads its environment when it is imported.
+    program = (
+        "import json, pathlib\n"
+        "from lmcot_cli.backends.torch.checkpoint import find\n"
+        "from lmcot_cli.errors import ModelError\n"
+        "folder = find('org/model').base\n"
+        "print(folder.name)\n"
+        "index = {'weight_map': {'x': 'a.safetensors', 'y': 'b.safetensors'}}\n"
+        "(folder / 'model.safetensors.index.json').write_text(json.dumps(index))\n"
+        "try: find('org/model')\n"
+        "except ModelError as error: print(error)"
+    )
+    environment = {
+        "HF_HOME": str(tmp_path),
+        "HF_HUB_OFFLINE": "1",
+        "PYTHONPATH": str(Path(__file__).parents[3]),
+    }
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=300,
+    )
+    first, second = done.stdout.splitlines()
+    assert first == "0" * 40
+    assert second.startswith("org/model: no such folder, and not in the local cache")
+
+
 def test_a_missing_package_is_named_with_the_line_that_mends_it(tiny_folder: Folder) -> None:
     program = (
         "import sys; sys.modules['transformers'] = None\n"
