@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from lmcot_cli.errors import UsageError
 
@@ -27,7 +27,8 @@ def parse_thresholds(texts: Sequence[str]) -> dict[str, Threshold]:
     for text in texts:
         type, _, settings = text.partition(":")
         usual = found.get(type) or VerifyOptions().threshold(type)
-        found[type] = replace(usual, **dict(_setting(text, part) for part in settings.split(",")))
+        changes: dict[str, Any] = dict(_setting(text, part) for part in settings.split(","))
+        found[type] = replace(usual, **changes)
     return found
 
 
