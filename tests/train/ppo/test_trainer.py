@@ -214,3 +214,12 @@ def test_learning_rates_warm_up() -> None:
 def test_settings_that_cannot_work_are_all_named(wrong: dict[str, Any], message: str) -> None:
     with pytest.raises(UsageError, match=message):
         PPOOptions(**wrong).check()
+
+
+def test_every_pass_over_the_rows_has_an_order_of_its_own() -> None:
+    """64 rows in batches of 24: the third update takes the last 16 of one order and the first 8 of the next."""
+    trainer = Trainer(Policy(lora_model("causal")), toy_task(), replace(TOY, batch=24))
+    ids = [row.id for update in range(8) for row in trainer._rows(update)]
+    passes = [ids[start : start + 64] for start in range(0, 192, 64)]
+    assert all(sorted(one, key=int) == [str(i) for i in range(64)] for one in passes)
+    assert len({tuple(one) for one in passes}) == 3

@@ -165,6 +165,16 @@ def test_the_cap_on_calls_ends_a_run_that_keeps_what_it_learned(
     assert RunFolder(refined.folder).read_finished().adapter == "adapter"
 
 
+def test_the_cap_may_be_reached_in_a_validation(
+    tmp_path: Path, questions: Path, distilled: Callable[[str], Path]
+) -> None:
+    said: list[str] = []
+    options = options_for(questions, distilled("llama"), tmp_path / "refined")
+    refined = refine(replace(options, reward=RewardOptions(max_large_calls=1)), said.append)
+    assert (refined.results["updates"], refined.results["large_calls"]) == (0, 0)
+    assert said[-1].startswith("ended early: --max-large-calls 1")
+
+
 def test_all_weights_can_be_refined(
     tmp_path: Path, questions: Path, distilled: Callable[[str], Path]
 ) -> None:

@@ -105,18 +105,19 @@ class Trainer:
         """
         if self.progress.update == 0:
             yield self.validated({"update": 0.0}), []
-        self.stopped = self._out_of_time()
+        self.stopped = self.stopped or self._out_of_time()
         while self.progress.update < self.options.updates and not self.stopped:
             started = self._clock()
             try:
                 figures, judged = self.update()
+                figures = self.close_update(figures, self._clock() - started)
             except LargeCallsSpentError as error:
                 self.stopped = str(error)
                 break
-            except LmcotError:  # of the large model, say; nothing was learned from this update yet
+            except LmcotError:  # of the large model, say: either before learning from an update or after it
                 self.save()
                 raise
-            yield self.close_update(figures, self._clock() - started), judged
+            yield figures, judged
             if self._due(self.options.save_every):
                 self.save()
         self.save()
@@ -166,12 +167,12 @@ class Trainer:
 
     def _rows(self, update: int) -> list[Row]:
         """Return the rows of an update: every pass over the rows has an order of its own."""
-        chosen = []
-        for place in range(update * self.options.batch, (update + 1) * self.options.batch):
-            turn, index = divmod(place, len(self.task.rows))
-            order = list(range(len(self.task.rows)))
+        chosen: list[Row] = []
+        while len(chosen) < self.options.batch:
+            turn, start = divmod(update * self.options.batch + len(chosen), len(self.task.rows))
+            order = list(self.task.rows)
             Random(f"{self.options.seed}/{turn}").shuffle(order)
-            chosen.append(self.task.rows[order[index]])
+            chosen += order[start : start + self.options.batch - len(chosen)]
         return chosen
 
     def _write(self, rows: Sequence[Row], update: int, samples: int, *, greedy: bool = False) -> list[Group]:
@@ -222,17 +223,25 @@ class Trainer:
         return [replace(one, values=torch.where(one.mask, mean, 0.0)) for one in scored]
 
     def validated(self, figures: Mapping[str, float]) -> dict[str, float]:
-        """Add the figures of a validation; keep the weights if they are the best so far."""
+        """Add the figures of a validation; keep the weights if they are the best so far.
+
+        The run is to end where the validation would take more calls of the large LM than are left.
+        """
         if not self.task.held_out:
             return dict(figures)
-        found, _ = self.validate()
+        try:
+            found, _ = self.validate()
+        except LargeCallsSpentError as error:
+            self.stopped = str(error)
+            return dict(figures)
         if self.progress.best is None or found["validation_reward"] > self.progress.best:
-            self.progress = replace(
-                self.progress, best=found["validation_reward"], best_update=self.progress.update
-            )
-            if self.checkpoints and self.workers.first:
-                self.checkpoints.keep_best(self.policy)
+            self._keep_best(found["validation_reward"])
         return {**figures, **found}
+
+    def _keep_best(self, reward: float) -> None:
+        self.progress = replace(self.progress, best=reward, best_update=self.progress.update)
+        if self.checkpoints and self.workers.first:
+            self.checkpoints.keep_best(self.policy)
 
     def _due(self, every: int) -> bool:
         done = self.progress.update

@@ -107,7 +107,11 @@ class _Session:
         resumed = trainer.progress.update
         if resumed:
             self.say(f"going on after update {resumed}")
-        self._train(trainer)
+        try:
+            self._train(trainer)
+        except KeyboardInterrupt:
+            self.say("interrupted; the same command goes on from the last checkpoint")
+            raise
         results = self._results(trainer)
         if self.workers.first:
             self._leave(trainer, results)
