@@ -18,7 +18,6 @@ answer() { # NAME [OPTION...]: answer the questions into NAME.jsonl
 [ -e "$out/questions.jsonl" ] || "$lmcot" data synth --rows 1000 --seed 2026 --split test -o "$out/questions.jsonl"
 answer standard --method standard
 answer cot --method cot
-answer cot5 --method cot --samples 5
 answer gold --given-rationales
 for way in base distilled distilled5; do
   model=$pair/${way%5}.gguf

@@ -24,7 +24,6 @@ from lmcot_train.rewards.reward import EQUAL_WEIGHTS
 WAYS = {
     "standard": "`standard`: the large LM at once",
     "cot": "`cot`: its own chain",
-    "cot5": "`cot`, 5 samples",
     "base": "`guided` by the untrained base",
     "distilled": "`guided`, distilled",
     "distilled5": "`guided`, distilled, 5 samples",
@@ -42,7 +41,6 @@ PAIRS = (
     ("cot", "guided"),
     ("guided", "guided5"),
     ("distilled5", "guided5"),
-    ("cot5", "guided5"),
     ("standard", "shuffled"),
 )
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 import typer
 
@@ -49,7 +49,8 @@ def check_words(words: tuple[str, ...], place: str) -> None:
         InputError: An option that the command does not have, or a value that it does not take.
     """
     command, rest = _find(words, place)
-    usage_error = typer.BadParameter.__mro__[1]
+    # Typer carries its own copy of Click and names this class nowhere: the base of every error of usage.
+    usage_error = cast("type[typer.BadParameter]", typer.BadParameter.__base__)
     try:
         command.make_context("lmcot", rest)
     except usage_error as error:

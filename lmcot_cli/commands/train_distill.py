@@ -177,6 +177,7 @@ def distill(
         from lmcot_train.distill.options import DistillOptions
         from lmcot_train.distill.run import distill as train
         from lmcot_train.lora import LoraOptions
+        from lmcot_train.run_folder import is_first_process
 
     flags = context.params
     lora = {name: flags[f"lora_{name}"] for name in ("rank", "alpha", "dropout")} | {
@@ -184,4 +185,5 @@ def distill(
     }
     options = DistillOptions(**given(DistillOptions, flags), lora=LoraOptions(**given(LoraOptions, lora)))
     train(rationales, base, output, options, stderr_report(quiet=quiet), overwrite=overwrite)
-    typer.echo(output)
+    if is_first_process():
+        typer.echo(output)
