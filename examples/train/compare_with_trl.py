@@ -25,6 +25,7 @@ from typing import Any
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
+CLOCK = time.perf_counter
 TARGETS = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
 RANK = 16
 
@@ -51,6 +52,7 @@ CASES = {
     for case in (
         Case("4M", 256, 512, 4, 2304, prompts=16, samples=4, prompt_tokens=400, tokens=64),
         Case("4M-unshared", 256, 512, 4, 2304, prompts=64, samples=1, prompt_tokens=400, tokens=64),
+        Case("4M-small-batch", 256, 512, 4, 2304, prompts=4, samples=4, prompt_tokens=400, tokens=64),
         Case("tiny", 64, 128, 2, 256, prompts=4, samples=2, prompt_tokens=16, tokens=8),
         Case("34M", 512, 1408, 8, 8192, prompts=4, samples=4, prompt_tokens=256, tokens=64),
     )
@@ -110,9 +112,9 @@ def time_lmcot(case: Case, updates: int) -> list[float]:
         updates=updates, batch=case.prompts, samples=case.samples, max_tokens=case.tokens, epochs=case.epochs,
         minibatches=case.minibatches, epoch_kl=1e9, validate_every=0,
     )  # fmt: skip
-    seconds, last = [], time.perf_counter()
+    seconds, last = [], CLOCK()
     for _, judged in Trainer(policy, task, options).run():
-        now = time.perf_counter()
+        now = CLOCK()
         if judged:
             seconds.append(now - last)
         last = now
@@ -131,10 +133,10 @@ def time_trl(case: Case, updates: int) -> list[float]:
             self.times: list[float] = []
 
         def on_train_begin(self, *_: Any, **__: Any) -> None:
-            self.times.append(time.perf_counter())
+            self.times.append(CLOCK())
 
         def on_step_end(self, *_: Any, **__: Any) -> None:
-            self.times.append(time.perf_counter())
+            self.times.append(CLOCK())
 
     policy = model_of(case)
     same = {key: kept for key, kept in policy.config.to_dict().items() if key not in ("id2label", "label2id")}
@@ -172,11 +174,10 @@ def measure(side: str, case: Case, updates: int) -> None:
     print(json.dumps({"seconds": min(seconds[1:]), "all": seconds, "peak_mib": peak}))
 
 
-def run_side(side: str, case: Case, python: str, updates: int, threads: int) -> dict[str, Any]:
-    command = [python, __file__, "--side", side, "--case", case.name, "--updates", str(updates)]
-    done = subprocess.run(
-        [*command, "--threads", str(threads)], capture_output=True, text=True, check=False, timeout=1200
-    )
+def run_side(side: str, case: Case, python: str, given: argparse.Namespace) -> dict[str, Any]:
+    command = [python, __file__, "--side", side, "--case", case.name, "--updates", str(given.updates)]
+    command += ["--threads", str(given.threads), *(["--cpu"] if given.cpu else [])]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=1200)
     if done.returncode:
         sys.exit(f"{side} failed:\n{done.stderr}")
     found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
@@ -190,15 +191,20 @@ def main() -> None:
     parser.add_argument("--side", choices=["lmcot", "trl"])
     parser.add_argument("--updates", type=int, default=3)
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument(
+        "--cpu", action="store_true", help="count CPU time, where the machine has other work too"
+    )
     given = parser.parse_args()
+    global CLOCK
+    CLOCK = time.process_time if given.cpu else time.perf_counter
     torch.set_num_threads(given.threads)
     cases = [CASES[name] for name in given.case or CASES]
     if given.side:
         measure(given.side, cases[0], given.updates)
         return
     for case in cases:
-        ours = run_side("lmcot", case, sys.executable, given.updates, given.threads)
-        theirs = run_side("trl", case, given.trl, given.updates, given.threads)
+        ours = run_side("lmcot", case, sys.executable, given)
+        theirs = run_side("trl", case, given.trl, given)
         tokens = case.prompts * case.samples * case.tokens
         print(json.dumps(asdict(case)))
         for name, found in (("lmcot", ours), ("TRL 1.12", theirs)):

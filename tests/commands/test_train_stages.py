@@ -156,9 +156,12 @@ def write_config(path: Path, teacher: str, base: Path, **distilling: Any) -> Pat
 
 
 def test_all_runs_every_stage_once(questions: Path, teacher: str, tmp_path: Path, tiny_base: Base) -> None:
+    with questions.open("a") as file:
+        file.write('{"question": 7}\n')  # a row that fails stops nothing
     config = write_config(tmp_path / "train.toml", teacher, tiny_base())
     first = run("all", questions, "--config", config)
     assert first.exit_code == 0, first.stderr
+    assert "5 of 7 rows have a rationale; 1 failed" in first.stderr
     assert first.stdout.splitlines()[-1] == str(tmp_path / "out" / "distilled")
     again = run("all", questions, "--config", config)
     assert again.exit_code == 0

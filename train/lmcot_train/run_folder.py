@@ -22,6 +22,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
+from hashlib import file_digest
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -231,6 +232,12 @@ def cannot_write(path: Path, error: OSError) -> OutputError:
         f"{path}: cannot be written: {error.strerror or error}; the checkpoints so far are kept:"
         " mend that and run the same command again"
     )
+
+
+def sha256_of(path: Path) -> str:
+    """Return the SHA-256 of a file, as `sha256:...`."""
+    with path.open("rb") as file:
+        return f"sha256:{file_digest(file, 'sha256').hexdigest()}"
 
 
 def is_first_process() -> bool:

@@ -20,12 +20,12 @@ import json
 import tomllib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from hashlib import file_digest, sha256
+from hashlib import sha256
 from pathlib import Path
 from typing import Any, Literal
 
 from lmcot_cli.errors import InputError, OutputError
-from lmcot_train.run_folder import cannot_write
+from lmcot_train.run_folder import cannot_write, sha256_of
 
 Value = str | int | float | bool
 StageName = Literal["rationales", "distill", "refine", "export"]
@@ -185,8 +185,7 @@ class _Record:
 def content_digest(path: Path) -> str | None:
     """Digest a file, or the weights within a folder; None where there is nothing."""
     if path.is_file():
-        with path.open("rb") as file:
-            return file_digest(file, "sha256").hexdigest()
+        return sha256_of(path)
     found = sorted(file for pattern in _WEIGHTS for file in path.rglob(pattern) if _lasts(file, path))
     parts = [f"{file.relative_to(path)}\0{content_digest(file)}" for file in found]
     return sha256("\n".join(parts).encode()).hexdigest() if parts else None

@@ -9,7 +9,6 @@ import time
 import warnings
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from hashlib import file_digest
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +43,7 @@ from lmcot_train.models import (
     weights_digest,
 )
 from lmcot_train.prompting import RationalePrompts
-from lmcot_train.run_folder import RunFolder, RunRecord, cannot_write, is_first_process
+from lmcot_train.run_folder import RunFolder, RunRecord, cannot_write, is_first_process, sha256_of
 
 _DISK_FAULTS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EIO}
 _TORN_WRITES = ("I/O error", "iostream error", "unexpected pos", "PytorchStreamWriter")
@@ -132,15 +131,13 @@ def _splits(
 
 
 def _record(rationales: Path, base: str, prompts: Prompts, options: DistillOptions) -> RunRecord:
-    with rationales.open("rb") as file:
-        digest = f"sha256:{file_digest(file, 'sha256').hexdigest()}"
     return RunRecord(
         kind="distill",
         base=str(Path(base).resolve()) if Path(base).is_dir() else base,
         base_digest=weights_digest(locate_base(base)),
         settings=options.settings() | {"prompts": prompts.digest()},
         seeds={"distill": options.seed},
-        data={rationales.name: digest},
+        data={rationales.name: sha256_of(rationales)},
         adapter=None if options.full else "adapter",
     )
 

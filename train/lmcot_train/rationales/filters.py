@@ -12,9 +12,7 @@ from lmcot_cli.errors import UsageError
 from lmcot_cli.scoring.metrics import score_answer
 from lmcot_cli.scoring.normalize import normalize_answer
 from lmcot_train.rewards.penalties import loop_share
-from lmcot_train.rewards.reading import Statement, read_statements
-
-_CLOSED_ANSWERS = frozenset({"yes", "no", "noanswer", ""})
+from lmcot_train.rewards.reading import CLOSED_ANSWERS, Statement, read_statements
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +117,7 @@ def _names_answer(candidate: Candidate) -> bool:
     answers = [*candidate.row.answers, *([candidate.answer] if candidate.answer else [])]
     wanted = [normalize_answer(answer) for answer in answers]
     text = f" {normalize_answer(candidate.rationale)} "
-    return not wanted or any(answer in _CLOSED_ANSWERS or f" {answer} " in text for answer in wanted)
+    return not wanted or any(answer in CLOSED_ANSWERS or f" {answer} " in text for answer in wanted)
 
 
 def _says_twice(statements: Sequence[Statement]) -> bool:

@@ -6,7 +6,6 @@ import json
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
-from hashlib import file_digest
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,7 @@ from lmcot_cli.pipeline.duplicates import mark_duplicates
 from lmcot_cli.pipeline.extract import chain_answer
 from lmcot_cli.pipeline.run_file import now
 from lmcot_train.rationales.filters import FILTERS, Candidate, FilterOptions, reason_against
-from lmcot_train.run_folder import versions
+from lmcot_train.run_folder import sha256_of, versions
 
 
 @dataclass(slots=True)
@@ -177,11 +176,9 @@ def _none_left(origin: Origin, counts: Counts) -> str:
 def _write_run_file(
     origin: Origin, output: Path, options: FilterOptions, counts: Counts, started: str
 ) -> None:
-    with origin.source.open("rb") as file:
-        digest = f"sha256:{file_digest(file, 'sha256').hexdigest()}"
     record = {
         "format": 1,
-        "data": {origin.source.name: digest},
+        "data": {origin.source.name: sha256_of(origin.source)},
         "answers": origin.answers.name if origin.answers else None,
         "filters": asdict(options),
         "counts": asdict(counts),

@@ -15,11 +15,10 @@ from math import exp
 from statistics import fmean
 
 from lmcot_cli.scoring.normalize import normalize_answer
-from lmcot_train.rewards.reading import BE, NEGATIONS, Chain, Statement, linked
+from lmcot_train.rewards.reading import BE, CLOSED_ANSWERS, NEGATIONS, Chain, Statement, linked
 
 PLAIN_WORDS = (6, 120)
 """A rationale of fewer or more words is not of plain length."""
-_CLOSED_ANSWERS = frozenset({"yes", "no", "noanswer", ""})
 _VOWELS = frozenset("aeiouy")
 
 
@@ -244,7 +243,7 @@ def _other_value(one: Statement, two: Statement) -> bool:
 
 def _open_answer(chain: Chain) -> bool:
     """Whether there is an answer that a text can name; yes and no are said in other words."""
-    return chain.answer is not None and normalize_answer(chain.answer) not in _CLOSED_ANSWERS
+    return chain.answer is not None and normalize_answer(chain.answer) not in CLOSED_ANSWERS
 
 
 def _names_answer(statements: tuple[Statement, ...] | list[Statement], chain: Chain) -> bool:

@@ -24,6 +24,8 @@ a about above after again against all also am an and any are as at be because be
     your
 """
 FUNCTION_WORDS = frozenset(_FUNCTION_WORDS.split())
+CLOSED_ANSWERS = frozenset({"yes", "no", "noanswer", ""})
+"""Answers, once normalised, that a rationale need not name."""
 BE = frozenset({"is", "was", "are", "were"})
 NEGATIONS = frozenset({"not", "no", "never", "neither", "nor", "isn't", "wasn't", "aren't", "weren't"})
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from hashlib import file_digest
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ from lmcot_cli.datasets.records import Record
 from lmcot_cli.errors import InputError, OutputError
 from lmcot_train.rewards.aspects import ASPECTS, score_aspects
 from lmcot_train.rewards.reading import read_chain
+from lmcot_train.run_folder import sha256_of
 
 FORMAT = 1
 FOLDS = 5
@@ -98,9 +98,7 @@ def write_weights(path: Path, fit: Fit, source: Path) -> None:
     Raises:
         OutputError: The file cannot be written.
     """
-    with source.open("rb") as file:
-        digest = f"sha256:{file_digest(file, 'sha256').hexdigest()}"
-    record = {"format": FORMAT, **asdict(fit), "data": {source.name: digest}}
+    record = {"format": FORMAT, **asdict(fit), "data": {source.name: sha256_of(source)}}
     try:
         path.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
     except OSError as error:
