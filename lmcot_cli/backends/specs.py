@@ -109,6 +109,16 @@ def open_model(
     return cast("_OpenFile", _opener(form.backend))(form.locate(resolved), options, resolved)
 
 
+def gguf_file(spec: str, aliases: Mapping[str, str]) -> Path | None:
+    """Return the GGUF file that a spec names, if it is on this machine; nothing is downloaded."""
+    resolved = _resolve(spec, aliases)
+    form = _form_of(resolved)
+    if form is None or form.backend != "llama" or form.locate is None or resolved.startswith(hub.SCHEME):
+        return None
+    path = form.locate(resolved)
+    return path if path.is_file() else None
+
+
 def _open_adapted(
     spec: str, resolved: str, form: _Form, options: EngineOptions, adapters: Sequence[str]
 ) -> Backend:

@@ -130,8 +130,12 @@ def _cached_facts(source: hub.HubFile, model: str) -> dict[str, Any]:
 
 def _file_facts(path: Path) -> dict[str, Any]:
     from lmcot_cli.backends.llama.gguf_header import read_header
+    from lmcot_cli.backends.llama.memory import memory_estimate
+    from lmcot_cli.backends.llama.options import EngineOptions
 
-    return {"path": str(path), "size": _size(path)} | _header_facts(read_header(path))
+    facts = _header_facts(read_header(path))
+    memory = memory_estimate(path, EngineOptions()).total
+    return {"path": str(path), "size": _size(path)} | facts | {"peak_memory": memory}
 
 
 def _size(path: Path) -> int | None:
@@ -183,7 +187,7 @@ def _human(key: str, value: Any) -> str:
             return "missing" if key == "size" else "-"
         case bool():
             return "yes" if value else "no"
-        case int() if key == "size":
+        case int() if key in ("size", "peak_memory"):
             return f"{value / 1e9:.2f} GB" if value >= 1e9 else f"{value / 1e6:.1f} MB"
         case int():
             return f"{value:,}"

@@ -33,10 +33,11 @@ def _table(preview: Preview) -> Table:
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     table.add_column("stage", no_wrap=True)
     table.add_column("model")
-    for heading in ("requests", "prompt tokens", "completion tokens", "cost"):
+    for heading in ("requests", "prompt tokens", "completion tokens", "cost", "memory"):
         table.add_column(heading, justify="right")
     for stage in preview.stages:
         counts = (stage.requests, stage.tokens.prompt, stage.tokens.completion)
         cost = f"{stage.cost:.4g}" if stage.cost else "-"
-        table.add_row(stage.stage, as_text(stage.model), *(f"{count:,}" for count in counts), cost)
+        memory = f"{stage.memory / 1e6:.0f} MB" if stage.memory else "-"
+        table.add_row(stage.stage, as_text(stage.model), *(f"{count:,}" for count in counts), cost, memory)
     return table

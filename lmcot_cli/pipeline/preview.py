@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
+from lmcot_cli.backends.specs import gguf_file
 from lmcot_cli.datasets.row import Row
 from lmcot_cli.errors import InputError, RowError
 from lmcot_cli.pipeline.cost import prices_of
@@ -39,6 +40,7 @@ class StagePreview:
         requests: Requests at most: rows by samples.
         tokens: Tokens at most: prompts by an estimate, completions by their limit.
         cost: What these cost by the price table.
+        memory: Bytes that a process with this model alone takes at its peak; None for what is no GGUF file here.
     """
 
     stage: str
@@ -47,6 +49,7 @@ class StagePreview:
     requests: int
     tokens: Tokens
     cost: float
+    memory: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,11 +130,20 @@ def _stage(one: _Asked, prompt: str, rows: int, characters: int, options: Answer
     ):  # each prompt ends with a whole rationale
         read += rows * options.max_tokens * CHARACTERS_A_TOKEN
     tokens = Tokens(options.samples * read // CHARACTERS_A_TOKEN, options.samples * rows * one.max_tokens)
+    model = options.small if one.role == "small" else options.large
     return StagePreview(
         stage=one.stage,
-        model=options.small if one.role == "small" else options.large,
+        model=model,
         prompt=prompt,
         requests=rows * options.samples,
         tokens=tokens,
         cost=prices_of(options)[one.role].of(tokens),
+        memory=_memory(model, options),
     )
+
+
+def _memory(model: str, options: AnswerOptions) -> int | None:
+    from lmcot_cli.backends.llama.memory import memory_estimate
+
+    path = gguf_file(model, options.aliases)
+    return None if path is None else memory_estimate(path, options.local_engine).total
