@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # The score table of the embedded pair: every way of answering 1,000 MicroHop questions with names never trained on.
 # Run as `make measure`, or where lmcot is installed: bash examples/measure_pair.sh [OUTPUT FOLDER]
-# The small LM's earlier states are not embedded: `make pretrain` leaves them in runs/pair (PAIR=FOLDER names another
-# place); where they are missing, their rows are. A run that was interrupted goes on where it stopped.
+# Small LMs that examples/train_pair.sh made are measured beside it, if there are any in runs/pair (PAIR=FOLDER names
+# another place). A run that was interrupted goes on where it stopped.
 set -euo pipefail
 lmcot=${BIN:+$BIN/}lmcot
 python=${BIN:+$BIN/}python
@@ -19,15 +19,8 @@ answer() { # NAME [OPTION...]: answer the questions into NAME.jsonl
 answer standard --method standard
 answer cot --method cot
 answer gold --given-rationales
-for way in base distilled distilled5; do
-  model=$pair/${way%5}.gguf
-  if [ ! -e "$model" ]; then
-    echo "note: there is no $model: the table will be without $way" >&2
-  elif [ "$way" = distilled5 ]; then
-    answer distilled5 --small "$model" --samples 5
-  else
-    answer "$way" --small "$model"
-  fi
+for way in base distilled refined; do
+  [ ! -e "$pair/$way.gguf" ] || answer "$way" --small "$pair/$way.gguf"
 done
 answer guided
 answer guided5 --samples 5

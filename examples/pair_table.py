@@ -24,24 +24,23 @@ from lmcot_train.rewards.reward import EQUAL_WEIGHTS
 WAYS = {
     "standard": "`standard`: the large LM at once",
     "cot": "`cot`: its own chain",
-    "base": "`guided` by the untrained base",
-    "distilled": "`guided`, distilled",
-    "distilled5": "`guided`, distilled, 5 samples",
-    "guided": "`guided`, distilled and refined by PPO",
-    "guided5": "`guided`, distilled and refined by PPO, 5 samples",
-    "shuffled": "`guided`, the refined rationale of another row",
+    "guided": "`guided`: the embedded small LM's rationale",
+    "guided5": "`guided`, 5 samples, majority",
+    "shuffled": "`guided`, the rationale of another row",
     "gold": "`guided`, gold rationales",
+    "base": "`guided` by a base that never saw a rationale",
+    "distilled": "`guided` by that base, distilled",
+    "refined": "`guided` by that base, distilled and refined by PPO",
 }
 PAIRS = (
-    ("standard", "distilled"),
-    ("cot", "distilled"),
-    ("base", "distilled"),
-    ("distilled", "guided"),
     ("standard", "guided"),
     ("cot", "guided"),
     ("guided", "guided5"),
-    ("distilled5", "guided5"),
     ("standard", "shuffled"),
+    ("standard", "distilled"),
+    ("cot", "distilled"),
+    ("base", "distilled"),
+    ("distilled", "refined"),
 )
 
 

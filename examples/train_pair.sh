@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
-# How builtin:small was made, from nothing: a base without rationales, what builtin:large says of 6,000 questions,
-# distillation from what is right of it, and PPO with builtin:large as the judge.
-# Run as `make pretrain`, or where lmcot is installed with its train and export extras: bash examples/train_pair.sh
-# Leaves base.gguf, distilled.gguf and small.gguf in runs/pair (or the folder named); a run that was interrupted goes on.
+# A small LM made by the whole pipeline, from nothing: a base that never saw a rationale, what builtin:large says of
+# 6,000 questions, distillation from what is right of it, and PPO with builtin:large as the judge. Hours on one core.
+# The embedded builtin:small was not made so: it was pretrained on MicroHop's own rationales (its card says how).
+# Run where lmcot is installed with its train and export extras: bash examples/train_pair.sh [FOLDER]
+# Leaves base.gguf, distilled.gguf and refined.gguf in runs/pair (or the folder named); a run that was interrupted goes on.
 set -euo pipefail
 lmcot=${BIN:+$BIN/}lmcot
 large=${LARGE:-builtin:large}
@@ -25,5 +26,5 @@ fi
 "$lmcot" train rationales "$out/questions.jsonl" --large "$large" -o "$out/rationales.jsonl"
 "$lmcot" train distill "$out/rationales.jsonl" --base "$out/base" -o "$out/distilled"
 gguf "$out/distilled" distilled
-"$lmcot" train refine "$out/questions.jsonl" --from "$out/distilled" --large "$large" -o "$out/refined"
-gguf "$out/refined" small
+"$lmcot" train refine "$out/questions.jsonl" --from "$out/distilled" --large "$large" --learning-rate 1e-3 -o "$out/refined"
+gguf "$out/refined" refined

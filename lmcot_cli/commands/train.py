@@ -22,8 +22,10 @@ app.command("all", epilog=train_all.EPILOG)(train_all.train_all)
 @app.command()
 def pretrain(
     role: Annotated[
-        Literal["base", "large"],
-        typer.Argument(help="The embedded large LM, or the base that the small one is distilled from."),
+        Literal["small", "base", "large"],
+        typer.Argument(
+            help="One of the embedded pair, or a base that never saw a rationale, to distil from."
+        ),
     ],
     output: Annotated[
         Path,

@@ -31,7 +31,7 @@ STAGES: tuple[Stage, ...] = ("standard", "cot", "guided_rationale", "guided_answ
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """What distinguishes the two models."""
+    """What distinguishes the models."""
 
     layers: int
     tasks: tuple[Task, ...]
@@ -40,6 +40,8 @@ class Recipe:
 RECIPES = {
     # Chains are longer than answers and harder, so `cot` is drawn twice as often as each other way.
     "large": Recipe(6, ("cot", "cot", "guided_answer", "standard")),
+    # What is embedded: taught by the generator's own rationales.
+    "small": Recipe(4, ("guided_rationale",)),
     # What `lmcot train distill` starts from: it reads and restates contexts and has never seen a rationale.
     "base": Recipe(4, ("restate", "restate", "standard")),
 }
@@ -53,7 +55,7 @@ CHECKPOINT_RECORDS = 5
 class PretrainOptions:
     """Which model to train, where to, and for how long."""
 
-    role: Literal["base", "large"]
+    role: Literal["small", "base", "large"]
     output: Path
     minutes: float
     seed: int
