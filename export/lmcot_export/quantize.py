@@ -74,10 +74,10 @@ def check_rows(source: Path, type: str) -> None:
     llama.cpp itself would put another, larger type in the place of each such matrix.
 
     Raises:
-        ModelError: The message names a matrix and the types that can take it.
+        ModelError: The message names a matrix and the types that can take it; or the file is no GGUF.
     """
     block = block_size(type)
-    matrices = [tensor for tensor in gguf.GGUFReader(source).tensors if _is_quantized(tensor)]
+    matrices = [tensor for tensor in _tensors(source) if _is_quantized(tensor)]
     odd = [tensor for tensor in matrices if int(tensor.shape[0]) % block]
     if not odd:
         return
@@ -87,6 +87,13 @@ def check_rows(source: Path, type: str) -> None:
         f"{source.name}: {type} takes rows of a multiple of {block} weights, but {len(odd)} of {len(matrices)} matrices"
         f" have others ({odd[0].name}: {odd[0].shape[0]}); choose from {', '.join(fitting) or 'f16, bf16, f32'}"
     )
+
+
+def _tensors(source: Path) -> list[Any]:
+    try:
+        return list(gguf.GGUFReader(source).tensors)
+    except ValueError as error:
+        raise ModelError(f"{source}: cannot be read as GGUF ({error}); export the model again") from error
 
 
 def quantize(

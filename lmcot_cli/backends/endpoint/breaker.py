@@ -7,6 +7,9 @@ import logging
 FAILURES = 10
 """Failures in a row, over all calls, that open it: with a quarter of all calls failing, one chance in a million."""
 
+SPACING = 0.05
+"""Seconds between calls once that many have failed in a row: whether it is down shows without a storm."""
+
 FIRST_PAUSE = 1.0
 LONGEST_PAUSE = 60.0
 
@@ -34,16 +37,18 @@ class Breaker:
         self._until = 0.0
         self._trying = False
         self._paused_before = 0.0
+        self._last_sent = float("-inf")
         self.down_since: float | None = None
 
     def wait(self, now: float) -> float:
         """Return the seconds until a call may be sent; infinite while another one tries."""
         if self.down_since is None:
-            return 0.0
+            return max(0.0, self._last_sent + SPACING - now) if self._failures >= FAILURES else 0.0
         return float("inf") if self._trying else max(0.0, self._until - now)
 
-    def sent(self) -> bool:
+    def sent(self, now: float) -> bool:
         """Note that a call is sent; return whether it is one that tries."""
+        self._last_sent = now
         self._trying = self.down_since is not None
         return self._trying
 

@@ -155,7 +155,9 @@ class Dispatcher:
         self.counters.requests += 1
         body = self._dialect.body(call.request, call.sampling, len(call.jobs))
         entry = self._rates.take(tokens, now)
-        flight = Flight(call, self._dialect.path, body, self.in_flight.sent(now), entry, self._breaker.sent())
+        flight = Flight(
+            call, self._dialect.path, body, self.in_flight.sent(now), entry, self._breaker.sent(now)
+        )
         task = self._loop.create_task(self._fly(flight))
         self._tasks.add(task)
         task.add_done_callback(self._landed)

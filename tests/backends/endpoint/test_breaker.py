@@ -2,7 +2,7 @@ import logging
 
 import pytest
 
-from lmcot_cli.backends.endpoint.breaker import FAILURES, LONGEST_PAUSE, Breaker
+from lmcot_cli.backends.endpoint.breaker import FAILURES, LONGEST_PAUSE, SPACING, Breaker
 
 
 def fail(breaker: Breaker, times: int, start: float = 0.0, retry_after: float | None = None) -> float:
@@ -32,13 +32,27 @@ def test_refusals_while_answers_are_still_due_do_not_open_it() -> None:
     assert breaker.down_since is None
 
 
+def test_calls_are_spaced_once_many_failed_in_a_row_and_no_more_after_an_answer() -> None:
+    breaker = Breaker("x")
+    breaker.answered(0.0)
+    for _ in range(FAILURES):
+        assert breaker.wait(0.1) == 0.0
+        breaker.sent(0.1)
+        breaker.failed("503", None, tried=False, patience=1.0, now=0.1)
+    assert breaker.down_since is None
+    assert breaker.wait(0.1) == pytest.approx(SPACING)
+    assert breaker.wait(0.1 + SPACING) == 0.0
+    breaker.answered(0.12)
+    assert breaker.wait(0.12) == 0.0
+
+
 def test_one_call_at_a_time_tries_after_pauses_that_grow() -> None:
     breaker = Breaker("x")
     now, pauses = fail(breaker, FAILURES), []
     for _ in range(10):
         pauses.append(breaker.wait(now))
         now += breaker.wait(now)
-        assert breaker.sent()
+        assert breaker.sent(now)
         assert breaker.wait(now) == float("inf")
         breaker.failed(
             "late", None, tried=False, patience=1.0, now=now

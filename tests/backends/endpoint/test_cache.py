@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -176,13 +177,15 @@ def test_a_rerun_costs_nothing_and_no_two_samples_share_a_reply(
     assert len({reply.text for reply in first if isinstance(reply, Completion)}) == 3
 
     again = connect(server.url, reply_cache=cache)
-    assert again.complete(requests[:3], sampled) == first
+    kept = [replace(reply, cached=True) for reply in first if isinstance(reply, Completion)]
+    assert again.complete(requests[:3], sampled) == kept
     assert server.stats().requests == asked, "the probe's words included"
     assert again.counters.cache_hits == 4
     assert again.counters.prompt_tokens == again.counters.completion_tokens == 0
 
     more = again.complete(requests, sampled)
-    assert more[:3] == first
+    assert more[:3] == kept
+    assert [reply.cached for reply in more if isinstance(reply, Completion)] == [True] * 3 + [False] * 2
     assert again.counters.cache_hits == 4 + 3
     assert len({reply.text for reply in more if isinstance(reply, Completion)}) == 5
 

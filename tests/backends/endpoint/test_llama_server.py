@@ -76,7 +76,7 @@ def completions(backend: EndpointBackend | LlamaBackend, prompts: list[str]) -> 
 def test_greedy_replies_are_those_of_the_local_backend(
     server: str, connect: Connect, prompts: list[str]
 ) -> None:
-    with LlamaBackend(embedded.path_of("builtin:large"), EngineOptions(threads=1)) as local:
+    with LlamaBackend(embedded.path_of("builtin:large"), EngineOptions(threads=1, flash_attention=False)) as local:
         wanted = completions(local, prompts)
     found = completions(connect(server, "large", endpoint_api="completions", request_timeout=60.0), prompts)
     assert [reply.text for reply in found] == [reply.text for reply in wanted]
@@ -88,7 +88,7 @@ def test_greedy_replies_are_those_of_the_local_backend(
 def test_log_probabilities_are_those_of_the_local_backend(
     server: str, connect: Connect, prompts: list[str]
 ) -> None:
-    with LlamaBackend(embedded.path_of("builtin:large"), EngineOptions(threads=1)) as local:
+    with LlamaBackend(embedded.path_of("builtin:large"), EngineOptions(threads=1, flash_attention=False)) as local:
         wanted = completions(local, prompts[:4])
     found = completions(
         connect(server, "large", endpoint_api="completions", request_timeout=60.0), prompts[:4]

@@ -217,6 +217,9 @@ def test_settings_fill_the_dataclasses_they_belong_to() -> None:
     assert (options.large, options.lora_rank, options.aliases) == ("builtin:large", 4, {"name": "spec"})
 
 
+@pytest.mark.filterwarnings(
+    "ignore:mtime may not be reliable"
+)  # checkpoints within a second, as nowhere else
 def test_grpo_uses_the_same_rollouts_reward_and_validation(
     tmp_path: Path, questions: Path, distilled: Callable[[str], Path]
 ) -> None:

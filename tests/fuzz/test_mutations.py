@@ -1,0 +1,169 @@
+"""Mutated input lines, settings files, prompt templates and GGUF headers: an error in one line at worst.
+
+CI tries some hundreds of each. LMCOT_FUZZ=N tries N times as many; 50 makes 50,000 lines, 5,000 settings and prompt
+files and 2,000 headers.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from random import Random
+
+import pytest
+
+from lmcot_cli.config import answer_options, load_config
+from lmcot_cli.datasets.microhop import MicroHopOptions, records
+from lmcot_cli.datasets.reader import BadRow, read_rows
+from lmcot_cli.datasets.row import Row
+from lmcot_cli.errors import InputError, LmcotError
+from lmcot_cli.models import embedded
+from lmcot_cli.pipeline.answer import AnswerRun
+from lmcot_cli.pipeline.options import AnswerOptions
+from lmcot_cli.prompts.render import Prompts
+
+TIMES = int(os.environ.get("LMCOT_FUZZ", "1"))
+LINES, FILES, HEADERS = 1000 * TIMES, 100 * TIMES, 40 * TIMES
+
+TOKENS = [
+    b"{", b"}", b"[", b"]", b'"', b",", b":", b"\\", b"\\u0000", b"\\ud800", b"null", b"true", b"1e999", b"-0", b"NaN",
+    b"\x00", b"\xff\xfe", b"\xed\xa0\x80", b"\xf0\x9f\x92\xa9", b"\x1b[2J", b"{{", b"}}", b"{%", b"%}", b"context",
+    b"id", b"9" * 400, b"[" * 2000, b"'''", b'"""', b"=", b"#", b"\t", b"\r",
+]  # fmt: skip
+"""What mutations put in: the punctuation of all formats, numbers and characters that trip readers up."""
+
+CONFIG = """\
+[models]
+big = "openai:gpt-4o-mini"
+[prices]
+big = { prompt = 0.15, completion = 0.6 }
+[answer]
+method = "guided"
+samples = 5
+temperature = 0.7
+stop = "beta:0.95"
+parallel = "auto"
+rpm = 60
+"""
+
+LOAD = """\
+import resource, sys
+from pathlib import Path
+from lmcot_cli.backends.llama.backend import LlamaBackend
+from lmcot_cli.backends.llama.options import EngineOptions
+from lmcot_cli.errors import LmcotError
+for name in sys.argv[1:]:
+    try:
+        LlamaBackend(Path(name), EngineOptions(threads=1, parallel=1, n_ctx=64)).close()
+    except LmcotError:
+        pass
+    print(name, flush=True)
+"""
+
+
+def mutated(text: bytes, random: Random) -> bytes:
+    """Change a text in one to four places."""
+    for _ in range(random.randint(1, 4)):
+        start = random.randrange(len(text) + 1)
+        end = min(len(text), start + random.choice((0, 0, 1, 1, 4, 20, 200)))
+        middle = random.choice(
+            (b"", random.choice(TOKENS), random.randbytes(random.randint(1, 3)), text[start:end] * 2)
+        )
+        text = text[:start] + middle + text[end:]
+    return text
+
+
+def lines(random: Random) -> Iterator[bytes]:
+    """Yield mutated questions, a line each."""
+    made = list(records(MicroHopOptions(rows=20, seed=1)))
+    native = [
+        {"id": "a", "question": "Who?", "context": ["x", "y"], "answer": ["z"]},
+        {"question": "?", "context": ""},
+    ]
+    texts = [json.dumps(one).encode() for one in [*made, *native, *native, *native]]
+    for _ in range(LINES):
+        yield mutated(random.choice(texts), random).replace(b"\n", b" ")
+
+
+def test_every_mutated_line_is_a_row_or_a_bad_one_in_its_place(tmp_path: Path):
+    mutants = [line for line in lines(Random(7)) if line.strip()]
+    path = tmp_path / "q.jsonl"
+    path.write_bytes(b'{"question": "?", "context": "c"}\n' + b"\n".join(mutants))
+    rows = list(read_rows(path))
+    bad = [row for row in rows if isinstance(row, BadRow)]
+
+    assert len(rows) == 1 + len(mutants)
+    assert all(isinstance(row, Row | BadRow) for row in rows)
+    assert 0.2 < len(bad) / len(rows) < 0.95
+    assert all("\n" not in str(row.error) for row in bad)
+
+
+def test_every_mutated_line_ends_as_an_answer_or_an_error_record(tmp_path: Path):
+    mutants = [line for line in lines(Random(8)) if line.strip()]
+    (tmp_path / "q.jsonl").write_bytes(b'{"question": "?", "context": "c"}\n' + b"\n".join(mutants))
+    (tmp_path / "script.jsonl").write_text('{"match": "", "text": "yes"}')
+    options = AnswerOptions(method="standard", large=f"scripted:{tmp_path / 'script.jsonl'}")
+    run = AnswerRun(tmp_path / "q.jsonl", options, tmp_path / "out")
+    results = list(run.results())
+
+    assert len(results) == 1 + len(mutants)
+    assert all((result.answer is None) == (result.error is not None) for result in results)
+    kept = [json.loads(line) for line in (tmp_path / "out").read_bytes().splitlines()]
+    assert [record["id"] for record in kept] == [result.id for result in results]
+
+
+def test_every_mutated_settings_file_is_read_or_refused_in_a_line(tmp_path: Path):
+    random, path, refused = Random(9), tmp_path / "lmcot.toml", 0
+    for _ in range(FILES):
+        path.write_bytes(mutated(CONFIG.encode(), random))
+        try:
+            answer_options(load_config(path), {}).check()
+        except LmcotError as error:
+            refused += 1
+            assert len(str(error)) < 5000
+    assert FILES / 4 < refused <= FILES
+
+
+def test_every_mutated_template_renders_or_is_refused(tmp_path: Path):
+    random, refused = Random(10), 0
+    row = Row("1", "Who?", (), ("x",), None, None, 1)
+    source = Path(sys.modules[Prompts.__module__].__file__ or "").parent
+    templates = {name: (source / f"{name}.j2").read_bytes() for name in ("standard", "cot", "guided_answer")}
+    for number in range(FILES):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        name = random.choice(list(templates))
+        (folder / f"{name}.j2").write_bytes(mutated(templates[name], random))
+        try:
+            Prompts(folder).render(name, row, "because")  # type: ignore[arg-type]
+        except InputError:
+            refused += 1
+    assert 0 < refused < FILES
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="a limit on memory that other systems do not have")
+def test_no_mutated_header_crashes_the_process(tmp_path: Path):
+    random = Random(11)
+    whole = embedded.path_of("builtin:small").read_bytes()
+    names = []
+    for number in range(HEADERS):
+        head = bytearray(whole)
+        for _ in range(random.randint(1, 3)):
+            place = random.randrange(4, 2200)
+            head[place : place + random.choice((1, 4, 8))] = random.choice(
+                (random.randbytes(8), b"\xff" * 8, b"\x00" * 8, (2**31).to_bytes(8, "little"))
+            )[: random.choice((1, 4, 8))]
+        path = tmp_path / f"{number}.gguf"
+        path.write_bytes(head)
+        names.append(str(path))
+    for start in range(0, len(names), 200):
+        batch = names[start : start + 200]
+        done = subprocess.run(
+            [sys.executable, "-c", LOAD, *batch], capture_output=True, text=True, timeout=600
+        )
+        assert done.returncode == 0, f"after {done.stdout.split()[-1:]}: {done.stderr[-500:]}"
+        assert done.stdout.split() == batch
