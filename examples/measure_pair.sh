@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # The score table of the embedded pair: every way of answering 1,000 MicroHop questions with names never trained on.
 # Run as `make measure`, or where lmcot is installed: bash examples/measure_pair.sh [OUTPUT FOLDER]
-# The small LM's earlier states are not embedded: `make pretrain` leaves them in runs/pair (PAIR=FOLDER names another
-# place); where they are missing, their rows are. A run that was interrupted goes on where it stopped.
+# The base and the distilled LM of examples/train_pair.sh are not embedded: `make pretrain` leaves them in runs/pair
+# (PAIR=FOLDER names another place); where they are missing, so are their rows. A run that was interrupted goes on where it stopped.
 set -euo pipefail
 lmcot=${BIN:+$BIN/}lmcot
 python=${BIN:+$BIN/}python

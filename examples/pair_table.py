@@ -27,9 +27,9 @@ WAYS = {
     "base": "`guided` by the untrained base",
     "distilled": "`guided`, distilled",
     "distilled5": "`guided`, distilled, 5 samples",
-    "guided": "`guided`, distilled and refined by PPO",
-    "guided5": "`guided`, distilled and refined by PPO, 5 samples",
-    "shuffled": "`guided`, the refined rationale of another row",
+    "guided": "`guided` by `builtin:small`",
+    "guided5": "`guided` by `builtin:small`, 5 samples",
+    "shuffled": "`guided`, the rationale of `builtin:small` for another row",
     "gold": "`guided`, gold rationales",
 }
 PAIRS = (

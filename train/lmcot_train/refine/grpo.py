@@ -68,12 +68,18 @@ class Rollouts:
         return {
             "prompt_ids": [list(prompt) for prompt, _ in pairs],
             "completion_ids": [list(completion) for _, completion in pairs],
-            "logprobs": [row[mask].tolist() for one in scored for row, mask in zip(one.logprobs, one.mask, strict=True)],
+            "logprobs": [
+                row[mask].tolist() for one in scored for row, mask in zip(one.logprobs, one.mask, strict=True)
+            ],
             "reference_mean": [mean for one in scored for mean in one.reference_means()],
         }
 
     def reward(
-        self, prompts: Sequence[str], completion_ids: Sequence[Sequence[int]], reference_mean: Sequence[float], **_: Any
+        self,
+        prompts: Sequence[str],
+        completion_ids: Sequence[Sequence[int]],
+        reference_mean: Sequence[float],
+        **_: Any,
     ) -> list[float]:
         """Reward the completions; 0 for each once the calls of the large LM are spent, and the run ends."""
         task, items = self.judge.task, []
