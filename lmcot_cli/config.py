@@ -26,7 +26,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from lmcot_cli.backends.endpoint.options import EndpointOptions
-from lmcot_cli.backends.llama.options import Dtype, EngineOptions, KvType, parse_parallel
+from lmcot_cli.backends.engine_options import Dtype, EngineOptions, KvType, parse_parallel
 from lmcot_cli.errors import InputError
 from lmcot_cli.pipeline.cost import Price
 from lmcot_cli.pipeline.options import AnswerOptions

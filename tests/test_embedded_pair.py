@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from lmcot_cli.backends.llama.options import EngineOptions
+from lmcot_cli.backends.engine_options import EngineOptions
 from lmcot_cli.datasets.microhop import MicroHopOptions, records
 from lmcot_cli.main import app
 from lmcot_cli.pipeline.answer import AnswerRun

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from lmcot_cli.backends.llama.options import EngineOptions
+from lmcot_cli.backends.engine_options import EngineOptions
 from lmcot_cli.config import AnswerDefaults
 from lmcot_cli.datasets.row import Paragraph, Row
 from lmcot_cli.errors import InputError

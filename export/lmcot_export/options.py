@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Protocol
 
-from lmcot_cli.backends.llama.options import usable_cores
+from lmcot_cli.backends.engine_options import usable_cores
 from lmcot_cli.errors import UsageError
 
 if TYPE_CHECKING:

@@ -29,7 +29,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from lmcot_cli.backends.base import BatchBackend, Completion, ModelIdentity, Request, Sampling
-from lmcot_cli.backends.llama.options import EngineOptions
+from lmcot_cli.backends.engine_options import EngineOptions
 from lmcot_cli.errors import ModelError, RowError
 
 WINDOW = 64

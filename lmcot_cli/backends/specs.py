@@ -13,7 +13,7 @@ from typing import Literal, NamedTuple, Protocol, cast
 from lmcot_cli.backends.base import Backend
 from lmcot_cli.backends.endpoint import address
 from lmcot_cli.backends.endpoint.options import EndpointOptions
-from lmcot_cli.backends.llama.options import EngineOptions
+from lmcot_cli.backends.engine_options import EngineOptions
 from lmcot_cli.backends.torch import checkpoint
 from lmcot_cli.errors import ModelSpecError, UsageError
 from lmcot_cli.models import catalogue, embedded, hub

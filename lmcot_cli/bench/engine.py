@@ -8,9 +8,9 @@ from time import perf_counter
 from typing import Any
 
 from lmcot_cli.backends.base import Completion, Request, Sampling
+from lmcot_cli.backends.engine_options import EngineOptions
 from lmcot_cli.backends.llama.backend import LlamaBackend
 from lmcot_cli.backends.llama.memory import memory_estimate
-from lmcot_cli.backends.llama.options import EngineOptions
 from lmcot_cli.bench.bare import measure_bare
 from lmcot_cli.bench.library_calls import DecodeTimer, Trace, recorded, replaced, texts_never_end
 from lmcot_cli.bench.machine import peak_memory

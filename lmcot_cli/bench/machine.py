@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from lmcot_cli import __version__
-from lmcot_cli.backends.llama.options import usable_cores
+from lmcot_cli.backends.engine_options import usable_cores
 
 MIB = 1024 * 1024
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from lmcot_cli.backends.llama.options import MAX_PARALLEL, EngineOptions
+from lmcot_cli.backends.engine_options import MAX_PARALLEL, EngineOptions
 from lmcot_cli.errors import UsageError
 
 

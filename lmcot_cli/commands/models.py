@@ -129,9 +129,9 @@ def _cached_facts(source: hub.HubFile, model: str) -> dict[str, Any]:
 
 
 def _file_facts(path: Path) -> dict[str, Any]:
+    from lmcot_cli.backends.engine_options import EngineOptions
     from lmcot_cli.backends.llama.gguf_header import read_header
     from lmcot_cli.backends.llama.memory import memory_estimate
-    from lmcot_cli.backends.llama.options import EngineOptions
 
     facts = _header_facts(read_header(path))
     memory = memory_estimate(path, EngineOptions()).total

@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from lmcot_cli.backends.endpoint.options import EndpointApi
-from lmcot_cli.backends.llama.options import Dtype, KvType
+from lmcot_cli.backends.engine_options import Dtype, KvType
 from lmcot_cli.pipeline.budget import parse_duration
 from lmcot_cli.pipeline.options import AnswerOptions, Method
 from lmcot_cli.pipeline.vote import VoteBy

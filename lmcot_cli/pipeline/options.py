@@ -9,7 +9,7 @@ from typing import Literal, get_args
 
 from lmcot_cli.backends.base import Sampling
 from lmcot_cli.backends.endpoint.options import EndpointOptions
-from lmcot_cli.backends.llama.options import DEFAULT_PARALLEL, EngineOptions
+from lmcot_cli.backends.engine_options import DEFAULT_PARALLEL, EngineOptions
 from lmcot_cli.errors import UsageError
 from lmcot_cli.pipeline.cost import FREE, Price, prices_of
 from lmcot_cli.pipeline.error_limit import ErrorLimit, parse_error_limit

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from lmcot_cli.backends.base import Backend
+from lmcot_cli.backends.engine_options import EngineOptions
 from lmcot_cli.backends.llama.backend import LlamaBackend
-from lmcot_cli.backends.llama.options import EngineOptions
 from lmcot_cli.backends.scripted import ScriptedBackend
 from lmcot_cli.backends.specs import open_model
 from lmcot_cli.errors import LmcotError, ModelError, ModelSpecError

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 from lmcot_cli.backends.base import Request, Sampling
+from lmcot_cli.backends.engine_options import EngineOptions
 from lmcot_cli.backends.llama.backend import LlamaBackend
 from lmcot_cli.backends.llama.library import llama
-from lmcot_cli.backends.llama.options import EngineOptions
 from lmcot_cli.bench.engine import measure_engine
 from lmcot_cli.bench.high_level import measure_high_level
 from lmcot_cli.bench.library_calls import DecodeTimer, recorded, replaced, texts_never_end

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from lmcot_cli.backends.base import Completion, Request, Sampling
+from lmcot_cli.backends.engine_options import EngineOptions
 from lmcot_cli.backends.llama.backend import LlamaBackend
 from lmcot_cli.backends.llama.model import LlamaModel
-from lmcot_cli.backends.llama.options import EngineOptions
 from lmcot_cli.bench.options import Workload
 from lmcot_cli.bench.prompts import Prompt, _PromptWriter, prepare
 from lmcot_cli.errors import ModelError, UsageError

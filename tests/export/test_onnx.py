@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from lmcot_cli.backends.base import Backend, Completion, Request, Sampling
-from lmcot_cli.backends.llama.options import EngineOptions
+from lmcot_cli.backends.engine_options import EngineOptions
 from lmcot_cli.backends.specs import open_model
 from lmcot_cli.backends.torch.backend import TransformersBackend
 from lmcot_cli.backends.torch.onnx_backend import OnnxBackend

@@ -54,7 +54,7 @@ LOAD = """\
 import resource, sys
 from pathlib import Path
 from lmcot_cli.backends.llama.backend import LlamaBackend
-from lmcot_cli.backends.llama.options import EngineOptions
+from lmcot_cli.backends.engine_options import EngineOptions
 from lmcot_cli.errors import LmcotError
 for name in sys.argv[1:]:
     try:

@@ -12,8 +12,8 @@ import gguf
 import pytest
 from transformers import AutoTokenizer
 
+from lmcot_cli.backends.engine_options import EngineOptions
 from lmcot_cli.backends.llama.backend import LlamaBackend
-from lmcot_cli.backends.llama.options import EngineOptions
 from lmcot_cli.datasets.row import Row
 from lmcot_cli.prompts.render import Prompts
 from lmcot_train.prompting import RationalePrompts

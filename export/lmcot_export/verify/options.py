@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from lmcot_cli.backends.llama.options import usable_cores
+from lmcot_cli.backends.engine_options import usable_cores
 from lmcot_cli.errors import UsageError
 
 

@@ -18,11 +18,11 @@ from lmcot_cli.backends.base import (
     Sampling,
     StreamBackend,
 )
+from lmcot_cli.backends.engine_options import EngineOptions
 from lmcot_cli.backends.llama.adapters import Adapter, load_adapter
 from lmcot_cli.backends.llama.chat import ChatTemplate
 from lmcot_cli.backends.llama.context import LlamaContext, Tokens
 from lmcot_cli.backends.llama.model import LlamaModel
-from lmcot_cli.backends.llama.options import EngineOptions
 from lmcot_cli.backends.llama.scheduler import Job, Scheduler, Work
 from lmcot_cli.backends.llama.vocabulary import Vocabulary
 from lmcot_cli.backends.llama.width import best_width

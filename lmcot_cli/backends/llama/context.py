@@ -9,9 +9,9 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from lmcot_cli.backends.engine_options import EngineOptions
 from lmcot_cli.backends.llama.library import first_error, forget_errors, llama
 from lmcot_cli.backends.llama.model import LlamaModel
-from lmcot_cli.backends.llama.options import EngineOptions
 from lmcot_cli.backends.llama.room import BATCH_TOKENS, MIB, plan_room
 from lmcot_cli.errors import ModelError
 

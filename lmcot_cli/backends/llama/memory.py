@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from lmcot_cli.backends.engine_options import EngineOptions
 from lmcot_cli.backends.llama.gguf_header import GgufHeader, TensorInfo, read_header
 from lmcot_cli.backends.llama.library import llama
-from lmcot_cli.backends.llama.options import EngineOptions
 from lmcot_cli.backends.llama.room import BATCH_TOKENS, plan_room
 from lmcot_cli.backends.llama.width import likely_width
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from lmcot_cli.backends.llama.options import KV_BYTES, EngineOptions
+from lmcot_cli.backends.engine_options import KV_BYTES, EngineOptions
 from lmcot_cli.errors import UsageError
 
 BATCH_TOKENS = 512

@@ -17,10 +17,10 @@ from time import perf_counter
 
 import numpy as np
 
+from lmcot_cli.backends.engine_options import EngineOptions
 from lmcot_cli.backends.llama.context import LlamaContext
 from lmcot_cli.backends.llama.library import llama
 from lmcot_cli.backends.llama.model import LlamaModel
-from lmcot_cli.backends.llama.options import EngineOptions
 
 USUAL = 16
 """Taken where measuring would cost more than it saves."""

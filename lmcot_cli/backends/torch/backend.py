@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from lmcot_cli.backends.base import BatchBackend, Completion, ModelIdentity, Request, Sampling
-from lmcot_cli.backends.llama.options import DEFAULT_PARALLEL, EngineOptions
+from lmcot_cli.backends.engine_options import DEFAULT_PARALLEL, EngineOptions
 from lmcot_cli.backends.torch.checkpoint import SCHEME, Checkpoint, find
 from lmcot_cli.backends.torch.loading import (
     decoder_start,

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lmcot_cli.backends.llama.options import EngineOptions
+from lmcot_cli.backends.engine_options import EngineOptions
 from lmcot_cli.backends.torch.checkpoint import WEIGHTS, Checkpoint
 from lmcot_cli.backends.torch.vocabulary import TokenizerVocabulary
 from lmcot_cli.errors import MissingExtraError, ModelError, UsageError

@@ -14,8 +14,8 @@ import pytest
 from llama_cpp import Llama, llama_supports_gpu_offload
 
 from lmcot_cli.backends.base import Completion, Request, Sampling
+from lmcot_cli.backends.engine_options import EngineOptions
 from lmcot_cli.backends.llama.backend import LlamaBackend
-from lmcot_cli.backends.llama.options import EngineOptions
 from lmcot_cli.errors import PromptTooLongError, RowError, UsageError
 
 OpenTiny = Callable[..., LlamaBackend]

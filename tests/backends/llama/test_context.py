@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from llama_cpp import llama_get_logits_ith
 
+from lmcot_cli.backends.engine_options import EngineOptions
 from lmcot_cli.backends.llama.context import LlamaContext
 from lmcot_cli.backends.llama.model import LlamaModel
-from lmcot_cli.backends.llama.options import EngineOptions
 from lmcot_cli.backends.llama.vocabulary import Vocabulary
 from lmcot_cli.errors import ModelError
 

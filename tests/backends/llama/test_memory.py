@@ -8,15 +8,15 @@ from pathlib import Path
 
 import pytest
 
+from lmcot_cli.backends.engine_options import EngineOptions
 from lmcot_cli.backends.llama.memory import memory_estimate
-from lmcot_cli.backends.llama.options import EngineOptions
 
 RUN = """
 import re, sys
 from pathlib import Path
 from lmcot_cli.backends.base import Request, Sampling
 from lmcot_cli.backends.llama.backend import LlamaBackend
-from lmcot_cli.backends.llama.options import EngineOptions
+from lmcot_cli.backends.engine_options import EngineOptions
 with LlamaBackend(Path(sys.argv[1]), EngineOptions(**eval(sys.argv[2]))) as backend:
     prompts = [f"{row} " + "some words " * 30 for row in range(4)]
     backend.complete([Request(prompt, seed) for prompt in prompts for seed in range(4)], Sampling(0.8, 0.95, 8))

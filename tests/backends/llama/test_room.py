@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from lmcot_cli.backends.llama.options import EngineOptions
+from lmcot_cli.backends.engine_options import EngineOptions
 from lmcot_cli.backends.llama.room import MIB, plan_room
 from lmcot_cli.errors import UsageError
 

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from lmcot_cli.backends.engine_options import EngineOptions
 from lmcot_cli.backends.llama import width
 from lmcot_cli.backends.llama.backend import LlamaBackend
 from lmcot_cli.backends.llama.model import LlamaModel
-from lmcot_cli.backends.llama.options import EngineOptions
 from lmcot_cli.backends.llama.vocabulary import Vocabulary
 from lmcot_cli.backends.llama.width import USUAL, WIDTHS, likely_width, measure_width, remembered_width
 

@@ -15,7 +15,7 @@ import torch
 from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM, AutoTokenizer
 
 from lmcot_cli.backends.base import Completion, Request, Sampling
-from lmcot_cli.backends.llama.options import EngineOptions
+from lmcot_cli.backends.engine_options import EngineOptions
 from lmcot_cli.backends.llama.text import StopText
 from lmcot_cli.backends.torch.backend import TransformersBackend
 from lmcot_cli.errors import ModelError, PromptTooLongError, RowError, UsageError

@@ -15,7 +15,7 @@ from peft import LoraConfig, get_peft_model
 from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM, AutoTokenizer
 
 from lmcot_cli.backends.base import Backend, Completion, Request, Sampling
-from lmcot_cli.backends.llama.options import EngineOptions
+from lmcot_cli.backends.engine_options import EngineOptions
 from lmcot_cli.backends.llama.text import StopText
 from lmcot_cli.backends.specs import open_model
 from lmcot_cli.backends.torch.backend import TransformersBackend

@@ -11,9 +11,9 @@ from peft import LoraConfig, get_peft_model
 from transformers import GPT2Config, LlamaConfig, PretrainedConfig, PreTrainedTokenizerFast, Qwen2Config
 
 from lmcot_cli.backends.base import Request, Sampling
+from lmcot_cli.backends.engine_options import EngineOptions
 from lmcot_cli.backends.llama.adapters import Adapter, parse_adapters
 from lmcot_cli.backends.llama.backend import LlamaBackend
-from lmcot_cli.backends.llama.options import EngineOptions
 from lmcot_cli.errors import ModelError, UsageError
 from lmcot_export.gguf.adapter import write_adapter
 from lmcot_export.gguf.write import write_gguf

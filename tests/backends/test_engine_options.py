@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
+from lmcot_cli.backends.engine_options import MAX_PARALLEL, MAX_THREADS, EngineOptions
 from lmcot_cli.backends.llama.backend import LlamaBackend
-from lmcot_cli.backends.llama.options import MAX_PARALLEL, MAX_THREADS, EngineOptions
 from lmcot_cli.errors import UsageError
 
 
