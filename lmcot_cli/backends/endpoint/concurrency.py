@@ -17,6 +17,10 @@ _MOST_CAUTION = 64.0
 _SAME = 1.25
 """Two bounds no further apart than this are one limit, met twice."""
 
+_CUT_AGAIN = 0.25
+"""Seconds between two cuts at least: of an endpoint that answers at once, many round trips fit in what one refusal
+costs."""
+
 _SMOOTHING = 0.1
 _FORGETTING = 2.0 ** (1 / 600)
 """By how much the best latency drifts upwards in a second: an endpoint that became slower for good is not held to
@@ -35,10 +39,10 @@ class InFlight:
     """The adaptive bound: additive increase, multiplicative decrease, as in TCP.
 
     It doubles with every round trip until latency rises or a call is refused. A refusal halves it, once a round trip,
-    since until then the endpoint is at work on what it had before. Then it doubles again up to the number lately seen
-    to work, and from there grows by one a round trip, or more slowly where it has met a limit again and again. A
-    number is seen to work when the call that made it that many is answered. So a server with room for 64 is found out
-    and kept full, and refusals that strike at random, whatever the number, cost little.
+    since until then the endpoint is at work on what it had before, and no more than four times a second. Then it
+    doubles again up to the number lately seen to work, and from there grows by one a round trip, or more slowly where
+    it has met a limit again and again. A number is seen to work when the call that made it that many is answered. So
+    a server with room for 64 is found out and kept full, and refusals that strike at random cost little.
 
     Args:
         most: The bound is never above this.
@@ -104,7 +108,7 @@ class InFlight:
         self._bound = max(1.0, min(self._bound, float(self.count)))
         if sent.at < self._cut_counts_from:
             return
-        self._cut_counts_from = now + (self._latency or 0.0)
+        self._cut_counts_from = now + max(self._latency or 0.0, _CUT_AGAIN)
         self._learn_limit(max(self._proven))
         self._bound = max(1.0, self._bound / 2)
         self._proven.append(0)

@@ -93,6 +93,7 @@ class Dispatcher:
         self._tasks: set[asyncio.Task[None]] = set()
         self._random = Random()
         self._tokens_per_byte = 0.5
+        self._last_answer = 0.0
         self.counters = Counters()
         self.sleeping = 0
         self.in_flight = InFlight(options.max_in_flight)
@@ -196,6 +197,7 @@ class Dispatcher:
     def _answered(self, flight: Flight, answered: Answered) -> None:
         """Hand out the replies; ask anew for those that the endpoint left out."""
         now, jobs = self._loop.time(), flight.call.jobs
+        self._last_answer = now
         self._breaker.answered(now)
         self.in_flight.answered(flight.sent, now)
         self._rates.correct(flight.entry, answered.usage.total, now)
@@ -241,10 +243,12 @@ class Dispatcher:
         if self._hopeless(fault, now):
             self.stop(ModelError(self._report(fault, now)))
         else:
-            self._retry(call, fault)
+            self._retry(flight, fault)
 
-    def _retry(self, call: Call, fault: Transient) -> None:
-        delay = backoff(call.failures, fault.retry_after, self._random)
+    def _retry(self, flight: Flight, fault: Transient) -> None:
+        """Try again after a while, which grows from try to try only while the endpoint answers nobody."""
+        call, others_answered = flight.call, self._last_answer > flight.sent.at
+        delay = backoff(1 if others_answered else call.failures, fault.retry_after, self._random)
         if call.failures >= MOST_TRIES or delay >= self._remaining(call):
             times = "once" if call.failures == 1 else f"{call.failures} times"
             self._give_up(call, f"the endpoint failed {times}, at last with {fault.reason}")
