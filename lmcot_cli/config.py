@@ -82,8 +82,8 @@ class AnswerDefaults(_Section):
 class TokenPrice(_Section):
     """A line of the `[prices]` section."""
 
-    prompt: float = Field(ge=0, strict=False)
-    completion: float = Field(ge=0, strict=False)
+    prompt: float = Field(ge=0, allow_inf_nan=False)
+    completion: float = Field(ge=0, allow_inf_nan=False)
 
 
 class Config(_Section):
@@ -161,9 +161,12 @@ def _explain(detail: Mapping[str, Any]) -> str:
     """Say where the file is wrong, and what is allowed there."""
     section, *keys = (str(part) for part in detail["loc"])
     place = f"[{section}] {'.'.join(keys)}".rstrip()
+    if detail["type"] == "model_type" and section == "prices":
+        return f"{place}: write what a million tokens cost: {{ prompt = 0.15, completion = 0.60 }}"
     if detail["type"] != "extra_forbidden":
         return f"{place}: {detail['msg'][0].lower()}{detail['msg'][1:]}, not {detail['input']!r}"
-    model = AnswerDefaults if keys else Config
+    models: dict[str, type[BaseModel]] = {"answer": AnswerDefaults, "prices": TokenPrice}
+    model = models.get(section, Config) if keys else Config
     allowed = ", ".join(model.model_fields)
     return f"{place}: unknown {'key' if keys else 'section'}; allowed are {allowed}"
 

@@ -32,7 +32,7 @@ def run_part(part: str, arguments: dict[str, Any]) -> dict[str, Any]:
         ModelError: The part could not be measured; what it wrote to stderr has been shown.
     """
     with subprocess.Popen(  # noqa: S603 (this very module)
-        [sys.executable, "-m", __name__],
+        [sys.executable, "-P", "-m", __name__],  # -P: the folder we are in brings no modules
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         start_new_session=True,  # Ctrl-C reaches this process alone, which then ends the other

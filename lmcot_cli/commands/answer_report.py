@@ -27,6 +27,12 @@ LOGGER = logging.getLogger("lmcot_cli")
 """What the library has to say while it works (an endpoint is down, say) is logged here."""
 
 
+_NO_ANSWERS = (
+    "\nno row has an answer: the large LM wrote none; a base model behind an endpoint needs"
+    " --endpoint-api completions, other models may need prompts of their own (--prompts)"
+)
+
+
 class LoggedWarnings(logging.Handler):
     """Shows what is logged as a warning, or worse.
 
@@ -77,7 +83,7 @@ class Report:
     def follow(self, results: Iterator[Result]) -> Iterator[Result]:
         """Pass results on, with a warning for each that failed."""
         for result in results:
-            if result.error:
+            if result.error and result.error.type != "out_of_budget":  # the summary counts those
                 self.warn(f"{self._source}:{result.line}: {result.error.message}")
             if self._progress:
                 (task,), totals = self._progress.task_ids, self._run.totals
@@ -104,15 +110,16 @@ class Report:
         totals, run = self._run.totals, self._run
         parts = [f"answered {totals.answered:,} of {totals.rows:,} rows"]
         if run.resumed:
-            parts[0] += f" ({run.resumed:,} of them done earlier)"
+            parts[0] += f" ({run.resumed:,} rows were done earlier)"
         if totals.unanswered:
             parts.append(f"{totals.unanswered:,} without an answer")
         if totals.failed:
-            parts.append(f"{totals.failed:,} failed")
+            parts.append(f"{totals.failed:,} failed (--retry-errors answers them again)")
         if totals.cut_short:
             parts.append(f"{totals.cut_short:,} cut short")
         parts.append(f"in {time.monotonic() - self._started:.1f} s")
-        written = totals.usage.small.completion + totals.usage.large.completion
+        now = run.answered_now.usage
+        written = now.small.completion + now.large.completion
         spent = f"{written:,} tokens written"
         if totals.samples_saved:
             drawn = totals.samples + totals.samples_saved
@@ -120,7 +127,8 @@ class Report:
         if run.cost:
             spent += f", worth {run.cost:.4g} by the price table"
         results = f"; results in {run.output}" if run.output else ""
-        return f"{', '.join(parts)}; {spent}{results}"
+        hint = _NO_ANSWERS if totals.unanswered == totals.rows else ""
+        return f"{', '.join(parts)}; {spent}{results}{hint}"
 
     def _interrupted(self) -> str:
         done = f"interrupted after {self._run.totals.rows:,} rows"

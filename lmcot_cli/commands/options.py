@@ -130,7 +130,7 @@ MaxCostOption = Annotated[
     typer.Option(
         "--max-cost",
         metavar="SUM",
-        help="What to spend by the [prices] of the settings file. It goes where the vote is closest.",
+        help="What to spend by the prices of the settings file. It goes where the vote is closest.",
         show_default="no limit",
         rich_help_panel=_SPENDING,
     ),

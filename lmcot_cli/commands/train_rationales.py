@@ -121,7 +121,7 @@ def _ask_teacher(questions: Path, answers: Path, flags: dict[str, Any]) -> None:
     from lmcot_cli.config import answer_options, load_config
     from lmcot_cli.pipeline.answer import AnswerRun
 
-    settings = answer_options(load_config(flags["config"]), flags | {"method": "cot"})
+    settings = answer_options(load_config(flags["config"]), flags | {"method": "cot", "stop": "none"})
     run = AnswerRun(questions, settings, answers, overwrite=flags["overwrite"], command=command_line())
     with (
         Report(run, source_label(questions), quiet=flags["quiet"], progress=sys.stderr.isatty()) as report,

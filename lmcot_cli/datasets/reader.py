@@ -8,6 +8,7 @@ JSONL and one JSON array are both read as a stream: memory does not grow with th
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import nullcontext
@@ -83,7 +84,15 @@ def read_source(source: Path | BinaryIO, max_bytes: int = MAX_RECORD_BYTES) -> I
 def _opened(source: Path | BinaryIO) -> nullcontext[BinaryIO] | BinaryIO:
     if not isinstance(source, Path):
         return nullcontext(source)
-    return nullcontext(sys.stdin.buffer) if source == STDIN else source.open("rb")
+    return _standard_input() if source == STDIN else source.open("rb")
+
+
+def _standard_input() -> nullcontext[BinaryIO] | BinaryIO:
+    """Open standard input anew: a thread that waits in Python's own stream would abort the process as it ends."""
+    try:
+        return os.fdopen(os.dup(sys.stdin.fileno()), "rb")
+    except (OSError, ValueError):  # a stand-in without a file behind it
+        return nullcontext(sys.stdin.buffer)
 
 
 def source_name(source: Path | BinaryIO) -> str:

@@ -38,12 +38,13 @@ class AnswerRun:
         output: Where the results go; what is there already is gone on from.
         overwrite: Start the output anew.
         retry_errors: Answer the rows again that have an error in the output, and those that are missing. The output
-            stays as it is until all are done.
+            is replaced when all are done, or when the run ends before, with what was done by then.
         command: The command line, for the run file.
 
     Attributes:
         totals: The sums over the rows that have their record, those of earlier sessions included.
         resumed: Rows that earlier sessions had finished.
+        answered_now: The sums over the rows of this session.
     """
 
     def __init__(
@@ -61,6 +62,8 @@ class AnswerRun:
         self.command = command
         self.totals = Totals()
         self.resumed = 0
+        self.answered_now = Totals()
+        self._kept = Totals()
         self._prices = prices_of(options)
         self._flow: Flow[BadRow | Recorded] | None = None
         self._stopped = False
@@ -88,7 +91,12 @@ class AnswerRun:
             if journal:
                 run_file = self._run_file(prompts, models)
                 items, journal = self._go_on(rows, journal, run_file, stack)
-            yield from self._record(self._answer(items, rows.would_wait, models, prompts), journal)
+            answered = self._answer(items, rows.would_wait, models, prompts)
+            try:
+                yield from self._record(answered, journal)
+            finally:
+                if journal:
+                    journal.take_place()
 
     def _check_output(self) -> None:
         for option, given in {"overwrite": self.overwrite, "retry-errors": self.retry_errors}.items():
@@ -120,15 +128,17 @@ class AnswerRun:
         Returns:
             What is still to be written, and the journal to write it to.
         """
-        items: Iterator[Item] = rows
-        if self.retry_errors:
-            journal.check(run_file.settings)
-            items = failed_again(rows, journal)
-            journal = stack.enter_context(Journal(retry_path(journal.path)))
-        journal.begin(run_file)
-        skip_finished(items, journal)
-        self.totals, self.resumed = journal.totals, journal.totals.rows
-        return items, journal
+        if not self.retry_errors:
+            journal.begin(run_file)
+            skip_finished(rows, journal)
+            self.totals = self._kept = journal.totals
+            self.resumed = self._kept.rows
+            return rows, journal
+        journal.check(run_file.settings)
+        self._kept = sum((one.totals for one in journal.records() if not one.failed), Totals())
+        retry = stack.enter_context(Journal(retry_path(journal.path), overwrite=True))
+        retry.begin(run_file, in_place_of=journal)
+        return failed_again(rows, journal), retry
 
     def _record(self, answered: Iterator[Result | Recorded], journal: Journal | None) -> Iterator[Result]:
         """Write what comes to the journal; yield the results that are new."""
@@ -141,18 +151,20 @@ class AnswerRun:
                 continue
             if journal:
                 journal.append(one)
-            self.totals += Totals.of(one.to_record())
+            added = Totals.of(one.to_record())
+            self.totals += added
+            self.answered_now += added
             yield one
-            self._check_errors()
+            if one.error:
+                self._check_errors()
         if journal:
             journal.finish()
-            if self.retry_errors and self.output:
-                journal.replace(self.output)
 
     def _check_errors(self) -> None:
         limit = self.options.error_limit
-        if limit and limit.reached(self.totals.failed, self.totals.rows):
-            raise TooManyErrorsError(self.totals.failed, self.totals.rows, str(self.options.max_errors))
+        failed, rows = self.answered_now.failed, self.answered_now.rows
+        if limit and limit.reached(failed, rows):
+            raise TooManyErrorsError(failed, rows, str(self.options.max_errors))
 
     def _open_models(self, stack: ExitStack) -> dict[Role, Backend]:
         """Open the models that are asked, in the order in which they are."""
@@ -217,12 +229,19 @@ class AnswerRun:
         return cost_of(self.totals.usage, self._prices)
 
     def _budget(self) -> Budget | None:
-        limits = (self.options.max_tokens_total, self.options.deadline, self.options.max_cost)
-        if not any(limits):
+        options, kept = self.options, self._kept
+        if not options.has_budget:
             return None
-        usage = self.totals.usage
-        spent = sum(tokens.prompt + tokens.completion for tokens in (usage.small, usage.large))
-        return Budget(*limits, self._count_rows(), spent, self.cost, self.totals.rows)
+        spent = sum(tokens.prompt + tokens.completion for tokens in (kept.usage.small, kept.usage.large))
+        return Budget(
+            options.max_tokens_total,
+            options.deadline,
+            options.max_cost,
+            rows=self._count_rows(),
+            tokens=spent,
+            cost=cost_of(kept.usage, self._prices),
+            begun=kept.rows,
+        )
 
     def _count_rows(self) -> int | None:
         """Count the rows of the input, so that each gets its share of a budget; None for a stream."""
@@ -253,7 +272,7 @@ def row_result(row: Row, outcome: Outcome, options: AnswerOptions) -> Result:
         agreement=vote.agreement,
         votes=vote.votes,
         samples=outcome.samples,
-        samples_saved=options.samples - len(outcome.samples),
+        samples_saved=0 if outcome.cut_short else options.samples - len(outcome.samples),
         cut_short=outcome.cut_short,
         usage=outcome.usage,
     )
@@ -278,7 +297,6 @@ def method_settings(options: AnswerOptions, prompts: Prompts) -> Settings:
         "stop": options.stop,
         "vote": options.vote,
         "prompts": prompts.digest(),
-        "n_ctx": options.engine.n_ctx,
         "dtype": options.engine.dtype,
     }
     return settings | asdict(options.local_engine) if options.deterministic else settings

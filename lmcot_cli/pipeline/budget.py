@@ -4,21 +4,25 @@ from __future__ import annotations
 
 import re
 import time
+from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from lmcot_cli.backends.base import Completion
-from lmcot_cli.errors import UsageError
+from lmcot_cli.backends.base import Completion, Request, Sampling
+from lmcot_cli.errors import RowError, UsageError
 from lmcot_cli.pipeline.cost import Price
 from lmcot_cli.pipeline.result import CutShort, Tokens
 
+_CHARACTERS_A_TOKEN = 4
 _SECONDS = {"s": 1, "m": 60, "h": 3600}
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)([smh])")
 
 
 @dataclass(slots=True)
 class Budget:
-    """Counts what is spent. Requests that are out when a limit is reached are finished, so it can be overrun by those.
+    """Counts what is spent, and reckons what the requests that are out will take.
+
+    Rows under way when a limit is reached are finished, so it can be overrun by what they still need.
 
     Attributes:
         max_tokens: Prompt and completion tokens of both models together; None sets no limit.
@@ -41,12 +45,24 @@ class Budget:
     begun: int = 0
     clock: Callable[[], float] = time.monotonic
     started: float = 0.0
+    _reserved: deque[float] = field(default_factory=deque)
+    _written: int = 0
+    _replies: int = 0
 
     def __post_init__(self) -> None:
         self.started = self.clock()
 
-    def spend(self, done: Completion, price: Price) -> None:
-        """Count a completion; one that was kept from an earlier run costs nothing."""
+    def reserve(self, request: Request, sampling: Sampling) -> None:
+        """Set aside what a request will take, so that those that are out do not overrun the budget by much."""
+        written = self._written / self._replies if self._replies else sampling.max_tokens / 4
+        self._reserved.append(len(request.prompt) / _CHARACTERS_A_TOKEN + written)
+
+    def spend(self, done: Completion | RowError, price: Price) -> None:
+        """Count a reply; a completion that was kept from an earlier run costs nothing."""
+        self._reserved.popleft()
+        if isinstance(done, RowError):
+            return
+        self._written, self._replies = self._written + done.completion_tokens, self._replies + 1
         self.tokens += done.prompt_tokens + done.completion_tokens
         if not done.cached:
             self.cost += price.of(Tokens(done.prompt_tokens, done.completion_tokens))
@@ -55,14 +71,22 @@ class Budget:
         """Say which limit is reached; None while there is something left."""
         return next((limit for limit, share in self._shares().items() if share >= 1), None)
 
+    def is_tight(self, share: float = 1.0) -> bool:
+        """Whether the requests that are out may take all that is left of a share; others wait for their replies."""
+        return self.max_tokens is not None and self.tokens + sum(self._reserved) >= self.max_tokens * share
+
     def refused(self) -> CutShort | None:
         """Say which limit keeps a row from samples that it can do without; None if there is enough for them.
 
         Rows that have not begun keep their share: what the first half of the rows spends is half of the budget,
         or less, and what rows leave over is there for the later ones.
         """
-        begun = self.begun / max(self.rows, self.begun) if self.rows else 1.0
-        return next((limit for limit, share in self._shares().items() if share >= begun), None)
+        return next((limit for limit, share in self._shares().items() if share >= self.share_of_begun), None)
+
+    @property
+    def share_of_begun(self) -> float:
+        """The share of the rows that has begun; 1 where nobody knows how many there are."""
+        return self.begun / max(self.rows, self.begun) if self.rows else 1.0
 
     def _shares(self) -> dict[CutShort, float]:
         shares: dict[CutShort, float] = {}

@@ -117,6 +117,8 @@ class Flow(Generic[T]):
         while not (self._ended or self._full or first.pending >= first.window):
             if self._jobs and self._would_wait():
                 return
+            if self._asked and self._budget and self._budget.is_tight():
+                return
             item = next(items, None)
             if item is None:
                 self._ended = True
@@ -160,13 +162,19 @@ class Flow(Generic[T]):
         for place, ask in enumerate(wave.asks):
             ticket = next(self._numbers)
             self._asked[ticket] = (job, place, ask.model)
+            if self._budget:
+                self._budget.reserve(ask.request, ask.sampling)
             ask.model.submit(ticket, ask.request, ask.sampling)
 
     def _grant(self) -> None:
         """Hand in the samples that rows can do without, of the closest vote first, once no row waits to begin."""
         first = self._models[0]
-        while self._optional and (self._ended or self._full) and first.pending < first.window:
+        while self._optional and first.pending < first.window:
+            if self._asked and not (self._ended or self._full or self._would_wait()):
+                return
             assert self._budget is not None
+            if self._asked and self._budget.is_tight(self._budget.share_of_begun):
+                return
             limit = self._budget.refused()
             _, _, job, wave = heapq.heappop(self._optional)
             if limit:
@@ -194,7 +202,7 @@ class Flow(Generic[T]):
         job, place, model = self._asked.pop(ticket)
         job.replies[place] = reply
         job.missing -= 1
-        if self._budget and isinstance(reply, Completion):
+        if self._budget:
             self._budget.spend(reply, self._prices[model])
         if job.missing == 0:
             self._advance(job, lambda work: _send(work, job.replies))

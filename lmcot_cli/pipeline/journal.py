@@ -12,6 +12,7 @@ import os
 import stat
 from collections.abc import Iterator
 from contextlib import nullcontext, suppress
+from itertools import islice
 from pathlib import Path
 from types import TracebackType
 from typing import NamedTuple, Self
@@ -74,6 +75,7 @@ class Journal:
         self.totals = Totals()
         self._run: RunFile | None = None
         self._finished = False
+        self._in_place_of: Journal | None = None
         self._created = not path.exists()
         self._descriptor = _open_locked(path)
         self._run_path = run_file_of(path)
@@ -94,17 +96,25 @@ class Journal:
                 f"{self.path}: was begun with other settings ({'; '.join(differences)}): {INSTEAD}"
             )
 
-    def begin(self, run: RunFile) -> None:
+    def begin(self, run: RunFile, in_place_of: Journal | None = None) -> None:
         """Start the output, or make it ready to go on.
+
+        Args:
+            run: What makes its results.
+            in_place_of: The journal whose place this one will take.
 
         Raises:
             OutputError: The settings differ from those of the results that are there, or the disk refuses.
         """
         self.check(run.settings)
-        started = self._previous.started if self._previous else now()
+        previous = in_place_of._previous if in_place_of else self._previous
+        started = previous.started if previous else now()
+        self._in_place_of = in_place_of
         self._run = RunFile(run.command, run.input, run.settings, run.engine, started=started)
         try:
             os.ftruncate(self._descriptor, self._end_of_records() if self._previous else 0)
+            if in_place_of:
+                os.fchmod(self._descriptor, stat.S_IMODE(os.fstat(in_place_of._descriptor).st_mode))
             self._run.write(self._run_path)
         except OSError as error:
             raise OutputError(
@@ -143,18 +153,23 @@ class Journal:
         """Write a record of another journal as it is; see `append`."""
         self._write(recorded.text, recorded.totals)
 
-    def replace(self, other: Path) -> None:
-        """Take the place of another output, its run file included.
+    def take_place(self) -> None:
+        """Take the place of the journal that `begin` named, if it did; records that were not reached come along.
 
         Raises:
-            OutputError: The files cannot be moved.
+            OutputError: The files cannot be written or moved.
         """
+        if self._in_place_of is None:
+            return
+        for recorded in islice(self._in_place_of.records(), self.totals.rows, None):
+            self.copy(recorded)
+        other = self._in_place_of.path.resolve()
         try:
-            self._run_path.replace(run_file_of(other))
-            self.path.replace(other)
+            self.path.replace(other)  # first: the run file that is there has the same settings
+            self._run_path.replace(run_file_of(self._in_place_of.path))
         except OSError as error:
             raise OutputError(f"{other}: cannot be replaced by {self.path}: {error.strerror}") from error
-        self.path, self._run_path = other, run_file_of(other)
+        self.path, self._run_path = other, run_file_of(self._in_place_of.path)
 
     def _write(self, line: bytes, totals: Totals) -> None:
         self._check_in_place()

@@ -133,6 +133,8 @@ class Draws:
         """Return the seeds of the samples to draw next; none when there are enough."""
         have = len(self.samples)
         wave = self.options.stopping.next_wave(self._ballots(), self.options.samples)
+        if self.options.has_budget and not have:
+            wave = 1  # every row gets its first sample before any gets a second
         return [sample_seed(self.options.seed, self.row.id, index) for index in range(have, have + wave)]
 
     @property

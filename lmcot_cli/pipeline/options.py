@@ -106,15 +106,22 @@ class AnswerOptions:
         _ = self.stopping, self.error_limit  # they raise where there is no such thing
         if self.vote not in get_args(VoteBy):
             raise UsageError(f"--vote {self.vote}: choose one of {', '.join(get_args(VoteBy))}")
-        if self.max_cost is not None and self.max_cost <= 0:
-            raise UsageError(f"--max-cost {self.max_cost:g}: give more than 0")
-        if self.max_cost is not None and FREE == prices_of(self)["small"] == prices_of(self)["large"]:
-            raise UsageError(
-                f"--max-cost: the settings file gives no price for {self.large}; add one under [prices]"
-            )
+        self._check_cost()
         if self.deterministic and self.deadline is not None:
             raise UsageError(
                 "--deadline lets the clock decide what is drawn: leave out --deterministic, or it"
+            )
+
+    def _check_cost(self) -> None:
+        if self.max_cost is None:
+            return
+        if not 0 < self.max_cost < float("inf"):
+            raise UsageError(f"--max-cost {self.max_cost:g}: give a sum above 0")
+        asked = ("small", "large") if self.method == "guided" and not self.given_rationales else ("large",)
+        if all(prices_of(self)[role] == FREE for role in asked):
+            raise UsageError(
+                f"--max-cost: there is no price for {self.large}; write in lmcot.toml, per million tokens:"
+                f' [prices] "{self.large}" = {{ prompt = 0.15, completion = 0.60 }}'
             )
 
     def _check_ranges(self) -> None:
@@ -142,6 +149,11 @@ class AnswerOptions:
         if self.temperature is not None:
             return self.temperature
         return 0.0 if self.samples == 1 else _SEVERAL_TEMPERATURE
+
+    @property
+    def has_budget(self) -> bool:
+        """Whether what the run may spend is limited."""
+        return any((self.max_tokens_total, self.deadline, self.max_cost))
 
     @property
     def local_engine(self) -> EngineOptions:

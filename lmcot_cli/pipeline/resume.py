@@ -14,8 +14,15 @@ from lmcot_cli.pipeline.journal import INSTEAD, Journal, Recorded
 Item: TypeAlias = Row | BadRow | Recorded
 
 
-def matched(items: Iterator[Item], journal: Journal) -> Iterator[tuple[Recorded, Item]]:
+def matched(
+    items: Iterator[Item], journal: Journal, *, redone: bool = False
+) -> Iterator[tuple[Recorded, Item]]:
     """Yield every record of the journal with the item of the input that it is the result of.
+
+    Args:
+        items: The input.
+        journal: The output.
+        redone: Whether what failed is answered again, so that its row may have been mended.
 
     Raises:
         OutputError: They do not belong together; names the line and what differs.
@@ -28,7 +35,7 @@ def matched(items: Iterator[Item], journal: Journal) -> Iterator[tuple[Recorded,
                 f"{place}, but the input, or its --limit, ends with row {recorded.line - 1}:"
                 f" give the same input, or {INSTEAD}"
             )
-        if difference := _difference(recorded, item):
+        if not (redone and recorded.failed) and (difference := _difference(recorded, item)):
             raise OutputError(f"{place}, {difference}: {INSTEAD}")
         yield recorded, item
 
@@ -50,7 +57,7 @@ def failed_again(items: Iterable[Row | BadRow], journal: Journal) -> Iterator[It
         OutputError: The records are not of this input.
     """
     rest = iter(items)
-    for recorded, item in matched(rest, journal):
+    for recorded, item in matched(rest, journal, redone=True):
         yield item if recorded.failed else recorded
     yield from rest
 

@@ -15,7 +15,6 @@ from lmcot_cli.errors import UsageError
 from lmcot_cli.pipeline.vote import Ballot, Tally, tally
 from lmcot_cli.scoring.normalize import normalize_answer
 
-_ROUNDING = 1e-9
 _HIGHEST_WEIGHT = 1.0
 
 
@@ -107,9 +106,8 @@ def out_of_reach(ranked: Sequence[Tally], more: int, left: int) -> bool:
     """
     leader, *rivals = ranked or [Tally("", 0.0, 0)]
     weight, most = leader.weight + more * _HIGHEST_WEIGHT, left * _HIGHEST_WEIGHT
-    return most <= weight + _ROUNDING and all(
-        rival.weight + most < weight - _ROUNDING
-        or (rival.first > leader.first and rival.weight + most <= weight + _ROUNDING)
+    return most <= weight and all(
+        rival.weight + most < weight or (rival.first > leader.first and rival.weight + most == weight)
         for rival in rivals
     )
 

@@ -83,7 +83,8 @@ def count_votes(ballots: Sequence[Ballot]) -> Vote:
     votes = {one.answer: _plain(one.weight) for one in ranked}
     if not ranked:
         return Vote(None, 0.0, votes)
-    return Vote(ranked[0].answer, ranked[0].weight / sum(ballot.weight for ballot in ballots), votes)
+    whole = sum(ballot.weight for ballot in ballots)
+    return Vote(ranked[0].answer, ranked[0].weight / whole if whole else 0.0, votes)
 
 
 def _plain(weight: float) -> float:

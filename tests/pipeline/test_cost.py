@@ -49,7 +49,7 @@ def test_a_run_costs_no_more_than_it_may_but_for_what_is_out(options: AnswerOpti
 
 
 def test_a_limit_on_cost_needs_a_price(options: AnswerOptions):
-    with pytest.raises(UsageError, match=r"no price for big; add one under \[prices\]"):
+    with pytest.raises(UsageError, match=r"no price for big; write in lmcot.toml, .*: \[prices\] .big. = "):
         replace(options, prices={}, max_cost=1.0).check()
     with pytest.raises(UsageError, match="--max-cost 0"):
         replace(options, max_cost=0.0).check()

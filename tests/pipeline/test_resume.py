@@ -60,21 +60,83 @@ def test_retrying_redoes_what_failed_in_its_place_and_keeps_the_rest_byte_for_by
     assert json.loads((tmp_path / "out.run.json").read_text())["totals"]["failed"] == 0
 
 
-def test_retrying_goes_on_where_it_was_interrupted_and_until_then_changes_nothing(
+def test_a_retry_that_is_interrupted_keeps_what_it_did_and_the_next_does_the_rest(
     options: AnswerOptions, tmp_path: Path
 ):
     out, whole = tmp_path / "out", tmp_path / "whole"
     out_of_time(options, out, 300, 3000)
-    before = out.read_bytes()
+    before = json.loads((tmp_path / "out.run.json").read_text())
     results = AnswerRun(BytesIO(questions(300, set())), options, out, retry_errors=True).results()
     redone = [next(results).id for _ in range(50)]
     results.close()
-    assert out.read_bytes() == before
+    kept = [json.loads(line) for line in out.read_bytes().splitlines()]
+    assert [record["id"] for record in kept] == [f"q{i}" for i in range(300)]
+    assert all(record["error"] is None for record in kept if record["id"] in redone)
     rest = run(questions(300, set()), options, out, retry_errors=True)
     run(questions(300, set()), options, whole)
 
     assert not set(redone) & {r.id for r in rest}
     assert out.read_bytes() == whole.read_bytes()
+    assert json.loads((tmp_path / "out.run.json").read_text())["started"] == before["started"]
+    assert not list(tmp_path.glob(".out.retry*"))
+
+
+def test_a_retry_that_was_killed_leaves_the_output_and_does_not_spoil_the_next(
+    options: AnswerOptions, tmp_path: Path
+):
+    out = tmp_path / "out"
+    out_of_time(options, out, 300, 3000)
+    (tmp_path / ".out.retry").write_bytes(b'{"stale": 1}\n')
+    run(questions(300, set()), options, out, retry_errors=True)
+
+    assert b"stale" not in out.read_bytes()
+    assert len(out.read_bytes().splitlines()) == 300
+
+
+def test_a_row_whose_fault_was_in_the_input_is_answered_once_it_is_mended(
+    options: AnswerOptions, tmp_path: Path
+):
+    out = tmp_path / "out"
+    lines = questions(4, {1}).splitlines(keepends=True)
+    run(b"".join([lines[0], lines[1], b"{torn\n", lines[3]]), options, out)
+    again = run(questions(4, set()), options, out, retry_errors=True)
+
+    assert [(r.id, r.error) for r in again] == [("q1", None), ("q2", None)]
+    assert [json.loads(line)["id"] for line in out.read_bytes().splitlines()] == ["q0", "q1", "q2", "q3"]
+
+
+def test_a_retry_keeps_a_links_target_and_the_files_mode(options: AnswerOptions, tmp_path: Path):
+    real, link = tmp_path / "real", tmp_path / "out"
+    run(questions(3, {1}), options, real)
+    real.chmod(0o600)
+    link.symlink_to(real)
+    (tmp_path / "real.run.json").rename(tmp_path / "out.run.json")
+    run(questions(3, set()), options, link, retry_errors=True)
+
+    assert link.is_symlink()
+    assert real.stat().st_mode & 0o777 == 0o600
+    assert all(json.loads(line)["error"] is None for line in real.read_bytes().splitlines())
+
+
+def test_what_a_retry_keeps_counts_towards_the_budget(options: AnswerOptions, tmp_path: Path):
+    out = tmp_path / "out"
+    out_of_time(options, out, 300, 3000)
+    failed = sum(json.loads(line)["error"] is not None for line in out.read_bytes().splitlines())
+    again = run(questions(300, set()), replace(options, max_tokens_total=3000), out, retry_errors=True)
+
+    assert sum(r.error is None for r in again) <= 2
+    assert len(again) == failed
+
+
+def test_a_resume_is_not_given_up_for_what_failed_in_an_earlier_session(
+    options: AnswerOptions, tmp_path: Path
+):
+    out = tmp_path / "out"
+    limited = replace(options, max_errors="2")
+    with pytest.raises(TooManyErrorsError):
+        run(questions(60, {1, 3, 5, 50}), limited, out)
+
+    assert len(run(questions(60, {1, 3, 5, 50}), limited, out)) == 54
 
 
 def test_retrying_answers_rows_that_were_never_reached(options: AnswerOptions, tmp_path: Path):
