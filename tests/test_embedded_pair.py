@@ -18,7 +18,7 @@ from lmcot_cli.scoring.metrics import exact_match
 
 REAL_FILES = Path(__file__).parents[2] / "shared" / "data"
 ROWS = 64
-ONE_THREAD = EngineOptions(threads=1)
+ONE_THREAD = EngineOptions(threads=1, parallel=16)
 
 
 @pytest.fixture(scope="module")

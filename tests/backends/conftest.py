@@ -85,7 +85,7 @@ def open_tiny(tiny_gguf: Callable[..., Path]) -> Iterator[Callable[..., LlamaBac
 
         def load(options: EngineOptions | None = None, **settings: Any) -> LlamaBackend:
             return stack.enter_context(
-                LlamaBackend(tiny_gguf(**settings), options or EngineOptions(threads=1))
+                LlamaBackend(tiny_gguf(**settings), options or EngineOptions(threads=1, parallel=16))
             )
 
         yield load

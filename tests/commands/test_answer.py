@@ -217,7 +217,7 @@ def test_a_resume_skips_what_is_done_and_says_so(work: Path):
 
     assert result.exit_code == 0
     assert ids(work / "out") == [f"q{i}" for i in range(10)]
-    assert "answered 10 of 10 rows (4 of them done earlier), in" in result.stderr
+    assert "answered 10 of 10 rows (4 rows were done earlier), in" in result.stderr
 
 
 def test_rows_that_failed_earlier_still_count_for_the_exit_code(work: Path):

@@ -78,7 +78,9 @@ def test_prompts_have_the_ids_that_llama_cpp_gives_them(
 ) -> None:
     folder = tiny_base(chat=chat)
     prompts, _ = open_prompts(folder)
-    with LlamaBackend(as_gguf(folder, tmp_path / "tiny.gguf"), EngineOptions(threads=1)) as backend:
+    with LlamaBackend(
+        as_gguf(folder, tmp_path / "tiny.gguf"), EngineOptions(threads=1, parallel=16)
+    ) as backend:
         for row in awkward(microhop(20)):
             text = Prompts().render("guided_rationale", row)
             assert prompts.prompt(row) == backend._encode(text).tolist()
