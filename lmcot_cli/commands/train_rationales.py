@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import closing
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -20,10 +21,19 @@ EPILOG = """\
 
 [cyan]lmcot train rationales questions.jsonl -o rationales.jsonl --large model.gguf --samples 4[/cyan]
 
+[cyan]lmcot train rationales hotpot.json -o rationales.jsonl --context supporting[/cyan]  spare the large LM the search
+
 [cyan]lmcot train rationales --from human.json -o rationales.jsonl[/cyan]  rationales that people wrote
 """
 
 _FILTERS = "Filters"
+
+
+class Context(StrEnum):
+    """The part of a row's context that the teacher reads."""
+
+    ALL = "all"
+    SUPPORTING = "supporting"
 
 
 def rationales(
@@ -40,6 +50,14 @@ def rationales(
         typer.Option("--from", metavar="FILE", help="Filter the rationales of these rows; ask no large LM."),
     ] = None,
     large: LargeOption = None,
+    read: Annotated[
+        Context,
+        typer.Option(
+            "--context",
+            help="What the large LM reads: the whole context, or only the paragraphs that the record names as"
+            " supporting, where it errs less. The rationales are kept with the whole context.",
+        ),
+    ] = Context.ALL,
     samples: options.SamplesOption = None,
     temperature: options.TemperatureOption = None,
     top_p: options.TopPOption = None,
@@ -97,12 +115,13 @@ def rationales(
     """
     with train_extra():
         from lmcot_train.rationales.filters import FilterOptions
-        from lmcot_train.rationales.run import Origin, answers_path, collect
+        from lmcot_train.rationales.run import Origin, answers_path, collect, write_supporting
 
     if (questions is None) == (given_rationales is None):
         raise UsageError("give either QUESTIONS for the large LM, or --from FILE with rationales, not both")
     if questions:
-        _ask_teacher(questions, answers_path(output), context.params)
+        shown = write_supporting(questions, output) if read is Context.SUPPORTING else questions
+        _ask_teacher(shown, answers_path(output), context.params)
         origin = Origin(questions, answers_path(output), limit)
     else:
         origin = Origin(given_rationales or Path(), None, limit)

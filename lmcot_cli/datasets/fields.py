@@ -104,6 +104,29 @@ def paragraphs(record: Mapping[str, Any], key: str = "context") -> tuple[Paragra
     return tuple(_paragraph(item, f'"{key}"[{index}]') for index, item in enumerate(value))
 
 
+def supporting(record: Mapping[str, Any], context: tuple[Paragraph, ...]) -> tuple[int, ...]:
+    """Find the paragraphs that the question needs, as positions in the context.
+
+    They stand in `supporting`, as such positions, or in HotpotQA's `supporting_facts`, a list of [title, sentence
+    number] or the same as columns. No answer depends on them, so anything of another form counts as absent.
+    """
+    positions = record.get("supporting")
+    if isinstance(positions, list):
+        return tuple(position for position in range(len(context)) if position in positions)
+    titles = _titles(record.get("supporting_facts"))
+    return tuple(position for position, paragraph in enumerate(context) if paragraph.title in titles)
+
+
+def _titles(facts: object) -> set[str]:
+    if isinstance(facts, dict):
+        named = facts.get("title")
+        named = named if isinstance(named, list) else []
+    else:
+        pairs = facts if isinstance(facts, list) else []
+        named = [pair[0] for pair in pairs if isinstance(pair, list) and pair]
+    return {title for title in named if isinstance(title, str)}
+
+
 def _pairs_of_columns(columns: Mapping[str, Any], key: str) -> list[list[Any]]:
     titles, sentences = columns.get("title"), columns.get("sentences")
     if not isinstance(titles, list) or not isinstance(sentences, list) or len(titles) != len(sentences):

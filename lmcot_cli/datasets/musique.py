@@ -37,6 +37,7 @@ def to_row(record: Mapping[str, Any], line: int) -> Row:
         type=hops[0] if hops else None,
         rationale=fields.optional_text(record, "rationale"),
         line=line,
+        supporting=_supporting(record["paragraphs"]),
     )
 
 
@@ -44,6 +45,10 @@ def _paragraphs(value: object) -> tuple[Paragraph, ...]:
     if not isinstance(value, list):
         raise RowError(f'"paragraphs" must be a list of objects, found {json_type(value)}')
     return tuple(_paragraph(item, index) for index, item in enumerate(value))
+
+
+def _supporting(paragraphs: list[dict[str, Any]]) -> tuple[int, ...]:
+    return tuple(index for index, item in enumerate(paragraphs) if item.get("is_supporting") is True)
 
 
 def _paragraph(item: object, index: int) -> Paragraph:

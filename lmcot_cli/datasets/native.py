@@ -1,8 +1,9 @@
-"""lmcot's own layout: `id`, `question`, `context`, and optional `answer`, `type`, `rationale`."""
+"""lmcot's own layout: `id`, `question`, `context`; optional `answer`, `type`, `rationale`, `supporting`."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from lmcot_cli.datasets import fields
@@ -20,7 +21,7 @@ def to_row(record: Mapping[str, Any], line: int) -> Row:
     Raises:
         RowError: A field is missing or of the wrong type.
     """
-    return Row(
+    row = Row(
         id=fields.identifier(record, line),
         question=fields.question(record),
         context=fields.paragraphs(record),
@@ -29,6 +30,7 @@ def to_row(record: Mapping[str, Any], line: int) -> Row:
         rationale=fields.optional_text(record, "rationale"),
         line=line,
     )
+    return replace(row, supporting=fields.supporting(record, row.context))
 
 
 def to_record(row: Row) -> dict[str, Any]:
@@ -40,5 +42,5 @@ def to_record(row: Row) -> dict[str, Any]:
     }
     if row.answers:
         record["answer"] = row.answers[0] if len(row.answers) == 1 else list(row.answers)
-    optional = {"type": row.type, "rationale": row.rationale}
-    return record | {key: text for key, text in optional.items() if text is not None}
+    optional = {"type": row.type, "rationale": row.rationale, "supporting": list(row.supporting) or None}
+    return record | {key: value for key, value in optional.items() if value is not None}

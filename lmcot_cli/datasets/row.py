@@ -32,6 +32,8 @@ class Row:
         type: The question type (`compositional`, `comparison`, ...) where the record names one.
         rationale: A rationale that came with the record (written by a human or a generator), if any.
         line: 1-based position in the input (line of a JSONL file, element of a JSON array).
+        supporting: Positions in `context` of the paragraphs that the record names as those the question needs; empty
+            where it names none. No answer is ever given from this: it serves `lmcot train rationales`.
     """
 
     id: str
@@ -41,6 +43,7 @@ class Row:
     type: str | None
     rationale: str | None
     line: int
+    supporting: tuple[int, ...] = ()
 
     @property
     def digest(self) -> str:

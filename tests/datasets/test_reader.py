@@ -68,6 +68,30 @@ def test_context_forms(context: object, paragraphs: tuple[Paragraph, ...]) -> No
     assert good(native(context=context)).context == paragraphs
 
 
+@pytest.mark.parametrize(
+    ("facts", "supporting"),
+    [
+        ([["Bo", 0], ["Bo", 3], ["Cy", 1]], (1, 2)),
+        ({"title": ["Cy"], "sent_id": [0]}, (2,)),
+        ([["Dee", 0]], ()),
+        ("Bo", ()),
+        ([["Bo"], 3, [4, 4], None], (1,)),
+        (None, ()),
+    ],
+)
+def test_supporting_paragraphs_are_found_by_title(facts: object, supporting: tuple[int, ...]) -> None:
+    context = [["Ann", ["One."]], ["Bo", ["Two."]], ["Cy", ["Three."]]]
+    assert good(native(context=context, supporting_facts=facts)).supporting == supporting
+
+
+def test_supporting_paragraphs_of_musique_are_marked_in_place() -> None:
+    paragraphs = [
+        {"title": "Ann", "paragraph_text": "One.", "is_supporting": False},
+        {"title": "Ann", "paragraph_text": "Two.", "is_supporting": True},
+    ]
+    assert good({"id": "2hop__1", "question": "Who?", "paragraphs": paragraphs}).supporting == (1,)
+
+
 @pytest.mark.parametrize("answer", [None, "", " ", [], [""]])
 def test_no_answer_is_no_gold(answer: object) -> None:
     assert good(native(answer=answer)).answers == ()

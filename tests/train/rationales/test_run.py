@@ -13,7 +13,7 @@ from lmcot_cli.datasets.reader import read_rows
 from lmcot_cli.datasets.row import Row
 from lmcot_cli.errors import InputError, OutputError
 from lmcot_train.rationales.filters import FilterOptions
-from lmcot_train.rationales.run import Origin, collect
+from lmcot_train.rationales.run import Origin, collect, write_supporting
 
 SOURCE = {
     "question": "Where was Ann Moore born?",
@@ -124,3 +124,22 @@ def test_what_gold_rationales_say_passes(tmp_path: Path, microhop: Callable[...,
     source = write(tmp_path / "gold.jsonl", *(to_record(row) for row in microhop(50)))
     counts = collect(Origin(source), tmp_path / "out.jsonl", FilterOptions())
     assert counts.kept == 50
+
+
+def test_a_teacher_that_reads_supporting_paragraphs_alone_is_shown_no_other(tmp_path: Path) -> None:
+    context = [["Bo Lee", ["He sings."]], *SOURCE["context"], ["Oslo", ["A city."]]]
+    facts = {"supporting_facts": [["Ann Moore", 0], ["Oslo", 0]]}
+    asked = write(tmp_path / "q.jsonl", SOURCE | facts | {"id": "0", "answer": "Oslo", "context": context})
+    shown = write_supporting(asked, tmp_path / "rationales.jsonl")
+    assert shown == tmp_path / "rationales.supporting.jsonl"
+    [row] = rows_of(shown)
+    assert [paragraph.title for paragraph in row.context] == ["Ann Moore", "Oslo"]
+    answers = write(tmp_path / "answers.jsonl", answered("0", (RIGHT, "Oslo")))
+    collect(Origin(asked, answers), tmp_path / "rationales.jsonl", FilterOptions())
+    [kept] = rows_of(tmp_path / "rationales.jsonl")
+    assert [paragraph.title for paragraph in kept.context] == ["Bo Lee", "Ann Moore", "Oslo"]
+
+
+def test_a_row_that_names_no_supporting_paragraph_is_refused_by_name(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"questions\.jsonl:1: row '0' names no supporting paragraph"):
+        write_supporting(questions(tmp_path), tmp_path / "rationales.jsonl")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -61,6 +61,38 @@ class Origin:
 def answers_path(output: Path) -> Path:
     """Return where the teacher's answers are kept: beside the rationales."""
     return output.with_name(f"{output.stem}.answers.jsonl")
+
+
+def write_supporting(questions: Path, output: Path) -> Path:
+    """Write the questions with their supporting paragraphs alone, for a teacher to read; return the file.
+
+    HotpotQA, 2WikiMultiHopQA, MuSiQue and MicroHop name these paragraphs. A teacher that need not search makes fewer
+    mistakes; a student that learns its rationales from the whole context still learns to search. The file lies beside
+    the output and is the same each time, so that an interrupted run goes on.
+
+    Raises:
+        InputError: The questions cannot be read, or a row names no supporting paragraph.
+        OutputError: The file cannot be written.
+    """
+    written = output.with_name(f"{output.stem}.supporting.jsonl")
+    try:
+        with written.open("w", encoding="utf-8") as file:
+            for row in _rows(Origin(questions)):
+                file.write(json.dumps(to_record(_supporting_only(row, questions))) + "\n")
+    except OSError as error:
+        raise OutputError(f"{written}: cannot be written: {error.strerror}; choose another -o") from error
+    return written
+
+
+def _supporting_only(row: Row | BadRow, source: Path) -> Row:
+    if isinstance(row, BadRow):
+        raise InputError(row.located(str(source)))
+    if not row.supporting:
+        raise InputError(
+            f"{source}:{row.line}: row {row.id!r} names no supporting paragraph (supporting_facts, or is_supporting"
+            " in a paragraph): leave --context supporting out"
+        )
+    return replace(row, context=tuple(row.context[position] for position in row.supporting), supporting=())
 
 
 def collect(origin: Origin, output: Path, options: FilterOptions) -> Counts:
