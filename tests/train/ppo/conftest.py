@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.train.ppo.toys import Shape
+from examples.train.toy_ppo import Shape
 
 
 @pytest.fixture(params=["causal", "t5"])

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from examples.train.toy_ppo import lora_model
 from lmcot_cli.errors import OutputError
 from lmcot_train.ppo import checkpoint
 from lmcot_train.ppo.checkpoint import Checkpoints, Progress
@@ -14,7 +15,6 @@ from lmcot_train.ppo.learner import Learner
 from lmcot_train.ppo.options import PPOOptions
 from lmcot_train.ppo.policy import Policy
 from lmcot_train.ppo.workers import Workers
-from tests.train.ppo.toys import lora_model
 
 
 def learner_of(seed: int = 0) -> Learner:

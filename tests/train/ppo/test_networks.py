@@ -6,13 +6,13 @@ import pytest
 import torch
 from torch import Tensor
 
+from examples.train.toy_ppo import Shape, lora_model, plain_model
 from lmcot_cli.errors import ModelError
 from lmcot_train.ppo.batch import Group, collate, pad, passes
 from lmcot_train.ppo.causal import CausalNetwork, packed_mask
 from lmcot_train.ppo.network import Network
 from lmcot_train.ppo.policy import Policy, scatter
 from lmcot_train.ppo.seq2seq import Seq2SeqNetwork
-from tests.train.ppo.toys import Shape, lora_model, plain_model
 
 CPU = torch.device("cpu")
 GROUPS = [

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 
+from examples.train.toy_ppo import END, NumberReader, Numbers, Shape, lora_model
 from lmcot_train.ppo.policy import Policy
 from lmcot_train.ppo.rollout import Draw, Writing, draw_tokens, sample
-from tests.train.ppo.toys import END, NumberReader, Numbers, Shape, lora_model
 
 READER = NumberReader()
 DRAWS = [

@@ -12,14 +12,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from lmcot_cli.errors import ModelError, UsageError
-from lmcot_train.ppo.checkpoint import Checkpoints
-from lmcot_train.ppo.options import PPOOptions
-from lmcot_train.ppo.policy import Policy
-from lmcot_train.ppo.trainer import Trainer
-from lmcot_train.rewards.large_answers import LargeCallsSpentError
-from lmcot_train.rewards.reward import Reward, RolledOut
-from tests.train.ppo.toys import (
+from examples.train.toy_ppo import (
     Shape,
     lora_model,
     names_the_wanted_token,
@@ -27,6 +20,13 @@ from tests.train.ppo.toys import (
     toy_task,
     worth,
 )
+from lmcot_cli.errors import ModelError, UsageError
+from lmcot_train.ppo.checkpoint import Checkpoints
+from lmcot_train.ppo.options import PPOOptions
+from lmcot_train.ppo.policy import Policy
+from lmcot_train.ppo.trainer import Trainer
+from lmcot_train.rewards.large_answers import LargeCallsSpentError
+from lmcot_train.rewards.reward import Reward, RolledOut
 
 TOY = PPOOptions(
     updates=4, max_tokens=8, validate_every=0, policy_rate=3e-3, kl_target=6.0, batch=8, minibatches=2,

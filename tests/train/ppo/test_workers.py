@@ -24,7 +24,7 @@ from lmcot_train.ppo.options import PPOOptions
 from lmcot_train.ppo.policy import Policy
 from lmcot_train.ppo.trainer import Trainer
 from lmcot_train.ppo.workers import Workers
-from tests.train.ppo.toys import lora_model, names_the_wanted_token, toy_task
+from examples.train.toy_ppo import lora_model, names_the_wanted_token, toy_task
 
 torch.set_num_threads(1)
 workers = Workers.join()

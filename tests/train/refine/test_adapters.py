@@ -8,9 +8,9 @@ import pytest
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model
 
+from examples.train.toy_ppo import lora_model, plain_model
 from lmcot_cli.errors import ModelError
 from lmcot_train.refine.adapters import Adapter, save, stacked
-from tests.train.ppo.toys import lora_model, plain_model
 
 
 def test_stacking_by_hand() -> None:

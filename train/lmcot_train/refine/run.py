@@ -6,7 +6,6 @@ import os
 from collections.abc import Sequence
 from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass, replace
-from hashlib import file_digest
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +30,7 @@ from lmcot_train.refine.options import RefineOptions
 from lmcot_train.refine.rows import fitting, read_answered, split
 from lmcot_train.refine.start import Start, open_start
 from lmcot_train.rewards.reward import RationaleReward, Reward, RolledOut
-from lmcot_train.run_folder import RunFolder, RunRecord
+from lmcot_train.run_folder import RunFolder, RunRecord, sha256_of
 
 _REPLIES = "replies.jsonl"
 
@@ -246,8 +245,7 @@ def _record(options: RefineOptions, large: Backend | None) -> RunRecord:
 
 def _digest(path: Path) -> str:
     try:
-        with path.open("rb") as file:
-            return f"sha256:{file_digest(file, 'sha256').hexdigest()}"
+        return sha256_of(path)
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error.strerror}") from error
 
