@@ -23,12 +23,20 @@ gguf() { # FOLDER NAME: export a model or run as NAME.gguf
 [ -e "$out/base/model.gguf" ] || "$lmcot" train pretrain base -o "$out/base" --minutes 45
 gguf "$out/base" base
 
+# Comparisons are hard to come by: few chains of them are right. So there are more of them than MicroHop draws.
 questions hard --rows 7000 --seed 501
-questions easy --rows 3644 --seed 502 --distractors 2
-cat "$out/hard.jsonl" "$out/easy.jsonl" > "$out/questions.jsonl"
+questions easy --rows 3900 --seed 502 --distractors 2
+questions drawn --rows 12000 --seed 505 --distractors 2
+grep 'comparison"' "$out/drawn.jsonl" > "$out/comparisons.jsonl"
+cat "$out/hard.jsonl" "$out/easy.jsonl" "$out/comparisons.jsonl" > "$out/questions.jsonl"
 "$lmcot" train rationales "$out/questions.jsonl" --large "$large" --context supporting --samples 2 \
-  --min-logprob -0.05 --max-words 80 -o "$out/rationales.jsonl"
+  --keep-surest 0.6 --max-words 80 -o "$out/rationales.jsonl"
 
 "$lmcot" train distill "$out/rationales.jsonl" --base "$out/base" -o "$out/distilled" --lora-rank 64 --lora-alpha 64 \
   --lora-dropout 0 --learning-rate 2e-3 --epochs 3 --validation-share 0.03 --precision bfloat16
 gguf "$out/distilled" distilled
+
+questions refine --rows 6000 --seed 503
+"$lmcot" train refine "$out/refine.jsonl" --from "$out/distilled" --large "$large" --batch 32 --learning-rate 7e-4 \
+  --kl-target 6 --max-tokens 96 --held-out 200 --validate-every 20 --updates 1000 --minutes 26 -o "$out/refined"
+gguf "$out/refined" refined

@@ -96,12 +96,13 @@ def rationales(
             rich_help_panel=_FILTERS,
         ),
     ] = None,
-    min_logprob: Annotated[
+    keep_surest: Annotated[
         float | None,
         typer.Option(
-            "--min-logprob",
-            help="Least mean log-probability a token, by the large LM.",
-            show_default="any",
+            "--keep-surest",
+            metavar="SHARE",
+            help="Of what passes, keep this share of each question type: what the large LM was surest of.",
+            show_default="all",
             rich_help_panel=_FILTERS,
         ),
     ] = None,

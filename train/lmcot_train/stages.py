@@ -30,7 +30,7 @@ from lmcot_train.run_folder import cannot_write, sha256_of
 Value = str | int | float | bool
 StageName = Literal["rationales", "distill", "refine", "export"]
 STAGES: tuple[StageName, ...] = ("rationales", "distill", "refine", "export")
-_FILTERS = frozenset({"min_f1", "min_words", "max_words", "max_copied", "min_logprob"})
+_FILTERS = frozenset({"min_f1", "min_words", "max_words", "max_copied", "keep_surest"})
 _WEIGHTS = ("*.safetensors", "*.gguf", "*.onnx")
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from math import ceil
 from typing import NamedTuple
 
 from lmcot_cli.datasets.row import Row
@@ -24,15 +25,17 @@ class FilterOptions:
         min_words, max_words: Bounds of its length.
         max_copied: Most words in a row that may stand in one paragraph of the context word for word. A fact may be
             quoted; a rationale that recites paragraphs has chosen nothing.
-        min_logprob: Least mean log-probability a token that the large LM gave its rationale; None asks for none.
-            A right answer may come of wrong facts, by luck; an LM is often less sure of these.
+        keep_surest: Of what passes all else, the share of each question type to keep: the rationales to whose tokens
+            the large LM gave the highest mean log-probability. None keeps all. A right answer may come of wrong facts,
+            by luck, and an LM is less sure of these; but it is less sure of some types of question too, and of these
+            a small LM would learn nothing if one bound held for all.
     """
 
     min_f1: float | None = None
     min_words: int = 4
     max_words: int = 150
     max_copied: int = 40
-    min_logprob: float | None = None
+    keep_surest: float | None = None
 
     def check(self) -> None:
         """Refuse bounds that nothing can meet.
@@ -47,6 +50,8 @@ class FilterOptions:
                 f"--min-words {self.min_words} and --max-words {self.max_words}: give 1 or more, the first no"
                 " greater than the second"
             )
+        if self.keep_surest is not None and not 0 < self.keep_surest <= 1:
+            raise UsageError(f"--keep-surest {self.keep_surest:g}: give a share over 0, up to 1")
         if self.max_copied < 1:
             raise UsageError(f"--max-copied {self.max_copied}: give 1 or more")
 
@@ -71,6 +76,18 @@ class Candidate(NamedTuple):
     seed: int | None = None
 
 
+def surest_bounds(passing: Iterable[Candidate], share: float) -> dict[str | None, float]:
+    """Find the least mean log-probability with which a rationale of each question type is among the surest `share`.
+
+    Rationales whose log-probability is not known count as none.
+    """
+    known: defaultdict[str | None, list[float]] = defaultdict(list)
+    for candidate in passing:
+        if candidate.logprob is not None:
+            known[candidate.row.type].append(candidate.logprob)
+    return {kind: sorted(found, reverse=True)[ceil(share * len(found)) - 1] for kind, found in known.items()}
+
+
 def reason_against(candidate: Candidate, options: FilterOptions) -> str | None:
     """Name the first filter that a rationale does not pass; None if it passes all (see `FILTERS`)."""
     statements = read_statements(candidate.rationale)
@@ -82,7 +99,6 @@ def reason_against(candidate: Candidate, options: FilterOptions) -> str | None:
         "too short": len(words) < options.min_words,
         "too long": len(words) > options.max_words,
         "loops": loop_share(words) > 0 or _says_twice(statements),
-        "unsure": _is_unsure(candidate, options.min_logprob),
         "copies the context": _copies(words, candidate.row, options.max_copied),
     }
     return next((reason for reason, holds in checks.items() if holds), None)
@@ -95,9 +111,9 @@ FILTERS = {
     "too short": "fewer words than --min-words",
     "too long": "more words than --max-words",
     "loops": "up to 12 words stand three times in a row, or a sentence stands twice",
-    "unsure": "the large LM gave its tokens a mean log-probability below --min-logprob",
     "copies the context": "more than --max-copied words in a row stand in one paragraph word for word",
     "said already": "an earlier sample of the row is the same text",
+    "unsure": "the large LM was surer of the --keep-surest share of its question type",
 }
 """Every reason to leave a rationale out, in the order of asking, with its definition."""
 
@@ -107,10 +123,6 @@ def _is_wrong(candidate: Candidate, options: FilterOptions) -> bool:
         return False
     scores = score_answer(candidate.answer, candidate.row.answers)
     return scores.f1 < options.min_f1 if options.min_f1 is not None else scores.exact_match < 1
-
-
-def _is_unsure(candidate: Candidate, least: float | None) -> bool:
-    return least is not None and candidate.logprob is not None and candidate.logprob < least
 
 
 def _names_answer(candidate: Candidate) -> bool:

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from itertools import islice
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from lmcot_cli.errors import InputError, OutputError
 from lmcot_cli.pipeline.duplicates import mark_duplicates
 from lmcot_cli.pipeline.extract import chain_answer
 from lmcot_cli.pipeline.run_file import now
-from lmcot_train.rationales.filters import FILTERS, Candidate, FilterOptions, reason_against
+from lmcot_train.rationales.filters import FILTERS, Candidate, FilterOptions, reason_against, surest_bounds
 from lmcot_train.run_folder import sha256_of, versions
 
 
@@ -109,12 +110,12 @@ def collect(origin: Origin, output: Path, options: FilterOptions) -> Counts:
     if output.exists() and not _run_path(output).exists():
         raise OutputError(f"{output}: is no file of rationales that lmcot wrote: choose another -o")
     started, counts = now(), Counts()
-    groups = _from_answers(origin, counts) if origin.answers else _from_rows(origin, counts)
+    bounds = _bounds(origin, options)
     partial = output.with_name(f".{output.name}.partial")
     try:
         with partial.open("w", encoding="utf-8") as file:
-            for group in groups:
-                file.writelines(_kept(group, options, counts))
+            for group in _groups(origin, counts):
+                file.writelines(_lines(_passing(group, options, counts), bounds, counts))
         if not counts.kept:
             raise InputError(_none_left(origin, counts))
         partial.replace(output)
@@ -127,9 +128,23 @@ def collect(origin: Origin, output: Path, options: FilterOptions) -> Counts:
     return counts
 
 
-def _kept(group: list[Candidate], options: FilterOptions, counts: Counts) -> list[str]:
-    """Return the lines of a row's rationales that pass, and count all."""
-    lines: list[str] = []
+def _groups(origin: Origin, counts: Counts) -> Iterator[list[Candidate]]:
+    """Yield the rationales of each row."""
+    return _from_answers(origin, counts) if origin.answers else _from_rows(origin, counts)
+
+
+def _bounds(origin: Origin, options: FilterOptions) -> dict[str | None, float]:
+    """Read everything once to see how sure the large LM was of what passes; nothing, where that is not asked."""
+    if options.keep_surest is None:
+        return {}
+    unused = Counts()
+    passing = (one for group in _groups(origin, unused) for one in _passing(group, options, unused))
+    return surest_bounds(passing, options.keep_surest)
+
+
+def _passing(group: list[Candidate], options: FilterOptions, counts: Counts) -> list[Candidate]:
+    """Return a row's rationales that pass the filters, and count the others."""
+    passing: list[Candidate] = []
     said: set[str] = set()
     for candidate in group:
         reason = "said already" if candidate.rationale in said else reason_against(candidate, options)
@@ -138,10 +153,17 @@ def _kept(group: list[Candidate], options: FilterOptions, counts: Counts) -> lis
         if reason:
             counts.left_out[reason] += 1
         else:
-            lines.append(json.dumps(_record(candidate, len(lines) + 1)) + "\n")
-    counts.kept += len(lines)
-    counts.rows_kept += bool(lines)
-    return lines
+            passing.append(candidate)
+    return passing
+
+
+def _lines(passing: list[Candidate], bounds: Mapping[str | None, float], counts: Counts) -> list[str]:
+    """Return a row's rationales as lines, without those below the bound of their question type."""
+    sure = [one for one in passing if one.logprob is None or one.logprob >= bounds.get(one.row.type, -inf)]
+    counts.left_out["unsure"] += len(passing) - len(sure)
+    counts.kept += len(sure)
+    counts.rows_kept += bool(sure)
+    return [json.dumps(_record(candidate, number)) + "\n" for number, candidate in enumerate(sure, start=1)]
 
 
 def _record(candidate: Candidate, number: int) -> dict[str, Any]:
