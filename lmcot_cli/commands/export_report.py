@@ -112,5 +112,7 @@ def _show_failures(console: Console, output: Output) -> None:
 
 def _quiet_libraries() -> None:
     """Keep what libraries log about loading files off the terminal."""
-    for name in ("transformers", "gguf"):
-        logging.getLogger(name).setLevel(logging.ERROR)
+    import transformers  # sets its logger's level itself when it is first used, so that ours has to come after
+
+    transformers.logging.set_verbosity_error()
+    logging.getLogger("gguf").setLevel(logging.ERROR)
