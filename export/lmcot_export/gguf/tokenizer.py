@@ -97,6 +97,22 @@ class HuggingFaceTokenizer:
             return text
         return str(self._tokenizer.backend_tokenizer.normalizer.normalize_str(text))
 
+    @property
+    def caveat(self) -> str | None:
+        """The texts on which llama.cpp gives other tokens than transformers, whatever a file says; None where none."""
+        if self.normalizes:
+            return (
+                "the tokenizer normalizes Unicode (NFC) before it cuts text, llama.cpp does not: text with letters and"
+                " accents as characters of their own (as macOS names files) gives other tokens"
+            )
+        if self.kind == "SentencePiece unigram" and self.character_map():
+            return (
+                "llama.cpp normalizes Unicode character by character, as SentencePiece does, transformers also clusters"
+                " of them: an accent or joiner after a character that is replaced (½, ①, ﬁ, a tab) is"
+                " kept by the one and lost by the other"
+            )
+        return None
+
     def spellings(self) -> list[str]:
         """Return what the ordinary tokens stand for, those left out that are no whole characters."""
         added = self._tokenizer.added_tokens_decoder
