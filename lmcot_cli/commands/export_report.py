@@ -92,7 +92,7 @@ def _figures(output: Output) -> list[Text]:
     if found is None:
         return [Text("-")] * 5 + [Text("not verified", style="yellow")]
     figures, match = found.figures, found.figures.exact_match
-    divergence = figures.written or figures.everywhere
+    divergence = figures.where_used
     cells = [
         f"{figures.bits_per_weight:.2f}",
         "-" if figures.tokens_per_second is None else f"{figures.tokens_per_second:,.0f}",
