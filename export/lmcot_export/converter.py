@@ -10,7 +10,6 @@ from lmcot_cli.errors import ModelError, UsageError
 from lmcot_export.atomic import replacing
 
 SCRIPT = "convert_hf_to_gguf.py"
-_SHOWN_LINES = 3
 
 
 def find_script(path: Path) -> Path:
@@ -21,7 +20,10 @@ def find_script(path: Path) -> Path:
     """
     script = path / SCRIPT if path.is_dir() else path
     if not script.is_file():
-        raise UsageError(f"--converter {path}: has no {SCRIPT}; name a llama.cpp checkout")
+        raise UsageError(
+            f"--converter {path}: has no {SCRIPT}; name a checkout of llama.cpp: git clone --depth 1"
+            " https://github.com/ggml-org/llama.cpp"
+        )
     return script
 
 
@@ -35,12 +37,17 @@ def convert(script: Path, model: Path, target: Path, type: str) -> Path:
         type: `f32`, `f16` or `bf16`.
 
     Raises:
-        ModelError: The converter failed; its last lines are in the message.
+        ModelError: The converter failed; its last word is in the message.
     """
     with replacing(target) as temporary:
         command = [sys.executable, str(script), str(model), "--outfile", str(temporary), "--outtype", type]
         done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 (no shell)
         if done.returncode != 0:
-            lines = (done.stderr or done.stdout).strip().splitlines()[-_SHOWN_LINES:]
-            raise ModelError(f"{script}: failed on {model}: {' / '.join(lines)}")
+            raise ModelError(f"{script}: failed on {model}: {_last_word(done.stderr or done.stdout)}")
     return target
+
+
+def _last_word(output: str) -> str:
+    """Return the exception or message at the end, without the indented frames of a traceback."""
+    lines = [line for line in output.splitlines() if line.strip() and not line[0].isspace()]
+    return lines[-1] if lines else "it did not say why"

@@ -19,7 +19,7 @@ import gguf
 import numpy as np
 from numpy.typing import NDArray
 
-from lmcot_cli.backends.llama.chat import ChatTemplate
+from lmcot_cli.backends.llama.chat import template_of
 from lmcot_cli.backends.llama.library import first_error, forget_errors, llama
 from lmcot_cli.backends.llama.model import LlamaModel
 from lmcot_cli.backends.llama.vocabulary import Vocabulary
@@ -232,8 +232,7 @@ class _Watched:
 def _chunks(model: LlamaModel, prompts: Iterable[str], size: int, most: int) -> Iterator[list[int]]:
     """Yield the tokens of prompts, at most `size` at once."""
     vocabulary = Vocabulary(model)
-    template = model.chat_template
-    chat = template and ChatTemplate(template, str(model.path), vocabulary.bos_text, vocabulary.eos_text)
+    chat = template_of(model, vocabulary)
     seen = 0
     for prompt in prompts:
         text = chat.render(prompt) if chat else prompt

@@ -94,12 +94,6 @@ class LoraAdapter:
         self.low_rank = {f"{module}.weight": self._low_rank(module, pair) for module, pair in pairs.items()}
 
     @property
-    def base(self) -> str | None:
-        """What the adapter was trained on, as it remembers it."""
-        base = self.config.get("base_model_name_or_path")
-        return str(base) if base else None
-
-    @property
     def weights(self) -> Weights:
         """The adapter's own tensors; `replaced` says under what names the whole ones are."""
         return self._weights

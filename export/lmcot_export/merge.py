@@ -11,15 +11,13 @@ from pathlib import Path
 from lmcot_cli.errors import ModelError
 from lmcot_export.atomic import replacing
 from lmcot_export.lora import LoraAdapter, MergedWeights
-from lmcot_export.weights import SafetensorsFolder, write_safetensors
+from lmcot_export.weights import STORED, SafetensorsFolder, write_safetensors
 
 TOKENIZER_FILES = (
     "tokenizer.json", "tokenizer.model", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json",
     "vocab.json", "merges.txt", "chat_template.jinja", "chat_template.json",
 )  # fmt: skip
 """Files that say how a model reads and writes text."""
-
-_BYTES = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2}
 
 
 def merge(base: Path, adapter: Path, target: Path, advance: Callable[[int], None] = lambda _: None) -> Path:
@@ -63,7 +61,7 @@ def merge(base: Path, adapter: Path, target: Path, advance: Callable[[int], None
 def merged_bytes(base: Path, adapter: Path) -> int:
     """Return how many bytes `merge` writes, for a progress bar."""
     merged = MergedWeights(SafetensorsFolder(base), LoraAdapter(adapter), tied=_is_tied(base))
-    return sum(prod(merged.shape(name)) * _BYTES[merged.stored_type(name)] for name in merged.names)
+    return sum(prod(merged.shape(name)) * STORED[merged.stored_type(name)].itemsize for name in merged.names)
 
 
 def tokenizer_folder(base: Path, adapter: Path) -> Path:

@@ -104,8 +104,7 @@ class Output:
     @property
     def size(self) -> int:
         """Bytes on the disk."""
-        files = self.path.rglob("*") if self.path.is_dir() else [self.path]
-        return sum(file.stat().st_size for file in files if file.is_file())
+        return size_of(self.path)
 
     @property
     def passed(self) -> bool:
@@ -133,6 +132,12 @@ class ExportReport:
     def passed(self) -> bool:
         """Whether no check of any output failed."""
         return all(output.passed for output in self.outputs)
+
+
+def size_of(exported: Path) -> int:
+    """Return the bytes of a file, or of all files below a folder."""
+    files = exported.rglob("*") if exported.is_dir() else [exported]
+    return sum(file.stat().st_size for file in files if file.is_file())
 
 
 class Progress(Protocol):

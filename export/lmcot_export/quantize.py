@@ -30,6 +30,9 @@ QUANTIZED_TYPES = (
 )  # fmt: skip
 """Types that llama.cpp makes from those, most bits first."""
 
+ONNX_TYPES = ("f32", "int8")
+"""How ONNX graphs store weights."""
+
 NEEDS_IMPORTANCE = frozenset(
     {"iq3_xs", "iq3_xxs", "q2_k_s", "iq2_m", "iq2_s", "iq2_xs", "iq2_xxs", "iq1_m", "iq1_s"}
 )
@@ -38,10 +41,6 @@ NEEDS_IMPORTANCE = frozenset(
 _SMALL_BLOCKS = ("q8_0", "q5_1", "q5_0", "q4_1", "q4_0", "iq4_nl")
 _SMALL, _LARGE = 32, 256  # weights that share a scale, in a row
 _MAX_BUFFER = 64 * 1024 * 1024
-
-
-ONNX_TYPES = ("f32", "int8")
-"""How ONNX graphs store weights."""
 
 
 def parse_types(text: str, known: Sequence[str] = FULL_TYPES + QUANTIZED_TYPES) -> tuple[str, ...]:

@@ -83,8 +83,7 @@ def _rate(found: Verification) -> float:
 
 
 def _divergence(found: Verification) -> float:
-    """Return the mean divergence where the model is used: on what it writes."""
-    measured = found.figures.written or found.figures.everywhere
+    measured = found.figures.where_used
     return float("inf") if measured is None else measured.kl_mean
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from math import prod
@@ -211,11 +212,8 @@ class _Job:
     def _prepared(self, model: Path) -> PreparedModel:
         self.progress.begin("finding the pre-tokenizer")
         found = prepare(model)
-        if found.tokenizer.normalizes:
-            self.notes.append(
-                "the tokenizer normalizes Unicode (NFC) before it cuts text, llama.cpp does not: text with letters and"
-                " accents as characters of their own (as macOS names files) gives other tokens"
-            )
+        if found.tokenizer.caveat:
+            self.notes.append(found.tokenizer.caveat)
         return found
 
     def _full(self, model: Path, type: str, write: Callable[[Path, str], object]) -> Output:
@@ -284,8 +282,6 @@ def lossless_type(weights: SafetensorsFolder) -> str:
 
 def _remove(path: Path) -> None:
     if path.is_dir():
-        import shutil
-
         shutil.rmtree(path)
     else:
         path.unlink(missing_ok=True)

@@ -25,12 +25,13 @@ BLOCK_BYTES = 32 * 1024 * 1024
 
 _MAX_HEADER_BYTES = 100_000_000  # as in safetensors' own reader
 _INDEX = "model.safetensors.index.json"
-_STORED: Mapping[str, np.dtype[Any]] = {
+STORED: Mapping[str, np.dtype[Any]] = {
     "F64": np.dtype("<f8"),
     "F32": np.dtype("<f4"),
     "F16": np.dtype("<f2"),
     "BF16": np.dtype("<u2"),
 }
+"""What numpy reads each stored type as; bfloat16 as its bits."""
 
 
 class Weights(Protocol):
@@ -93,7 +94,7 @@ class SafetensorsFolder:
     def rows(self, name: str, start: int, stop: int) -> NDArray[np.float32]:
         """Read rows [start, stop) along the first axis, as float32."""
         stored = self._stored[name]
-        dtype = _STORED[stored.type]
+        dtype = STORED[stored.type]
         row = prod(stored.shape[1:])
         with stored.file.open("rb") as file:
             file.seek(stored.offset + start * row * dtype.itemsize)
@@ -134,7 +135,7 @@ def write_safetensors(
     header, end = {}, 0
     for name, stored in types.items():
         shape = weights.shape(name)
-        begin, end = end, end + prod(shape) * _STORED[stored].itemsize
+        begin, end = end, end + prod(shape) * STORED[stored].itemsize
         header[name] = {"dtype": stored, "shape": shape, "data_offsets": [begin, end]}
     text = json.dumps({"__metadata__": {"format": "pt"}, **header}, separators=(",", ":")).encode()
     text += b" " * (-len(text) % 8)
@@ -164,7 +165,7 @@ def _as_float32(raw: NDArray[np.generic], stored: str) -> NDArray[np.float32]:
 def _from_float32(values: NDArray[np.float32], stored: str) -> NDArray[np.generic]:
     if stored == "BF16":
         return bfloat16_bits(values)
-    return np.ascontiguousarray(values.astype(_STORED[stored], copy=False))
+    return np.ascontiguousarray(values.astype(STORED[stored], copy=False))
 
 
 def _weight_files(folder: Path, single: str) -> list[Path]:
@@ -213,11 +214,11 @@ def _stored(path: Path, name: str, entry: dict[str, object], data: int, size: in
         stored = str(entry["dtype"])
     except (KeyError, TypeError, ValueError) as error:
         raise ModelError(f"{path}: its header is damaged at {name}; copy or download it again") from error
-    if stored not in _STORED:
+    if stored not in STORED:
         raise ModelError(
             f"{path}: {name} is stored as {stored}; only full-precision weights (F32, F16, BF16) can be exported:"
             " name the model it was quantized from"
         )
-    if end - begin != prod(shape) * _STORED[stored].itemsize or data + end > size:
+    if end - begin != prod(shape) * STORED[stored].itemsize or data + end > size:
         raise ModelError(f"{path}: ends within {name}; copy or download it again")
     return _Stored(path, stored, shape, data + begin)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from lmcot_cli.backends.llama.chat import ChatTemplate
+from lmcot_cli.backends.llama.chat import template_of
 from lmcot_cli.backends.llama.library import llama
 from lmcot_cli.backends.llama.model import LlamaModel
 from lmcot_cli.backends.llama.vocabulary import Vocabulary
@@ -91,12 +91,7 @@ class _PromptWriter:
     def __init__(self, model: LlamaModel) -> None:
         self._path = model.path
         self.vocabulary = Vocabulary(model)
-        source = model.chat_template
-        self._template = (
-            ChatTemplate(source, str(model.path), self.vocabulary.bos_text, self.vocabulary.eos_text)
-            if source
-            else None
-        )
+        self._template = template_of(model, self.vocabulary)
 
     def write(self, tokens: int, seed: int) -> Prompt:
         """Cut a text of MicroHop to the length, and fill up where no cut gives just that."""

@@ -92,7 +92,7 @@ def _figures(output: Output) -> list[Text]:
     if found is None:
         return [Text("-")] * 5 + [Text("not verified", style="yellow")]
     figures, match = found.figures, found.figures.exact_match
-    divergence = figures.written or figures.everywhere
+    divergence = figures.where_used
     cells = [
         f"{figures.bits_per_weight:.2f}",
         "-" if figures.tokens_per_second is None else f"{figures.tokens_per_second:,.0f}",
@@ -112,5 +112,7 @@ def _show_failures(console: Console, output: Output) -> None:
 
 def _quiet_libraries() -> None:
     """Keep what libraries log about loading files off the terminal."""
-    for name in ("transformers", "gguf"):
-        logging.getLogger(name).setLevel(logging.ERROR)
+    import transformers  # sets its logger's level itself when it is first used, so that ours has to come after
+
+    transformers.logging.set_verbosity_error()
+    logging.getLogger("gguf").setLevel(logging.ERROR)

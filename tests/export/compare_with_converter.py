@@ -3,9 +3,10 @@
     python tests/export/compare_with_converter.py LLAMA_CPP_CHECKOUT MODEL...
 
 The checkout (the source distribution of llama-cpp-python has one in vendor/llama.cpp) is used for comparison only.
-Every tensor must have the same name, shape, type and bytes, at f32 and at f16; every key of the metadata that one side
-has and the other has not, or that differs, is printed. Exits with 1 where a tensor, or a key that changes what the
-model computes or how it tokenizes, differs.
+`tiny_models.py` makes models of every family and tokenizer. Every tensor must have the same name, shape, type and
+bytes, at f32 and at f16; each key of the metadata that differs, or that one side alone has, is printed.
+Exits with 1 where a tensor, or a key that changes what the model computes or how it tokenizes, differs. A key that one
+side alone states is a note where it makes no difference to llama.cpp, or ours does what transformers does.
 """
 
 from __future__ import annotations
@@ -18,11 +19,13 @@ from pathlib import Path
 from typing import Any
 
 import gguf
+from llama_cpp import Llama
+from transformers import AutoTokenizer
 
 from lmcot_export.gguf.write import write_gguf
 
-PRE = "tokenizer.ggml.pre"
-DESCRIBES = ("general.", "GGUF.")
+ADDS = "tokenizer.ggml.add_"  # begin- and end-of-text tokens, a space: without the key llama.cpp has defaults
+HEAD_WIDTHS = (".attention.key_length", ".attention.value_length")
 
 
 def main(checkout: Path, models: list[Path]) -> int:
@@ -34,11 +37,12 @@ def main(checkout: Path, models: list[Path]) -> int:
                 theirs, ours = Path(folder) / "theirs.gguf", Path(folder) / "ours.gguf"
                 failure = convert(checkout, model, theirs, type)
                 write_gguf(model, ours, type)
-                found = [failure] if failure else list(differences(theirs, ours))
-            print(f"{model.name} {type}: {'equal' if not found else ''}")
-            for line in found:
-                print(f"    {line}")
-            wrong += any(not line.startswith(("general", "note")) for line in found)
+                found = [failure] if failure else list(differences(theirs, ours, model))
+            differs = any(not line.startswith(("general", "note")) for line in found)
+            print(
+                f"{model.name} {type}: {'differs' if differs else 'equal'}", *found, sep="\n    ", flush=True
+            )
+            wrong += differs
     return int(wrong > 0)
 
 
@@ -62,17 +66,43 @@ def convert(checkout: Path, model: Path, target: Path, type: str) -> str | None:
     return None if done.returncode == 0 else f"the converter failed: {done.stderr.strip().splitlines()[-1]}"
 
 
-def differences(theirs: Path, ours: Path) -> Iterator[str]:
+def differences(theirs: Path, ours: Path, model: Path) -> Iterator[str]:
     """Yield a line for each tensor and key that differs."""
     left, right = gguf.GGUFReader(theirs), gguf.GGUFReader(ours)
     yield from tensor_differences(left, right)
-    keys = {**dict.fromkeys(left.fields), **dict.fromkeys(right.fields)}
-    for key in keys:
-        if key.startswith("GGUF."):
-            continue
+    for key in {**left.fields, **right.fields}:
         a, b = value(left, key), value(right, key)
-        if a != b:
-            yield f"{key}: theirs {shown(a)}, ours {shown(b)}"
+        if key.startswith("GGUF.") or a == b:
+            continue
+        reason = None
+        if a is None and key.endswith(HEAD_WIDTHS):
+            reason = default_head_width(left, b)
+        elif None in (a, b) and key.startswith(ADDS):
+            reason = as_transformers(theirs, ours, model)
+        line = f"{key}: theirs {shown(a)}, ours {shown(b)}"
+        yield f"note: {line} ({reason})" if reason else line
+
+
+def default_head_width(reader: gguf.GGUFReader, stated: int) -> str | None:
+    """Return why a head width need not be stated, if so."""
+    architecture = value(reader, "general.architecture")
+    width = value(reader, f"{architecture}.embedding_length")
+    heads = value(reader, f"{architecture}.attention.head_count")
+    return "llama.cpp's default" if width // heads == stated else None
+
+
+def as_transformers(theirs: Path, ours: Path, model: Path) -> str | None:
+    """Return what each makes of a letter, special tokens added, if ours gives what transformers gives."""
+    wanted = list(AutoTokenizer.from_pretrained(model)("a").input_ids)
+    found = [
+        Llama(str(path), vocab_only=True, verbose=False).tokenize(b"a", add_bos=True)
+        for path in (theirs, ours)
+    ]
+    if found[1] != wanted:
+        return None
+    return (
+        "no difference" if found[0] == wanted else f"theirs gives {found[0]}, ours and transformers {wanted}"
+    )
 
 
 def tensor_differences(left: gguf.GGUFReader, right: gguf.GGUFReader) -> Iterator[str]:

@@ -121,7 +121,10 @@ def test_a_checkouts_converter_can_write_the_full_precision_file(model: Path, tm
     report = run(model, tmp_path / "out", types=("q8_0",), converter=checkout)
     assert files(report) == [("tiny.f32.gguf", False), ("tiny.q8_0.gguf", False)]
     script.write_text("import sys\nsys.exit('Model NewForCausalLM is not supported')\n")
-    with pytest.raises(ModelError, match="NewForCausalLM is not supported"):
+    with pytest.raises(ModelError, match=r"failed on .*: Model NewForCausalLM is not supported$"):
+        run(model, tmp_path / "out", types=("q8_0",), converter=checkout)
+    script.write_text("print('loading')\nraise NotImplementedError('unknown pre-tokenizer')\n")
+    with pytest.raises(ModelError, match=r"failed on .*: NotImplementedError: unknown pre-tokenizer$"):
         run(model, tmp_path / "out", types=("q8_0",), converter=checkout)
     with pytest.raises(UsageError, match=r"has no convert_hf_to_gguf\.py"):
         run(model, tmp_path / "out", converter=tmp_path)

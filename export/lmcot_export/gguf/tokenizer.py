@@ -97,6 +97,22 @@ class HuggingFaceTokenizer:
             return text
         return str(self._tokenizer.backend_tokenizer.normalizer.normalize_str(text))
 
+    @property
+    def caveat(self) -> str | None:
+        """The texts on which llama.cpp gives other tokens than transformers, whatever a file says; None where none."""
+        if self.normalizes:
+            return (
+                "the tokenizer normalizes Unicode (NFC) before it cuts text, llama.cpp does not: text with letters and"
+                " accents as characters of their own (as macOS names files) gives other tokens"
+            )
+        if self.kind == "SentencePiece unigram" and self.character_map():
+            return (
+                "llama.cpp normalizes Unicode character by character, as SentencePiece does, transformers also clusters"
+                " of them: an accent or joiner after a character that is replaced (½, ①, ﬁ, a tab) is"
+                " kept by the one and lost by the other"
+            )
+        return None
+
     def spellings(self) -> list[str]:
         """Return what the ordinary tokens stand for, those left out that are no whole characters."""
         added = self._tokenizer.added_tokens_decoder
@@ -130,10 +146,7 @@ class HuggingFaceTokenizer:
         """
         known = self._base_tokens() | self._added_tokens()
         if max(known) >= size:
-            raise ModelError(
-                f"{self.folder}: its tokenizer has ids up to {max(known)}, but the model has embeddings for {size};"
-                " call model.resize_token_embeddings(len(tokenizer)) and save it again"
-            )
+            raise ModelError(f"{self.folder}: {self._explain_surplus(known, size)}")
         filler = (Token(f"[PAD{id}]", gguf.TokenType.UNUSED, _UNUSED_SCORE) for id in range(size))
         tokens = [known.get(id, unused) for id, unused in enumerate(filler)]
         if len({token.text for token in tokens}) < size:
@@ -141,6 +154,19 @@ class HuggingFaceTokenizer:
                 f"{self.folder}: two tokens have the same text; llama.cpp cannot tell them apart"
             )
         return tokens
+
+    def _explain_surplus(self, known: Mapping[int, Token], size: int) -> str:
+        if (self.folder / "tokenizer_config.json").is_file():
+            return (
+                f"its tokenizer has ids up to {max(known)}, but the model has embeddings for {size}; call"
+                " model.resize_token_embeddings(len(tokenizer)) and save it again"
+            )
+        surplus = ", ".join(token.text for id, token in sorted(known.items()) if id >= size)
+        return (
+            f"has no tokenizer_config.json, so that transformers takes the tokenizer for a"
+            f" {type(self._tokenizer).__name__} and adds {surplus}, for which the model has no embeddings; write that"
+            ' file: {"tokenizer_class": "PreTrainedTokenizerFast", "bos_token": ..., "eos_token": ...}'
+        )
 
     def merges(self) -> list[str]:
         """Return BPE merges, best first, as GGUF writes them: two tokens with a space between."""

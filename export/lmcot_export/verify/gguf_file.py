@@ -11,7 +11,7 @@ from typing import Any
 import gguf
 import numpy as np
 
-from lmcot_cli.backends.llama.chat import ChatTemplate
+from lmcot_cli.backends.llama.chat import template_of
 from lmcot_cli.backends.llama.context import Logits
 from lmcot_cli.backends.llama.library import first_error, forget_errors, llama
 from lmcot_cli.backends.llama.model import LlamaModel
@@ -40,14 +40,11 @@ class GgufSubject:
         self.type = _type(self._model)
         self.bytes = path.stat().st_size
         self.special = _special_tokens(self._model, self._vocabulary)
-        source = self._model.chat_template
-        self._template = source and ChatTemplate(
-            source, str(path), self._vocabulary.bos_text, self._vocabulary.eos_text
-        )
+        self._template = template_of(self._model, self._vocabulary)
 
     def render(self, prompt: str) -> str:
         """Render a prompt; see `Subject.render`."""
-        return self._template.render(prompt) if isinstance(self._template, ChatTemplate) else prompt
+        return self._template.render(prompt) if self._template else prompt
 
     def prompt_tokens(self, prompt: str) -> list[int]:
         """Tokenize a prompt; see `Subject.prompt_tokens`."""

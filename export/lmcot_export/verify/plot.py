@@ -27,11 +27,15 @@ def draw(verifications: Sequence[Verification], path: Path) -> None:
         raise MissingExtraError("--plot", "plot") from error
     figure = Figure(figsize=(10, 4), layout="constrained")
     divergence, rate = figure.subplots(1, 2)
-    _scatter(divergence, verifications, "mean KL from the source, nats", lambda figures: figures.kl_mean)
+    _scatter(divergence, verifications, "mean KL from the source, nats", _kl_mean)
     _scatter(rate, verifications, "tokens/s, 16 sequences at once", lambda figures: figures.tokens_per_second)
     # A full-precision export may diverge by exactly nothing, which a plain logarithmic scale cannot show.
     divergence.set_yscale("symlog", linthresh=1e-8)
     figure.savefig(path, dpi=150)
+
+
+def _kl_mean(figures: Figures) -> float | None:
+    return figures.where_used.kl_mean if figures.where_used else None
 
 
 def _scatter(

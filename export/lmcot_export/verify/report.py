@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -52,19 +51,9 @@ class Figures:
     exact_match: Difference | None = None
 
     @property
-    def kl_mean(self) -> float | None:
-        """Mean divergence where the model is used, in nats."""
-        return self.written.kl_mean if self.written else None
-
-    @property
-    def kl_max(self) -> float | None:
-        """Largest divergence where the model is used, in nats."""
-        return self.written.kl_max if self.written else None
-
-    @property
-    def top1(self) -> float | None:
-        """Share of equal first choices where the model is used."""
-        return self.written.top1 if self.written else None
+    def where_used(self) -> Divergence | None:
+        """Divergence where the model is used, on what it writes; if that was not measured, everywhere."""
+        return self.written or self.everywhere
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +88,3 @@ class Verification:
         """Return everything as plain values, for JSON."""
         record = asdict(self)
         return {**record, "source": str(self.source), "exported": str(self.exported), "passed": self.passed}
-
-    def to_json(self) -> str:
-        """Return the content of `verify.json`."""
-        return json.dumps(self.to_record(), indent=2, ensure_ascii=True, allow_nan=True) + "\n"

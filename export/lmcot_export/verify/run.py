@@ -9,6 +9,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from lmcot_cli.errors import LmcotError, ModelError
+from lmcot_export.options import size_of
 from lmcot_export.verify import checks
 from lmcot_export.verify.answers import answer_with, equal_rationales, exact_match_difference
 from lmcot_export.verify.divergence import everywhere, where_written
@@ -49,12 +50,6 @@ def verify_each(
         reference = Reference(source, options, Path(folder))
         for exported in sorted(exports, key=size_of, reverse=True):
             yield _verify(reference, exported, options)
-
-
-def size_of(exported: Path) -> int:
-    """Return the bytes of a file, or of all files below a folder."""
-    files = [exported] if exported.is_file() else exported.rglob("*")
-    return sum(file.stat().st_size for file in files if file.is_file())
 
 
 def _verify(reference: Reference, exported: Path, options: VerifyOptions) -> Verification:

@@ -20,7 +20,7 @@ from lmcot_cli.backends.base import (
 )
 from lmcot_cli.backends.engine_options import EngineOptions
 from lmcot_cli.backends.llama.adapters import Adapter, load_adapter
-from lmcot_cli.backends.llama.chat import ChatTemplate
+from lmcot_cli.backends.llama.chat import template_of
 from lmcot_cli.backends.llama.context import LlamaContext, Tokens
 from lmcot_cli.backends.llama.model import LlamaModel
 from lmcot_cli.backends.llama.scheduler import Job, Scheduler, Work
@@ -68,7 +68,7 @@ class LlamaBackend(StreamBackend):
         with ExitStack() as opened:
             model = opened.enter_context(closing(LlamaModel(path, options.gpu_layers)))
             self._vocabulary = Vocabulary(model)
-            self._template = self._chat_template(model)
+            self._template = template_of(model, self._vocabulary)
             self.window = options.parallel or best_width(model, self._vocabulary.size, options)
             context = opened.enter_context(
                 closing(LlamaContext(model, self._vocabulary.size, options, self.window))
@@ -158,12 +158,6 @@ class LlamaBackend(StreamBackend):
         """Free the KV cache and the model; calling it twice does no harm."""
         self._closed = True
         self._opened.close()
-
-    def _chat_template(self, model: LlamaModel) -> ChatTemplate | None:
-        source = model.chat_template
-        if source is None:
-            return None
-        return ChatTemplate(source, str(self._path), self._vocabulary.bos_text, self._vocabulary.eos_text)
 
     def _tokens_of(self, prompt: str) -> Tokens:
         if self._template is None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from datetime import datetime
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from jinja2 import TemplateError, nodes
 from jinja2.ext import Extension
@@ -12,6 +12,10 @@ from jinja2.parser import Parser
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from lmcot_cli.errors import ModelError
+
+if TYPE_CHECKING:
+    from lmcot_cli.backends.llama.model import LlamaModel
+    from lmcot_cli.backends.llama.vocabulary import Vocabulary
 
 
 class ChatTemplate:
@@ -51,6 +55,18 @@ class ChatTemplate:
         return ModelError(
             f"{self._model_name}: its chat template does not work: {error}; export the model again"
         )
+
+
+def template_of(model: LlamaModel, vocabulary: Vocabulary) -> ChatTemplate | None:
+    """Return the chat template that a model file has, None where it has none.
+
+    Raises:
+        ModelError: The template is not valid Jinja2.
+    """
+    source = model.chat_template
+    if not source:
+        return None
+    return ChatTemplate(source, str(model.path), vocabulary.bos_text, vocabulary.eos_text)
 
 
 class _GenerationBlock(Extension):

@@ -287,7 +287,7 @@ def test_answers_of_the_pipeline_are_compared(
     assert found.figures.rationales is not None and found.figures.rationales >= 0.5
     assert found.figures.exact_match is not None
     assert found.figures.exact_match.a == found.figures.exact_match.b == 1.0
-    record = json.loads(found.to_json())
+    record = json.loads(json.dumps(found.to_record()))
     assert record["passed"] is True
     assert record["figures"]["exact_match"]["difference"]["mean"] == 0.0
 

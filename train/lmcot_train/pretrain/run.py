@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-import numpy as np
 import torch
 from safetensors.torch import save_file
 from tokenizers import Tokenizer
@@ -19,7 +18,7 @@ from lmcot_cli.datasets.hotpotqa import to_row
 from lmcot_cli.datasets.microhop import MicroHopOptions, records
 from lmcot_cli.errors import OutputError
 from lmcot_cli.prompts.render import Prompts, Stage
-from lmcot_export.gguf.llama import BytePairTokenizer, LlamaHeader, write_llama
+from lmcot_export.gguf.write import write_gguf
 from lmcot_export.quantize import quantize
 from lmcot_train.pretrain.examples import COPY_LAYER, Task
 from lmcot_train.pretrain.loop import LoopOptions, train
@@ -96,8 +95,8 @@ def run(options: PretrainOptions, report: Callable[[str], None]) -> Path:
 
 def save(model: Llama, tokenizer: Tokenizer, options: PretrainOptions) -> Path:
     """Write the model as transformers reads it and as GGUF; return the quantized GGUF's path."""
-    folder, weights = options.output, _weights(model)
-    save_file(weights, folder / "model.safetensors", {"format": "pt"})
+    folder = options.output
+    save_file(_weights(model), folder / "model.safetensors", {"format": "pt"})
     save_tokenizer(tokenizer, folder, model.shape.context)
     ids: dict[str, object] = {
         "bos_token_id": special_id(tokenizer, BOS),
@@ -106,8 +105,7 @@ def save(model: Llama, tokenizer: Tokenizer, options: PretrainOptions) -> Path:
     _write_json(folder / "generation_config.json", ids)
     _write_json(folder / "config.json", {**transformers_config(model.shape), **ids})
     full = folder / "model.f32.gguf"
-    arrays = {name: tensor.numpy().astype(np.float32) for name, tensor in weights.items()}
-    write_llama(full, _header(options.role, model.shape), _byte_pairs(tokenizer), arrays)
+    write_gguf(folder, full, "f32", name=f"lmcot MicroHop {options.role}")
     return quantize(full, folder / "model.gguf", "q8_0")
 
 
@@ -160,31 +158,6 @@ def transformers_config(shape: LlamaShape) -> dict[str, object]:
         "tie_word_embeddings": False,
         "torch_dtype": "float32",
     }
-
-
-def _header(role: str, shape: LlamaShape) -> LlamaHeader:
-    return LlamaHeader(
-        name=f"lmcot MicroHop {role}",
-        context=shape.context,
-        width=shape.width,
-        layers=shape.layers,
-        heads=shape.heads,
-        feed_forward=shape.feed_forward,
-        rope_base=shape.rope_base,
-        norm_epsilon=shape.norm_epsilon,
-    )
-
-
-def _byte_pairs(tokenizer: Tokenizer) -> BytePairTokenizer:
-    merges = json.loads(tokenizer.to_str())["model"]["merges"]
-    ids = [special_id(tokenizer, token) for token in (BOS, EOS)]
-    return BytePairTokenizer(
-        tokens=[tokenizer.id_to_token(i) or "" for i in range(tokenizer.get_vocab_size())],
-        merges=[merge if isinstance(merge, str) else " ".join(merge) for merge in merges],
-        bos=ids[0],
-        eos=ids[1],
-        special=frozenset(ids),
-    )
 
 
 def _tokenizer_texts() -> Iterator[str]:

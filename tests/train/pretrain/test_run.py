@@ -1,15 +1,11 @@
 from pathlib import Path
 
 import llama_cpp
-import numpy as np
 import pytest
 import torch
 from tokenizers import Tokenizer
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from lmcot_cli.errors import ModelError
-from lmcot_export.gguf.llama import write_llama
-from lmcot_export.quantize import quantize
 from lmcot_train.pretrain.model import Llama, LlamaShape
 from lmcot_train.pretrain.run import PretrainOptions, save
 from lmcot_train.pretrain.tokenizer import train_tokenizer
@@ -81,20 +77,3 @@ def test_transformers_reads_the_folder_as_llama_cpp_reads_the_gguf(folder: Path)
 def test_quantized_file_is_smaller_and_loads(folder: Path) -> None:
     assert (folder / "model.gguf").stat().st_size < 0.5 * (folder / "model.f32.gguf").stat().st_size
     assert _load(folder / "model.gguf").metadata["general.architecture"] == "llama"
-
-
-def test_a_weight_of_another_architecture_is_refused(tmp_path: Path) -> None:
-    from lmcot_export.gguf.llama import BytePairTokenizer, LlamaHeader
-
-    header = LlamaHeader("x", 32, 8, 1, 1, 8, 1e4, 1e-5)
-    tokenizer = BytePairTokenizer(["a", "b"], [], 0, 1, frozenset())
-    weights = {"model.layers.0.conv.weight": np.zeros((8, 8), np.float32)}
-    with pytest.raises(KeyError, match="conv"):
-        write_llama(tmp_path / "x.gguf", header, tokenizer, weights)
-
-
-def test_what_is_not_a_model_cannot_be_quantized(tmp_path: Path) -> None:
-    source = tmp_path / "text.gguf"
-    source.write_text("not a model")
-    with pytest.raises(ModelError, match=r"text\.gguf"):
-        quantize(source, tmp_path / "out.gguf", "q8_0")
