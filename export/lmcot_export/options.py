@@ -32,7 +32,8 @@ class ExportOptions:
         verify: Whether each file is compared with its source before it counts as done.
         questions: Questions to verify with.
         rows: Rows of them to answer at most.
-        large: Model spec of the LM that answers from the rationales of source and export.
+        role: Whether the model is to be the small LM, which writes rationales, or the large one.
+        large: Model spec of the LM that answers from the rationales of source and export, where it is the small one.
         thresholds: What an export must reach, as `TYPE:NAME=VALUE,...`, where the usual is not to hold.
         adapter_only: Write the LoRA adapter by itself, as GGUF.
         imatrix: Questions whose prompts show what matters, or a matrix that llama.cpp's own tool wrote.
@@ -52,6 +53,7 @@ class ExportOptions:
     verify: bool = True
     questions: Path | None = None
     rows: int = 100
+    role: Literal["small", "large"] = "small"
     large: str = "builtin:large"
     thresholds: Sequence[str] = ()
     adapter_only: bool = False

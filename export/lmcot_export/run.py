@@ -168,6 +168,7 @@ class _Job:
         options = VerifyOptions(
             questions=self.options.questions,
             rows=self.options.rows,
+            role=self.options.role,
             large=self.options.large,
             thresholds=parse_thresholds(self.options.thresholds),
             threads=self.options.threads,

@@ -105,12 +105,21 @@ def export(
             rich_help_panel=_VERIFY,
         ),
     ] = None,
+    role: Annotated[
+        Literal["small", "large"] | None,
+        typer.Option(
+            "--role",
+            help="small: verified by the rationales it writes; large: by its own chains of thought.",
+            show_default="small",
+            rich_help_panel=_VERIFY,
+        ),
+    ] = None,
     large: Annotated[
         str | None,
         typer.Option(
             "--large",
             metavar="SPEC",
-            help="LM that answers from the rationales of source and file.",
+            help="LM that answers from the rationales of source and file, where these are the small LM.",
             show_default="builtin:large",
             rich_help_panel=_VERIFY,
         ),
@@ -158,7 +167,7 @@ def export(
         "source": source, "format": format, "output": output, "verify": not no_verify, "questions": verify,
         "adapter_only": adapter_only, "imatrix": imatrix, "converter": converter, "recommend": recommend, "plot": plot,
     }  # fmt: skip
-    settings |= _given(rows=rows, large=large, thresholds=threshold, threads=threads)
+    settings |= _given(rows=rows, role=role, large=large, thresholds=threshold, threads=threads)
     report = _run(settings, quantize)
     if as_json:
         write_text(json.dumps(_record(report), indent=2))

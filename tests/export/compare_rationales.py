@@ -24,6 +24,7 @@ from lmcot_cli.backends.engine_options import EngineOptions
 from lmcot_cli.backends.specs import open_model
 from lmcot_cli.pipeline.options import AnswerOptions
 from lmcot_export.verify.folder import FolderSubject, open_source
+from lmcot_export.verify.options import VerifyOptions
 from lmcot_export.verify.texts import rationale_prompts
 
 ENGINE = EngineOptions(threads=1, flash_attention=False, device="cpu", dtype="float32")
@@ -31,7 +32,7 @@ ENGINE = EngineOptions(threads=1, flash_attention=False, device="cpu", dtype="fl
 
 def main(model: Path, questions: Path, exports: Sequence[str]) -> None:
     """Print the comparison of each export with torch."""
-    prompts = rationale_prompts(questions, sys.maxsize)
+    prompts = rationale_prompts(VerifyOptions(questions=questions, rows=sys.maxsize))
     source = rationales(f"transformers:{model}", prompts)
     with closing(open_source(model, ENGINE.threads)) as subject:
         for spec in exports:

@@ -1,9 +1,10 @@
-"""The answers that come out at the end of the pipeline, with the source and with an export as the small LM."""
+"""The answers that come out at the end of the pipeline, with the source and with an export in their role."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from contextlib import closing
+from dataclasses import replace
 
 from lmcot_cli.backends.engine_options import EngineOptions
 from lmcot_cli.pipeline.answer import AnswerRun
@@ -15,8 +16,8 @@ from lmcot_cli.scoring.options import ScoringOptions
 from lmcot_export.verify.options import VerifyOptions
 
 
-def answer_with(small: str, options: VerifyOptions) -> list[Result]:
-    """Answer the given rows, greedily, by the rationales of the model that a spec names.
+def answer_with(spec: str, options: VerifyOptions) -> list[Result]:
+    """Answer the given rows, greedily, by the rationales of the model that a spec names, or by its own chains.
 
     Raises:
         LmcotError: The questions cannot be read, or a model cannot be loaded or run.
@@ -24,9 +25,11 @@ def answer_with(small: str, options: VerifyOptions) -> list[Result]:
     assert options.questions is not None
     # Plain attention: its last bits do not depend on what else is in a batch, so that what differs is the export.
     engine = EngineOptions(threads=options.threads, flash_attention=False, device="cpu", dtype="float32")
-    settings = AnswerOptions(
-        small=small, large=options.large, limit=options.rows, prompts=options.prompts, engine=engine
-    )
+    common = AnswerOptions(limit=options.rows, prompts=options.prompts, engine=engine)
+    if options.role == "large":
+        settings = replace(common, method="cot", large=spec)
+    else:
+        settings = replace(common, small=spec, large=options.large)
     with closing(AnswerRun(options.questions, settings).results()) as results:
         return list(results)
 

@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal, TypeAlias
 
 from lmcot_cli.backends.engine_options import usable_cores
 from lmcot_cli.errors import UsageError
+
+Role: TypeAlias = Literal["small", "large"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +67,9 @@ class VerifyOptions:
         questions: Question file in any layout: its rows give the prompts, and are answered on both sides. None takes
             prompts from MicroHop and answers nothing.
         rows: Rows to answer at most.
-        large: Model spec of the LM that answers from the rationales of both sides.
+        role: The part the model is to play. A `small` LM is verified by its rationales and what `large` answers from
+            them, a `large` one by its own chains of thought and their answers.
+        large: Model spec of the LM that answers from the rationales of both sides, where the role is `small`.
         texts: Prompts whose logits are compared, each with what the source writes after it.
         positions: Positions of prompts whose logits are compared; of further texts only what is written counts.
         written: Tokens the source writes after each prompt.
@@ -80,6 +85,7 @@ class VerifyOptions:
 
     questions: Path | None = None
     rows: int = 100
+    role: Role = "small"
     large: str = "builtin:large"
     texts: int = 32
     positions: int = 2000

@@ -87,7 +87,7 @@ class Reference:
     def __init__(self, source: Path, options: VerifyOptions, folder: Path) -> None:
         self.source = source
         self.texts = probe_texts()
-        self.prompts = rationale_prompts(options.questions, options.rows, options.prompts)
+        self.prompts = rationale_prompts(options)
         self._folder = folder
         self.scored: list[Scored] = []
         with closing(open_source(source, options.threads)) as subject:

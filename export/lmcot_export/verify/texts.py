@@ -10,19 +10,21 @@ from lmcot_cli.datasets.microhop import MicroHopOptions, records
 from lmcot_cli.datasets.reader import read_rows
 from lmcot_cli.datasets.row import Row
 from lmcot_cli.errors import InputError
-from lmcot_cli.prompts.render import Prompts
+from lmcot_cli.prompts.render import Prompts, Stage
+from lmcot_export.verify.options import VerifyOptions
 
 
-def rationale_prompts(questions: Path | None, rows: int, overrides: Path | None = None) -> list[str]:
-    """Render the prompts that ask for rationales: of a question file's first good rows, else of MicroHop's.
+def rationale_prompts(options: VerifyOptions) -> list[str]:
+    """Render the prompts that ask for rationales in the model's role: of the first good rows given, or of MicroHop's.
 
     Raises:
         InputError: The file cannot be read, or has no row that can.
     """
-    prompts = Prompts(overrides)
-    found = [prompts.render("guided_rationale", row) for row in _rows(questions, rows)]
+    prompts = Prompts(options.prompts)
+    stage: Stage = "cot" if options.role == "large" else "guided_rationale"
+    found = [prompts.render(stage, row) for row in _rows(options.questions, options.rows)]
     if not found:
-        raise InputError(f"{questions}: has no row to verify with; give a file with questions")
+        raise InputError(f"{options.questions}: has no row to verify with; give a file with questions")
     return found
 
 

@@ -292,6 +292,18 @@ def test_answers_of_the_pipeline_are_compared(
     assert record["figures"]["exact_match"]["difference"]["mean"] == 0.0
 
 
+def test_a_large_lm_is_verified_by_its_own_chains(source: Path, exported: Path, questions: Path) -> None:
+    from lmcot_export.verify.answers import answer_with
+    from lmcot_export.verify.texts import rationale_prompts
+
+    options = replace(QUICK, questions=questions, role="large", large="scripted:nowhere")
+    assert {result.method for result in answer_with(f"gguf:{exported}", options)} == {"cot"}
+    assert rationale_prompts(options) != rationale_prompts(replace(options, role="small"))
+    found = verify(source, exported, replace(options, thresholds={"f32": replace(EXACT, rationales=0.5)}))
+    assert found.passed, found.failed
+    assert [check.name for check in found.checks][-2:] == ["rationales", "answers"]
+
+
 def test_an_export_that_answers_worse_fails(
     source: Path, exported: Path, questions: Path, tmp_path: Path
 ) -> None:
