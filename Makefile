@@ -3,7 +3,7 @@
 # make check     lint, formatting, types
 # make format    format the code
 # make docs      write docs/cli.md anew
-# make pretrain  train the embedded pair from nothing (80 minutes; 43 with -j2)
+# make pair      train the embedded pair from nothing (about three hours on two cores)
 # make measure   measure the embedded pair: the score table of the README (minutes)
 #
 # Each target installs what it needs into .venv; a second call is instant.
@@ -18,7 +18,7 @@ INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --co
 export CMAKE_ARGS ?= -DLLAVA_BUILD=OFF
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format docs pretrain measure clean
+.PHONY: help demo test check format docs pair measure clean
 
 help:
 	@sed -n 's/^# \(make [a-z]* .*\)/\1/p' Makefile
@@ -45,15 +45,14 @@ format: $(VENV)/dev.stamp
 docs: $(VENV)/base.stamp
 	@$(BIN)/python docs/write_cli.py > docs/cli.md
 
-# Each takes as long as its budget says; on two cores, run both at once with make -j2 pretrain.
-pretrain: runs/small/model.gguf runs/large/model.gguf
-	@cp runs/small/model.gguf lmcot_cli/models/small.gguf
-	@cp runs/large/model.gguf lmcot_cli/models/large.gguf
+# The large LM from nothing; then the small one by the whole pipeline, with the large one as its teacher and judge.
+pair: runs/large/model.gguf
+	@$(BIN)/lmcot export runs/large --role large --quantize q8_0 -o runs/large/export
+	@BIN=$(BIN) LARGE=runs/large/export/large.q8_0.gguf bash examples/train_pair.sh
+	@cp runs/large/export/large.q8_0.gguf lmcot_cli/models/large.gguf
+	@cp runs/pair/refined.gguf lmcot_cli/models/small.gguf
 	@cd lmcot_cli/models && sha256sum small.gguf large.gguf > checksums.txt
 	@echo "Installed the pair into lmcot_cli/models; measure it and bring CARD.md up to date: make measure" >&2
-
-runs/small/model.gguf: $(VENV)/dev.stamp
-	@$(BIN)/lmcot train pretrain small -o runs/small --minutes 37
 
 runs/large/model.gguf: $(VENV)/dev.stamp
 	@$(BIN)/lmcot train pretrain large -o runs/large --minutes 43

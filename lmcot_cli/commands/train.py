@@ -22,10 +22,8 @@ app.command("all", epilog=train_all.EPILOG)(train_all.train_all)
 @app.command()
 def pretrain(
     role: Annotated[
-        Literal["small", "base", "large"],
-        typer.Argument(
-            help="One of the embedded pair, or a base that never saw a rationale, to distil from."
-        ),
+        Literal["base", "large"],
+        typer.Argument(help="The large LM, or what the small one is distilled from: no rationale seen."),
     ],
     output: Annotated[
         Path,
@@ -37,7 +35,7 @@ def pretrain(
     seed: Annotated[int, typer.Option("--seed", help="Seeds the weights and the examples.")] = 0,
     threads: Annotated[int, typer.Option("--threads", min=1, help="Threads that compute.")] = 1,
 ) -> None:
-    """Train one of the embedded pair's models from nothing on MicroHop; write it for transformers and as GGUF.
+    """Train the embedded large LM, or the base of the small one, from nothing on MicroHop.
 
     Example: lmcot train pretrain large -o runs/large --minutes 43
     """

@@ -39,9 +39,7 @@ class Recipe:
 RECIPES = {
     # Chains are longer than answers and harder, so `cot` is drawn twice as often as each other way.
     "large": Recipe(6, ("cot", "cot", "guided_answer", "standard")),
-    # What is embedded: taught by the generator's own rationales.
-    "small": Recipe(4, ("guided_rationale",)),
-    # What `lmcot train distill` starts from: it reads and restates contexts and has never seen a rationale.
+    # What the embedded small LM is distilled from: it reads and restates contexts and has never seen a rationale.
     "base": Recipe(4, ("restate", "restate", "standard")),
 }
 VOCABULARY = 2304  # every word of MicroHop's names is one token
@@ -54,7 +52,7 @@ CHECKPOINT_RECORDS = 5
 class PretrainOptions:
     """Which model to train, where to, and for how long."""
 
-    role: Literal["small", "base", "large"]
+    role: Literal["base", "large"]
     output: Path
     minutes: float
     seed: int
@@ -62,7 +60,7 @@ class PretrainOptions:
 
 
 def run(options: PretrainOptions, report: Callable[[str], None]) -> Path:
-    """Train one model of the pair.
+    """Train the large LM of the embedded pair, or the base of its small one.
 
     Writes a folder that transformers loads (weights, configuration, tokenizer), `metrics.jsonl`, `model.f32.gguf` and
     `model.gguf` (Q8_0). On the way the weights are kept in `checkpoint.safetensors`, every few minutes.
