@@ -109,6 +109,12 @@ def open_model(
     return cast("_OpenFile", _opener(form.backend))(form.locate(resolved), options, resolved)
 
 
+def names_endpoint(spec: str) -> bool:
+    """Whether a spec, aliases resolved, names a model behind an endpoint."""
+    form = _form_of(spec)
+    return form is not None and form.locate is None
+
+
 def gguf_file(spec: str, aliases: Mapping[str, str]) -> Path | None:
     """Return the GGUF file that a spec names, if it is on this machine; nothing is downloaded."""
     resolved = _resolve(spec, aliases)
