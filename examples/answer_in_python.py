@@ -25,4 +25,6 @@ def main(questions: Path) -> None:
 
 
 if __name__ == "__main__":
+    if len(sys.argv) != 2:
+        sys.exit("usage: python answer_in_python.py QUESTIONS")
     main(Path(sys.argv[1]))

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import fileinput
 import json
+import os
+import sys
 from typing import Any
 
 
@@ -23,7 +25,14 @@ def line(result: dict[str, Any]) -> str:
     return f"{result['question']}  ->  {result['answer']}{votes}{gold}"
 
 
-if __name__ == "__main__":
+def main() -> None:
     with fileinput.input(encoding="utf-8") as results:
         for text in results:
-            print(printable(line(json.loads(text))))
+            print(printable(line(json.loads(text))), flush=True)
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except BrokenPipeError:  # whoever reads this has seen enough: `| head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

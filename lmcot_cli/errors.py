@@ -19,6 +19,9 @@ A bug is none of these: anything else keeps its traceback.
 
 from __future__ import annotations
 
+INTERRUPTED = 130
+"""The exit code after Ctrl-C: what a shell reports for a program that SIGINT (2) ended, 128 + 2."""
+
 
 class LmcotError(Exception):
     """Base of every error that is shown as one line, without a traceback."""

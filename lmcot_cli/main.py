@@ -11,9 +11,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from lmcot_cli import __version__
-from lmcot_cli.errors import LmcotError
-
-INTERRUPTED = 130
+from lmcot_cli.errors import INTERRUPTED, LmcotError
 
 
 class LazyCommand(NamedTuple):

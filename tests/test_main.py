@@ -164,6 +164,22 @@ def test_help_starts_in_under_three_times_a_bare_import_of_typer():
     assert lmcot < 3 * best("import typer")
 
 
+def test_an_interrupt_while_the_app_loads_is_exit_code_130_without_a_traceback():
+    code = """
+import os, signal, sys
+class Interrupting:
+    def find_spec(self, name, path=None, target=None):
+        if name == "typer":
+            os.kill(os.getpid(), signal.SIGINT)
+sys.meta_path.insert(0, Interrupting())
+from lmcot_cli.__main__ import main
+main()
+"""
+    result = python(code)
+
+    assert (result.returncode, result.stdout, result.stderr) == (130, "", "")
+
+
 def test_the_module_runs_like_the_script():
     result = subprocess.run([sys.executable, "-m", "lmcot_cli", "--version"], capture_output=True, text=True)
 

@@ -46,6 +46,8 @@ class Completion:
         logprob: Mean natural-log probability per written token under the model's unmodified distribution
             (temperature 1, no truncation); None where the backend has none or nothing was written.
         cached: Whether the reply is that of an earlier run, kept: nothing was computed or paid for it.
+        seeded: Whether it was drawn with the request's own seed: an endpoint may take none, or one for several
+            choices.
     """
 
     text: str
@@ -54,6 +56,7 @@ class Completion:
     finish_reason: Literal["stop", "length"]
     logprob: float | None
     cached: bool = False
+    seeded: bool = True
 
 
 @dataclass(frozen=True, slots=True)

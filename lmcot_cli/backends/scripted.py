@@ -6,6 +6,7 @@ The file is JSONL. A line is a string, or an object of
     match          optional: the reply answers every prompt that contains this string, any number of times
     finish_reason  optional: "stop" (the default) or "length"
     logprob        optional: the mean log-probability to report
+    seconds        optional: how long writing the reply takes, to stand in for a model that takes its time
 
 A prompt is answered by the first line whose `match` it contains, else by the next line without `match`, each
 of which answers once. Where no line is left, the run ends with an error. So a file of `match` lines gives the
@@ -21,6 +22,7 @@ in order.
 from __future__ import annotations
 
 import hashlib
+import time
 from collections import deque
 from collections.abc import Sequence
 from pathlib import Path
@@ -45,9 +47,11 @@ class ScriptedReply(BaseModel):
     match: str | None = None
     finish_reason: Literal["stop", "length"] = "stop"
     logprob: float | None = None
+    seconds: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
 
     def completion(self, request: Request) -> Completion:
         """Answer `request`; words stand in for tokens in the counts."""
+        time.sleep(self.seconds)
         text = self.text if isinstance(self.text, str) else self.text[request.seed % len(self.text)]
         words = len(text.split())
         return Completion(text, len(request.prompt.split()), words, self.finish_reason, self.logprob)

@@ -97,16 +97,35 @@ def open_model(
         UsageError: Adapters for a model that is no GGUF file.
         ModelError: The model cannot be found, loaded or reached.
     """
-    resolved = _resolve(spec, aliases)
-    form = _form_of(resolved)
-    if form is None:
-        raise ModelSpecError(_explain(spec, resolved, role, aliases))
+    resolved, form = _understood(spec, role, aliases)
     if adapters:
         return _open_adapted(spec, resolved, form, options, adapters)
     if form.locate is None:
         opener = cast("_OpenEndpoint", _opener(form.backend))
         return opener(address.parse(resolved), endpoint or EndpointOptions())
     return cast("_OpenFile", _opener(form.backend))(form.locate(resolved), options, resolved)
+
+
+def check_model(spec: str, *, role: Role, aliases: Mapping[str, str]) -> None:
+    """Refuse what `open_model` would refuse, as far as that shows without loading or downloading anything.
+
+    Raises:
+        ModelSpecError: The spec names no model.
+        ModelError: Its file is not there.
+    """
+    resolved, form = _understood(spec, role, aliases)
+    if form.locate is None:
+        address.parse(resolved)
+    elif resolved.startswith(hub.SCHEME):
+        hub.parse(resolved)
+    elif check := _CHECKS.get(form.backend):
+        check(form.locate(resolved))
+
+
+def names_endpoint(spec: str) -> bool:
+    """Whether a spec, aliases resolved, names a model behind an endpoint."""
+    form = _form_of(spec)
+    return form is not None and form.locate is None
 
 
 def gguf_file(spec: str, aliases: Mapping[str, str]) -> Path | None:
@@ -131,6 +150,39 @@ def _open_adapted(
             " spec: FOLDER+ADAPTER"
         )
     return LlamaBackend(form.locate(resolved), options, resolved, parse_adapters(adapters))
+
+
+def _check_gguf(path: Path) -> None:
+    from lmcot_cli.backends.llama.model import check_path
+
+    check_path(path)
+
+
+def _check_script(path: Path) -> None:
+    from lmcot_cli.backends.scripted import ScriptedBackend
+
+    ScriptedBackend(path).close()
+
+
+_CHECKS: Mapping[str, Callable[[Path], None]] = {
+    "llama": _check_gguf,
+    "scripted": _check_script,
+    "onnx": checkpoint.check_onnx_folder,
+}
+"""How it shows whether a backend's file is there; a transformers model may have to be downloaded first."""
+
+
+def _understood(spec: str, role: Role, aliases: Mapping[str, str]) -> tuple[str, _Form]:
+    """Return the spec with names replaced, and its kind.
+
+    Raises:
+        ModelSpecError: It is of none.
+    """
+    resolved = _resolve(spec, aliases)
+    form = _form_of(resolved)
+    if form is None:
+        raise ModelSpecError(_explain(spec, resolved, role, aliases))
+    return resolved, form
 
 
 def _resolve(spec: str, aliases: Mapping[str, str]) -> str:

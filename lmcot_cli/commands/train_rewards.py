@@ -133,6 +133,20 @@ def _show(scored: list[Scored], rows: int) -> None:
     table.add_row(f"all {len(scored):,}", *(f"{value:.2f}" for value in means), right, style="bold")
     with stdout_console() as console:
         console.print(table)
+    _explain(names)
+
+
+def _explain(names: list[str]) -> None:
+    """Say on standard error what the columns are."""
+    from rich.console import Console
+
+    aspects = ", ".join(f"{name[:4]} {name}" for name in names)
+    Console(stderr=True).print(
+        f"From 0 to 1, the more the better: {aspects}; mean: their weighted mean. loops: the share of words that go"
+        " round in circles, the less the better. right: whether the answer is the gold one, where both are known.",
+        style="dim",
+        highlight=False,
+    )
 
 
 def _show_fit(fit: Fit) -> None:

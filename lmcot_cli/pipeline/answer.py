@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from lmcot_cli.backends.base import Backend
-from lmcot_cli.backends.specs import Role, open_model
+from lmcot_cli.backends.specs import Role, names_endpoint, open_model
 from lmcot_cli.datasets.reader import STDIN, BadRow, read_rows, source_name
 from lmcot_cli.datasets.row import Row
 from lmcot_cli.errors import RowError, TooManyErrorsError, UsageError
@@ -192,7 +192,13 @@ class AnswerRun:
             **model_settings("small", models.get("small")),
             **model_settings("large", models["large"]),
         }
-        return RunFile(self.command, source_name(self.source), settings, asdict(self.options.local_engine))
+        endpoint = self.options.endpoint.to_record() if self._asks_endpoint(models) else None
+        return RunFile(
+            self.command, source_name(self.source), settings, asdict(self.options.local_engine), endpoint
+        )
+
+    def _asks_endpoint(self, models: Mapping[Role, Backend]) -> bool:
+        return any(names_endpoint(model.identity.spec) for model in models.values())
 
     def stop(self) -> bool:
         """Begin no more rows; `results` yields those under way and then raises KeyboardInterrupt.

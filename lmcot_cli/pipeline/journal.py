@@ -12,6 +12,7 @@ import os
 import stat
 from collections.abc import Iterator
 from contextlib import nullcontext, suppress
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from types import TracebackType
@@ -110,7 +111,7 @@ class Journal:
         previous = in_place_of._previous if in_place_of else self._previous
         started = previous.started if previous else now()
         self._in_place_of = in_place_of
-        self._run = RunFile(run.command, run.input, run.settings, run.engine, started=started)
+        self._run = replace(run, started=started)
         try:
             os.ftruncate(self._descriptor, self._end_of_records() if self._previous else 0)
             if in_place_of:

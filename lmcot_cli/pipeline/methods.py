@@ -186,7 +186,7 @@ class SampledAnswers:
                 return Drawn(tuple(draws.samples), usage, cut.reason)
             usage += Usage(large=_tokens(replies))
             draws.samples += [
-                Sample(*self._read(done.text), done.logprob, done.completion_tokens, seed)
+                Sample(*self._read(done.text), done.logprob, done.completion_tokens, _seed_of(done, seed))
                 for done, seed in zip(replies, seeds, strict=True)
             ]
         return Drawn(tuple(draws.samples), usage)
@@ -218,7 +218,9 @@ class Guided:
             new = yield from self._answer(row, answered, texts)
             usage += Usage(_tokens(replies), _tokens(new))
             draws.samples += [
-                _answered(Sample(text, None, None, done.completion_tokens, seed), answered[text])
+                _answered(
+                    Sample(text, None, None, done.completion_tokens, _seed_of(done, seed)), answered[text]
+                )
                 for text, done, seed in zip(texts, replies, seeds, strict=True)
             ]
         return Drawn(tuple(draws.samples), usage)
@@ -255,6 +257,11 @@ class GivenRationale:
         replies = yield Wave([self.answers.ask(self.answers.render(row, row.rationale))])
         sample = Sample(row.rationale, None, None, 0, sample_seed(self.options.seed, row.id, 0))
         return Drawn((_answered(sample, replies[0]),), Usage(large=_tokens(replies)))
+
+
+def _seed_of(done: Completion, seed: int) -> int | None:
+    """Return the seed that a completion was drawn with."""
+    return seed if done.seeded else None
 
 
 def _answered(sample: Sample, done: Completion) -> Sample:

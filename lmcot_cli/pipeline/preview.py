@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
-from lmcot_cli.backends.specs import gguf_file
+from lmcot_cli.backends.specs import Role, check_model, gguf_file
 from lmcot_cli.datasets.row import Row
 from lmcot_cli.errors import InputError, RowError
 from lmcot_cli.pipeline.cost import prices_of
@@ -25,7 +25,7 @@ class _Asked(NamedTuple):
     """A stage of the method: its template, the role that is asked, and the most it may write."""
 
     stage: Stage
-    role: str
+    role: Role
     max_tokens: int
 
 
@@ -71,11 +71,14 @@ def preview(source: Path | BinaryIO, options: AnswerOptions) -> Preview:
     """Read the input and render its prompts; ask nothing.
 
     Raises:
-        UsageError: Settings that cannot work together.
+        UsageError: Settings that cannot work together, or a model spec that names no model.
         InputError: The input cannot be read, or none of its rows can be asked about.
+        ModelError: A model's file is not there.
     """
     options.check()
     prompts, asked = Prompts(options.prompts), _stages(options)
+    for one in asked:
+        check_model(_model(one, options), role=one.role, aliases=options.aliases)
     characters = dict.fromkeys(asked, 0)
     first: dict[_Asked, str] = {}
     good = bad = 0
@@ -130,7 +133,7 @@ def _stage(one: _Asked, prompt: str, rows: int, characters: int, options: Answer
     ):  # each prompt ends with a whole rationale
         read += rows * options.max_tokens * CHARACTERS_A_TOKEN
     tokens = Tokens(options.samples * read // CHARACTERS_A_TOKEN, options.samples * rows * one.max_tokens)
-    model = options.small if one.role == "small" else options.large
+    model = _model(one, options)
     return StagePreview(
         stage=one.stage,
         model=model,
@@ -140,6 +143,10 @@ def _stage(one: _Asked, prompt: str, rows: int, characters: int, options: Answer
         cost=prices_of(options)[one.role].of(tokens),
         memory=_memory(model, options),
     )
+
+
+def _model(one: _Asked, options: AnswerOptions) -> str:
+    return options.small if one.role == "small" else options.large
 
 
 def _memory(model: str, options: AnswerOptions) -> int | None:

@@ -22,14 +22,14 @@ class Sample:
         answer: The answer as the model wrote it; None where none could be found.
         logprob: Mean natural-log probability per token of the completion that held the answer.
         tokens: Tokens written for this sample, rationale and answer together.
-        seed: The seed the sample was drawn with.
+        seed: The seed the sample was drawn with; None where an endpoint was given none for it.
     """
 
     rationale: str | None
     answer: str | None
     logprob: float | None
     tokens: int
-    seed: int
+    seed: int | None
 
 
 @dataclass(frozen=True, slots=True)

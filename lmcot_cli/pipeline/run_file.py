@@ -89,7 +89,8 @@ class RunFile:
         command: The command line that made the results.
         input: Name of the file the rows came from.
         settings: Everything that changes results, by the name of its option; a resume must have the same.
-        engine: Settings that change the speed only.
+        engine: Settings of local engines, which change the speed only.
+        endpoint: Those of endpoints, likewise; None where no model is behind one.
         totals: The sums over all records written so far.
         started: Start of the first session, ISO 8601 with time zone.
         ended: End of the last session; None while one runs or after one was killed.
@@ -100,6 +101,7 @@ class RunFile:
     input: str
     settings: Settings
     engine: Settings
+    endpoint: Settings | None = None
     totals: Totals = Totals()
     started: str = ""
     ended: str | None = None
@@ -135,6 +137,7 @@ class RunFile:
             "input": self.input,
             "settings": dict(self.settings),
             "engine": dict(self.engine),
+            "endpoint": None if self.endpoint is None else dict(self.endpoint),
             "versions": _versions(),
             "machine": _machine(),
             "totals": self.totals.to_record(),

@@ -72,11 +72,19 @@ def test_it_raises_when_it_runs_out(script: Script) -> None:
         ('{"match": "a"}', "text"),
         ('{"text": "a", "mach": "b"}', "mach"),
         ('{"text": "a", "finish_reason": "tired"}', "finish_reason"),
+        ('{"text": "a", "seconds": -1}', "seconds"),
     ],
 )
 def test_a_line_of_another_form_is_named(script: Script, line: str, reason: str) -> None:
     with pytest.raises(ModelError, match=rf"replies\.jsonl:2: not a reply; .*{reason}"):
         script('"fine"', line, '"fine"')
+
+
+def test_a_reply_takes_its_time(script: Script, monkeypatch: pytest.MonkeyPatch) -> None:
+    slept: list[float] = []
+    monkeypatch.setattr("time.sleep", slept.append)
+    script('{"text": "a", "seconds": 0.25}', '"b"').complete([Request("?", 0)] * 2, Sampling())
+    assert slept == [0.25, 0.0]
 
 
 def test_a_missing_script_is_named(tmp_path: Path) -> None:

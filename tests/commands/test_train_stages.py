@@ -124,12 +124,21 @@ def test_score_shows_every_aspect_as_table_and_as_jsonl(questions: Path, tiny_ba
     assert shown.exit_code == 0, shown.stderr
     assert [line.split()[0] for line in shown.stdout.splitlines()][-1] == "all"
     assert len(shown.stdout.splitlines()) == 1 + 2 + 1
+    assert "fact factuality" in shown.stderr
+    assert "loops: the share of words" in " ".join(shown.stderr.split())
     lines = run("score", questions, "--json", "--reference", tiny_base()).stdout.splitlines()
     records = [json.loads(line) for line in lines]
     assert len(records) == 6
     assert list(records[0]["aspects"]) == [
         "factuality", "relevance", "logicality", "consistency", "coherence", "fluency", "naturalness", "readability",
     ]  # fmt: skip
+
+
+def test_score_of_answers_without_their_questions_says_what_is_missing(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_text('{"id": "q", "question": "Who?", "samples": [{"rationale": "Ann."}]}\n')
+    result = run("score", tmp_path / "a.jsonl")
+    assert result.exit_code == 1
+    assert "give its questions too, --questions FILE" in result.stderr
 
 
 def test_fitted_weights_are_taken_by_score(questions: Path, tmp_path: Path, microhop: Rows) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from lmcot_cli.errors import InputError, UsageError
+from lmcot_cli.errors import InputError, LmcotError, UsageError
 from lmcot_cli.pipeline.answer import AnswerRun
 from lmcot_cli.pipeline.cost import FREE, Price, cost_of, prices_of
 from lmcot_cli.pipeline.options import AnswerOptions
@@ -56,9 +56,10 @@ def test_a_limit_on_cost_needs_a_price(options: AnswerOptions):
 
 
 def test_a_preview_counts_rows_and_shows_the_first_prompts_and_opens_no_model(options: AnswerOptions):
-    nowhere = replace(options, small="scripted:/nowhere", large="scripted:/nowhere", samples=3)
     source = BytesIO(questions(10).getvalue() + b"{torn\n")
-    shown = preview(source, replace(nowhere, prices={"scripted:/nowhere": PRICE}))
+    silent = "http://127.0.0.1:1/v1#nobody"
+    nowhere = replace(options, small=silent, large=silent, samples=3)
+    shown = preview(source, replace(nowhere, prices={silent: PRICE}))
     rationale, answer = shown.stages
 
     assert (shown.rows, shown.bad) == (10, 1)
@@ -76,6 +77,23 @@ def test_a_preview_has_a_stage_for_each_model_that_is_asked(
     shown = preview(questions(2), replace(options, method=method))
 
     assert [stage.stage for stage in shown.stages] == stages
+
+
+@pytest.mark.parametrize(
+    ("spec", "message"),
+    [
+        ("nope", "--large 'nope' names no model"),
+        ("nope.gguf", "nope.gguf: no such model file"),
+        ("scripted:nope", "the script cannot be read"),
+        ("onnx:nope", r"has no \*.onnx file"),
+        ("openai:", "names no model"),
+        ("hf:a/b", "does not name a GGUF file"),
+        ("builtin:nope", "no embedded model"),
+    ],
+)
+def test_a_model_that_is_not_there_shows_in_the_preview(options: AnswerOptions, spec: str, message: str):
+    with pytest.raises(LmcotError, match=message):
+        preview(questions(2), replace(options, large=spec))
 
 
 def test_there_is_nothing_to_preview_without_a_good_row(options: AnswerOptions):

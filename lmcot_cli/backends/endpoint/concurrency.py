@@ -22,6 +22,16 @@ _CUT_AGAIN = 0.25
 costs."""
 
 _SMOOTHING = 0.1
+_STEADYING = 0.05
+"""Smoothing of the number at work: replies arrive in bursts, and a burst's peak is more than the endpoint holds."""
+
+_SHORT_OF_LIMIT = 0.97
+"""Share of the number seen to work that is gone back to at once: the whole of it would meet the limit again."""
+
+_WELL_BELOW = 0.9
+_STRAY_SHARE = 0.01
+"""With more refusals than this at numbers well below the one seen to work, they strike at random."""
+
 _FORGETTING = 2.0 ** (1 / 600)
 """By how much the best latency drifts upwards in a second: an endpoint that became slower for good is not held to
 what it was."""
@@ -29,10 +39,17 @@ what it was."""
 
 @dataclass(frozen=True, slots=True)
 class Sent:
-    """What is remembered of a call in flight: when it was sent, and how many were in flight with it."""
+    """What is remembered of a call in flight.
+
+    Attributes:
+        at: When it was sent.
+        in_flight: How many were in flight with it.
+        answers: Calls answered before.
+    """
 
     at: float
     in_flight: int
+    answers: int
 
 
 class InFlight:
@@ -41,8 +58,10 @@ class InFlight:
     It doubles with every round trip until latency rises or a call is refused. A refusal halves it, once a round trip,
     since until then the endpoint is at work on what it had before, and no more than four times a second. Then it
     doubles again up to the number lately seen to work, and from there grows by one a round trip, or more slowly where
-    it has met a limit again and again. A number is seen to work when the call that made it that many is answered. So
-    a server with room for 64 is found out and kept full, and refusals that strike at random cost little.
+    it has met a limit again and again. The number seen to work is how many calls the endpoint has at work, which is
+    how many are answered while one is in flight; not how many are in flight here, some of which wait to be read, or
+    to be refused. So a server with room for 64 is found out and kept full with few refusals. Refusals that strike at
+    random show no limit: while there are such, a number works when the call that made it that many is answered.
 
     Args:
         most: The bound is never above this.
@@ -58,10 +77,11 @@ class InFlight:
         self._limit_met: float | None = None
         self._caution = 1.0
         self._cut_counts_from = float("-inf")
-        self._proven: deque[int] = deque([0], maxlen=_ROUNDS_REMEMBERED)
+        self._proven: deque[float] = deque([0.0], maxlen=_ROUNDS_REMEMBERED)
+        self._at_work = self._stray = 0.0
         self._latency: float | None = None
         self._best, self._best_at = float("inf"), 0.0
-        self.count = 0
+        self._answers = self.count = 0
 
     @property
     def bound(self) -> int:
@@ -78,10 +98,15 @@ class InFlight:
         """Return the seconds after which an answer should have come, a second at least."""
         return max(1.0, 3.0 * (self._latency or 0.0))
 
+    @property
+    def _strays(self) -> bool:
+        """Whether refusals strike at random, too."""
+        return self._stray > _STRAY_SHARE
+
     def sent(self, now: float) -> Sent:
         """Count a call that is sent; `over` is to follow, and then `answered` or `refused` if it was that."""
         self.count += 1
-        return Sent(now, self.count)
+        return Sent(now, self.count, self._answers)
 
     def over(self) -> None:
         """Count a call that has ended, however it did."""
@@ -89,8 +114,11 @@ class InFlight:
 
     def answered(self, sent: Sent, now: float) -> None:
         """Learn from a call that was answered."""
-        self._proven[-1] = max(self._proven[-1], sent.in_flight)
-        self._works = max(self._works, float(sent.in_flight))
+        self._answers += 1
+        self._watch_for_stray(sent, refused=False)
+        works = self._seen_to_work(sent)
+        self._proven[-1] = max(self._proven[-1], works)
+        self._works = max(self._works, works)
         held = self._latency_holds(now - sent.at, now)
         if 2 * sent.in_flight < self._bound:
             return  # the bound was not in use, which says nothing of more
@@ -105,22 +133,34 @@ class InFlight:
 
         It was one too many at least, so none takes its place until another is answered.
         """
+        self._watch_for_stray(sent, refused=True)
         self._bound = max(1.0, min(self._bound, float(self.count)))
         if sent.at < self._cut_counts_from:
             return
         self._cut_counts_from = now + max(self._latency or 0.0, _CUT_AGAIN)
         self._learn_limit(max(self._proven))
         self._bound = max(1.0, self._bound / 2)
-        self._proven.append(0)
+        self._proven.append(0.0)
 
-    def _learn_limit(self, proven: int) -> None:
+    def _seen_to_work(self, sent: Sent) -> float:
+        """Return how many calls the endpoint has at work, as an answer shows."""
+        at_work = min(sent.in_flight, self._answers - sent.answers)
+        self._at_work += _STEADYING * (at_work - self._at_work)
+        return float(sent.in_flight) if self._strays else _SHORT_OF_LIMIT * self._at_work
+
+    def _watch_for_stray(self, sent: Sent, *, refused: bool) -> None:
+        """Learn the share of refusals where no limit is near."""
+        if sent.in_flight < _WELL_BELOW * self._works:
+            self._stray += _STEADYING * (refused - self._stray)
+
+    def _learn_limit(self, proven: float) -> None:
         """Remember where the limit is; where nothing worked lately, the endpoint is down, which shows no limit."""
         if not proven:
             return
         met = self._limit_met or 0.0
-        again = met / _SAME <= self._bound <= met * _SAME
+        again = not self._strays and met / _SAME <= self._bound <= met * _SAME
         self._caution = min(2.0 * self._caution, _MOST_CAUTION) if again else 1.0
-        self._limit_met, self._works = self._bound, float(proven)
+        self._limit_met, self._works = self._bound, proven
 
     def _latency_holds(self, seconds: float, now: float) -> bool:
         before = seconds if self._latency is None else self._latency

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from random import Random
 
 from lmcot_cli.backends.endpoint.address import Address
@@ -205,8 +205,9 @@ class Dispatcher:
         self._count(flight.call, answered)
         if len(jobs) > 1:
             self._dialect.n_honoured = len(answered.replies) == len(jobs)
-        for job, reply in zip(jobs, answered.replies, strict=False):
-            job.done(reply)
+        for index, (job, reply) in enumerate(zip(jobs, answered.replies, strict=False)):
+            seeded = index == 0 and "seed" in flight.body
+            job.done(reply if seeded or isinstance(reply, RowError) else replace(reply, seeded=False))
         self._ready.extendleft(Call([job]) for job in reversed(jobs[len(answered.replies) :]))
 
     def _count(self, call: Call, answered: Answered) -> None:

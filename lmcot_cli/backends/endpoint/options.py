@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -45,6 +45,12 @@ class EndpointOptions:
     allow_plain_http_key: bool = False
     cache: bool | None = None
     reply_cache: Path | None = None
+
+    def to_record(self) -> dict[str, str | int | float | bool | None]:
+        """Return the settings for the run file; the key command, which might hold a key, is not among them."""
+        record = asdict(self)
+        del record["key_command"]
+        return record | {"reply_cache": str(self.reply_cache) if self.reply_cache else None}
 
     def __post_init__(self) -> None:
         if self.endpoint_api not in get_args(EndpointApi):

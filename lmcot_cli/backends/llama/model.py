@@ -28,7 +28,7 @@ class LlamaModel:
     """
 
     def __init__(self, path: Path, gpu_layers: int = 0) -> None:
-        _check_path(path)
+        check_path(path)
         self.path = path
         self.handle = self._load(gpu_layers)
         try:
@@ -110,8 +110,12 @@ class LlamaModel:
         )
 
 
-def _check_path(path: Path) -> None:
-    """Name the everyday mistakes in our own words, before llama.cpp sees the file."""
+def check_path(path: Path) -> None:
+    """Name the everyday mistakes in our own words, before llama.cpp sees the file.
+
+    Raises:
+        ModelError: There is no GGUF file there.
+    """
     if path.is_dir():
         raise ModelError(f"{path}: is a folder; name the .gguf file in it")
     if not path.exists():

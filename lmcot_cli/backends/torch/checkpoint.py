@@ -50,6 +50,18 @@ def holds_onnx_model(folder: Path) -> bool:
     return (folder / CONFIG).is_file() and any(folder.glob("*.onnx")) and not any(folder.glob(WEIGHTS))
 
 
+def check_onnx_folder(folder: Path) -> None:
+    """Look for the files of an exported model.
+
+    Raises:
+        ModelError: They are not there.
+    """
+    if not any(folder.glob("*.onnx")):
+        raise ModelError(f"{folder}: has no *.onnx file; name a folder that lmcot export --format onnx wrote")
+    if not (folder / CONFIG).is_file():
+        raise ModelError(f"{folder}: has no {CONFIG}; export the model again")
+
+
 def find(name: str, *, remote_code: bool = False) -> Checkpoint:
     """Find what `FOLDER`, `ORG/REPO`, or either with `+ADAPTER` behind it stands for.
 

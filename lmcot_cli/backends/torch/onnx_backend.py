@@ -7,7 +7,7 @@ from typing import Any
 
 from lmcot_cli.backends.engine_options import EngineOptions
 from lmcot_cli.backends.torch.backend import FolderBackend
-from lmcot_cli.backends.torch.checkpoint import CONFIG, ONNX_SCHEME, Checkpoint
+from lmcot_cli.backends.torch.checkpoint import ONNX_SCHEME, Checkpoint, check_onnx_folder
 from lmcot_cli.backends.torch.loading import loading, prepare_transformers
 from lmcot_cli.errors import MissingExtraError, ModelError, UsageError
 
@@ -29,12 +29,7 @@ class OnnxBackend(FolderBackend):
     def __init__(self, path: Path, options: EngineOptions | None = None, spec: str | None = None) -> None:
         options = options or EngineOptions()
         prepare_transformers(options.threads, extra="export")
-        if not any(path.glob("*.onnx")):
-            raise ModelError(
-                f"{path}: has no *.onnx file; name a folder that lmcot export --format onnx wrote"
-            )
-        if not (path / CONFIG).is_file():
-            raise ModelError(f"{path}: has no {CONFIG}; export the model again")
+        check_onnx_folder(path)
         super().__init__(Checkpoint(path), options, spec or f"{ONNX_SCHEME}{path}")
 
     def _load(self, config: Any, options: EngineOptions) -> Any:

@@ -126,7 +126,9 @@ def test_several_samples_of_a_prompt_are_asked_for_in_one_call_where_the_server_
         text_of(f"prompt {row}", 10 * row, sample) for row in range(5) for sample in range(4)
     ]
     assert backend.counters.requests - before == 5
-    assert [reply.prompt_tokens for reply in replies[:4] if isinstance(reply, Completion)] == [7, 0, 0, 0]
+    first = [reply for reply in replies[:4] if isinstance(reply, Completion)]
+    assert [reply.prompt_tokens for reply in first] == [7, 0, 0, 0]
+    assert [reply.seeded for reply in first] == [True, False, False, False]
 
 
 def test_each_sample_is_asked_for_by_itself_where_the_server_does_not(serve: Serve, connect: Connect) -> None:

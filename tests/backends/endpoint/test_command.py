@@ -37,6 +37,32 @@ def test_rows_are_answered_and_the_run_file_names_the_endpoint(
     assert json.loads((folder / "out.jsonl.run.json").read_text())["settings"]["large"] == f"{url}#m"
 
 
+def test_the_run_file_holds_the_endpoint_s_settings_and_no_resume_is_refused_for_them(
+    folder: Path, serve: Callable[..., Any], tmp_path: Path
+) -> None:
+    (tmp_path / "key").write_text("sk-1234")
+    words = ("--large", f"{serve().url}#m", "-o", "out.jsonl", "--key-command", f"cat {tmp_path / 'key'}")
+    assert lmcot(*words, "--limit", "2", "--rpm", "600").exit_code == 0
+    assert lmcot(*words, "--rpm", "900", "--request-timeout", "7").exit_code == 0
+    endpoint = json.loads((folder / "out.jsonl.run.json").read_text())["endpoint"]
+    assert (endpoint["rpm"], endpoint["request_timeout"], endpoint["max_in_flight"]) == (900, 7.0, 256)
+    assert "key_command" not in endpoint
+    assert len((folder / "out.jsonl").read_text().splitlines()) == 4
+
+
+def test_a_sample_that_an_endpoint_had_no_seed_for_has_none_in_its_record(
+    folder: Path, serve: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of several choices in one call, the first alone is drawn with the seed that the call carries."""
+    # On a busy machine a row's samples may come further apart than is usually waited for.
+    monkeypatch.setattr("lmcot_cli.backends.endpoint.calls.GATHERING_SECONDS", 0.5)
+    words = ("--samples", "3", "--stop", "none", "-o", "out.jsonl", "--method", "cot")
+    assert lmcot("--large", f"{serve(choices=8).url}#m", *words).exit_code == 0
+    records = [json.loads(line) for line in (folder / "out.jsonl").read_text().splitlines()]
+    seeds = [[sample["seed"] for sample in record["samples"]] for record in records]
+    assert all(isinstance(first, int) and rest == [None, None] for first, *rest in seeds)
+
+
 def test_an_endpoint_named_in_the_environment(
     folder: Path, serve: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:

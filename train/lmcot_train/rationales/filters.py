@@ -65,7 +65,8 @@ class Candidate(NamedTuple):
         answer: The answer it led to; None where there is none.
         judged: Whether the answer counts; a human's rationale states none.
         logprob: Mean log-probability a token under the model that wrote it, where it is known.
-        seed: The seed it was drawn with, where it was drawn.
+        drawn: Whether a model wrote it for us.
+        seed: The seed it was drawn with, where there was one.
     """
 
     row: Row
@@ -73,6 +74,7 @@ class Candidate(NamedTuple):
     answer: str | None
     judged: bool = True
     logprob: float | None = None
+    drawn: bool = False
     seed: int | None = None
 
 

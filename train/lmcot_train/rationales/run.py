@@ -172,7 +172,7 @@ def _record(candidate: Candidate, number: int) -> dict[str, Any]:
     if number > 1:
         record["id"] = f"{row.id}#{number}"
     teacher = {"answer": candidate.answer, "logprob": candidate.logprob, "seed": candidate.seed}
-    return record | {"teacher": teacher} if candidate.seed is not None else record
+    return record | {"teacher": teacher} if candidate.drawn else record
 
 
 def _rows(origin: Origin) -> Iterator[Row | BadRow]:
@@ -213,6 +213,7 @@ def _candidate(row: Row, sample: Mapping[str, Any]) -> Candidate:
         sample["rationale"] or "",
         sample["answer"],
         logprob=sample["logprob"],
+        drawn=True,
         seed=sample["seed"],
     )
 

@@ -130,9 +130,16 @@ def _scored(given: Given, weights: Mapping[str, float], logprob: float | None) -
 def _from_rows(path: Path) -> Iterator[Given]:
     for row in at_least_one(read_rows(path), path):
         if isinstance(row, BadRow):
-            raise InputError(row.located(str(path)))
+            raise InputError(row.located(str(path)) + _hint(path))
         if row.rationale:
             yield Given(row, row.rationale)
+
+
+def _hint(path: Path) -> str:
+    """Say what is missing where the file is not of rows but of answers, which have no context."""
+    first = next(iter(read_source(path)), None)
+    answers = first is not None and not isinstance(first, BadRow) and "samples" in first.value
+    return "; this is an output of lmcot answer: give its questions too, --questions FILE" if answers else ""
 
 
 def _from_answers(path: Path, questions: Path) -> Iterator[Given]:
