@@ -36,7 +36,8 @@ cat "$out/hard.jsonl" "$out/easy.jsonl" "$out/comparisons.jsonl" > "$out/questio
   --lora-dropout 0 --learning-rate 2e-3 --epochs 3 --validation-share 0.03 --precision bfloat16
 gguf "$out/distilled" distilled
 
-questions refine --rows 6000 --seed 503
-"$lmcot" train refine "$out/refine.jsonl" --from "$out/distilled" --large "$large" --batch 32 --learning-rate 7e-4 \
-  --kl-target 6 --max-tokens 96 --held-out 200 --validate-every 20 --updates 1000 --minutes 26 -o "$out/refined"
+questions refine --rows 6000 --seed 503 --distractors 3
+"$lmcot" train refine "$out/refine.jsonl" --from "$out/distilled" --large "$large" --batch 16 --samples 8 \
+  --temperature 0.7 --leave-one-out --learning-rate 3e-4 --value-rate 3e-3 --aspects-weight 1 --kl-target 6 \
+  --max-tokens 96 --held-out 200 --validate-every 25 --updates 1000 --minutes 16 -o "$out/refined"
 gguf "$out/refined" refined

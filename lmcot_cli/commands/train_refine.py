@@ -97,6 +97,14 @@ def refine(
     entropy_weight: Annotated[
         float | None, _option("entropy_weight", "Reward for staying undecided.", _LEARNING)
     ] = None,
+    leave_one_out: Annotated[
+        bool,
+        typer.Option(
+            "--leave-one-out",
+            help="Count each reward from the mean of the question's other samples.",
+            rich_help_panel=_LEARNING,
+        ),
+    ] = False,
     lora_rank: Annotated[
         int | None, _option("lora_rank", "Rank of the LoRA adapter that learns.", _LEARNING)
     ] = None,

@@ -7,7 +7,8 @@ import math
 import pytest
 import torch
 
-from lmcot_train.ppo.advantages import generalized_advantages, token_rewards
+from lmcot_cli.errors import UsageError
+from lmcot_train.ppo.advantages import generalized_advantages, leave_one_out, token_rewards
 from lmcot_train.ppo.kl import AdaptiveCoefficient, k1, k3
 from lmcot_train.ppo.losses import (
     chosen_logprobs,
@@ -16,6 +17,7 @@ from lmcot_train.ppo.losses import (
     entropies,
     outside_clip,
 )
+from lmcot_train.ppo.options import PPOOptions
 from lmcot_train.ppo.statistics import explained_variance, masked_mean, masked_std, whiten
 
 MASK = torch.tensor([[True, True, True], [True, True, False], [True, False, False]])
@@ -150,3 +152,15 @@ def test_entropy_and_logprobs_of_a_distribution() -> None:
     torch.testing.assert_close(entropies(logits), expected)
     found = chosen_logprobs(logits, torch.tensor([0, 2]))
     torch.testing.assert_close(found, torch.tensor([0.5, 1 / 3]).log())
+
+
+def test_rewards_are_counted_from_the_other_samples_of_the_question() -> None:
+    rewards = torch.tensor([[1.0, 0.0, 0.5], [0.2, 0.2, 0.2]])
+    # Of 1, 0 and 0.5: 1 less the mean of 0 and 0.5; 0 less that of 1 and 0.5; 0.5 less that of 1 and 0.
+    expected = torch.tensor([[0.75, -0.75, 0.0], [0.0, 0.0, 0.0]])
+    torch.testing.assert_close(leave_one_out(rewards), expected)
+
+
+def test_a_reward_cannot_be_counted_from_no_other_sample() -> None:
+    with pytest.raises(UsageError, match="samples 1: give 2 or more with leave_one_out"):
+        PPOOptions(samples=1, leave_one_out=True).check()

@@ -22,6 +22,22 @@ def token_rewards(rewards: Tensor, divergence: Tensor, mask: Tensor, coefficient
     return torch.where(mask, -coefficient * divergence, 0.0) + torch.where(last, rewards[..., None], 0.0)
 
 
+def leave_one_out(rewards: Tensor) -> Tensor:
+    """Count each rationale's reward from the mean reward of the others of its question.
+
+    The others say how hard the question is, which a value head learns slowly; as they do not depend on the rationale
+    itself, the policy gradient stays unbiased (Kool et al. 2019; Ahmadian et al. 2024, arXiv 2402.14740, section 2.2).
+
+    Args:
+        rewards: Of whole rationales, two samples or more [..., samples].
+
+    Returns:
+        The differences [..., samples]; those of a question sum to 0.
+    """
+    samples = rewards.shape[-1]
+    return (rewards - rewards.mean(-1, keepdim=True)) * samples / (samples - 1)
+
+
 def generalized_advantages(
     rewards: Tensor, values: Tensor, mask: Tensor, discount: float, trace: float
 ) -> tuple[Tensor, Tensor]:

@@ -30,6 +30,8 @@ class PPOOptions:
         entropy_weight: Reward for staying undecided; above 0 against a collapse to one phrasing.
         discount: Gamma; below 1 favours short rationales.
         trace: Lambda of the advantages; lower trusts the value head more, with less noise and more bias.
+        leave_one_out: Count each reward from the mean of the question's other samples, which takes the difficulty of
+            questions out of the advantages. Needs two samples or more.
         advantage_floor: Spread of advantages below which they are no longer scaled up to 1: what a reward cannot
             tell apart then moves nothing. 0 is plain whitening.
         kl_coefficient: Weight of the KL penalty at the start.
@@ -62,6 +64,7 @@ class PPOOptions:
     entropy_weight: float = 0.0
     discount: float = 1.0
     trace: float = 0.95
+    leave_one_out: bool = False
     advantage_floor: float = 0.1
     kl_coefficient: float = 0.05
     kl_target: float = 3.0
@@ -102,6 +105,8 @@ class PPOOptions:
         broken += [(name, "0 to 1") for name in ("discount", "trace") if not 0 <= getattr(self, name) <= 1]
         if self.minibatches > self.batch:
             broken.append(("minibatches", f"at most batch ({self.batch}): a prompt's samples stay together"))
+        if self.leave_one_out and self.samples < 2:
+            broken.append(("samples", "2 or more with leave_one_out"))
         if self.minutes is not None and not self.minutes > 0:
             broken.append(("minutes", "more than 0"))
         if self.run_kl <= self.kl_target:

@@ -13,6 +13,7 @@ import torch
 from lmcot_cli.datasets.row import Row
 from lmcot_cli.errors import LmcotError
 from lmcot_cli.pipeline.seeds import sample_seed
+from lmcot_train.ppo.advantages import leave_one_out
 from lmcot_train.ppo.batch import Group
 from lmcot_train.ppo.checkpoint import Checkpoints, Progress
 from lmcot_train.ppo.experience import Scored, build, score
@@ -134,6 +135,8 @@ class Trainer:
         judged = self._judge(rows, scored)
         watch.lap("seconds_reward")
         rewards = torch.tensor([one.reward.total for one in judged]).view(len(rows), -1)
+        if self.options.leave_one_out:
+            rewards = leave_one_out(rewards)
         if number == 0:
             scored = self._start_values(scored, float(rewards.mean()))
         experience = build(scored, rewards, self.progress.coefficient, self.options)
