@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # The score table of the embedded pair: every way of answering 1,000 MicroHop questions with names never trained on.
 # Run as `make measure`, or where lmcot is installed: bash examples/measure_pair.sh [OUTPUT FOLDER]
-# Small LMs that examples/train_pair.sh made are measured beside it, if there are any in runs/pair (PAIR=FOLDER names
-# another place). A run that was interrupted goes on where it stopped.
+# What examples/train_pair.sh made on the way, its base and its distilled model, is measured beside it, if it is in
+# runs/pair (PAIR=FOLDER names another place). A run that was interrupted goes on where it stopped.
 set -euo pipefail
 lmcot=${BIN:+$BIN/}lmcot
 python=${BIN:+$BIN/}python
@@ -19,7 +19,7 @@ answer() { # NAME [OPTION...]: answer the questions into NAME.jsonl
 answer standard --method standard
 answer cot --method cot
 answer gold --given-rationales
-for way in base distilled refined; do
+for way in base distilled; do
   [ ! -e "$pair/$way.gguf" ] || answer "$way" --small "$pair/$way.gguf"
 done
 answer guided

@@ -24,13 +24,12 @@ from lmcot_train.rewards.reward import EQUAL_WEIGHTS
 WAYS = {
     "standard": "`standard`: the large LM at once",
     "cot": "`cot`: its own chain",
-    "guided": "`guided`: the embedded small LM's rationale",
-    "guided5": "`guided`, 5 samples, majority",
+    "base": "`guided` by the base, no rationale seen",
+    "distilled": "`guided` by the base, distilled",
+    "guided": "`guided` by the embedded small LM: distilled, then PPO",
+    "guided5": "the same, 5 samples, majority",
     "shuffled": "`guided`, the rationale of another row",
     "gold": "`guided`, gold rationales",
-    "base": "`guided` by a base that never saw a rationale",
-    "distilled": "`guided` by that base, distilled",
-    "refined": "`guided` by that base, distilled and refined by PPO",
 }
 PAIRS = (
     ("standard", "guided"),
@@ -40,7 +39,7 @@ PAIRS = (
     ("standard", "distilled"),
     ("cot", "distilled"),
     ("base", "distilled"),
-    ("distilled", "refined"),
+    ("distilled", "guided"),
 )
 
 
