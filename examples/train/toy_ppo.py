@@ -1,6 +1,6 @@
 """Watch PPO learn: a random model is rewarded for naming token 9 in eight tokens; then for nothing at all.
 
-    python examples/train/toy_ppo.py            two minutes a line on two cores; both shapes, both rewards
+    python examples/train/toy_ppo.py            half a minute a line; both shapes, both rewards
 
 The first reward rises from about 0.1 to over 0.9 while the KL stays near its target; with a constant reward there is
 nothing to learn, and nothing moves.
