@@ -26,7 +26,7 @@ CHAT_TEMPLATE = (
 
 @pytest.fixture(autouse=True, scope="session")
 def ctrl_c_interrupts() -> None:
-    """Let Ctrl-C interrupt, in the programs that tests start too: a shell starts what runs behind it with it ignored."""
+    """Let Ctrl-C interrupt, in programs that tests start too: a shell has what it runs in the background ignore it."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
