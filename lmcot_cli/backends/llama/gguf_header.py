@@ -254,9 +254,9 @@ class _Cursor:
             raise self.damaged(f"a count of {number:,}")
         return number
 
-    def string(self) -> str:
+    def string(self, errors: str = "replace") -> str:
         # Token texts may hold halves of UTF-8 sequences, so nothing is refused here.
-        return self.take(self.scalar("<Q")).decode("utf-8", errors="replace")
+        return self.take(self.scalar("<Q")).decode("utf-8", errors)
 
     def value(self, kind: int) -> Any:
         if kind in _SCALARS:
@@ -273,7 +273,8 @@ class _Cursor:
             form = _SCALARS[kind]
             return [item for (item,) in struct.iter_unpack(form, self.take(length * struct.calcsize(form)))]
         if kind == _STRING:
-            return [self.string() for _ in range(length)]
+            # Tokens that differ in such halves alone are to stay different.
+            return [self.string("surrogateescape") for _ in range(length)]
         raise self.damaged(f"an array of type {kind}")
 
     def tensor(self) -> TensorInfo:

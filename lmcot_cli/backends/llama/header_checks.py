@@ -81,7 +81,20 @@ def _vocabulary_faults(header: GgufHeader) -> Iterator[str]:
             yield f"width {width}, but an embedding of {embedding.shape[0]}"
         if size is not None and embedding.shape[1] < size:
             yield f"{size} tokens, but {embedding.shape[1]} embeddings"
+    if (twice := _token_that_stands_twice(header.metadata.get("tokenizer.ggml.tokens"))) is not None:
+        yield f"token {twice} stands twice in tokenizer.ggml.tokens"
     for key in ("scores", "token_type"):
         listed = header.metadata.get(f"tokenizer.ggml.{key}")
         if size is not None and isinstance(listed, list) and len(listed) < size:
             yield f"{size} tokens, but {len(listed)} in tokenizer.ggml.{key}"
+
+
+def _token_that_stands_twice(tokens: object) -> int | None:
+    """Return the first id whose text an earlier one has, as llama.cpp reads them: up to a NUL, named if empty."""
+    seen: set[str] = set()
+    for number, token in enumerate(tokens if isinstance(tokens, list) else []):
+        text = str(token).partition("\0")[0] or f"[EMPTY_{number}]"
+        if text in seen:
+            return number
+        seen.add(text)
+    return None

@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from lmcot_cli.backends.llama.gguf_header import GgufHeader
+from lmcot_cli.backends.llama.header_checks import check_shape
 from lmcot_cli.backends.llama.model import LlamaModel
 from lmcot_cli.errors import ModelError
 
@@ -112,3 +114,21 @@ def test_a_header_that_describes_no_model_is_refused(
 ) -> None:
     path = rewritten(tiny_gguf(), tmp_path / "absurd.gguf", key, value)
     assert "damaged GGUF header" in refusal(path, capfd)
+
+
+def header_of(*tokens: str) -> GgufHeader:
+    return GgufHeader(3, {"general.architecture": "llama", "tokenizer.ggml.tokens": list(tokens)}, ())
+
+
+@pytest.mark.parametrize(
+    "tokens", [("a", "b", "b"), ("a", "b", "b\0c"), ("a", "", "[EMPTY_1]"), ("\udcff", "\udcff")]
+)
+def test_a_token_that_stands_twice_is_refused_before_llama_cpp_ends_the_process(
+    tokens: tuple[str, ...],
+) -> None:
+    with pytest.raises(ModelError, match=f"token {len(tokens) - 1} stands twice"):
+        check_shape(Path("m.gguf"), header_of(*tokens))
+
+
+def test_empty_tokens_and_halves_of_characters_are_not_alike() -> None:
+    check_shape(Path("m.gguf"), header_of("a", "", "", "\udcfe", "\udcff"))
