@@ -42,9 +42,12 @@ def test_closed_models_leave_no_memory_behind(tiny_gguf: Callable[..., Path]) ->
         with LlamaBackend(tiny_gguf()) as backend:
             backend.complete([Request("the cat", 0)], Sampling(max_tokens=2))
 
-    for _ in range(3):
-        load_and_close()
-    before = resident_bytes()
-    for _ in range(10):
-        load_and_close()
-    assert resident_bytes() - before < 5 * MIB  # one model with its cache takes more than that
+    growths = []
+    for _ in range(4):
+        before = resident_bytes()
+        for _ in range(10):
+            load_and_close()
+        growths.append(resident_bytes() - before)
+    # The allocator takes some megabytes for good now and then; what leaks grows in every round. One model with its cache
+    # takes more than the bound.
+    assert min(growths) < 5 * MIB
