@@ -48,6 +48,6 @@ def test_closed_models_leave_no_memory_behind(tiny_gguf: Callable[..., Path]) ->
         for _ in range(10):
             load_and_close()
         growths.append(resident_bytes() - before)
-    # The allocator takes some megabytes for good now and then; what leaks grows in every round. One model with its cache
-    # takes more than the bound.
+    # The allocator takes some megabytes for good now and then; what leaks grows in every round.
+    # One model with its cache takes more than the bound.
     assert min(growths) < 5 * MIB
