@@ -6,6 +6,7 @@ is committed as it arrives, so that a process that is killed loses none that it 
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
 import os
@@ -13,6 +14,8 @@ import sqlite3
 from dataclasses import asdict
 from hashlib import sha256
 from pathlib import Path
+
+from filelock import FileLock
 
 from lmcot_cli.backends.base import Completion
 from lmcot_cli.errors import ModelError
@@ -61,8 +64,9 @@ class ReplyCache:
         self._warned = False
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
-            self._database = _opened(path)
+            # One at a time: SQLite does not wait its turn where two give a new database its write-ahead log.
+            with FileLock(f"{path}.lock", timeout=_BUSY_SECONDS, mode=0o600):
+                self._database = _opened(path)
         except OSError as error:
             reason = error.strerror or str(error)
             raise ModelError(f"{path}: the reply cache cannot be written: {reason}; {_INSTEAD}") from error
@@ -102,11 +106,17 @@ class ReplyCache:
 
 
 def _opened(path: Path) -> sqlite3.Connection:
-    """Open the database and make its table.
+    """Open the database, made where there is none.
 
     Raises:
+        OSError: The file cannot be made or written.
         sqlite3.Error: It is damaged, locked or another program's.
     """
+    # Only a new file is opened by hand: closing one would take away the locks on it of the whole process.
+    if not path.is_file():
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+    elif not os.access(path, os.W_OK):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
     # Autocommit: each reply is a transaction of its own. The event loop's thread uses it, another one opens it.
     database = sqlite3.connect(path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False)
     try:
@@ -120,6 +130,9 @@ def _opened(path: Path) -> sqlite3.Connection:
         if not tables:
             database.executescript(_SCHEMA)
         database.execute("SELECT digest, reply FROM replies LIMIT 1").fetchone()
+        database.executescript(
+            "BEGIN IMMEDIATE; COMMIT"
+        )  # Fails now, not at the first reply, if it is read-only.
     except BaseException:
         database.close()
         raise

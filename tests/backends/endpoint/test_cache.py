@@ -6,8 +6,8 @@ import sqlite3
 import stat
 import subprocess
 import sys
-import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -75,14 +75,35 @@ def test_several_threads_of_several_caches_write_at_once(
             cache.keep(digest(name, str(number)), REPLY)
         cache.close()
 
-    threads = [threading.Thread(target=write, args=(name,)) for name in "abcd"]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(write, "abcd"))
     cache = ReplyCache(tmp_path / "replies.sqlite")
     assert all(cache.find(digest(name, str(number))) for name in "abcd" for number in range(200))
     assert caplog.records == []
+    cache.close()
+
+
+def test_programs_that_start_at_once_share_a_new_file(tmp_path: Path) -> None:
+    path = tmp_path / "replies.sqlite"
+    program = f"""
+import sys
+from pathlib import Path
+from lmcot_cli.backends.base import Completion
+from lmcot_cli.backends.endpoint.cache import ReplyCache, digest
+for number in range(20):
+    cache = ReplyCache(Path({str(path)!r}))
+    cache.keep(digest(sys.argv[1], str(number)), Completion(str(number), 1, 1, "stop", None))
+    cache.close()
+"""
+    names = ["a", "b", "c", "d"]
+    started = [
+        subprocess.Popen([sys.executable, "-c", program, name], stderr=subprocess.PIPE, text=True)
+        for name in names
+    ]
+    assert [process.communicate(timeout=120)[1] for process in started] == [""] * len(names)
+    assert [process.returncode for process in started] == [0] * len(names)
+    cache = ReplyCache(path)
+    assert all(cache.find(digest(name, str(number))) for name in names for number in range(20))
     cache.close()
 
 
