@@ -20,10 +20,10 @@ from lmcot_cli.commands.train_arguments import (
 DEFAULTS = {
     "large": "builtin:large", "algorithm": "ppo", "lora_rank": 16, "held_out": 64, "updates": 100, "batch": 16,
     "samples": 4, "max_tokens": 128, "temperature": 1.0, "epochs": 2, "minibatches": 4, "policy_rate": 1e-4,
-    "value_rate": 1e-3, "clip": 0.2, "entropy_weight": 0.0, "kl_coefficient": 0.05, "kl_target": 3.0,
-    "run_kl": 50.0, "tokens_per_pass": 4096, "validate_every": 10, "save_every": 5, "seed": 0,
-    "task_weight": 1.0, "aspects_weight": 0.5, "loop_penalty": 0.5, "unfinished_penalty": 0.5,
-    "task_metric": "em",
+    "value_rate": 1e-3, "decay": 0.0, "clip": 0.2, "entropy_weight": 0.0, "trace": 0.95, "value_weight": 0.1,
+    "kl_coefficient": 0.05, "kl_target": 3.0, "run_kl": 50.0, "tokens_per_pass": 4096, "validate_every": 10,
+    "save_every": 5, "seed": 0, "task_weight": 1.0, "aspects_weight": 0.5, "loop_penalty": 0.5,
+    "unfinished_penalty": 0.5, "task_metric": "em",
 }  # fmt: skip
 """What `--help` shows; a test holds it to the dataclasses, which are not imported for it (they need torch)."""
 
@@ -78,6 +78,12 @@ def refine(
     value_rate: Annotated[
         float | None, _option("value_rate", "Learning rate of the value head.", _LEARNING)
     ] = None,
+    decay: Annotated[
+        float | None,
+        _option(
+            "decay", "Share of the updates over which learning rates fall to zero at the end.", _LEARNING
+        ),
+    ] = None,
     epochs: Annotated[
         int | None, _option("epochs", "Times each update's rationales are learned from.", _LEARNING)
     ] = None,
@@ -96,6 +102,13 @@ def refine(
     ] = None,
     entropy_weight: Annotated[
         float | None, _option("entropy_weight", "Reward for staying undecided.", _LEARNING)
+    ] = None,
+    trace: Annotated[
+        float | None,
+        _option("trace", "Lambda of the advantages: 1 trusts the rewards alone.", _LEARNING, "--gae-lambda"),
+    ] = None,
+    value_weight: Annotated[
+        float | None, _option("value_weight", "Weight of the value loss in shared weights.", _LEARNING)
     ] = None,
     leave_one_out: Annotated[
         bool,

@@ -22,6 +22,7 @@ from examples.train.toy_ppo import (
 )
 from lmcot_cli.errors import ModelError, UsageError
 from lmcot_train.ppo.checkpoint import Checkpoints
+from lmcot_train.ppo.learner import rate_share
 from lmcot_train.ppo.options import PPOOptions
 from lmcot_train.ppo.policy import Policy
 from lmcot_train.ppo.trainer import Trainer
@@ -187,6 +188,12 @@ def test_what_was_learned_is_kept_when_the_large_model_ends_it(tmp_path: Path, e
             figures_of(trainer)
     again = Trainer(Policy(lora_model("causal")), toy_task(), TOY, Checkpoints(tmp_path))
     assert again.progress.update == 3
+
+
+def test_learning_rates_fall_over_the_last_updates() -> None:
+    # Six updates, the last half of them falling: 3 of 4, 2 of 4 and 1 of 4 of the full rate.
+    options = PPOOptions(updates=6, warm_up=1, decay=0.5)
+    assert [rate_share(update, options) for update in range(6)] == [0.5, 1, 1, 0.75, 0.5, 0.25]
 
 
 def test_learning_rates_warm_up() -> None:

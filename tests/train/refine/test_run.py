@@ -225,7 +225,8 @@ def test_grpo_uses_the_same_rollouts_reward_and_validation(
 ) -> None:
     start = distilled("llama")
     options = options_for(questions, start, tmp_path / "refined", algorithm="grpo")
-    short = replace(options, ppo=replace(PPO, updates=2))
+    options = replace(options, ppo=replace(PPO, decay=0.5))
+    short = replace(options, ppo=replace(options.ppo, updates=2))
     refine(short, print)
     assert [one["update"] for one in lines_of(tmp_path / "refined/metrics.jsonl")] == [0, 1, 2]
     samples = lines_of(tmp_path / "refined/samples.jsonl")

@@ -20,6 +20,18 @@ from lmcot_train.ppo.workers import Workers
 _FIGURES = ("policy_loss", "value_loss", "learned_entropy", "clip_fraction", "step_kl")
 
 
+def rate_share(update: int, options: PPOOptions) -> float:
+    """Return the share of the full learning rates an update has: a line up, a level, a line down to nearly zero.
+
+    Args:
+        update: Its number, from 0.
+        options: Hold how many updates there are, `warm_up` and `decay`.
+    """
+    rise = (update + 1) / (options.warm_up + 1)
+    fall = (options.updates - update) / (options.decay * options.updates + 1)
+    return min(1.0, rise, fall) if options.decay else min(1.0, rise)
+
+
 @dataclass(frozen=True, slots=True)
 class Learner:
     """The policy's optimizer and how it is used.
@@ -67,11 +79,11 @@ class Learner:
         return {**means, "gradient_norm": sum(norms) / len(norms), "epochs": float(epoch + 1)}
 
     def _set_rates(self, update: int) -> None:
-        rise = min(1.0, (update + 1) / (self.options.warm_up + 1))
+        share = rate_share(update, self.options)
         for group, peak in zip(
             self.optimizer.param_groups, (self.options.policy_rate, self.options.value_rate), strict=True
         ):
-            group["lr"] = peak * rise
+            group["lr"] = peak * share
 
     def _minibatches(self, groups: int, update: int, epoch: int) -> Iterator[list[int]]:
         generator = torch.Generator().manual_seed(sample_seed(self.options.seed, f"order {update}", epoch))

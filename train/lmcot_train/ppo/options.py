@@ -24,6 +24,8 @@ class PPOOptions:
         policy_rate: Learning rate of the adapter (or of all weights). Ten times less for all weights.
         value_rate: Learning rate of the value head.
         warm_up: Updates over which both learning rates rise to their full value.
+        decay: Share of the updates, the last ones, over which both learning rates fall to zero, in a line. What noise
+            did to the weights then averages out; a run that is to end by `minutes` hardly gets there.
         clip: How far a token's probability may move in an update, as a ratio, before it stops counting.
         value_clip: How far a value estimate may move in an update.
         value_weight: Weight of the value loss in the weights shared with the policy.
@@ -58,6 +60,7 @@ class PPOOptions:
     policy_rate: float = 1e-4
     value_rate: float = 1e-3
     warm_up: int = 3
+    decay: float = 0.0
     clip: float = 0.2
     value_clip: float = 0.2
     value_weight: float = 0.1
@@ -102,7 +105,9 @@ class PPOOptions:
         broken = [(name, "1 or more") for name in (*counts, "save_every") if getattr(self, name) < 1]
         broken += [(n, "more than 0") for n in (*above_zero, "max_grad_norm") if not getattr(self, n) > 0]
         broken += [(name, "0 or more") for name in not_negative if not getattr(self, name) >= 0]
-        broken += [(name, "0 to 1") for name in ("discount", "trace") if not 0 <= getattr(self, name) <= 1]
+        broken += [
+            (name, "0 to 1") for name in ("discount", "trace", "decay") if not 0 <= getattr(self, name) <= 1
+        ]
         if self.minibatches > self.batch:
             broken.append(("minibatches", f"at most batch ({self.batch}): a prompt's samples stay together"))
         if self.leave_one_out and self.samples < 2:

@@ -186,7 +186,12 @@ def _arguments(options: PPOOptions, folder: Path) -> GRPOConfig:
         max_completion_length=options.max_tokens,
         temperature=options.temperature,
         learning_rate=options.policy_rate,
-        lr_scheduler_type="constant_with_warmup",
+        lr_scheduler_type="warmup_stable_decay" if options.decay else "constant_with_warmup",
+        lr_scheduler_kwargs=(
+            {"num_decay_steps": round(options.decay * options.updates), "decay_type": "linear"}
+            if options.decay
+            else {}
+        ),
         warmup_steps=options.warm_up,
         beta=options.kl_coefficient,
         epsilon=options.clip,
