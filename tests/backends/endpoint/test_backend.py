@@ -17,7 +17,7 @@ from fault_server import text_of
 from replies import chat, fuzzed
 
 from lmcot_cli.backends.base import Completion, Request, Sampling
-from lmcot_cli.backends.endpoint import backoff, dispatch
+from lmcot_cli.backends.endpoint import backoff, breaker, dispatch
 from lmcot_cli.backends.endpoint.backend import EndpointBackend
 from lmcot_cli.backends.endpoint.rates import Rates
 from lmcot_cli.errors import ModelError, RowError
@@ -189,6 +189,9 @@ def test_mutated_replies_end_as_completions_or_row_errors(
     bodies = fuzzed(int(os.environ.get("LMCOT_FUZZ_REPLIES", "200")))
     monkeypatch.setattr(dispatch, "MOST_TRIES", 2)
     monkeypatch.setattr(backoff, "FIRST_SECONDS", 0.0)
+    monkeypatch.setattr(
+        breaker, "FAILURES", 2 * len(bodies) + 1
+    )  # Most replies are bad, and no pause is wanted.
 
     def answer(path: str, headers: dict[str, str], body: bytes) -> tuple[int, dict[str, str], bytes]:
         if path == "/v1/models":
