@@ -19,6 +19,7 @@ import gguf
 import numpy as np
 from numpy.typing import NDArray
 
+from lmcot_cli.backends.base import Role
 from lmcot_cli.backends.llama.chat import template_of
 from lmcot_cli.backends.llama.library import first_error, forget_errors, llama
 from lmcot_cli.backends.llama.model import LlamaModel
@@ -30,6 +31,7 @@ from lmcot_cli.errors import InputError, ModelError
 from lmcot_cli.prompts.render import Prompts
 from lmcot_export.atomic import replacing
 from lmcot_export.quantize import Importance
+from lmcot_export.roles import CHAIN_STAGES
 
 CHUNK_TOKENS = 512
 MAX_TOKENS = 100_000
@@ -72,13 +74,14 @@ class Activations:
     count: int = 0
 
 
-def importance_of(path: Path, model: Path, kept: Path, *, threads: int) -> Importance:
+def importance_of(path: Path, model: Path, kept: Path, *, role: Role, threads: int) -> Importance:
     """Return the importance matrix that a file holds, or that its questions give.
 
     Args:
         path: Questions in any layout that is read, or a matrix in GGUF (`llama-imatrix -o FILE.gguf`).
         model: A GGUF file to run the prompts through.
         kept: Where a collected matrix is written, for another time.
+        role: The part the model will play, which says what it is asked.
         threads: Threads that compute.
 
     Raises:
@@ -88,7 +91,7 @@ def importance_of(path: Path, model: Path, kept: Path, *, threads: int) -> Impor
     if path.suffix == ".gguf":
         return load(path)
     prompts = Prompts()
-    rendered = (prompts.render("guided_rationale", row) for row in _rows(path))
+    rendered = (prompts.render(CHAIN_STAGES[role], row) for row in _rows(path))
     collected = collect(model, rendered, threads=threads)
     save(kept, collected, datasets=[path.name])
     return means(collected)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Protocol
 
+from lmcot_cli.backends.base import Role
 from lmcot_cli.backends.engine_options import usable_cores
 from lmcot_cli.errors import UsageError
 
@@ -53,7 +54,7 @@ class ExportOptions:
     verify: bool = True
     questions: Path | None = None
     rows: int = 100
-    role: Literal["small", "large"] = "small"
+    role: Role = "small"
     large: str = "builtin:large"
     thresholds: Sequence[str] = ()
     adapter_only: bool = False

@@ -249,7 +249,9 @@ class _Job:
             raise UsageError("--imatrix: is for quantized types; name some with --quantize")
         self.progress.begin("collecting the importance matrix")
         kept = self.folder / f"{self.source.name}.imatrix.gguf"
-        importance = importance_of(self.options.imatrix, full, kept, threads=self.options.threads)
+        importance = importance_of(
+            self.options.imatrix, full, kept, role=self.options.role, threads=self.options.threads
+        )
         return importance, sha256(self.options.imatrix)
 
     def _converter_digest(self) -> str | None:

@@ -10,6 +10,9 @@ from typing import Literal, Protocol, Self, TypeAlias
 
 from lmcot_cli.errors import RowError
 
+Role: TypeAlias = Literal["small", "large"]
+"""The part a model plays: the small LM writes rationales, the large one answers."""
+
 
 @dataclass(frozen=True, slots=True)
 class Sampling:

@@ -8,17 +8,15 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
-from typing import Literal, NamedTuple, Protocol, cast
+from typing import NamedTuple, Protocol, cast
 
-from lmcot_cli.backends.base import Backend
+from lmcot_cli.backends.base import Backend, Role
 from lmcot_cli.backends.endpoint import address
 from lmcot_cli.backends.endpoint.options import EndpointOptions
 from lmcot_cli.backends.engine_options import EngineOptions
 from lmcot_cli.backends.torch import checkpoint
 from lmcot_cli.errors import ModelSpecError, UsageError
 from lmcot_cli.models import catalogue, embedded, hub
-
-Role = Literal["small", "large"]
 
 _BACKENDS = {
     "endpoint": "lmcot_cli.backends.endpoint.backend:EndpointBackend",

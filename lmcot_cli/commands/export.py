@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from lmcot_cli.backends.base import Role
 from lmcot_cli.commands.stdout import write_text
 from lmcot_cli.errors import MissingExtraError
 
@@ -106,7 +107,7 @@ def export(
         ),
     ] = None,
     role: Annotated[
-        Literal["small", "large"] | None,
+        Role | None,
         typer.Option(
             "--role",
             help="small: verified by the rationales it writes; large: by its own chains of thought.",

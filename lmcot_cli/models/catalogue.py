@@ -7,9 +7,8 @@ answers; without a GPU, the first of each are the quick ones.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
-Role = Literal["small", "large"]
+from lmcot_cli.backends.base import Role
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,8 +10,8 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import BinaryIO
 
-from lmcot_cli.backends.base import Backend
-from lmcot_cli.backends.specs import Role, names_endpoint, open_model
+from lmcot_cli.backends.base import Backend, Role
+from lmcot_cli.backends.specs import names_endpoint, open_model
 from lmcot_cli.datasets.reader import STDIN, BadRow, read_rows, source_name
 from lmcot_cli.datasets.row import Row
 from lmcot_cli.errors import RowError, TooManyErrorsError, UsageError

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
-from lmcot_cli.backends.specs import Role, check_model, gguf_file
+from lmcot_cli.backends.base import Role
+from lmcot_cli.backends.specs import check_model, gguf_file
 from lmcot_cli.datasets.row import Row
 from lmcot_cli.errors import InputError, RowError
 from lmcot_cli.pipeline.cost import prices_of

@@ -8,7 +8,10 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from lmcot_cli.datasets.reader import read_rows
+from lmcot_cli.datasets.row import Row
 from lmcot_cli.errors import InputError, ModelError
+from lmcot_cli.prompts.render import Prompts
 from lmcot_export.gguf.write import write_gguf
 from lmcot_export.imatrix import collect, importance_of, load, means, save
 from lmcot_export.quantize import quantize
@@ -73,8 +76,18 @@ def test_questions_are_read_in_any_layout(full: Path, tmp_path: Path) -> None:
     questions.write_text(
         json.dumps({"question": "Who directed Silent Harbor?", "context": "It was Marek."}) + "\n"
     )
-    importance = importance_of(questions, full, tmp_path / "kept.gguf", threads=1)
+    importance = importance_of(questions, full, tmp_path / "kept.gguf", role="small", threads=1)
     assert importance.keys() == load(tmp_path / "kept.gguf").keys()
     questions.write_text("{}\n")
     with pytest.raises(InputError, match=r"questions\.jsonl:1"):
-        importance_of(questions, full, tmp_path / "kept.gguf", threads=1)
+        importance_of(questions, full, tmp_path / "kept.gguf", role="small", threads=1)
+
+
+def test_a_large_lm_is_asked_for_its_own_chains(full: Path, tmp_path: Path) -> None:
+    questions = tmp_path / "questions.jsonl"
+    questions.write_text(json.dumps({"question": "Who directed Harbor?", "context": "It was Marek."}) + "\n")
+    (row,) = read_rows(questions)
+    assert isinstance(row, Row)
+    importance = importance_of(questions, full, tmp_path / "kept.gguf", role="large", threads=1)
+    expected = means(collect(full, [Prompts().render("cot", row)], threads=1))
+    assert all(np.array_equal(importance[name], expected[name]) for name in expected)

@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, TypeAlias
 
+from lmcot_cli.backends.base import Role
 from lmcot_cli.backends.engine_options import usable_cores
 from lmcot_cli.errors import UsageError
-
-Role: TypeAlias = Literal["small", "large"]
 
 
 @dataclass(frozen=True, slots=True)

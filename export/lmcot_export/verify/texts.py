@@ -10,7 +10,8 @@ from lmcot_cli.datasets.microhop import MicroHopOptions, records
 from lmcot_cli.datasets.reader import read_rows
 from lmcot_cli.datasets.row import Row
 from lmcot_cli.errors import InputError
-from lmcot_cli.prompts.render import Prompts, Stage
+from lmcot_cli.prompts.render import Prompts
+from lmcot_export.roles import CHAIN_STAGES
 from lmcot_export.verify.options import VerifyOptions
 
 
@@ -21,8 +22,9 @@ def rationale_prompts(options: VerifyOptions) -> list[str]:
         InputError: The file cannot be read, or has no row that can.
     """
     prompts = Prompts(options.prompts)
-    stage: Stage = "cot" if options.role == "large" else "guided_rationale"
-    found = [prompts.render(stage, row) for row in _rows(options.questions, options.rows)]
+    found = [
+        prompts.render(CHAIN_STAGES[options.role], row) for row in _rows(options.questions, options.rows)
+    ]
     if not found:
         raise InputError(f"{options.questions}: has no row to verify with; give a file with questions")
     return found
