@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # builtin:small, made by the whole pipeline from nothing: a base that never saw a rationale, what builtin:large says of
-# 10,644 questions when it reads their supporting paragraphs alone, distillation from what is right of it and sure, and PPO
+# 13,614 questions when it reads their supporting paragraphs alone, distillation from what is right of it and sure, and PPO
 # with builtin:large as the judge. About two hours of two cores.
 # Run as `make pair`, or where lmcot is installed with its train and export extras: bash examples/train_pair.sh [FOLDER]
 # Leaves base.gguf, distilled.gguf and refined.gguf in runs/pair (or the folder named); a run that was interrupted goes on.
@@ -17,7 +17,8 @@ questions() { # NAME [OPTION...]: MicroHop questions of the training split
 gguf() { # FOLDER NAME: export a model or run as NAME.gguf
   [ -e "$out/$2.gguf" ] && return
   "$lmcot" export "$1" --quantize q8_0 -o "$out/export-$2"
-  cp "$out/export-$2"/*.q8_0.gguf "$out/$2.gguf"
+  cp "$out/export-$2"/*.q8_0.gguf "$out/.$2.part"
+  mv "$out/.$2.part" "$out/$2.gguf"
 }
 
 [ -e "$out/base/model.gguf" ] || "$lmcot" train pretrain base -o "$out/base" --minutes 45
@@ -36,7 +37,7 @@ cat "$out/hard.jsonl" "$out/easy.jsonl" "$out/comparisons.jsonl" > "$out/questio
   --lora-dropout 0 --learning-rate 2e-3 --epochs 3 --validation-share 0.03 --precision bfloat16
 # LoRA leaves embeddings as they are, and some words of rationales ("not", "so", "later") the base has never seen: it can
 # only make them the likeliest of very unlikely ones. An epoch on all weights puts that right.
-[ -e "$out/export-lora" ] || "$lmcot" export "$out/lora" --quantize q8_0 --no-verify -o "$out/export-lora"
+"$lmcot" export "$out/lora" --quantize q8_0 --no-verify -o "$out/export-lora"
 "$lmcot" train distill "$out/rationales.jsonl" --base "$out/export-lora/merged" -o "$out/distilled" --full \
   --learning-rate 1e-3 --epochs 1 --validation-share 0.03 --precision bfloat16
 gguf "$out/distilled" distilled

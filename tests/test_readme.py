@@ -25,6 +25,7 @@ DOCUMENTS = (
     "examples/bench.md",
     "examples/endpoints.md",
     "examples/pipeline.sh",
+    "examples/train/README.md",
     "lmcot_cli/models/CARD.md",
 )
 
