@@ -22,7 +22,7 @@ from lmcot_cli.pipeline.journal import Journal, Recorded
 from lmcot_cli.pipeline.methods import ballots, build_method
 from lmcot_cli.pipeline.options import AnswerOptions
 from lmcot_cli.pipeline.result import Failure, Result
-from lmcot_cli.pipeline.resume import Item, failed_again, retry_path, skip_finished
+from lmcot_cli.pipeline.resume import Item, failed_again, finish_retry, open_retry, skip_finished
 from lmcot_cli.pipeline.rows import Rows
 from lmcot_cli.pipeline.run_file import RunFile, Settings, Totals
 from lmcot_cli.pipeline.vote import count_votes
@@ -38,7 +38,8 @@ class AnswerRun:
         output: Where the results go; what is there already is gone on from.
         overwrite: Start the output anew.
         retry_errors: Answer the rows again that have an error in the output, and those that are missing. The output
-            is replaced when all are done, or when the run ends before, with what was done by then.
+            is replaced when all are done, or when the run ends before, with what was done by then; that of a run
+            that was killed is taken over by the next.
         command: The command line, for the run file.
 
     Attributes:
@@ -116,6 +117,8 @@ class AnswerRun:
             return None
         if _same_file(self.source, self.output):
             raise UsageError(f"-o {self.output}: is the input itself; choose another -o")
+        if not self.overwrite:
+            finish_retry(self.output)
         journal = stack.enter_context(Journal(self.output, overwrite=self.overwrite))
         journal.check(method_settings(self.options, prompts))
         return journal
@@ -136,8 +139,8 @@ class AnswerRun:
             return rows, journal
         journal.check(run_file.settings)
         self._kept = sum((one.totals for one in journal.records() if not one.failed), Totals())
-        retry = stack.enter_context(Journal(retry_path(journal.path), overwrite=True))
-        retry.begin(run_file, in_place_of=journal)
+        retry = stack.enter_context(open_retry(journal))
+        retry.begin(run_file)
         return failed_again(rows, journal), retry
 
     def _record(self, answered: Iterator[Result | Recorded], journal: Journal | None) -> Iterator[Result]:
