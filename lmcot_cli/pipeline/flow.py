@@ -20,6 +20,7 @@ from lmcot_cli.datasets.row import Row
 from lmcot_cli.errors import OutOfBudgetError, RowError
 from lmcot_cli.pipeline.budget import Budget
 from lmcot_cli.pipeline.cost import Price
+from lmcot_cli.pipeline.journal import Recorded
 from lmcot_cli.pipeline.methods import CutShortError, Drawn, Method, RowWork, Wave
 from lmcot_cli.pipeline.result import CutShort
 
@@ -138,7 +139,7 @@ class Flow(Generic[T]):
         else:
             job.work = self._method(item)
             self._advance(job, lambda work: next(work))
-        if self._budget:
+        if self._budget and not isinstance(item, Recorded):  # those are counted from the start
             self._budget.begun += 1
 
     def _advance(self, job: _Job, go_on: Callable[[RowWork], Wave]) -> None:

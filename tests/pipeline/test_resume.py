@@ -210,6 +210,23 @@ def test_what_a_retry_keeps_counts_towards_the_budget(options: AnswerOptions, tm
     assert len(again) == failed
 
 
+def test_a_retry_within_a_budget_gives_every_row_a_sample_first(options: AnswerOptions, tmp_path: Path):
+    source, out = tmp_path / "questions", tmp_path / "out"
+    lines = questions(400, set()).splitlines(keepends=True)
+    source.write_bytes(b"".join(b"{torn\n" if i % 5 in (1, 3) else line for i, line in enumerate(lines)))
+    sampled = replace(options, given_rationales=False, method="standard", samples=15)
+    list(AnswerRun(source, sampled, out).results())
+    totals = json.loads(run_file_of(out).read_text())["totals"]
+    kept = totals["usage"]["large"]["prompt"] + totals["usage"]["large"]["completion"]
+    two_samples_each = replace(sampled, max_tokens_total=kept + 2 * 160 * kept // totals["samples"])
+    source.write_bytes(b"".join(lines))
+    again = list(AnswerRun(source, two_samples_each, out, retry_errors=True).results())
+
+    assert len(again) == 160
+    assert not [r.error for r in again if r.error]
+    assert any(r.cut_short for r in again)
+
+
 def test_a_resume_is_not_given_up_for_what_failed_in_an_earlier_session(
     options: AnswerOptions, tmp_path: Path
 ):
