@@ -190,12 +190,15 @@ class AnswerRun:
         )
 
     def _run_file(self, prompts: Prompts, models: Mapping[Role, Backend]) -> RunFile:
-        settings = {
+        settings: dict[str, str | int | float | bool | None] = {
             **method_settings(self.options, prompts),
             **model_settings("small", models.get("small")),
             **model_settings("large", models["large"]),
         }
-        endpoint = self.options.endpoint.to_record() if self._asks_endpoint(models) else None
+        endpoint = None
+        if self._asks_endpoint(models):
+            endpoint = self.options.endpoint.to_record()
+            settings["endpoint_api"] = endpoint.pop("endpoint_api")  # a chat template changes answers
         return RunFile(
             self.command, source_name(self.source), settings, asdict(self.options.local_engine), endpoint
         )
@@ -234,8 +237,8 @@ class AnswerRun:
 
     @property
     def cost(self) -> float:
-        """What the tokens of all records cost by the price table, 0 where it names neither model."""
-        return cost_of(self.totals.usage, self._prices)
+        """What the tokens of this session cost by the price table, 0 where it names neither model."""
+        return cost_of(self.answered_now.usage, self._prices)
 
     def _budget(self) -> Budget | None:
         options, kept = self.options, self._kept

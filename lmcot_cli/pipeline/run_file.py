@@ -90,7 +90,7 @@ class RunFile:
         input: Name of the file the rows came from.
         settings: Everything that changes results, by the name of its option; a resume must have the same.
         engine: Settings of local engines, which change the speed only.
-        endpoint: Those of endpoints, likewise; None where no model is behind one.
+        endpoint: Those of endpoints that change no results; None where no model is behind one.
         totals: The sums over all records written so far.
         started: Start of the first session, ISO 8601 with time zone.
         ended: End of the last session; None while one runs or after one was killed.
