@@ -21,7 +21,7 @@ from lmcot_cli.pipeline.flow import Flow, Outcome
 from lmcot_cli.pipeline.journal import Journal, Recorded
 from lmcot_cli.pipeline.methods import ballots, build_method
 from lmcot_cli.pipeline.options import AnswerOptions
-from lmcot_cli.pipeline.result import Failure, Result
+from lmcot_cli.pipeline.result import Failure, Result, Tokens, Usage
 from lmcot_cli.pipeline.resume import Item, failed_again, finish_retry, open_retry, skip_finished
 from lmcot_cli.pipeline.rows import Rows
 from lmcot_cli.pipeline.run_file import RunFile, Settings, Totals
@@ -138,7 +138,8 @@ class AnswerRun:
             self.resumed = self._kept.rows
             return rows, journal
         journal.check(run_file.settings)
-        self._kept = sum((one.totals for one in journal.records() if not one.failed), Totals())
+        kept = sum((one.totals for one in journal.records() if not one.failed), Totals())
+        self._kept = replace(kept, usage=journal.totals.usage)  # what failed was spent as well
         retry = stack.enter_context(open_retry(journal))
         retry.begin(run_file)
         return failed_again(rows, journal), retry
@@ -230,8 +231,12 @@ class AnswerRun:
             one_by_one=self.options.deterministic,
             would_wait=would_wait,
         )
-        for item, outcome in self._flow.run(items):
-            yield item if isinstance(item, Recorded) else self._result(item, outcome)
+        for item, outcome, spent in self._flow.run(items):
+            if isinstance(item, Recorded):
+                yield item
+                continue
+            usage = Usage(**{role: spent.get(model, Tokens()) for role, model in models.items()})
+            yield replace(self._result(item, outcome), usage=usage)
         if self._stopped:
             raise KeyboardInterrupt
 
@@ -286,7 +291,6 @@ def row_result(row: Row, outcome: Outcome, options: AnswerOptions) -> Result:
         samples=outcome.samples,
         samples_saved=0 if outcome.cut_short else options.samples - len(outcome.samples),
         cut_short=outcome.cut_short,
-        usage=outcome.usage,
     )
 
 
