@@ -21,8 +21,8 @@ from lmcot_cli.pipeline.flow import Flow, Outcome
 from lmcot_cli.pipeline.journal import Journal, Recorded
 from lmcot_cli.pipeline.methods import ballots, build_method
 from lmcot_cli.pipeline.options import AnswerOptions
-from lmcot_cli.pipeline.result import Failure, Result
-from lmcot_cli.pipeline.resume import Item, failed_again, retry_path, skip_finished
+from lmcot_cli.pipeline.result import Failure, Result, Tokens, Usage
+from lmcot_cli.pipeline.resume import Item, failed_again, finish_retry, open_retry, skip_finished
 from lmcot_cli.pipeline.rows import Rows
 from lmcot_cli.pipeline.run_file import RunFile, Settings, Totals
 from lmcot_cli.pipeline.vote import count_votes
@@ -38,7 +38,8 @@ class AnswerRun:
         output: Where the results go; what is there already is gone on from.
         overwrite: Start the output anew.
         retry_errors: Answer the rows again that have an error in the output, and those that are missing. The output
-            is replaced when all are done, or when the run ends before, with what was done by then.
+            is replaced when all are done, or when the run ends before, with what was done by then; that of a run
+            that was killed is taken over by the next.
         command: The command line, for the run file.
 
     Attributes:
@@ -116,6 +117,8 @@ class AnswerRun:
             return None
         if _same_file(self.source, self.output):
             raise UsageError(f"-o {self.output}: is the input itself; choose another -o")
+        if not self.overwrite:
+            finish_retry(self.output)
         journal = stack.enter_context(Journal(self.output, overwrite=self.overwrite))
         journal.check(method_settings(self.options, prompts))
         return journal
@@ -135,9 +138,10 @@ class AnswerRun:
             self.resumed = self._kept.rows
             return rows, journal
         journal.check(run_file.settings)
-        self._kept = sum((one.totals for one in journal.records() if not one.failed), Totals())
-        retry = stack.enter_context(Journal(retry_path(journal.path), overwrite=True))
-        retry.begin(run_file, in_place_of=journal)
+        kept = sum((one.totals for one in journal.records() if not one.failed), Totals())
+        self._kept = replace(kept, usage=journal.totals.usage)  # what failed was spent as well
+        retry = stack.enter_context(open_retry(journal))
+        retry.begin(run_file)
         return failed_again(rows, journal), retry
 
     def _record(self, answered: Iterator[Result | Recorded], journal: Journal | None) -> Iterator[Result]:
@@ -187,12 +191,15 @@ class AnswerRun:
         )
 
     def _run_file(self, prompts: Prompts, models: Mapping[Role, Backend]) -> RunFile:
-        settings = {
+        settings: dict[str, str | int | float | bool | None] = {
             **method_settings(self.options, prompts),
             **model_settings("small", models.get("small")),
             **model_settings("large", models["large"]),
         }
-        endpoint = self.options.endpoint.to_record() if self._asks_endpoint(models) else None
+        endpoint = None
+        if self._asks_endpoint(models):
+            endpoint = self.options.endpoint.to_record()
+            settings["endpoint_api"] = endpoint.pop("endpoint_api")  # a chat template changes answers
         return RunFile(
             self.command, source_name(self.source), settings, asdict(self.options.local_engine), endpoint
         )
@@ -224,15 +231,19 @@ class AnswerRun:
             one_by_one=self.options.deterministic,
             would_wait=would_wait,
         )
-        for item, outcome in self._flow.run(items):
-            yield item if isinstance(item, Recorded) else self._result(item, outcome)
+        for item, outcome, spent in self._flow.run(items):
+            if isinstance(item, Recorded):
+                yield item
+                continue
+            usage = Usage(**{role: spent.get(model, Tokens()) for role, model in models.items()})
+            yield replace(self._result(item, outcome), usage=usage)
         if self._stopped:
             raise KeyboardInterrupt
 
     @property
     def cost(self) -> float:
-        """What the tokens of all records cost by the price table, 0 where it names neither model."""
-        return cost_of(self.totals.usage, self._prices)
+        """What the tokens of this session cost by the price table, 0 where it names neither model."""
+        return cost_of(self.answered_now.usage, self._prices)
 
     def _budget(self) -> Budget | None:
         options, kept = self.options, self._kept
@@ -280,7 +291,6 @@ def row_result(row: Row, outcome: Outcome, options: AnswerOptions) -> Result:
         samples=outcome.samples,
         samples_saved=0 if outcome.cut_short else options.samples - len(outcome.samples),
         cut_short=outcome.cut_short,
-        usage=outcome.usage,
     )
 
 

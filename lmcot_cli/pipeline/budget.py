@@ -64,8 +64,7 @@ class Budget:
             return
         self._written, self._replies = self._written + done.completion_tokens, self._replies + 1
         self.tokens += done.prompt_tokens + done.completion_tokens
-        if not done.cached:
-            self.cost += price.of(Tokens(done.prompt_tokens, done.completion_tokens))
+        self.cost += price.of(Tokens.of(done))
 
     def spent(self) -> CutShort | None:
         """Say which limit is reached; None while there is something left."""

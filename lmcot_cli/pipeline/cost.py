@@ -22,8 +22,9 @@ class Price:
     completion: float
 
     def of(self, tokens: Tokens) -> float:
-        """Return what so many tokens cost."""
-        return (tokens.prompt * self.prompt + tokens.completion * self.completion) / _PER
+        """Return what so many tokens cost; those of replies that were kept cost nothing."""
+        paid = tokens.prompt - tokens.cached_prompt, tokens.completion - tokens.cached_completion
+        return (paid[0] * self.prompt + paid[1] * self.completion) / _PER
 
 
 FREE = Price(0.0, 0.0)

@@ -20,11 +20,14 @@ from lmcot_cli.datasets.row import Row
 from lmcot_cli.errors import OutOfBudgetError, RowError
 from lmcot_cli.pipeline.budget import Budget
 from lmcot_cli.pipeline.cost import Price
+from lmcot_cli.pipeline.journal import Recorded
 from lmcot_cli.pipeline.methods import CutShortError, Drawn, Method, RowWork, Wave
-from lmcot_cli.pipeline.result import CutShort
+from lmcot_cli.pipeline.result import CutShort, Tokens
 
 T = TypeVar("T")
 Outcome: TypeAlias = Drawn | RowError
+Spent: TypeAlias = Mapping[Backend, Tokens]
+"""The tokens that a row took of each model."""
 
 _ROWS_PER_REQUEST = 4
 """Rows under way for each request that the models want: enough that one slow row holds up no model."""
@@ -41,6 +44,7 @@ class _Job:
         missing: How many are.
         done: Whether there is nothing left to do.
         outcome: What became of the row; None for what is no row.
+        spent: Tokens of the replies so far.
     """
 
     item: object
@@ -49,6 +53,7 @@ class _Job:
     missing: int = 0
     done: bool = False
     outcome: Outcome | None = None
+    spent: dict[Backend, Tokens] = field(default_factory=dict)
 
     def end(self, outcome: Outcome | None) -> None:
         """Note what became of the row."""
@@ -89,8 +94,8 @@ class Flow(Generic[T]):
         self._ended = True
         return bool(self._jobs)
 
-    def run(self, items: Iterator[Row | T]) -> Iterator[tuple[Row | T, Outcome | None]]:
-        """Yield every item in order, a row with its outcome; what is no row passes through.
+    def run(self, items: Iterator[Row | T]) -> Iterator[tuple[Row | T, Outcome | None, Spent]]:
+        """Yield every item in order, a row with its outcome and what it took; what is no row passes through.
 
         Raises:
             ModelError: A model cannot go on.
@@ -100,7 +105,7 @@ class Flow(Generic[T]):
             self._grant()
             while self._jobs and self._jobs[0].done:
                 job = self._jobs.popleft()
-                yield cast("Row | T", job.item), job.outcome
+                yield cast("Row | T", job.item), job.outcome, job.spent
             if self._asked:
                 self._work()
             elif not self._jobs and self._ended:
@@ -138,7 +143,7 @@ class Flow(Generic[T]):
         else:
             job.work = self._method(item)
             self._advance(job, lambda work: next(work))
-        if self._budget:
+        if self._budget and not isinstance(item, Recorded):  # those are counted from the start
             self._budget.begun += 1
 
     def _advance(self, job: _Job, go_on: Callable[[RowWork], Wave]) -> None:
@@ -202,6 +207,8 @@ class Flow(Generic[T]):
         job, place, model = self._asked.pop(ticket)
         job.replies[place] = reply
         job.missing -= 1
+        if isinstance(reply, Completion):
+            job.spent[model] = job.spent.get(model, Tokens()) + Tokens.of(reply)
         if self._budget:
             self._budget.spend(reply, self._prices[model])
         if job.missing == 0:

@@ -64,6 +64,11 @@ class Journal:
 
     Opening it finds out whether it can be written and resumed; nothing is changed before `begin`.
 
+    Args:
+        path: Where it is.
+        overwrite: Whether what is there already is of no use.
+        in_place_of: The journal whose place this one will take.
+
     Attributes:
         totals: The sums over all records, those of earlier sessions included once they were read.
 
@@ -71,12 +76,12 @@ class Journal:
         OutputError: The file cannot be written, is being written by another process, or is no output of ours.
     """
 
-    def __init__(self, path: Path, *, overwrite: bool = False) -> None:
+    def __init__(self, path: Path, *, overwrite: bool = False, in_place_of: Journal | None = None) -> None:
         self.path = path
         self.totals = Totals()
         self._run: RunFile | None = None
         self._finished = False
-        self._in_place_of: Journal | None = None
+        self._in_place_of = in_place_of
         self._created = not path.exists()
         self._descriptor = _open_locked(path)
         self._run_path = run_file_of(path)
@@ -97,25 +102,21 @@ class Journal:
                 f"{self.path}: was begun with other settings ({'; '.join(differences)}): {INSTEAD}"
             )
 
-    def begin(self, run: RunFile, in_place_of: Journal | None = None) -> None:
-        """Start the output, or make it ready to go on.
-
-        Args:
-            run: What makes its results.
-            in_place_of: The journal whose place this one will take.
+    def begin(self, run: RunFile) -> None:
+        """Start the output, or make it ready to go on, with results that `run` makes.
 
         Raises:
             OutputError: The settings differ from those of the results that are there, or the disk refuses.
         """
         self.check(run.settings)
-        previous = in_place_of._previous if in_place_of else self._previous
+        other = self._in_place_of
+        previous = other._previous if other else self._previous
         started = previous.started if previous else now()
-        self._in_place_of = in_place_of
         self._run = replace(run, started=started)
         try:
             os.ftruncate(self._descriptor, self._end_of_records() if self._previous else 0)
-            if in_place_of:
-                os.fchmod(self._descriptor, stat.S_IMODE(os.fstat(in_place_of._descriptor).st_mode))
+            if other:
+                os.fchmod(self._descriptor, stat.S_IMODE(os.fstat(other._descriptor).st_mode))
             self._run.write(self._run_path)
         except OSError as error:
             raise OutputError(
@@ -154,23 +155,47 @@ class Journal:
         """Write a record of another journal as it is; see `append`."""
         self._write(recorded.text, recorded.totals)
 
+    def redoes(self) -> bool:
+        """Whether its records, of a session that was killed, redo those of the journal it is in place of.
+
+        They do if both are of one run and differ only where that one has an error.
+        """
+        other = self._in_place_of
+        assert other is not None
+        try:
+            if (run := read_run_file(self._run_path)) is None or run != other._previous:
+                return False
+            pairs = zip(other.records(), self.records(), strict=False)
+            return all(old.failed or old.text == new.text for old, new in pairs)
+        except OutputError:
+            return False
+
     def take_place(self) -> None:
-        """Take the place of the journal that `begin` named, if it did; records that were not reached come along.
+        """Take the place of the journal it is in place of, if it is; records that were not reached come along.
+
+        Whatever ends it early, it can be done again: nothing is lost.
 
         Raises:
             OutputError: The files cannot be written or moved.
         """
-        if self._in_place_of is None:
+        other = self._in_place_of
+        if other is None:
             return
-        for recorded in islice(self._in_place_of.records(), self.totals.rows, None):
-            self.copy(recorded)
-        other = self._in_place_of.path.resolve()
         try:
-            self.path.replace(other)  # first: the run file that is there has the same settings
-            self._run_path.replace(run_file_of(self._in_place_of.path))
+            os.ftruncate(self._descriptor, self._end_of_records())  # a full disk tears a line
+            with self.path.open("rb") as file:
+                reached = sum(1 for _ in file)
+            for recorded in islice(other.records(), reached, None):
+                self.copy(recorded)
+            os.fsync(self._descriptor)
+            self.path.replace(other.path.resolve())
+            self._run_path.unlink(missing_ok=True)  # the run file that is there has the same settings
         except OSError as error:
-            raise OutputError(f"{other}: cannot be replaced by {self.path}: {error.strerror}") from error
-        self.path, self._run_path = other, run_file_of(self._in_place_of.path)
+            raise OutputError(
+                f"{other.path}: cannot be replaced by {self.path}: {error.strerror};"
+                " mend that and run the same command again, it goes on from there"
+            ) from error
+        self.path, self._run_path = other.path, other._run_path
 
     def _write(self, line: bytes, totals: Totals) -> None:
         self._check_in_place()

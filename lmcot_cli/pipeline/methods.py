@@ -6,7 +6,7 @@ runs it (`lmcot_cli.pipeline.flow`) has many rows under way at once, so that bot
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable, Sequence
+from collections.abc import Generator, Iterable
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple, Protocol, TypeAlias
 
@@ -15,7 +15,7 @@ from lmcot_cli.datasets.row import Row
 from lmcot_cli.errors import MissingRationaleError, ModelError, RowError
 from lmcot_cli.pipeline.extract import answer_line, chain_answer
 from lmcot_cli.pipeline.options import AnswerOptions
-from lmcot_cli.pipeline.result import CutShort, Sample, Tokens, Usage
+from lmcot_cli.pipeline.result import CutShort, Sample
 from lmcot_cli.pipeline.seeds import sample_seed
 from lmcot_cli.pipeline.stopping import leaders
 from lmcot_cli.pipeline.vote import Ballot, VoteBy, tally, weight_of
@@ -46,10 +46,9 @@ class Wave:
 
 @dataclass(frozen=True, slots=True)
 class Drawn:
-    """The samples of one row, the tokens they took, and what kept the row from more."""
+    """The samples of one row, and what kept the row from more."""
 
     samples: tuple[Sample, ...]
-    usage: Usage
     cut_short: CutShort | None = None
 
 
@@ -177,19 +176,18 @@ class SampledAnswers:
 
     def __call__(self, row: Row) -> RowWork:
         """Draw samples until the vote needs no more."""
-        draws, usage = Draws(row, self.options), Usage()
+        draws = Draws(row, self.options)
         prompt = self.stage.render(row)
         while seeds := draws.next_seeds():
             try:
                 replies = yield Wave([self.stage.ask(prompt, seed) for seed in seeds], draws.lead)
             except CutShortError as cut:
-                return Drawn(tuple(draws.samples), usage, cut.reason)
-            usage += Usage(large=_tokens(replies))
+                return Drawn(tuple(draws.samples), cut.reason)
             draws.samples += [
                 Sample(*self._read(done.text), done.logprob, done.completion_tokens, _seed_of(done, seed))
                 for done, seed in zip(replies, seeds, strict=True)
             ]
-        return Drawn(tuple(draws.samples), usage)
+        return Drawn(tuple(draws.samples))
 
     def _read(self, text: str) -> tuple[str | None, str | None]:
         """Return the rationale and the answer that a completion holds."""
@@ -206,35 +204,32 @@ class Guided:
 
     def __call__(self, row: Row) -> RowWork:
         """Draw rationales and their answers until the vote needs no more."""
-        draws, usage = Draws(row, self.options), Usage()
+        draws = Draws(row, self.options)
         answered: dict[str, Completion] = {}
         prompt = self.rationales.render(row)
         while seeds := draws.next_seeds():
             try:
                 replies = yield Wave([self.rationales.ask(prompt, seed) for seed in seeds], draws.lead)
             except CutShortError as cut:
-                return Drawn(tuple(draws.samples), usage, cut.reason)
+                return Drawn(tuple(draws.samples), cut.reason)
             texts = [done.text.strip() for done in replies]
-            new = yield from self._answer(row, answered, texts)
-            usage += Usage(_tokens(replies), _tokens(new))
+            yield from self._answer(row, answered, texts)
             draws.samples += [
                 _answered(
                     Sample(text, None, None, done.completion_tokens, _seed_of(done, seed)), answered[text]
                 )
                 for text, done, seed in zip(texts, replies, seeds, strict=True)
             ]
-        return Drawn(tuple(draws.samples), usage)
+        return Drawn(tuple(draws.samples))
 
     def _answer(
         self, row: Row, answered: dict[str, Completion], rationales: list[str]
-    ) -> Generator[Wave, list[Completion], list[Completion]]:
+    ) -> Generator[Wave, list[Completion], None]:
         """Have each rationale answered that was not before: greedy decoding answers equal ones alike."""
         new = [rationale for rationale in dict.fromkeys(rationales) if rationale not in answered]
-        if not new:
-            return []
-        replies = yield Wave([self.answers.ask(self.answers.render(row, rationale)) for rationale in new])
-        answered.update(zip(new, replies, strict=True))
-        return replies
+        if new:
+            replies = yield Wave([self.answers.ask(self.answers.render(row, rationale)) for rationale in new])
+            answered.update(zip(new, replies, strict=True))
 
 
 @dataclass(frozen=True, slots=True)
@@ -256,7 +251,7 @@ class GivenRationale:
             )
         replies = yield Wave([self.answers.ask(self.answers.render(row, row.rationale))])
         sample = Sample(row.rationale, None, None, 0, sample_seed(self.options.seed, row.id, 0))
-        return Drawn((_answered(sample, replies[0]),), Usage(large=_tokens(replies)))
+        return Drawn((_answered(sample, replies[0]),))
 
 
 def _seed_of(done: Completion, seed: int) -> int | None:
@@ -267,7 +262,3 @@ def _seed_of(done: Completion, seed: int) -> int | None:
 def _answered(sample: Sample, done: Completion) -> Sample:
     tokens = sample.tokens + done.completion_tokens
     return replace(sample, answer=answer_line(done.text), logprob=done.logprob, tokens=tokens)
-
-
-def _tokens(completions: Sequence[Completion]) -> Tokens:
-    return sum((Tokens(done.prompt_tokens, done.completion_tokens) for done in completions), Tokens())

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass, field
+from dataclasses import asdict, astuple, dataclass, field
+from operator import add
 from typing import Any, Literal, Self
 
+from lmcot_cli.backends.base import Completion
 from lmcot_cli.errors import RowError
 
 CutShort = Literal["max_tokens_total", "deadline", "max_cost"]
@@ -34,13 +36,28 @@ class Sample:
 
 @dataclass(frozen=True, slots=True)
 class Tokens:
-    """Tokens a model read and wrote; a prompt counts once for every completion asked of it."""
+    """Tokens a model read and wrote; a prompt counts once for every completion asked of it.
+
+    Attributes:
+        prompt: Tokens read.
+        completion: Tokens written.
+        cached_prompt: Those of `prompt` that cost nothing: the reply was kept from an earlier run.
+        cached_completion: Those of `completion`, likewise.
+    """
 
     prompt: int = 0
     completion: int = 0
+    cached_prompt: int = 0
+    cached_completion: int = 0
 
     def __add__(self, other: Self) -> Self:
-        return type(self)(self.prompt + other.prompt, self.completion + other.completion)
+        return type(self)(*map(add, astuple(self), astuple(other)))
+
+    @classmethod
+    def of(cls, done: Completion) -> Self:
+        """Return what a completion took."""
+        tokens = done.prompt_tokens, done.completion_tokens
+        return cls(*tokens, *(tokens if done.cached else ()))
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +103,7 @@ class Result:
         samples: The samples drawn, in the order of their index.
         samples_saved: How many more the row could have drawn; None where it failed.
         cut_short: The limit that kept the row from drawing them; None where the vote needed no more.
-        usage: Tokens spent on the row.
+        usage: Tokens spent on the row, whether it worked or failed.
         row_digest: Of question, context and given rationale; None where the row could not be read.
         error: Why the row failed; None where it worked.
         line: The row's place in the input (1-based), for messages; it is no part of the record.
@@ -120,7 +137,7 @@ class Result:
             "samples_saved": self.samples_saved,
             "cut_short": self.cut_short,
             "method": self.method,
-            "usage": usage_record(self.usage),
+            "usage": asdict(self.usage),
             "gold": list(self.gold) or None,
             "type": self.type,
             "row_digest": self.row_digest,
@@ -134,14 +151,6 @@ class Result:
             return json.dumps(record, ensure_ascii=False).encode() + b"\n"
         except UnicodeEncodeError:  # half a surrogate pair, which JSON can escape and UTF-8 cannot hold
             return json.dumps(record).encode() + b"\n"
-
-
-def usage_record(usage: Usage) -> dict[str, dict[str, int]]:
-    """Return the tokens as they stand in records and in the run file."""
-    return {
-        "small": {"prompt": usage.small.prompt, "completion": usage.small.completion},
-        "large": {"prompt": usage.large.prompt, "completion": usage.large.completion},
-    }
 
 
 def _sample_record(sample: Sample) -> dict[str, Any]:

@@ -62,9 +62,34 @@ def failed_again(items: Iterable[Row | BadRow], journal: Journal) -> Iterator[It
     yield from rest
 
 
-def retry_path(output: Path) -> Path:
-    """Return where the records are gathered until they can take the output's place."""
-    return output.with_name(f".{output.name}.retry")
+def open_retry(journal: Journal) -> Journal:
+    """Open the journal where records are gathered until they can take the place of those of `journal`.
+
+    Raises:
+        OutputError: It cannot be written.
+    """
+    return Journal(_retry_path(journal.path), overwrite=True, in_place_of=journal)
+
+
+def finish_retry(output: Path) -> None:
+    """Take over what a retry answered that was killed, or met a full disk, before it could take the output's place.
+
+    What redoes another output, or this one as it was before somebody changed it, is left to be overwritten.
+
+    Raises:
+        OutputError: The output cannot be written, or is no output of ours.
+    """
+    if not _retry_path(output).exists():
+        return
+    with Journal(output) as journal, open_retry(journal) as retry:
+        if retry.redoes():
+            retry.take_place()
+
+
+def _retry_path(output: Path) -> Path:
+    """Return a path beside the output itself, not beside a link to it: it can be moved there in one step."""
+    file = output.resolve()
+    return file.with_name(f".{file.name}.retry")
 
 
 def _difference(recorded: Recorded, item: Item) -> str | None:

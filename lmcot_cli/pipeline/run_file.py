@@ -8,7 +8,7 @@ import platform
 import sys
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -16,7 +16,7 @@ from typing import Any, Self
 
 from lmcot_cli import __version__
 from lmcot_cli.errors import OutputError
-from lmcot_cli.pipeline.result import Tokens, Usage, usage_record
+from lmcot_cli.pipeline.result import Tokens, Usage
 
 FORMAT = 1
 Settings = Mapping[str, str | int | float | bool | None]
@@ -78,7 +78,7 @@ class Totals:
             "samples": self.samples,
             "samples_saved": self.samples_saved,
         }
-        return {**counts, "usage": usage_record(self.usage)}
+        return {**counts, "usage": asdict(self.usage)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +90,7 @@ class RunFile:
         input: Name of the file the rows came from.
         settings: Everything that changes results, by the name of its option; a resume must have the same.
         engine: Settings of local engines, which change the speed only.
-        endpoint: Those of endpoints, likewise; None where no model is behind one.
+        endpoint: Those of endpoints that change no results; None where no model is behind one.
         totals: The sums over all records written so far.
         started: Start of the first session, ISO 8601 with time zone.
         ended: End of the last session; None while one runs or after one was killed.

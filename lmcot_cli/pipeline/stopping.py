@@ -84,12 +84,12 @@ class Window:
     size: int = 5
 
     def next_wave(self, ballots: Sequence[Ballot], planned: int) -> int:
-        """Return the next window, 0 after one of a single answer."""
-        window = ballots[-self.size :]
-        answers = {None if answer is None else normalize_answer(answer) for answer, _ in window}
-        if len(window) == self.size and len(answers) == 1 and None not in answers:
+        """Return what the present window lacks, or the next one; 0 after one of a single answer."""
+        begun = len(ballots) % self.size
+        answers = {None if one is None else normalize_answer(one) for one, _ in ballots[-self.size :]}
+        if not begun and len(answers) == 1 and None not in answers:
             return 0
-        return min(self.size, planned - len(ballots))
+        return min(self.size - begun, planned - len(ballots))
 
 
 def leaders(ranked: Sequence[Tally]) -> tuple[float, float]:

@@ -275,6 +275,27 @@ def test_a_full_disk_keeps_what_is_done_and_the_same_command_goes_on(work: Path)
     assert (done.returncode, ids(work / "out")) == (0, [f"q{i}" for i in range(10)])
 
 
+def test_a_full_disk_keeps_what_a_retry_did(work: Path):
+    write_questions(work / "q.jsonl", 200)
+    invoke("q.jsonl", "-o", "out", "--max-tokens-total", "100")
+    failed = sum(record["error"] is not None for record in records((work / "out").read_bytes()))
+
+    def allow_some() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (40_000, 40_000))
+
+    full = process("q.jsonl", "-o", "out", "--retry-errors", preexec_fn=allow_some)
+    kept = (work / ".out.retry").read_bytes().count(b"\n")
+    done = process("q.jsonl", "-o", "out", "--retry-errors")
+
+    assert full.returncode == 1
+    assert b"cannot be written: File too large; " in full.stderr
+    assert full.stderr.count(b"\n") == 1
+    assert 200 - failed < kept < 200
+    assert done.returncode == 0
+    assert f"answered 200 of 200 rows ({kept} rows were done earlier)" in done.stderr.decode()
+    assert ids(work / "out") == [f"q{i}" for i in range(200)]
+
+
 def wait_for(path: Path, size: int, running: subprocess.Popen[bytes], seconds: float = 30) -> None:
     """Wait until the file has grown to `size`, the process has ended or the time is up."""
     deadline = time.monotonic() + seconds

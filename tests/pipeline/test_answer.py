@@ -143,6 +143,14 @@ def test_a_short_budget_cuts_votes_before_rows(options: AnswerOptions, tmp_path:
     assert all(r.answer is not None for r in cut)
 
 
+def test_a_budget_draws_windows_of_the_same_size(options: AnswerOptions, tmp_path: Path):
+    (tmp_path / "one.jsonl").write_text('{"match": "", "text": "Lyon"}')
+    options = replace(options, method="standard", large=f"scripted:{tmp_path / 'one.jsonl'}", samples=20)
+    results = answer(questions(3), replace(options, stop="window:5", max_tokens_total=10**6))
+
+    assert [len(result.samples) for result in results] == [5] * 3
+
+
 def test_a_model_that_is_not_asked_is_not_opened(options: AnswerOptions):
     nowhere = replace(options, small="scripted:/nowhere")
 

@@ -1,11 +1,14 @@
 import json
+from collections.abc import Sequence
 from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
 
 import pytest
 
-from lmcot_cli.errors import InputError, LmcotError, UsageError
+from lmcot_cli.backends.base import Completion, Request, Sampling
+from lmcot_cli.backends.scripted import ScriptedBackend
+from lmcot_cli.errors import InputError, LmcotError, RowError, UsageError
 from lmcot_cli.pipeline.answer import AnswerRun
 from lmcot_cli.pipeline.cost import FREE, Price, cost_of, prices_of
 from lmcot_cli.pipeline.options import AnswerOptions
@@ -37,6 +40,7 @@ def test_prices_are_found_by_spec_or_alias_and_what_has_none_is_free(options: An
     by_spec = replace(options, prices={script: PRICE})
     assert prices_of(by_spec) == {"small": PRICE, "large": PRICE}
     assert cost_of(Usage(Tokens(9, 9), Tokens(0, 100_000)), prices_of(options)) == 1.0
+    assert cost_of(Usage(large=Tokens(9, 300_000, 9, 200_000)), prices_of(options)) == 1.0
 
 
 def test_a_run_costs_no_more_than_it_may_but_for_what_is_out(options: AnswerOptions):
@@ -46,6 +50,33 @@ def test_a_run_costs_no_more_than_it_may_but_for_what_is_out(options: AnswerOpti
     assert 0.02 <= run.cost < 0.03
     assert {r.error.type for r in results if r.error} == {"out_of_budget"}
     assert "--max-cost" in next(r.error.message for r in results if r.error)
+
+
+def test_what_failed_rows_took_is_in_their_records_and_counts_for_later_sessions(
+    options: AnswerOptions, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    complete, out = ScriptedBackend.complete, tmp_path / "out"
+    (tmp_path / "large.jsonl").write_text('"Lyon"')
+    large = f"scripted:{tmp_path / 'large.jsonl'}"
+
+    def failing(
+        backend: ScriptedBackend, requests: Sequence[Request], sampling: Sampling
+    ) -> list[Completion | RowError]:
+        fails = backend.identity.spec == large
+        return [RowError("no") for _ in requests] if fails else complete(backend, requests, sampling)
+
+    monkeypatch.setattr(ScriptedBackend, "complete", failing)
+    options = replace(options, large=large, prices={options.small: PRICE}, samples=4)
+    first = AnswerRun(questions(2), options, out)
+    results = list(first.results())
+    limited = replace(options, max_cost=first.cost)
+    resumed = list(AnswerRun(questions(3), limited, out).results())
+    again = list(AnswerRun(questions(3), limited, out, retry_errors=True).results())
+
+    assert [r.error.type for r in results if r.error] == ["row_failed"] * 2
+    assert [r.usage.small.completion > 0 for r in results] == [True] * 2
+    assert [r.error.type for r in resumed if r.error] == ["out_of_budget"]
+    assert [r.error.type for r in again if r.error] == ["out_of_budget"] * 3
 
 
 def test_a_limit_on_cost_needs_a_price(options: AnswerOptions):

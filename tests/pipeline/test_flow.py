@@ -15,7 +15,7 @@ from lmcot_cli.pipeline.budget import Budget
 from lmcot_cli.pipeline.cost import FREE, Price
 from lmcot_cli.pipeline.flow import Flow
 from lmcot_cli.pipeline.methods import Ask, CutShortError, Drawn, Wave
-from lmcot_cli.pipeline.result import Usage
+from lmcot_cli.pipeline.result import Tokens
 
 
 class Desk(StreamBackend):
@@ -72,18 +72,18 @@ class Chain:
                 try:
                     [done] = yield Wave([Ask(model, Request(f"{row.id} {wave}", 0), Sampling())], lead)
                 except CutShortError as cut:
-                    return Drawn((), Usage(), cut.reason)
+                    return Drawn((), cut.reason)
                 texts.append(done.text)
         assert texts[0] == f"{row.id} 0"
-        return Drawn((), Usage())
+        return Drawn(())
 
 
 def free(*models: Desk) -> dict[Desk, Price]:
     return dict.fromkeys(models, FREE)
 
 
-def ids(outcomes: Sequence[tuple[Row | str, object]]) -> list[str]:
-    return [item.id if isinstance(item, Row) else item for item, _ in outcomes]
+def ids(outcomes: Sequence[tuple[Row | str, object, object]]) -> list[str]:
+    return [item.id if isinstance(item, Row) else item for item, _, _ in outcomes]
 
 
 def test_rows_come_out_in_order_whatever_finishes_first():
@@ -91,7 +91,7 @@ def test_rows_come_out_in_order_whatever_finishes_first():
     outcomes = list(Flow[str](Chain(small, large), free(small, large)).run(rows(100)))
 
     assert ids(outcomes) == [f"q{i}" for i in range(100)]
-    assert all(isinstance(outcome, Drawn) for _, outcome in outcomes)
+    assert all(isinstance(outcome, Drawn) for _, outcome, _ in outcomes)
 
 
 def test_both_models_are_kept_full_and_no_more_rows_are_begun_than_need_be():
@@ -117,7 +117,7 @@ def test_what_is_no_row_passes_through_in_its_place_and_an_error_is_its_rows_alo
     outcomes = list(Flow[str](Chain(desk), free(desk)).run(iter(items)))
 
     assert ids(outcomes) == ["q0", "q1", "no row", "bad0", "last0"]
-    assert [type(outcome).__name__ for _, outcome in outcomes] == [
+    assert [type(outcome).__name__ for _, outcome, _ in outcomes] == [
         "Drawn", "Drawn", "NoneType", "RowError", "Drawn",
     ]  # fmt: skip
 
@@ -157,7 +157,7 @@ def test_a_row_that_is_not_there_yet_does_not_hold_up_those_that_are():
 
     waiting = [True]
     flow = Flow[str](Chain(desk), free(desk), would_wait=lambda: waiting[0])
-    for item, _ in flow.run(slow()):
+    for item, _, _ in flow.run(slow()):
         finished.append(item.id if isinstance(item, Row) else item)
 
     assert finished == [f"q{i}" for i in range(5)]
@@ -170,9 +170,9 @@ def test_extra_samples_go_where_the_vote_is_closest_and_every_row_keeps_its_shar
     budget = Budget(max_tokens=60, rows=20, clock=lambda: float(next(ticks)))
     names = [*rows(10, "wide-lead"), *rows(10, "q")]
     outcomes = list(Flow[str](Chain(desk, waves=3), free(desk), budget=budget).run(iter(names)))
-    cut = {item.id for item, drawn in outcomes if isinstance(drawn, Drawn) and drawn.cut_short and item}
+    cut = {item.id for item, drawn, _ in outcomes if isinstance(drawn, Drawn) and drawn.cut_short and item}
 
-    assert all(isinstance(drawn, Drawn) for _, drawn in outcomes)
+    assert all(isinstance(drawn, Drawn) for _, drawn, _ in outcomes)
     assert cut
     assert sum(name.startswith("q") for name in cut) < sum(name.startswith("wide") for name in cut)
     assert budget.tokens <= 60 + 2 * desk.window
@@ -182,4 +182,28 @@ def test_without_a_budget_nothing_is_cut_short():
     desk = Desk(4)
     outcomes = list(Flow[str](Chain(desk, waves=3), free(desk)).run(rows(30)))
 
-    assert not any(isinstance(drawn, Drawn) and drawn.cut_short for _, drawn in outcomes)
+    assert not any(isinstance(drawn, Drawn) and drawn.cut_short for _, drawn, _ in outcomes)
+
+
+class Wide:
+    """Asks for a wave of three requests and then for one more, which fails, and the first one too for a bad row."""
+
+    def __init__(self, desk: Desk, later: Desk) -> None:
+        self.desk, self.later = desk, later
+
+    def __call__(self, row: Row) -> Iterator[Wave]:
+        texts = (row.id, "a", "b")
+        yield Wave([Ask(self.desk, Request(text, 0), Sampling()) for text in texts])
+        yield Wave([Ask(self.later, Request(text, 0), Sampling()) for text in ("fine", "bad")])
+        return Drawn(())
+
+
+def test_what_a_failed_row_took_is_told():
+    desk, later = Desk(4), Desk(4)
+    flow = Flow[str](Wide(desk, later), free(desk, later))
+    (_, second_wave, both), (_, first_wave, one) = flow.run(iter([*rows(1), *rows(1, "bad")]))
+
+    assert isinstance(second_wave, RowError)
+    assert isinstance(first_wave, RowError)
+    assert both == {desk: Tokens(3, 3), later: Tokens(1, 1)}
+    assert one == {desk: Tokens(2, 2)}

@@ -9,10 +9,10 @@ from lmcot_cli.backends.scripted import ScriptedBackend
 from lmcot_cli.datasets.row import Paragraph, Row
 from lmcot_cli.errors import MissingRationaleError, PromptTooLongError, RowError
 from lmcot_cli.pipeline.cost import FREE
-from lmcot_cli.pipeline.flow import Flow, Outcome
+from lmcot_cli.pipeline.flow import Flow, Outcome, Spent
 from lmcot_cli.pipeline.methods import Drawn, build_method
 from lmcot_cli.pipeline.options import AnswerOptions
-from lmcot_cli.pipeline.result import Tokens, Usage
+from lmcot_cli.pipeline.result import Tokens
 from lmcot_cli.pipeline.seeds import sample_seed
 from lmcot_cli.prompts.render import Prompts
 
@@ -51,12 +51,18 @@ def row(row_id: str, rationale: str | None = None) -> Row:
     return Row(row_id, f"Where is {row_id}?", (paragraph,), (), None, rationale, 1)
 
 
+def ended(
+    options: AnswerOptions, small: RecordingBackend | None, large: RecordingBackend, rows: Sequence[Row]
+) -> list[tuple[Outcome | None, Spent]]:
+    method = build_method(options, Prompts(), small, large)
+    flow: Flow[Row] = Flow(method, {model: FREE for model in (small, large) if model})
+    return [(outcome, spent) for _, outcome, spent in flow.run(iter(rows))]
+
+
 def outcomes(
     options: AnswerOptions, small: RecordingBackend | None, large: RecordingBackend, rows: Sequence[Row]
 ) -> list[Outcome | None]:
-    method = build_method(replace(options, stop="none"), Prompts(), small, large)
-    flow: Flow[Row] = Flow(method, {model: FREE for model in (small, large) if model})
-    return [outcome for _, outcome in flow.run(iter(rows))]
+    return [outcome for outcome, _ in ended(replace(options, stop="none"), small, large, rows)]
 
 
 def worked(drawn: Outcome | None) -> Drawn:
@@ -66,8 +72,9 @@ def worked(drawn: Outcome | None) -> Drawn:
 
 def test_standard_asks_for_the_samples_of_all_rows_in_one_call(scripted: Scripted):
     large = scripted('"Lyon."', '"Paris\\nmore"', '" "', '"Nice"')
-    options = AnswerOptions(method="standard", samples=2, seed=7)
-    first, second = map(worked, outcomes(options, None, large, [row("a"), row("b")]))
+    options = AnswerOptions(method="standard", samples=2, seed=7, stop="none")
+    (one, spent), (other, _) = ended(options, None, large, [row("a"), row("b")])
+    first, second = worked(one), worked(other)
 
     [(requests, sampling)] = large.calls
     assert sampling == Sampling(0.7, 0.95, 48, ("\n",))
@@ -77,7 +84,7 @@ def test_standard_asks_for_the_samples_of_all_rows_in_one_call(scripted: Scripte
     assert [sample.answer for sample in first.samples + second.samples] == ["Lyon", "Paris", None, "Nice"]
     assert all(sample.rationale is None for sample in first.samples)
     assert first.samples[1].seed == sample_seed(7, "a", 1)
-    assert first.usage == Usage(large=Tokens(sum(len(r.prompt.split()) for r in requests[:2]), 3))
+    assert spent == {large: Tokens(sum(len(r.prompt.split()) for r in requests[:2]), 3)}
 
 
 def test_cot_splits_each_chain(scripted: Scripted):
@@ -95,8 +102,9 @@ def test_cot_splits_each_chain(scripted: Scripted):
 def test_guided_asks_each_model_once_and_alike_rationales_once(scripted: Scripted):
     small = scripted(*['" R1\\n"', '"R2"', '"R1"', '"R3"', '"R3"', '"R3"'])
     large = scripted('{"text": "Lyon.", "logprob": -0.5}', '"Nice"', '"Paris"')
-    options = AnswerOptions(samples=3)
-    first, second = map(worked, outcomes(options, small, large, [row("a"), row("b")]))
+    options = AnswerOptions(samples=3, stop="none")
+    (one, spent), (other, _) = ended(options, small, large, [row("a"), row("b")])
+    first, second = worked(one), worked(other)
 
     [(asked_small, sampling_small)], [(asked_large, sampling_large)] = small.calls, large.calls
     assert len(asked_small) == 6
@@ -110,8 +118,8 @@ def test_guided_asks_each_model_once_and_alike_rationales_once(scripted: Scripte
     ]
     assert first.samples[0].logprob == -0.5
     assert first.samples[0].tokens == 2
-    assert first.usage.small.completion == 3
-    assert first.usage.large.completion == 2
+    assert spent[small].completion == 3
+    assert spent[large].completion == 2
     assert [s.answer for s in second.samples] == ["Paris"] * 3
     assert first.samples[2].seed == sample_seed(0, "a", 2)
 
@@ -140,11 +148,11 @@ def test_a_failed_request_fails_its_row_and_no_other(scripted: Scripted):
 def test_given_rationales_take_the_place_of_the_small_model(scripted: Scripted):
     large = scripted('"Lyon"')
     rows = [row("a", "Lyon is old."), row("b")]
-    with_one, without = outcomes(AnswerOptions(given_rationales=True), None, large, rows)
+    (with_one, spent), (without, nothing) = ended(AnswerOptions(given_rationales=True), None, large, rows)
 
     assert "Rationale: Lyon is old." in large.calls[0][0][0].prompt
     assert worked(with_one).samples[0].rationale == "Lyon is old."
-    assert worked(with_one).usage.small == Tokens()
+    assert (list(spent), nothing) == ([large], {})
     assert isinstance(without, MissingRationaleError)
 
 
@@ -161,11 +169,9 @@ def test_text_that_is_no_text_fails_its_row(scripted: Scripted):
 def test_a_rationale_that_an_earlier_wave_had_is_not_answered_again(scripted: Scripted):
     small = scripted('"R1"', '"R2"', '"R2"', '"R1"')
     large = scripted('"Lyon"', '"Nice"')
-    method = build_method(AnswerOptions(samples=4, stop="window:2"), Prompts(), small, large)
-    flow: Flow[Row] = Flow(method, {small: FREE, large: FREE})
-    [(_, drawn)] = flow.run(iter([row("a")]))
+    [(drawn, spent)] = ended(AnswerOptions(samples=4, stop="window:2"), small, large, [row("a")])
 
     assert [len(requests) for requests, _ in small.calls] == [2, 2]
     assert [len(requests) for requests, _ in large.calls] == [2]
     assert [s.answer for s in worked(drawn).samples] == ["Lyon", "Nice", "Nice", "Lyon"]
-    assert worked(drawn).usage.large.completion == 2
+    assert spent[large].completion == 2

@@ -45,7 +45,9 @@ def test_a_line_is_the_record_as_readable_json():
     assert line.endswith(b"\n")
     assert "Où?".encode() in line
     assert json.loads(line) == WORKED.to_record()
-    assert json.loads(line)["usage"]["small"] == {"prompt": 10, "completion": 5}
+    assert json.loads(line)["usage"]["small"] == {
+        "prompt": 10, "completion": 5, "cached_prompt": 0, "cached_completion": 0,
+    }  # fmt: skip
 
 
 def test_gold_is_null_where_none_was_given():

@@ -1,13 +1,16 @@
 import json
+import os
 from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
 from lmcot_cli.errors import OutputError, TooManyErrorsError, UsageError
 from lmcot_cli.pipeline.answer import AnswerRun
 from lmcot_cli.pipeline.error_limit import ErrorLimit, parse_error_limit
+from lmcot_cli.pipeline.journal import run_file_of
 from lmcot_cli.pipeline.options import AnswerOptions
 from lmcot_cli.pipeline.result import Result
 
@@ -81,16 +84,78 @@ def test_a_retry_that_is_interrupted_keeps_what_it_did_and_the_next_does_the_res
     assert not list(tmp_path.glob(".out.retry*"))
 
 
-def test_a_retry_that_was_killed_leaves_the_output_and_does_not_spoil_the_next(
-    options: AnswerOptions, tmp_path: Path
+def killed_retry(options: AnswerOptions, out: Path, rows: int, redone: int) -> list[str]:
+    """Leave behind what a retry does that is killed after `redone` rows, a torn line at its end; return their ids."""
+    results = AnswerRun(BytesIO(questions(rows, set())), options, out, retry_errors=True).results()
+    ids = [next(results).id for _ in range(redone)]
+    retry = out.with_name(f".{out.name}.retry")
+    files = [out, run_file_of(out), retry, run_file_of(retry)]
+    left = {file: file.read_bytes() for file in files}
+    left[retry] += b'{"id": "q'
+    results.close()
+    for file, content in left.items():
+        file.write_bytes(content)
+    return ids
+
+
+@pytest.mark.parametrize("retry_errors", [True, False])
+def test_what_a_killed_retry_did_is_taken_over(options: AnswerOptions, tmp_path: Path, retry_errors: bool):
+    out, whole = tmp_path / "out", tmp_path / "whole"
+    out_of_time(options, out, 300, 3000)
+    failed = sum(json.loads(line)["error"] is not None for line in out.read_bytes().splitlines())
+    redone = killed_retry(options, out, 300, 50)
+    run(questions(300, set()), options, whole)
+    rest = run(questions(300, set()), options, out, retry_errors=retry_errors)
+
+    assert len(redone) + len(rest) == (failed if retry_errors else 50)
+    assert not set(redone) & {r.id for r in rest}
+    assert (out.read_bytes() == whole.read_bytes()) == retry_errors
+    assert len(out.read_bytes().splitlines()) == 300
+    assert not list(tmp_path.glob(".out*"))
+
+
+def test_a_retry_that_is_killed_again_and_again_loses_nothing(options: AnswerOptions, tmp_path: Path):
+    out, whole = tmp_path / "out", tmp_path / "whole"
+    out_of_time(options, out, 300, 3000)
+    redone = [row for count in (1, 30, 7) for row in killed_retry(options, out, 320, count)]
+    run(questions(320, set()), options, whole)
+    rest = run(questions(320, set()), options, out, retry_errors=True)
+
+    assert len({*redone, *(r.id for r in rest)}) == len(redone) + len(rest)
+    assert out.read_bytes() == whole.read_bytes()
+
+
+def test_what_another_run_left_never_comes_back(options: AnswerOptions, tmp_path: Path):
+    out, whole = tmp_path / "out", tmp_path / "whole"
+    other = replace(options, seed=5)
+    for left_by, source in (
+        (other, questions(40, set())),
+        (options, questions(40, set()).replace(b"is", b"was")),
+    ):
+        run(questions(40, {3, 4, 30}), left_by, out, overwrite=True)
+        killed_retry(left_by, out, 40, 2)
+        run(source.replace(b', "rationale": "r"', b"", 1), options, out, overwrite=True)
+        again = run(source, options, out, retry_errors=True)
+        run(source, options, whole, overwrite=True)
+
+        assert [r.id for r in again] == ["q0"]
+        assert out.read_bytes() == whole.read_bytes()
+
+
+@pytest.mark.parametrize("run_file", [None, b"{", b'{"settings": {}, "started": "then"}'])
+def test_what_is_no_retry_of_the_output_is_begun_anew(
+    options: AnswerOptions, tmp_path: Path, run_file: bytes | None
 ):
     out = tmp_path / "out"
     out_of_time(options, out, 300, 3000)
     (tmp_path / ".out.retry").write_bytes(b'{"stale": 1}\n')
+    if run_file:
+        (tmp_path / ".out.retry.run.json").write_bytes(run_file)
     run(questions(300, set()), options, out, retry_errors=True)
 
     assert b"stale" not in out.read_bytes()
     assert len(out.read_bytes().splitlines()) == 300
+    assert not list(tmp_path.glob(".out*"))
 
 
 def test_a_row_whose_fault_was_in_the_input_is_answered_once_it_is_mended(
@@ -118,6 +183,23 @@ def test_a_retry_keeps_a_links_target_and_the_files_mode(options: AnswerOptions,
     assert all(json.loads(line)["error"] is None for line in real.read_bytes().splitlines())
 
 
+def test_a_link_to_another_file_system_is_no_obstacle(options: AnswerOptions, tmp_path: Path):
+    elsewhere = Path("/dev/shm")
+    if not os.access(elsewhere, os.W_OK) or elsewhere.stat().st_dev == tmp_path.stat().st_dev:
+        pytest.skip("there is no other file system to write to")
+    out = tmp_path / "out"
+    with TemporaryDirectory(dir=elsewhere) as folder:
+        out.symlink_to(Path(folder) / "real")
+        run(questions(3, {1}), options, out)
+        run(questions(3, set()), options, out, retry_errors=True)
+        records = [json.loads(line) for line in out.read_bytes().splitlines()]
+
+        assert [path.name for path in Path(folder).iterdir()] == ["real"]
+    assert [record["error"] for record in records] == [None] * 3
+    assert sorted(path.name for path in tmp_path.glob("*out*")) == ["out", "out.run.json"]
+    assert json.loads((tmp_path / "out.run.json").read_text())["totals"]["failed"] == 0
+
+
 def test_what_a_retry_keeps_counts_towards_the_budget(options: AnswerOptions, tmp_path: Path):
     out = tmp_path / "out"
     out_of_time(options, out, 300, 3000)
@@ -126,6 +208,23 @@ def test_what_a_retry_keeps_counts_towards_the_budget(options: AnswerOptions, tm
 
     assert sum(r.error is None for r in again) <= 2
     assert len(again) == failed
+
+
+def test_a_retry_within_a_budget_gives_every_row_a_sample_first(options: AnswerOptions, tmp_path: Path):
+    source, out = tmp_path / "questions", tmp_path / "out"
+    lines = questions(400, set()).splitlines(keepends=True)
+    source.write_bytes(b"".join(b"{torn\n" if i % 5 in (1, 3) else line for i, line in enumerate(lines)))
+    sampled = replace(options, given_rationales=False, method="standard", samples=15)
+    list(AnswerRun(source, sampled, out).results())
+    totals = json.loads(run_file_of(out).read_text())["totals"]
+    kept = totals["usage"]["large"]["prompt"] + totals["usage"]["large"]["completion"]
+    two_samples_each = replace(sampled, max_tokens_total=kept + 2 * 160 * kept // totals["samples"])
+    source.write_bytes(b"".join(lines))
+    again = list(AnswerRun(source, two_samples_each, out, retry_errors=True).results())
+
+    assert len(again) == 160
+    assert not [r.error for r in again if r.error]
+    assert any(r.cut_short for r in again)
 
 
 def test_a_resume_is_not_given_up_for_what_failed_in_an_earlier_session(

@@ -21,7 +21,9 @@ def test_totals_count_records():
 
     assert (totals.rows, totals.answered, totals.unanswered, totals.failed) == (3, 1, 1, 1)
     assert totals.usage == usage + usage
-    assert totals.to_record()["usage"]["large"] == {"prompt": 6, "completion": 8}
+    assert totals.to_record()["usage"]["large"] == {
+        "prompt": 6, "completion": 8, "cached_prompt": 0, "cached_completion": 0,
+    }  # fmt: skip
 
 
 def test_a_run_file_is_read_back(tmp_path: Path):

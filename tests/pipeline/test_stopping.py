@@ -110,6 +110,12 @@ def test_a_window_of_one_answer_ends_it():
     assert len(drawn_by(Window(5), ballots(["a"] * 7))) == 5
 
 
+def test_a_window_that_was_begun_is_filled_before_it_is_looked_at():
+    assert Window(5).next_wave(ballots(["a"]), 20) == 4
+    assert Window(3).next_wave(ballots(["b", "a", "a", "a"]), 20) == 2
+    assert Window(3).next_wave(ballots(["b", "a", "a", "a"]), 5) == 1
+
+
 @pytest.mark.parametrize(
     ("text", "rule"),
     [

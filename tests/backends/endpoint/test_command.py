@@ -50,6 +50,37 @@ def test_the_run_file_holds_the_endpoint_s_settings_and_no_resume_is_refused_for
     assert len((folder / "out.jsonl").read_text().splitlines()) == 4
 
 
+def test_a_resume_with_another_api_is_refused(folder: Path, serve: Callable[..., Any]) -> None:
+    words = ("--large", f"{serve().url}#m", "-o", "out.jsonl")
+    assert lmcot(*words, "--limit", "2", "--endpoint-api", "chat").exit_code == 0
+    refused = lmcot(*words, "--endpoint-api", "completions")
+    assert refused.exit_code == 1
+    assert "(endpoint_api chat -> completions)" in refused.stderr
+    assert lmcot(*words, "--endpoint-api", "chat").exit_code == 0
+
+
+def test_what_was_kept_from_an_earlier_run_costs_nothing(folder: Path, serve: Callable[..., Any]) -> None:
+    url = serve().url
+    (folder / "lmcot.toml").write_text(f'[prices]\n"{url}#m" = {{ prompt = 1e6, completion = 1e6 }}\n')
+    words = ("--large", f"{url}#m", "--cache", "--reply-cache", "replies")
+    paid = lmcot(*words, "--limit", "3")  # a reply is of 7 + 2 tokens
+    kept = lmcot(*words, "-o", "out.jsonl", "--limit", "3", "--max-cost", "20")
+    resumed = lmcot(*words, "-o", "out.jsonl", "--max-cost", "20")
+    finished = lmcot(*words, "-o", "out.jsonl", "--max-cost", "20")
+    last = json.loads((folder / "out.jsonl").read_text().splitlines()[-1])
+    assert "6 tokens written, worth 27 by" in paid.stderr
+    assert "worth" not in kept.stderr
+    assert "answered 4 of 4 rows" in resumed.stderr
+    assert "2 tokens written, worth 9 by" in resumed.stderr
+    assert "; 0 tokens written; results in" in finished.stderr
+    assert last["usage"]["large"] == {
+        "prompt": 7,
+        "completion": 2,
+        "cached_prompt": 0,
+        "cached_completion": 0,
+    }
+
+
 def test_a_sample_that_an_endpoint_had_no_seed_for_has_none_in_its_record(
     folder: Path, serve: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
