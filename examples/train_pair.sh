@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # builtin:small, made by the whole pipeline from nothing: a base that never saw a rationale, what builtin:large says of
 # 13,614 questions when it reads their supporting paragraphs alone, distillation from what is right of it and sure, and PPO
-# with builtin:large as the judge. About two hours of two cores.
+# with builtin:large as the judge. About three hours of two cores.
 # Run as `make pair`, or where lmcot is installed with its train and export extras: bash examples/train_pair.sh [FOLDER]
 # Leaves base.gguf, distilled.gguf and refined.gguf in runs/pair (or the folder named); a run that was interrupted goes on.
 set -euo pipefail
@@ -42,8 +42,12 @@ cat "$out/hard.jsonl" "$out/easy.jsonl" "$out/comparisons.jsonl" > "$out/questio
   --learning-rate 1e-3 --epochs 1 --validation-share 0.03 --precision bfloat16
 gguf "$out/distilled" distilled
 
-questions refine --rows 6000 --seed 503 --distractors 3
-"$lmcot" train refine "$out/refine.jsonl" --from "$out/distilled" --large "$large" --batch 16 --samples 8 \
-  --leave-one-out --learning-rate 3e-4 --value-rate 3e-3 --aspects-weight 1 --kl-target 6 --max-tokens 96 \
-  --held-out 200 --validate-every 20 --updates 1000 --minutes 9 -o "$out/refined"
+# Rewards are counted from a question's other samples and reach every token of a rationale in full: how hard a question is,
+# a value head of this size does not learn in an hour. What noise does to the weights averages out as the rate falls.
+questions refine_hard --rows 16000 --seed 507
+questions refine_easy --rows 8000 --seed 508 --distractors 3
+cat "$out/refine_hard.jsonl" "$out/refine_easy.jsonl" > "$out/refine.jsonl"
+"$lmcot" train refine "$out/refine.jsonl" --from "$out/distilled" --large "$large" --batch 16 --samples 8 --epochs 1 \
+  --minibatches 2 --leave-one-out --gae-lambda 1 --value-weight 0 --learning-rate 4e-4 --value-rate 3e-3 --decay 1 \
+  --aspects-weight 3 --kl-target 6 --max-tokens 96 --held-out 400 --validate-every 40 --updates 560 -o "$out/refined"
 gguf "$out/refined" refined
