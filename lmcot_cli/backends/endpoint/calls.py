@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from lmcot_cli.backends.base import Completion, Request, Sampling
 from lmcot_cli.errors import RowError
@@ -30,11 +30,13 @@ class Call:
         jobs: What it asks for: one choice each.
         failures: Times it was tried in vain.
         deadline: When to give it up, by the dispatcher's clock; None before the first try.
+        refused_with_n: Whether it was part of a call for several choices that was refused, for whatever reason.
     """
 
     jobs: list[Job]
     failures: int = 0
     deadline: float | None = None
+    refused_with_n: bool = False
 
     @property
     def request(self) -> Request:
@@ -52,7 +54,7 @@ class Call:
 
     def apart(self) -> list[Call]:
         """Return a call for each job."""
-        return [Call([job], self.failures, self.deadline) for job in self.jobs]
+        return [replace(self, jobs=[job]) for job in self.jobs]
 
 
 class Gathering:

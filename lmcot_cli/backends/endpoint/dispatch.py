@@ -144,8 +144,12 @@ class Dispatcher:
     def _next(self) -> Call:
         """Return the call whose turn it is, taken apart if the endpoint is known to give one choice only."""
         if len(self._ready[0].jobs) > 1 and self._dialect.n_honoured is False:
-            self._ready.extendleft(reversed(self._ready.popleft().apart()))
+            self._take_apart(self._ready.popleft())
         return self._ready[0]
+
+    def _take_apart(self, call: Call) -> None:
+        """Line up a call for each job of one, before the others."""
+        self._ready.extendleft(reversed(call.apart()))
 
     def _send(self, call: Call, tokens: int) -> None:
         now = self._loop.time()
@@ -205,6 +209,8 @@ class Dispatcher:
         self._count(flight.call, answered)
         if len(jobs) > 1:
             self._dialect.n_honoured = len(answered.replies) == len(jobs)
+        elif flight.call.refused_with_n and self._dialect.n_honoured is None:
+            self._dialect.n_honoured = False  # Its prompt was not to blame, then.
         for index, (job, reply) in enumerate(zip(jobs, answered.replies, strict=False)):
             seeded = index == 0 and "seed" in flight.body
             job.done(reply if seeded or isinstance(reply, RowError) else replace(reply, seeded=False))
@@ -217,12 +223,18 @@ class Dispatcher:
         self._tokens_per_byte = max(1.1 * seen, 0.95 * self._tokens_per_byte)
 
     def _refused(self, flight: Flight, refusal: Refusal) -> None:
-        """Write the call anew if that is what the endpoint wants; else its requests have failed."""
+        """Write the call anew if that is what the endpoint wants; else its requests have failed.
+
+        A refused call for several choices may be refused for that alone: asked for one by one, they show it.
+        """
+        call = flight.call
         self._breaker.answered(self._loop.time())
         if self._dialect.adapt(refusal, flight.body):
-            self._ready.appendleft(flight.call)
+            self._ready.appendleft(call)
+        elif len(call.jobs) > 1 and not refusal.about_length:
+            self._take_apart(replace(call, refused_with_n=True))
         else:
-            self._give_up(flight.call, str(refusal))
+            self._give_up(call, str(refusal))
 
     def _failed_try(self, flight: Flight, fault: Transient) -> None:
         """Try again later, unless it was tried often or long enough."""

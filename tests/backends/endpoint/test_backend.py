@@ -140,6 +140,51 @@ def test_each_sample_is_asked_for_by_itself_where_the_server_does_not(serve: Ser
     assert backend.counters.requests - before == 20, "the first call tells, and costs none more"
 
 
+@pytest.mark.parametrize("refused", [0, 3])
+@pytest.mark.parametrize("status", [400, 413, 429])
+def test_one_refused_prompt_does_not_end_calls_for_several_samples(
+    answering: Callable[..., str], connect: Connect, refused: int, status: int
+) -> None:
+    asked: list[tuple[str, int]] = []
+
+    def answer(path: str, headers: dict[str, str], body: bytes) -> tuple[int, dict[str, str], bytes]:
+        if path == "/v1/models":
+            return 404, {}, b""
+        call = json.loads(body)
+        prompt, n = call["messages"][0]["content"], call.get("n", 1)
+        asked.append((prompt, n))
+        if prompt == f"row {refused}" and (status != 429 or asked.count((prompt, n)) == 1):
+            return status, {}, b'{"error": {"message": "filtered: this prompt"}}'
+        return 200, {}, json.dumps(chat() | {"choices": chat()["choices"] * n}).encode()
+
+    backend = connect(answering(answer))
+    for row in range(6):
+        replies = backend.complete([Request(f"row {row}", seed) for seed in range(4)], SAMPLED)
+        wanted = RowError if row == refused and status != 429 else Completion
+        assert {type(reply) for reply in replies} == {wanted}
+    several = [prompt for prompt, n in asked if n == 4]
+    assert set(several) == {f"row {row}" for row in range(6)}
+    assert {prompt for prompt, n in asked if n == 1} - {"Say yes."} <= {f"row {refused}"}
+
+
+def test_an_endpoint_that_refuses_n_without_naming_it_is_asked_for_each_sample(
+    answering: Callable[..., str], connect: Connect
+) -> None:
+    asked: list[int] = []
+
+    def answer(path: str, headers: dict[str, str], body: bytes) -> tuple[int, dict[str, str], bytes]:
+        if path == "/v1/models":
+            return 404, {}, b""
+        asked.append(json.loads(body).get("n", 1))
+        return (400, {}, b"bad request") if asked[-1] > 1 else (200, {}, json.dumps(chat()).encode())
+
+    backend = connect(answering(answer))
+    for row in range(3):
+        replies = backend.complete([Request(f"row {row}", seed) for seed in range(4)], SAMPLED)
+        assert {type(reply) for reply in replies} == {Completion}
+    assert asked == [1, 4, *[1] * 12], "the probe, the call that is refused, and one for each sample"
+
+
 def test_a_breaker_pauses_while_the_endpoint_is_down_and_nothing_is_lost(
     serve: Serve, connect: Connect, caplog: pytest.LogCaptureFixture
 ) -> None:
