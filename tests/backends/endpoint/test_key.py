@@ -74,7 +74,10 @@ def test_a_key_does_not_show_itself() -> None:
 @pytest.mark.parametrize("value", ["sk-/with+/slashes==", 'sk-"quoted"-\\-canary\\', SECRET])
 def test_a_key_is_found_in_json_too(value: str) -> None:
     key = ApiKey(value, "")
-    for text in (json.dumps({"a": f"Bearer {value}"}), json.dumps({"a": f"Bearer {value}"}).replace("/", "\\/")):
+    for text in (
+        json.dumps({"a": f"Bearer {value}"}),
+        json.dumps({"a": f"Bearer {value}"}).replace("/", "\\/"),
+    ):
         assert json.loads(key.redact_bytes(text.encode())) == {"a": "Bearer [key]"}
     assert key.redact(str({"a": value})) in ("{'a': '[key]'}", '{"a": "[key]"}')
 
