@@ -29,12 +29,16 @@ class Call:
     Attributes:
         jobs: What it asks for: one choice each.
         failures: Times it was tried in vain.
+        busy: Those of them for which the endpoint had too much to do.
+        failed_at: When that was last, by the dispatcher's clock; None before the first time.
         deadline: When to give it up, by the dispatcher's clock; None before the first try.
         refused_with_n: Whether it was part of a call for several choices that was refused, for whatever reason.
     """
 
     jobs: list[Job]
     failures: int = 0
+    busy: int = 0
+    failed_at: float | None = None
     deadline: float | None = None
     refused_with_n: bool = False
 

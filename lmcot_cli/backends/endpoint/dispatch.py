@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from random import Random
 
 from lmcot_cli.backends.endpoint.address import Address
-from lmcot_cli.backends.endpoint.backoff import MOST_TRIES, backoff
+from lmcot_cli.backends.endpoint.backoff import MOST_TRIES, backoff, failures_that_count
 from lmcot_cli.backends.endpoint.breaker import Breaker
 from lmcot_cli.backends.endpoint.calls import Call, Gathering, Job
 from lmcot_cli.backends.endpoint.client import Client, FaultError, UnreachableError
@@ -245,6 +245,7 @@ class Dispatcher:
             return
         call.failures += 1
         if fault.busy:
+            call.busy += 1
             self.in_flight.refused(flight.sent, now)
         self._breaker.failed(
             fault.reason,
@@ -259,10 +260,13 @@ class Dispatcher:
             self._retry(flight, fault)
 
     def _retry(self, flight: Flight, fault: Transient) -> None:
-        """Try again after a while, which grows from try to try only while the endpoint answers nobody."""
-        call, others_answered = flight.call, self._last_answer > flight.sent.at
-        delay = backoff(1 if others_answered else call.failures, fault.retry_after, self._random)
-        if call.failures >= MOST_TRIES or delay >= self._remaining(call):
+        """Try again after a while; it grows from try to try, later and less while the endpoint answers others."""
+        call = flight.call
+        others_answered = self._last_answer > (call.failed_at or flight.sent.at)
+        call.failed_at = self._loop.time()
+        failures = failures_that_count(call.failures) if others_answered else call.failures
+        delay = backoff(failures, fault.retry_after, self._random)
+        if call.failures - call.busy >= MOST_TRIES or delay >= self._remaining(call):
             times = "once" if call.failures == 1 else f"{call.failures} times"
             self._give_up(call, f"the endpoint failed {times}, at last with {fault.reason}")
             return

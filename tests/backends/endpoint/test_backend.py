@@ -216,6 +216,37 @@ def test_a_request_that_never_works_is_one_rows_error(serve: Serve, connect: Con
         connect(server.url, request_timeout=0.2, total_timeout=0.5)
 
 
+def test_a_request_is_not_given_up_while_the_endpoint_is_busy_with_others(
+    answering: Callable[..., str], connect: Connect
+) -> None:
+    refused: list[float] = []
+
+    def answer(path: str, headers: dict[str, str], body: bytes) -> tuple[int, dict[str, str], bytes]:
+        if b"prompt 3!" in body and len(refused) < 20:
+            refused.append(time.monotonic())
+            return 429, {}, b"too many requests"
+        time.sleep(0.02)
+        return 200, {}, json.dumps(chat()).encode()
+
+    backend = connect(answering(answer), max_in_flight=2, total_timeout=120.0)
+    replies = ask(backend, [Request(f"prompt {number}!", 0) for number in range(200)])
+    assert {type(reply) for reply in replies} == {Completion}
+    assert len(refused) == 20
+
+
+def test_a_request_that_fails_often_is_one_rows_error_while_others_are_answered(
+    answering: Callable[..., str], connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(backoff, "FIRST_SECONDS", 0.0)
+
+    def answer(path: str, headers: dict[str, str], body: bytes) -> tuple[int, dict[str, str], bytes]:
+        return (500, {}, b"oops") if b'"prompt 3"' in body else (200, {}, json.dumps(chat()).encode())
+
+    replies = ask(connect(answering(answer)), prompts(10))
+    assert [ticket for ticket, reply in enumerate(replies) if not isinstance(reply, Completion)] == [3]
+    assert str(replies[3]) == "the endpoint failed 12 times, at last with 500: oops"
+
+
 def test_waiting_is_interrupted_by_ctrl_c_and_can_go_on(serve: Serve, connect: Connect) -> None:
     server = serve(latency=0.6)
     backend = connect(server.url)
