@@ -58,7 +58,7 @@ def invoke(*more: str, stdin: bytes | None = None) -> Any:
 
 
 def process(*more: str, **options: Any) -> subprocess.CompletedProcess[bytes]:
-    return subprocess.run([*LMCOT, *words(*more)], capture_output=True, timeout=60, **options)
+    return subprocess.run([*LMCOT, *words(*more)], capture_output=True, timeout=300, **options)
 
 
 def records(data: bytes) -> list[dict[str, Any]]:
