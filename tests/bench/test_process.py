@@ -64,12 +64,23 @@ def test_a_killed_process_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
         run_part("high_level", {})
 
 
+def loaded(parent: int, model: str) -> bool:
+    """Whether a process that `parent` has started holds the model in its memory."""
+    children = Path(f"/proc/{parent}/task/{parent}/children").read_text().split()
+    return any(model in Path(f"/proc/{child}/maps").read_text() for child in children)
+
+
+@pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="only /proc tells what others do")
 def test_no_process_is_left_behind_when_this_one_is_ended(tiny: Callable[[str], Path]) -> None:
-    endless = arguments(tiny("llama")) | {"workload": asdict(replace(WORK, new_tokens=200, samples=10_000))}
+    model = tiny("llama")
+    endless = arguments(model) | {"workload": asdict(replace(WORK, new_tokens=200, samples=10_000))}
     code = f"from lmcot_cli.bench.process import run_part; run_part('high_level', {endless!r})"
     with subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.PIPE) as parent:
-        time.sleep(2)
-        assert parent.poll() is None
+        deadline = time.monotonic() + 60
+        while not loaded(parent.pid, str(model)):
+            assert parent.poll() is None
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
         parent.terminate()
         # The part writes to the same stderr, which comes to its end with the last process that has it.
         assert parent.communicate(timeout=30) == (None, b"")

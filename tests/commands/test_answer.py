@@ -58,7 +58,7 @@ def invoke(*more: str, stdin: bytes | None = None) -> Any:
 
 
 def process(*more: str, **options: Any) -> subprocess.CompletedProcess[bytes]:
-    return subprocess.run([*LMCOT, *words(*more)], capture_output=True, timeout=60, **options)
+    return subprocess.run([*LMCOT, *words(*more)], capture_output=True, timeout=300, **options)
 
 
 def records(data: bytes) -> list[dict[str, Any]]:
@@ -373,9 +373,11 @@ def test_killed_at_twenty_random_moments_it_ends_in_the_same_bytes(work: Path):
         time.sleep(moments.uniform(0, 0.005))
         running.kill()
         running.communicate()
-        assert running.returncode == -signal.SIGKILL
         if out.exists():
             assert whole.startswith(out.read_bytes())
+        if running.returncode == 0:  # this process was held up for so long that the run came to its end
+            break
+        assert running.returncode == -signal.SIGKILL
     assert out.stat().st_size > len(whole) // 10
     done = process(*arguments, "-o", "out")
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -23,15 +22,9 @@ def session(name: str, *words: str, **environment: str) -> subprocess.CompletedP
     )
 
 
-def free_port() -> str:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return str(free.getsockname()[1])
-
-
 @pytest.mark.parametrize("name", ["embedded", "gguf", "llama_server"])
 def test_a_session_that_needs_nothing_else_runs(name: str) -> None:
-    done = session(name, "--limit", "1", "--threads", "1", "--parallel", "4", PORT=free_port())
+    done = session(name, "--limit", "1", "--threads", "1", "--parallel", "4", PORT="0")
     assert done.returncode == 0, done.stderr
     assert "founded later, Valsen Press or Wensen Foods?  ->  " in done.stdout
 

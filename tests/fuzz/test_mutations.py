@@ -1,19 +1,26 @@
 """Mutated input lines, settings files, prompt templates and GGUF headers: an error in one line at worst.
 
 CI tries some hundreds of each. LMCOT_FUZZ=N tries N times as many; 50 makes 50,000 lines, 5,000 settings and prompt
-files and 2,000 headers.
+files, and 2,000 headers that are loaded and 20,000 that are read.
 """
 
 from __future__ import annotations
 
 import json
+import mmap
 import os
+import struct
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from random import Random
+from typing import NamedTuple
 
+from lmcot_cli.backends.engine_options import EngineOptions
+from lmcot_cli.backends.llama.gguf_header import _Cursor, read_header
+from lmcot_cli.backends.llama.header_checks import check_shape
+from lmcot_cli.backends.llama.memory import memory_estimate
 from lmcot_cli.config import answer_options, load_config
 from lmcot_cli.datasets.microhop import MicroHopOptions, records
 from lmcot_cli.datasets.reader import BadRow, read_rows
@@ -47,6 +54,35 @@ stop = "beta:0.95"
 parallel = "auto"
 rpm = 60
 """
+
+VALUES: list[tuple[int, bytes]] = [
+    *((4, struct.pack("<I", number)) for number in (0, 1, 2, 3, 500, 2**32 - 1)),
+    *((10, struct.pack("<Q", number)) for number in (0, 1, 30, 2**64 - 1)),
+    (5, struct.pack("<i", -1)),
+    *((6, struct.pack("<f", number)) for number in (0.0, -1.0, 1e-5, float("nan"), float("inf"))),
+    (7, b"\1"),
+    *(
+        (8, struct.pack("<Q", len(text)) + text)
+        for text in (b"", b"two", b"9" * 5000, b"a\nb\x1b[2J", b"\xff")
+    ),
+    *(
+        (9, struct.pack("<IQ", 4, len(items)) + struct.pack(f"<{len(items)}I", *items))
+        for items in ((), (1, 2, 3))
+    ),
+    (9, struct.pack("<IQ", 8, 2) + 2 * (struct.pack("<Q", 1) + b"a")),
+    (9, struct.pack("<IQ", 6, 1) + struct.pack("<f", 0.5)),
+]
+"""Values of every type that a GGUF header has, each with its type's number."""
+
+NAMES = [
+    b"",
+    b"blk.0.",
+    b"blk.999999.x",
+    b"blk." + b"9" * 5000 + b".x",
+    b"blk.-1.",
+    "blk.².x".encode(),
+    b"blk.\xff.x",
+]
 
 LOAD = """\
 import resource, sys
@@ -141,6 +177,66 @@ def test_every_mutated_template_renders_or_is_refused(tmp_path: Path):
         except InputError:
             refused += 1
     assert 0 < refused < FILES
+
+
+class Header(NamedTuple):
+    """The parts of a GGUF file: counts, keys with their values, names of tensors with the rest, bytes of weights."""
+
+    start: bytes
+    pairs: list[tuple[bytes, bytes]]
+    tensors: list[tuple[bytes, bytes]]
+    weights: int
+
+    @classmethod
+    def of(cls, path: Path) -> Header:
+        """Take a file apart."""
+        with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+            cursor = _Cursor(data, path, 8)
+            tensors, keys = cursor.scalar("<Q"), cursor.scalar("<Q")
+            pairs = [cls._pair(cursor, lambda: cursor.value(cursor.scalar("<I"))) for _ in range(keys)]
+            infos = [cls._pair(cursor, lambda: _skip_tensor(cursor)) for _ in range(tensors)]
+            return cls(data[:24], pairs, infos, len(data) - cursor.at)
+
+    @staticmethod
+    def _pair(cursor: _Cursor, skip: Callable[[], object]) -> tuple[bytes, bytes]:
+        name = cursor.take(cursor.scalar("<Q"))
+        start = cursor.at
+        skip()
+        return name, cursor.data[start : cursor.at]
+
+    def write_mutated(self, path: Path, random: Random) -> None:
+        """Give one to three keys or tensors another value or name, and write all, with zeros for weights."""
+        pairs, tensors = self.pairs.copy(), self.tensors.copy()
+        for _ in range(random.randint(1, 3)):
+            if random.random() < 0.8:
+                place, (kind, value) = random.randrange(len(pairs)), random.choice(VALUES)
+                pairs[place] = pairs[place][0], struct.pack("<I", kind) + value
+            else:
+                place = random.randrange(len(tensors))
+                tensors[place] = random.choice(NAMES), tensors[place][1]
+        head = self.start + b"".join(
+            struct.pack("<Q", len(name)) + name + rest for name, rest in pairs + tensors
+        )
+        path.write_bytes(head)
+        os.truncate(path, len(head) + self.weights + 32)
+
+
+def _skip_tensor(cursor: _Cursor) -> None:
+    cursor.take(8 * cursor.scalar("<I") + 12)
+
+
+def test_every_header_of_odd_values_is_read_or_refused_in_a_line(tmp_path: Path):
+    random, refused = Random(12), 0
+    whole, path = Header.of(embedded.path_of("builtin:small")), tmp_path / "odd.gguf"
+    for _ in range(10 * HEADERS):
+        whole.write_mutated(path, random)
+        try:
+            check_shape(path, read_header(path))
+            memory_estimate(path, EngineOptions(threads=1, parallel=1))
+        except LmcotError as error:
+            refused += 1
+            assert "\n" not in str(error)
+    assert HEADERS < refused < 10 * HEADERS
 
 
 def test_no_mutated_header_crashes_the_process(tmp_path: Path):

@@ -10,7 +10,6 @@ from urllib.parse import SplitResult, urlsplit
 from lmcot_cli.errors import ModelSpecError
 
 SCHEME = "openai:"
-URL_SCHEMES = ("http://", "https://")
 DEFAULT_URL = "https://api.openai.com/v1"
 
 

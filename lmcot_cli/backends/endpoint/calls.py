@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from lmcot_cli.backends.base import Completion, Request, Sampling
 from lmcot_cli.errors import RowError
@@ -29,12 +29,18 @@ class Call:
     Attributes:
         jobs: What it asks for: one choice each.
         failures: Times it was tried in vain.
+        busy: Those of them for which the endpoint had too much to do.
+        failed_at: When that was last, by the dispatcher's clock; None before the first time.
         deadline: When to give it up, by the dispatcher's clock; None before the first try.
+        refused_with_n: Whether it was part of a call for several choices that was refused, for whatever reason.
     """
 
     jobs: list[Job]
     failures: int = 0
+    busy: int = 0
+    failed_at: float | None = None
     deadline: float | None = None
+    refused_with_n: bool = False
 
     @property
     def request(self) -> Request:
@@ -52,7 +58,7 @@ class Call:
 
     def apart(self) -> list[Call]:
         """Return a call for each job."""
-        return [Call([job], self.failures, self.deadline) for job in self.jobs]
+        return [replace(self, jobs=[job]) for job in self.jobs]
 
 
 class Gathering:

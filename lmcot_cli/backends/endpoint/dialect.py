@@ -74,11 +74,11 @@ class Dialect:
 
     def adapt(self, refusal: Refusal, body: Body) -> bool:
         """Learn from a refused call; return whether one that is written anew may be taken."""
-        if "n" in body and refusal.status < 500:
-            self.n_honoured = False
-            return True
         if refusal.about_length:
             return False
+        if "n" in body and refusal.status < 500 and _names_n(refusal):
+            self.n_honoured = False
+            return True
         if "messages" in body and (self.api != "chat" or (not self.settled and _no_chat(refusal))):
             self.api, self.settled = "completions", True
             return True
@@ -130,6 +130,11 @@ def canonical(body: Body) -> str:
 
 def _no_chat(refusal: Refusal) -> bool:
     return refusal.status in _NO_ROUTE or "chat template" in refusal.message.lower()
+
+
+def _names_n(refusal: Refusal) -> bool:
+    """Whether a refusal speaks of the parameter `n`; other things have an n in their names, or end a line with one."""
+    return refusal.parameter == "n" or bool(re.search(r"(?<![\w\\-])n(?![\w-])", refusal.message))
 
 
 def _named(parameter: str, refusal: Refusal) -> bool:

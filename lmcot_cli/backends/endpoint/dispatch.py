@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from random import Random
 
 from lmcot_cli.backends.endpoint.address import Address
-from lmcot_cli.backends.endpoint.backoff import MOST_TRIES, backoff
+from lmcot_cli.backends.endpoint.backoff import MOST_TRIES, backoff, failures_that_count
 from lmcot_cli.backends.endpoint.breaker import Breaker
 from lmcot_cli.backends.endpoint.calls import Call, Gathering, Job
 from lmcot_cli.backends.endpoint.client import Client, FaultError, UnreachableError
@@ -144,8 +144,12 @@ class Dispatcher:
     def _next(self) -> Call:
         """Return the call whose turn it is, taken apart if the endpoint is known to give one choice only."""
         if len(self._ready[0].jobs) > 1 and self._dialect.n_honoured is False:
-            self._ready.extendleft(reversed(self._ready.popleft().apart()))
+            self._take_apart(self._ready.popleft())
         return self._ready[0]
+
+    def _take_apart(self, call: Call) -> None:
+        """Line up a call for each job of one, before the others."""
+        self._ready.extendleft(reversed(call.apart()))
 
     def _send(self, call: Call, tokens: int) -> None:
         now = self._loop.time()
@@ -205,6 +209,8 @@ class Dispatcher:
         self._count(flight.call, answered)
         if len(jobs) > 1:
             self._dialect.n_honoured = len(answered.replies) == len(jobs)
+        elif flight.call.refused_with_n and self._dialect.n_honoured is None:
+            self._dialect.n_honoured = False  # Its prompt was not to blame, then.
         for index, (job, reply) in enumerate(zip(jobs, answered.replies, strict=False)):
             seeded = index == 0 and "seed" in flight.body
             job.done(reply if seeded or isinstance(reply, RowError) else replace(reply, seeded=False))
@@ -217,12 +223,18 @@ class Dispatcher:
         self._tokens_per_byte = max(1.1 * seen, 0.95 * self._tokens_per_byte)
 
     def _refused(self, flight: Flight, refusal: Refusal) -> None:
-        """Write the call anew if that is what the endpoint wants; else its requests have failed."""
+        """Write the call anew if that is what the endpoint wants; else its requests have failed.
+
+        A refused call for several choices may be refused for that alone: asked for one by one, they show it.
+        """
+        call = flight.call
         self._breaker.answered(self._loop.time())
         if self._dialect.adapt(refusal, flight.body):
-            self._ready.appendleft(flight.call)
+            self._ready.appendleft(call)
+        elif len(call.jobs) > 1 and not refusal.about_length:
+            self._take_apart(replace(call, refused_with_n=True))
         else:
-            self._give_up(flight.call, str(refusal))
+            self._give_up(call, str(refusal))
 
     def _failed_try(self, flight: Flight, fault: Transient) -> None:
         """Try again later, unless it was tried often or long enough."""
@@ -233,6 +245,7 @@ class Dispatcher:
             return
         call.failures += 1
         if fault.busy:
+            call.busy += 1
             self.in_flight.refused(flight.sent, now)
         self._breaker.failed(
             fault.reason,
@@ -247,10 +260,13 @@ class Dispatcher:
             self._retry(flight, fault)
 
     def _retry(self, flight: Flight, fault: Transient) -> None:
-        """Try again after a while, which grows from try to try only while the endpoint answers nobody."""
-        call, others_answered = flight.call, self._last_answer > flight.sent.at
-        delay = backoff(1 if others_answered else call.failures, fault.retry_after, self._random)
-        if call.failures >= MOST_TRIES or delay >= self._remaining(call):
+        """Try again after a while; it grows from try to try, later and less while the endpoint answers others."""
+        call = flight.call
+        others_answered = self._last_answer > (call.failed_at or flight.sent.at)
+        call.failed_at = self._loop.time()
+        failures = failures_that_count(call.failures) if others_answered else call.failures
+        delay = backoff(failures, fault.retry_after, self._random)
+        if call.failures - call.busy >= MOST_TRIES or delay >= self._remaining(call):
             times = "once" if call.failures == 1 else f"{call.failures} times"
             self._give_up(call, f"the endpoint failed {times}, at last with {fault.reason}")
             return

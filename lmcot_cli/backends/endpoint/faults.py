@@ -50,7 +50,7 @@ class Transient:
         reason: For messages.
         retry_after: Seconds to wait at least, by the endpoint's own word.
         busy: Whether fewer calls at once may help.
-        refusal: The answer, where there was one: some endpoints say 500 to what they do not take.
+        refusal: The answer, where it may be one after all: some endpoints say 500 to what they do not take.
     """
 
     reason: str
@@ -80,7 +80,8 @@ def judge_status(status: int, headers: Mapping[str, str], body: Any, key: ApiKey
     if 300 <= status < 400:
         return ModelError(f"{name} answers that it has moved ({status}): give the URL that it moved to")
     if status in _TRANSIENT or (status >= 500 and status not in (501, 505)):
-        return Transient(f"{status}: {refusal.message}", retry_after(headers), status in _BUSY, refusal)
+        perhaps = refusal if status >= 500 else None
+        return Transient(f"{status}: {refusal.message}", retry_after(headers), status in _BUSY, perhaps)
     return refusal
 
 

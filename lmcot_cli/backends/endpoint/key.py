@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shlex
 import subprocess
 
@@ -12,6 +13,10 @@ from lmcot_cli.errors import ModelError, UsageError
 
 VARIABLE = "OPENAI_API_KEY"
 REDACTED = "[key]"
+_LONG = 12
+"""Characters of a key that no text holds by chance. Shorter ones are mostly stand-ins, such as `test` or `-`, for
+servers that want some key, any."""
+
 _COMMAND_SECONDS = 120
 _ADVICE = f"set {VARIABLE}, or name a command that prints the key: --key-command CMD"
 
@@ -25,6 +30,10 @@ class ApiKey:
 
     def __init__(self, value: str | None, advice: str) -> None:
         self._value, self.advice = value, advice
+        self._long = len(value or "") >= _LONG
+        written = _written(value or "")
+        self._in_messages = re.compile(written if self._long else rf"(?<![\w-]){written}(?![\w-])")
+        self._in_replies = re.compile(written.encode())
 
     def __repr__(self) -> str:
         return f"ApiKey({REDACTED if self._value else None})"
@@ -37,12 +46,20 @@ class ApiKey:
         return self._value or ""
 
     def redact(self, text: str) -> str:
-        """Take the key out of a text that came from outside."""
-        return text.replace(self._value, REDACTED) if self._value else text
+        """Take the key out of a message that came from outside; a short one only where it is a word of its own."""
+        return self._in_messages.sub(REDACTED, text) if self._value else text
 
     def redact_bytes(self, content: bytes) -> bytes:
-        """Take the key out of a reply: an endpoint that echoes its requests is not to bring it into a result."""
-        return content.replace(self._value.encode(), REDACTED.encode()) if self._value else content
+        """Take the key out of a reply: an endpoint that echoes its requests is not to bring it into a result.
+
+        A short one stays, for it may well be a part of an answer, or of a number.
+        """
+        return self._in_replies.sub(REDACTED.encode(), content) if self._long else content
+
+
+def _written(key: str) -> str:
+    """Return a pattern of the key as it is and as it stands in JSON, with backslashes before some characters."""
+    return "".join(r"\\*" + re.escape(char) if char in "\"'/\\" else re.escape(char) for char in key)
 
 
 def find_key(address: Address, options: EndpointOptions) -> ApiKey:

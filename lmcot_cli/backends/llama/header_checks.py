@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ MAX_HEADS = 4096
 MAX_CONTEXT = 1 << 27
 """More tokens of context than this are a damaged number; the longest known are some ten million."""
 
-_LAYER = re.compile(r"blk\.(\d+)\.")
+_LAYER = re.compile(r"blk\.(\d{1,6})\.")
 
 
 def check_shape(path: Path, header: GgufHeader) -> None:
@@ -27,7 +28,7 @@ def check_shape(path: Path, header: GgufHeader) -> None:
     Raises:
         ModelError: Names the first contradiction.
     """
-    for contradiction in (*_number_faults(header), *_layer_faults(header), *_vocabulary_faults(header)):
+    for contradiction in chain(_number_faults(header), _layer_faults(header), _vocabulary_faults(header)):
         raise ModelError(f"{path}: damaged GGUF header ({contradiction}); download or export it again")
 
 
@@ -67,7 +68,7 @@ def _layer_faults(header: GgufHeader) -> Iterator[str]:
     """Compare the number of layers with those there are tensors for."""
     layers = {int(found[1]) for tensor in header.tensors if (found := _LAYER.match(tensor.name))}
     count = header.metadata.get(f"{header.architecture}.block_count")
-    if layers and count is not None and count > max(layers) + 1:
+    if layers and isinstance(count, int) and count > max(layers) + 1:
         yield f"{count} layers, but tensors for {max(layers) + 1}"
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from lmcot_cli.backends.engine_options import EngineOptions
 from lmcot_cli.backends.llama.gguf_header import GgufHeader, TensorInfo, read_header
+from lmcot_cli.backends.llama.header_checks import check_shape
 from lmcot_cli.backends.llama.library import llama
 from lmcot_cli.backends.llama.room import BATCH_TOKENS, plan_room
 from lmcot_cli.backends.llama.width import likely_width
@@ -55,9 +56,10 @@ def memory_estimate(path: Path, options: EngineOptions) -> MemoryEstimate:
 
     Raises:
         UsageError: The budget for the KV cache holds no request.
-        ModelError: The file cannot be read.
+        ModelError: The file cannot be read, or its header contradicts itself.
     """
     header = read_header(path)
+    check_shape(path, header)
     parallel = options.parallel or likely_width(path, options)
     shape = _Shape.of(header)
     room = plan_room(shape.kv_values, header.context_length or BATCH_TOKENS, options, parallel)

@@ -140,6 +140,51 @@ def test_each_sample_is_asked_for_by_itself_where_the_server_does_not(serve: Ser
     assert backend.counters.requests - before == 20, "the first call tells, and costs none more"
 
 
+@pytest.mark.parametrize("refused", [0, 3])
+@pytest.mark.parametrize("status", [400, 413, 429])
+def test_one_refused_prompt_does_not_end_calls_for_several_samples(
+    answering: Callable[..., str], connect: Connect, refused: int, status: int
+) -> None:
+    asked: list[tuple[str, int]] = []
+
+    def answer(path: str, headers: dict[str, str], body: bytes) -> tuple[int, dict[str, str], bytes]:
+        if path == "/v1/models":
+            return 404, {}, b""
+        call = json.loads(body)
+        prompt, n = call["messages"][0]["content"], call.get("n", 1)
+        asked.append((prompt, n))
+        if prompt == f"row {refused}" and (status != 429 or asked.count((prompt, n)) == 1):
+            return status, {}, b'{"error": {"message": "filtered: this prompt"}}'
+        return 200, {}, json.dumps(chat() | {"choices": chat()["choices"] * n}).encode()
+
+    backend = connect(answering(answer))
+    for row in range(6):
+        replies = backend.complete([Request(f"row {row}", seed) for seed in range(4)], SAMPLED)
+        wanted = RowError if row == refused and status != 429 else Completion
+        assert {type(reply) for reply in replies} == {wanted}
+    several = [prompt for prompt, n in asked if n == 4]
+    assert set(several) == {f"row {row}" for row in range(6)}
+    assert {prompt for prompt, n in asked if n == 1} - {"Say yes."} <= {f"row {refused}"}
+
+
+def test_an_endpoint_that_refuses_n_without_naming_it_is_asked_for_each_sample(
+    answering: Callable[..., str], connect: Connect
+) -> None:
+    asked: list[int] = []
+
+    def answer(path: str, headers: dict[str, str], body: bytes) -> tuple[int, dict[str, str], bytes]:
+        if path == "/v1/models":
+            return 404, {}, b""
+        asked.append(json.loads(body).get("n", 1))
+        return (400, {}, b"bad request") if asked[-1] > 1 else (200, {}, json.dumps(chat()).encode())
+
+    backend = connect(answering(answer))
+    for row in range(3):
+        replies = backend.complete([Request(f"row {row}", seed) for seed in range(4)], SAMPLED)
+        assert {type(reply) for reply in replies} == {Completion}
+    assert asked == [1, 4, *[1] * 12], "the probe, the call that is refused, and one for each sample"
+
+
 def test_a_breaker_pauses_while_the_endpoint_is_down_and_nothing_is_lost(
     serve: Serve, connect: Connect, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -169,6 +214,37 @@ def test_a_request_that_never_works_is_one_rows_error(serve: Serve, connect: Con
     server = serve(late=1.0, late_seconds=10.0, seed=3)
     with pytest.raises(ModelError, match=r"does not answer a test request .* no reply within"):
         connect(server.url, request_timeout=0.2, total_timeout=0.5)
+
+
+def test_a_request_is_not_given_up_while_the_endpoint_is_busy_with_others(
+    answering: Callable[..., str], connect: Connect
+) -> None:
+    refused: list[float] = []
+
+    def answer(path: str, headers: dict[str, str], body: bytes) -> tuple[int, dict[str, str], bytes]:
+        if b"prompt 3!" in body and len(refused) < 20:
+            refused.append(time.monotonic())
+            return 429, {}, b"too many requests"
+        time.sleep(0.02)
+        return 200, {}, json.dumps(chat()).encode()
+
+    backend = connect(answering(answer), max_in_flight=2, total_timeout=120.0)
+    replies = ask(backend, [Request(f"prompt {number}!", 0) for number in range(200)])
+    assert {type(reply) for reply in replies} == {Completion}
+    assert len(refused) == 20
+
+
+def test_a_request_that_fails_often_is_one_rows_error_while_others_are_answered(
+    answering: Callable[..., str], connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(backoff, "FIRST_SECONDS", 0.0)
+
+    def answer(path: str, headers: dict[str, str], body: bytes) -> tuple[int, dict[str, str], bytes]:
+        return (500, {}, b"oops") if b'"prompt 3"' in body else (200, {}, json.dumps(chat()).encode())
+
+    replies = ask(connect(answering(answer)), prompts(10))
+    assert [ticket for ticket, reply in enumerate(replies) if not isinstance(reply, Completion)] == [3]
+    assert str(replies[3]) == "the endpoint failed 12 times, at last with 500: oops"
 
 
 def test_waiting_is_interrupted_by_ctrl_c_and_can_go_on(serve: Serve, connect: Connect) -> None:

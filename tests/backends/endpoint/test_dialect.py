@@ -117,7 +117,32 @@ def test_chat_that_was_chosen_or_has_worked_stays() -> None:
         assert dialect.path == "/chat/completions"
 
 
-def test_a_refused_n_is_not_asked_for_again() -> None:
+@pytest.mark.parametrize(
+    "refusal",
+    [
+        Refusal(400, "'n' must be 1"),
+        Refusal(422, "Only one choice is supported", "n"),
+        Refusal(400, "[{'loc': ['body', 'n'], 'msg': 'Input should be less than or equal to 1'}]"),
+    ],
+)
+def test_a_refused_n_is_not_asked_for_again(refusal: Refusal) -> None:
     dialect = Dialect.of(HOSTED, "chat")
-    assert dialect.adapt(Refusal(400, "'n' must be 1"), dialect.body(REQUEST, SAMPLED, n=4))
+    assert dialect.adapt(refusal, dialect.body(REQUEST, SAMPLED, n=4))
     assert dialect.n_honoured is False
+
+
+@pytest.mark.parametrize(
+    "refusal",
+    [
+        Refusal(400, "the prompt is too long for n choices", code="context_length_exceeded"),
+        Refusal(400, "This model's maximum context length is 4096 tokens, n=4"),
+        Refusal(400, "The content management policy filtered the prompt: 'Who?\\n\\nThe n-th'"),
+        Refusal(400, "n_ctx is too small, 100n"),
+        Refusal(400, "seed is not supported"),
+        Refusal(500, "n"),
+    ],
+)
+def test_a_refusal_for_another_reason_says_nothing_of_n(refusal: Refusal) -> None:
+    dialect = Dialect.of(HOSTED, "chat")
+    dialect.adapt(refusal, dialect.body(REQUEST, SAMPLED, n=4))
+    assert dialect.n_honoured is None

@@ -1,3 +1,4 @@
+import json
 import sys
 
 import pytest
@@ -68,3 +69,32 @@ def test_a_key_does_not_show_itself() -> None:
     assert SECRET not in f"{key} {key!r} {vars(EndpointOptions)}"
     assert key.redact(f"wrong key {SECRET}!") == "wrong key [key]!"
     assert ApiKey(None, "").redact("as it is") == "as it is"
+
+
+@pytest.mark.parametrize("value", ["sk-/with+/slashes==", 'sk-"quoted"-\\-canary\\', SECRET])
+def test_a_key_is_found_in_json_too(value: str) -> None:
+    key = ApiKey(value, "")
+    for text in (
+        json.dumps({"a": f"Bearer {value}"}),
+        json.dumps({"a": f"Bearer {value}"}).replace("/", "\\/"),
+    ):
+        assert json.loads(key.redact_bytes(text.encode())) == {"a": "Bearer [key]"}
+    assert key.redact(str({"a": value})) in ("{'a': '[key]'}", '{"a": "[key]"}')
+
+
+def test_a_stand_in_for_a_key_leaves_replies_as_they_are() -> None:
+    reply = b'{"text": "the latest film, a test", "logprob": -0.5}'
+    for value in ("test", "-", "0", "EMPTY", "sk-1234"):
+        assert ApiKey(value, "").redact_bytes(reply) == reply
+
+
+@pytest.mark.parametrize(
+    ("value", "message", "shown"),
+    [
+        ("test", "Bearer test is bad, the latest 'test'", "Bearer [key] is bad, the latest '[key]'"),
+        ("-", "max-tokens: bad key: -", "max-tokens: bad key: [key]"),
+        ("x", "unsupported: max_tokens, x.", "unsupported: max_tokens, [key]."),
+    ],
+)
+def test_a_stand_in_for_a_key_leaves_the_words_of_a_message(value: str, message: str, shown: str) -> None:
+    assert ApiKey(value, "").redact(message) == shown

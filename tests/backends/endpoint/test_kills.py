@@ -33,6 +33,20 @@ def start(folder: Path, url: str) -> subprocess.Popen[bytes]:
     )
 
 
+def finished(folder: Path) -> int:
+    """Count the rows that the output holds."""
+    out = folder / "out"
+    return out.read_bytes().count(b"\n") if out.exists() else 0
+
+
+def wait_for(folder: Path, rows: int, running: subprocess.Popen[bytes]) -> None:
+    """Wait until the output holds so many rows, or the process has ended."""
+    deadline = time.monotonic() + 60
+    while finished(folder) < rows and running.poll() is None:
+        assert time.monotonic() < deadline, "the run writes nothing"
+        time.sleep(0.002)
+
+
 def test_killed_at_random_moments_no_row_is_lost_and_none_paid_for_twice(
     serve: Callable[..., Any], tmp_path: Path
 ) -> None:
@@ -41,15 +55,18 @@ def test_killed_at_random_moments_no_row_is_lost_and_none_paid_for_twice(
     (tmp_path / "q.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     moments, kills = random.Random(5), 0
     while kills < KILLS:
+        before = finished(tmp_path)
         running = start(tmp_path, server.url)
-        time.sleep(moments.uniform(1.0, 2.2))
+        wait_for(tmp_path, before + moments.randrange(1, 60), running)
+        time.sleep(moments.uniform(0, 0.02))
         if running.poll() is None:
             running.kill()
             kills += 1
         _, errors = running.communicate()
         assert running.returncode in (0, -signal.SIGKILL), errors
+        assert finished(tmp_path) > before
         if running.returncode == 0:
-            break
+            break  # this process was held up for so long
     last = start(tmp_path, server.url)
     _, errors = last.communicate(timeout=120)
     assert last.returncode == 0, errors

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import socket
+import re
 import subprocess
 import sys
 import time
@@ -32,13 +32,10 @@ CHAIN = Sampling(max_tokens=64, stop=("\nQuestion:", "\nContext:"))
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
     log = tmp_path_factory.mktemp("server") / "log.txt"
     options = {
         "--model": str(embedded.path_of("builtin:large")), "--model_alias": "large", "--n_ctx": "1024",
-        "--n_threads": "1", "--n_threads_batch": "1", "--host": "127.0.0.1", "--port": str(port),
+        "--n_threads": "1", "--n_threads_batch": "1", "--host": "127.0.0.1", "--port": "0",
     }  # fmt: skip
     words = [word for option in options.items() for word in option]
     with (
@@ -48,18 +45,17 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         ) as process,
     ):
         try:
-            _wait_for(port, process, log)
-            yield f"http://127.0.0.1:{port}/v1"
+            yield f"http://127.0.0.1:{_port(process, log)}/v1"
         finally:
             process.kill()
 
 
-def _wait_for(port: int, process: subprocess.Popen[bytes], log: Path) -> None:
+def _port(process: subprocess.Popen[bytes], log: Path) -> str:
+    """Wait until the server says that it runs; return the port that it has taken."""
     for _ in range(600):
+        if found := re.search(r"running on http://[^ ]*:(\d+)", log.read_text()):
+            return found[1]
         assert process.poll() is None, log.read_text()
-        with socket.socket() as probe:
-            if probe.connect_ex(("127.0.0.1", port)) == 0:
-                return
         time.sleep(0.1)
     raise AssertionError(log.read_text())
 

@@ -12,6 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from fault_server import text_of
+
+from lmcot_cli.backends.base import Completion, Request, Sampling
+from lmcot_cli.backends.endpoint.backend import EndpointBackend
 
 CANARY = "sk-canary-7f3a9c51e2"
 FORMS = (CANARY.encode(), CANARY[3:].encode(), base64.b64encode(CANARY.encode())[:-4])
@@ -67,6 +71,24 @@ def test_a_key_is_nowhere_after_a_run_with_faults_and_echoes(folder: Path, serve
     assert sum("[key]" in str(record["samples"]) for record in records) == 8, "and replies that do"
     assert (folder / "cache" / "lmcot" / "replies.sqlite").exists()
     assert found(folder, done) == []
+
+
+@pytest.mark.parametrize("key", ["prompt", "-"])
+def test_a_stand_in_for_a_key_changes_no_reply(
+    serve: Callable[..., Any],
+    connect: Callable[..., EndpointBackend],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    key: str,
+) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", key)
+    server = serve(key=key, echo=True)
+    for cached in (False, True):
+        backend = connect(server.url, reply_cache=tmp_path / "replies.sqlite")
+        (reply,) = backend.complete([Request("a prompt", 0)], Sampling())
+        assert isinstance(reply, Completion)
+        assert (reply.text, reply.cached) == (f"{text_of('a prompt', 0)}bearer {key}", cached)
+        assert reply.logprob == -0.5
 
 
 def test_a_refused_key_is_nowhere_either(folder: Path, serve: Callable[..., Any]) -> None:
