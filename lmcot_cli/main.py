@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from importlib import import_module
@@ -167,4 +168,14 @@ def _open_standard_streams() -> None:
 def main() -> None:
     """Run the command line (the `lmcot` console script)."""
     _open_standard_streams()
-    sys.exit(app())
+    try:
+        sys.exit(app())
+    except (
+        OSError
+    ) as error:  # what typer and rich print themselves: --help, --version, the path of what was made
+        if error.errno != errno.ENOSPC or error.filename is not None:
+            raise
+        from lmcot_cli.commands.stdout import discard_stdout
+
+        discard_stdout()
+        sys.exit(f"error: standard output: cannot be written: {error.strerror}")

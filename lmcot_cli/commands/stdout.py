@@ -25,10 +25,10 @@ def write_data(data: bytes) -> None:
             data = data[sys.stdout.buffer.write(data) :]
         sys.stdout.buffer.flush()
     except BrokenPipeError:
-        _discard_stdout()
+        discard_stdout()
         raise typer.Exit(CLOSED_PIPE) from None
     except OSError as error:
-        _discard_stdout()
+        discard_stdout()
         raise OutputError(f"standard output: cannot be written: {error.strerror}") from error
 
 
@@ -37,7 +37,7 @@ def write_text(text: str) -> None:
     write_data(f"{text}\n".encode(sys.stdout.encoding or "utf-8", "replace"))
 
 
-def _discard_stdout() -> None:
+def discard_stdout() -> None:
     """Send what is still buffered nowhere: Python flushes once more at exit and would fail loudly."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, sys.stdout.fileno())

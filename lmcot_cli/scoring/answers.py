@@ -127,12 +127,12 @@ def _checked_answer(record: Mapping[str, Any], line: int) -> Answer:
     if "id" not in record or "answer" not in record:
         missing = "id" if "id" not in record else "answer"
         raise RowError(f'there is no "{missing}": give the file that `lmcot answer` wrote')
-    samples = _sample_records(record.get("samples"))
+    samples = sample_records(record.get("samples"))
     return Answer(
         id=fields.identifier(record, line),
         question=fields.optional_text(record, "question"),
-        text=_answer_text(record["answer"]),
-        samples=tuple(_answer_text(sample.get("answer")) for sample in samples),
+        text=optional_answer(record["answer"]),
+        samples=tuple(optional_answer(sample.get("answer")) for sample in samples),
         logprobs=tuple(_logprob(sample.get("logprob")) for sample in samples),
         accepted=fields.texts(record, "gold"),
         type=fields.optional_text(record, "type"),
@@ -142,13 +142,15 @@ def _checked_answer(record: Mapping[str, Any], line: int) -> Answer:
     )
 
 
-def _answer_text(value: object) -> str | None:
+def optional_answer(value: object) -> str | None:
+    """Return an answer as it stands in a record; RowError if it is neither a string nor null."""
     if value is not None and not isinstance(value, str):
         raise RowError(f'"answer" must be a string or null, found {json_type(value)}')
     return value
 
 
-def _sample_records(value: object) -> list[dict[str, object]]:
+def sample_records(value: object) -> list[dict[str, object]]:
+    """Return the samples of a record, none where it has none; RowError if they are no list of objects."""
     samples = [] if value is None else value
     if not isinstance(samples, list) or not all(isinstance(sample, dict) for sample in samples):
         raise RowError('"samples" must be a list of objects')

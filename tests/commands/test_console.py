@@ -46,3 +46,13 @@ def test_full_disk_is_an_output_error(unbuffered: str) -> None:
         done = run(full.fileno(), PYTHONUNBUFFERED=unbuffered)
     assert done.returncode == 1
     assert done.stderr.endswith(b"OutputError: standard output: cannot be written: No space left on device\n")
+
+
+@pytest.mark.skipif(not Path("/dev/full").is_char_device(), reason="this system has no /dev/full")
+@pytest.mark.parametrize("option", ["--help", "--version"])
+def test_a_full_disk_is_one_line_where_the_library_prints(option: str) -> None:
+    with Path("/dev/full").open("wb") as full:
+        command = [sys.executable, "-m", "lmcot_cli", option]
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, timeout=60)
+    assert done.returncode == 1
+    assert done.stderr == b"error: standard output: cannot be written: No space left on device\n"

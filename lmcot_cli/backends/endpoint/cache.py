@@ -16,6 +16,7 @@ from hashlib import sha256
 from pathlib import Path
 
 from filelock import FileLock
+from pydantic import TypeAdapter, ValidationError
 
 from lmcot_cli.backends.base import Completion
 from lmcot_cli.errors import ModelError
@@ -31,6 +32,7 @@ CREATE TABLE IF NOT EXISTS replies (digest BLOB PRIMARY KEY, reply TEXT NOT NULL
 _BUSY_SECONDS = 5.0
 _INSTEAD = "name another file with --reply-cache FILE, or use --no-cache"
 
+_REPLY = TypeAdapter(Completion)
 _log = logging.getLogger(__name__)
 
 
@@ -77,10 +79,12 @@ class ReplyCache:
         """Return the reply that is kept under `digest`; None where there is none."""
         try:
             found = self._database.execute("SELECT reply FROM replies WHERE digest = ?", (digest,)).fetchone()
-            return Completion(**json.loads(found[0])) if found else None
-        except (sqlite3.Error, ValueError, TypeError) as error:
+            return _REPLY.validate_json(found[0], strict=True) if found else None
+        except (sqlite3.Error, TypeError) as error:
             self._warn("read", error)
-            return None
+        except ValidationError:
+            self._warn("read", "an entry is damaged")
+        return None
 
     def keep(self, digest: bytes, reply: Completion) -> None:
         """Keep a reply; it is in the file when this returns."""
@@ -94,7 +98,7 @@ class ReplyCache:
         """Close the file; calling it twice does no harm."""
         self._database.close()
 
-    def _warn(self, what: str, error: Exception) -> None:
+    def _warn(self, what: str, error: Exception | str) -> None:
         if not self._warned:
             _log.warning(
                 "%s: the reply cache cannot be %s (%s); what it lacks is paid for again",

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import logging
 import os
 import sqlite3
@@ -8,7 +9,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -177,12 +178,16 @@ def test_an_entry_that_cannot_be_read_is_asked_for_again(
 ) -> None:
     cache = ReplyCache(tmp_path / "replies.sqlite")
     database = sqlite3.connect(tmp_path / "replies.sqlite")
-    for name, entry in (("a", "{torn"), ("b", '{"strange": 1}'), ("c", "[]")):
+    whole = asdict(REPLY)
+    entries = ["{torn", '{"strange": 1}', "[]", "[" * 100_000, json.dumps(whole | {"text": 5})]
+    entries += [json.dumps(whole | {"prompt_tokens": "a"}), json.dumps(whole | {"logprob": "z"})]
+    names = "abcdefg"
+    for name, entry in zip(names, entries, strict=True):
         database.execute("INSERT INTO replies VALUES (?, ?)", (digest(name), entry))
     database.commit()
     database.close()
-    assert [cache.find(digest(name)) for name in "abc"] == [None] * 3
-    assert len(caplog.records) == 1
+    assert [cache.find(digest(name)) for name in names] == [None] * len(names)
+    assert [record.getMessage().count("\n") for record in caplog.records] == [0]
     cache.close()
 
 

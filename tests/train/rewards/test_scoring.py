@@ -52,6 +52,26 @@ def test_rows_and_answers_are_both_read(tmp_path: Path, microhop: Rows) -> None:
         read_given(answers, questions)
 
 
+@pytest.mark.parametrize(
+    ("samples", "message"),
+    [
+        (5, '"samples" must be a list of objects'),
+        ([5], '"samples" must be a list of objects'),
+        ([{"rationale": 5}], '"rationale" must be a string'),
+        ([{"rationale": "Ann was born in Oslo.", "answer": 5}], '"answer" must be a string or null'),
+    ],
+)
+def test_samples_of_another_kind_are_refused(
+    tmp_path: Path, microhop: Rows, samples: object, message: str
+) -> None:
+    (row,) = microhop(1)
+    questions, answers = tmp_path / "questions.jsonl", tmp_path / "answers.jsonl"
+    questions.write_text(json.dumps(to_record(row)))
+    answers.write_text(json.dumps({"id": row.id, "samples": samples}))
+    with pytest.raises(InputError, match=rf"answers\.jsonl:1: .*{message}"):
+        read_given(answers, questions)
+
+
 def test_a_rationale_of_another_row_scores_lower(microhop: Rows) -> None:
     rows = microhop(30)
     own = score([Given(row, row.rationale or "", row.answers[0]) for row in rows])

@@ -10,9 +10,11 @@ from typing import Any
 import torch
 from transformers import PreTrainedModel
 
+from lmcot_cli.datasets import fields
 from lmcot_cli.datasets.reader import BadRow, at_least_one, read_rows, read_source
 from lmcot_cli.datasets.row import Row
-from lmcot_cli.errors import InputError
+from lmcot_cli.errors import InputError, RowError
+from lmcot_cli.scoring.answers import optional_answer, sample_records
 from lmcot_train.models import Opened, is_encoder_decoder
 from lmcot_train.prompting import Example, RationalePrompts
 from lmcot_train.rewards.aspects import score_aspects, weighted_mean
@@ -153,6 +155,14 @@ def _from_answers(path: Path, questions: Path) -> Iterator[Given]:
                 f"{path}:{record.line}: {questions} has no row {record.value.get('id')!r}: give the questions"
                 " that these are the answers to"
             )
-        for sample in record.value.get("samples") or ():
-            if sample.get("rationale"):
-                yield Given(row, sample["rationale"], sample.get("answer"))
+        try:
+            yield from _of_samples(row, record.value)
+        except RowError as error:
+            raise InputError(f"{path}:{record.line}: {error}") from error
+
+
+def _of_samples(row: Row, record: Mapping[str, Any]) -> Iterator[Given]:
+    for sample in sample_records(record.get("samples")):
+        rationale = fields.optional_text(sample, "rationale")
+        if rationale:
+            yield Given(row, rationale, optional_answer(sample.get("answer")))
