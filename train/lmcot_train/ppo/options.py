@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import isfinite
+from math import inf, isfinite
 
 from lmcot_cli.errors import UsageError
 
@@ -129,6 +129,6 @@ class PPOOptions:
             broken.append(("samples", "2 or more with --leave-one-out"))
         if self.minutes is not None and not self.minutes > 0:
             broken.append(("minutes", "more than 0"))
-        if self.run_kl <= self.kl_target:
+        if self.run_kl <= self.kl_target < inf:
             broken.append(("run_kl", f"more than --kl-target ({self.kl_target:g})"))
         return broken
