@@ -80,7 +80,7 @@ def distill(
         int | None,
         typer.Option(
             "--batch-size",
-            help="Rows a step, over all processes.",
+            help="Rows a step, over all processes: a multiple of their number.",
             show_default="16",
             rich_help_panel=_TRAINING,
         ),
@@ -89,7 +89,7 @@ def distill(
         int | None,
         typer.Option(
             "--micro-batch",
-            help="Rows at once on one device; fewer need less memory.",
+            help="Rows at once on one device, a divisor of those of a step; fewer need less memory.",
             show_default="as many as a step has",
             rich_help_panel=_TRAINING,
         ),

@@ -121,7 +121,7 @@ def rationales(
     if (questions is None) == (given_rationales is None):
         raise UsageError("give either QUESTIONS for the large LM, or --from FILE with rationales, not both")
     if questions:
-        shown = write_supporting(questions, output) if read is Context.SUPPORTING else questions
+        shown = write_supporting(questions, output, limit) if read is Context.SUPPORTING else questions
         _ask_teacher(shown, answers_path(output), context.params)
         origin = Origin(questions, answers_path(output), limit)
     else:

@@ -35,7 +35,7 @@ EPILOG = """\
 [cyan]lmcot train refine questions.jsonl --from runs/distilled --large http://localhost:8000/v1#qwen -o runs/refined \
 --max-large-calls 20000[/cyan]  against an endpoint
 
-[cyan]accelerate launch -m lmcot_cli train refine ...[/cyan]  on several GPUs: the same options, the same results
+[cyan]accelerate launch -m lmcot_cli train refine ...[/cyan]  PPO on several GPUs: the same options, the same results
 """
 
 _LEARNING, _SAMPLING, _REWARD, _RUN = "Learning", "Sampling", "Reward", "Run"
@@ -63,9 +63,12 @@ def refine(
         str | None, _option("large", "Frozen LM that answers from the rationales.", _REWARD)
     ] = None,
     algorithm: Annotated[
-        Literal["ppo", "grpo"] | None, _option("algorithm", "ppo, or grpo (through TRL).", _LEARNING)
+        Literal["ppo", "grpo"] | None,
+        _option("algorithm", "ppo, or grpo (through TRL, in one process).", _LEARNING),
     ] = None,
-    updates: Annotated[int | None, _option("updates", "Updates to make.", _LEARNING)] = None,
+    updates: Annotated[
+        int | None, _option("updates", "Updates to make; more go on with a finished run.", _LEARNING)
+    ] = None,
     minutes: Annotated[
         float | None,
         _option(
@@ -81,7 +84,9 @@ def refine(
     decay: Annotated[
         float | None,
         _option(
-            "decay", "Share of the updates over which learning rates fall to zero at the end.", _LEARNING
+            "decay",
+            "Share of the updates over which learning rates fall to zero at the end; their number is fixed then.",
+            _LEARNING,
         ),
     ] = None,
     epochs: Annotated[
@@ -153,7 +158,7 @@ def refine(
         int | None,
         _option(
             "max_large_calls",
-            "Most prompts to send to the large LM; then the run ends.",
+            "Most prompts to send to the large LM; then the run ends, and a higher number goes on with it.",
             _REWARD,
             default="no limit",
         ),
@@ -179,8 +184,9 @@ def refine(
 ) -> None:
     """Refine a small LM by reinforcement: its rationales are rewarded if the large LM answers right from them.
 
-    Run the same command again and it goes on where it was killed. The new run holds the weights that did best on the
-    rows held out, metrics.jsonl, curves.png, and samples.jsonl with every rationale and what it was worth.
+    Run the same command again and it goes on where it was killed; with a limit raised, it goes on from where that
+    ended it. The new run holds the weights that did best on the rows held out, metrics.jsonl, curves.png, and
+    samples.jsonl with every rationale and what it was worth.
     """
     from lmcot_cli.config import load_config
 

@@ -7,7 +7,9 @@ from pathlib import Path
 import pytest
 
 from lmcot_cli.errors import InputError
-from lmcot_train.stages import Recipe, plan, read_recipe, run_stages
+from lmcot_train.stages import Recipe, StageName, Value, plan, read_recipe, run_stages
+
+Section = dict[str, Value]
 
 
 class Commands:
@@ -115,6 +117,42 @@ def test_a_base_that_changed_counts(tmp_path: Path, questions: Path) -> None:
     run(made, questions, commands)
     (base / "model.safetensors").write_text("two")
     assert run(made, questions, commands) == ["distill"]
+
+
+def test_templates_that_changed_count(tmp_path: Path, questions: Path) -> None:
+    prompts = tmp_path / "prompts"
+    prompts.mkdir()
+    (prompts / "cot.txt").write_text("one")
+    made = Recipe(tmp_path / "out", {"rationales": {"prompts": str(prompts)}})
+    commands = Commands()
+    run(made, questions, commands)
+    assert run(made, questions, commands) == []
+    (prompts / "cot.txt").write_text("two")
+    assert run(made, questions, commands) == ["rationales"]
+    assert "--overwrite" in commands.ran[0]
+
+
+@pytest.mark.parametrize(
+    ("stage", "before", "after", "anew"),
+    [
+        ("refine", {"max_large_calls": 5}, {"max_large_calls": 10}, False),
+        ("refine", {"updates": 5, "minutes": 1.5}, {"updates": 10}, False),
+        ("refine", {}, {"save_every": 2, "tokens_per_pass": 512}, False),
+        ("refine", {"updates": 5, "decay": 0.5}, {"updates": 10, "decay": 0.5}, True),
+        ("refine", {"decay": 0.5}, {"max_large_calls": 10, "decay": 0.5}, False),
+        ("refine", {"clip": 0.1}, {"clip": 0.2}, True),
+        ("distill", {"micro_batch": 8}, {"micro_batch": 4}, False),
+    ],
+)
+def test_a_limit_that_is_raised_deletes_nothing(
+    tmp_path: Path, questions: Path, stage: StageName, before: Section, after: Section, anew: bool
+) -> None:
+    commands = Commands()
+    first = recipe(tmp_path)
+    for settings in (before, after):
+        changed = Recipe(first.output, {**first.sections, stage: {**first.sections[stage], **settings}})
+        assert stage in run(changed, questions, commands)
+    assert ("--overwrite" in next(words for words in commands.ran if stage in words)) == anew
 
 
 @pytest.mark.parametrize(

@@ -33,8 +33,8 @@ Report = Callable[[str], None]
 _WANTED = ["*.safetensors", "*.json", "*.model", "*.txt", "*.jinja"]
 
 
-def _silent(line: str) -> None:
-    """Say nothing."""
+def silent(line: str) -> None:
+    """Say nothing: the `Report` of a process that does not speak for all, and where none is wanted."""
 
 
 class Opened(NamedTuple):
@@ -78,7 +78,7 @@ def is_encoder_decoder(model: PreTrainedModel) -> bool:
     return bool(model.config.is_encoder_decoder)
 
 
-def open_base(spec: str, *, dtype: torch.dtype = torch.float32, report: Report = _silent) -> Opened:
+def open_base(spec: str, *, dtype: torch.dtype = torch.float32, report: Report = silent) -> Opened:
     """Open an untrained model, decoder-only or encoder-decoder as its config says.
 
     Args:
@@ -100,7 +100,7 @@ def open_base(spec: str, *, dtype: torch.dtype = torch.float32, report: Report =
 
 
 def open_run(
-    path: Path, *, trainable: bool = False, dtype: torch.dtype = torch.float32, report: Report = _silent
+    path: Path, *, trainable: bool = False, dtype: torch.dtype = torch.float32, report: Report = silent
 ) -> Opened:
     """Open what a finished run trained: its base with its adapter, or its own weights.
 

@@ -245,6 +245,11 @@ def is_first_process() -> bool:
     return os.environ.get("RANK", "0") == "0"
 
 
+def process_count() -> int:
+    """Return how many processes a launcher started to train together; 1 without one."""
+    return int(os.environ.get("WORLD_SIZE", "1"))
+
+
 def versions() -> dict[str, str | None]:
     """Return the versions of the packages that train; None for one that is not installed."""
     found: dict[str, str | None] = {"lmcot": __version__, "python": platform.python_version()}

@@ -10,7 +10,8 @@
     base = "runs/base"
 
 A stage whose section is missing is left out. A stage is skipped when its output is there and neither its options nor
-its inputs have changed since it was made; otherwise it goes on where it was interrupted, or starts anew.
+its inputs have changed since it was made; otherwise it goes on where it was interrupted (or where a limit of refining
+that is higher now had ended it), or starts anew.
 Paths are taken from the working directory, as on the command line.
 """
 
@@ -25,12 +26,14 @@ from pathlib import Path
 from typing import Any, Literal
 
 from lmcot_cli.errors import InputError, OutputError
+from lmcot_train.refine.options import free_settings
 from lmcot_train.run_folder import cannot_write, sha256_of
 
 Value = str | int | float | bool
 StageName = Literal["rationales", "distill", "refine", "export"]
 STAGES: tuple[StageName, ...] = ("rationales", "distill", "refine", "export")
 _FILTERS = frozenset({"min_f1", "min_words", "max_words", "max_copied", "keep_surest"})
+_MEMORY = frozenset({"micro_batch", "threads"})
 _WEIGHTS = ("*.safetensors", "*.gguf", "*.onnx")
 
 
@@ -105,7 +108,7 @@ def plan(recipe: Recipe, questions: Path) -> list[Stage]:
         command = ("export",) if name == "export" else ("train", name)
         words = (*command, *arguments, "-o", str(made[name]), *_words(section))
         local = [Path(value) for value in section.values() if isinstance(value, str) and _is_path(value)]
-        loose = tuple(_words({key: value for key, value in section.items() if key in _FILTERS}))
+        loose = tuple(_words({key: section[key] for key in section.keys() & _loose(name, section)}))
         stages.append(Stage(name, words, (*inputs, *local), made[name], loose))
     return stages
 
@@ -183,10 +186,11 @@ class _Record:
 
 
 def content_digest(path: Path) -> str | None:
-    """Digest a file, or the weights within a folder; None where there is nothing."""
+    """Digest a file, the weights within a folder, or all of a folder without weights; None where there is nothing."""
     if path.is_file():
         return sha256_of(path)
-    found = sorted(file for pattern in _WEIGHTS for file in path.rglob(pattern) if _lasts(file, path))
+    weights = {file for pattern in _WEIGHTS for file in path.rglob(pattern) if _lasts(file, path)}
+    found = sorted(weights or {file for file in path.rglob("*") if file.is_file() and _lasts(file, path)})
     parts = [f"{file.relative_to(path)}\0{content_digest(file)}" for file in found]
     return sha256("\n".join(parts).encode()).hexdigest() if parts else None
 
@@ -241,6 +245,13 @@ def _arguments(
     if name == "refine":
         return [str(questions), "--from", str(before)], [questions, before]
     return [str(before)], [before]
+
+
+def _loose(name: StageName, section: Mapping[str, Value]) -> frozenset[str]:
+    """Return the options of a stage that may change without what it made having to be made anew."""
+    if name == "refine":
+        return free_settings(decays=bool(section.get("decay")))
+    return {"rationales": _FILTERS, "distill": _MEMORY}.get(name, frozenset())
 
 
 def _words(section: Mapping[str, Value]) -> Iterator[str]:

@@ -7,11 +7,13 @@ import resource
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from math import inf, nan
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from datasets import Dataset
 from safetensors.torch import load_file
 
 from lmcot_cli.datasets.native import to_record
@@ -20,7 +22,7 @@ from lmcot_cli.errors import InputError, ModelError, OutputError, UsageError
 from lmcot_train.distill import run as module
 from lmcot_train.distill.options import DistillOptions
 from lmcot_train.distill.run import distill
-from lmcot_train.distill.trainers import last_checkpoint
+from lmcot_train.distill.trainers import Splits, arguments, last_checkpoint
 from lmcot_train.lora import LoraOptions
 from lmcot_train.models import open_base, open_run, weights_digest
 from lmcot_train.run_folder import RunFolder
@@ -245,10 +247,33 @@ def test_options_out_of_range_name_themselves(tiny_base: Base, rationales: Path,
     for options, message in (
         (replace(OPTIONS, epochs=0), "--epochs 0"),
         (replace(OPTIONS, learning_rate=-1.0), "--learning-rate -1"),
+        (replace(OPTIONS, learning_rate=nan), "--learning-rate nan"),
+        (replace(OPTIONS, learning_rate=inf), "--learning-rate inf"),
+        (replace(OPTIONS, weight_decay=nan), "--weight-decay nan"),
+        (replace(OPTIONS, warmup=nan), "--warmup nan"),
+        (replace(OPTIONS, lora=LoraOptions(dropout=nan)), "--lora-dropout nan"),
+        (replace(OPTIONS, validation_share=nan), "--validation-share nan"),
         (replace(OPTIONS, validation_share=1.0), "--validation-share 1"),
+        (
+            replace(OPTIONS, batch_size=16, micro_batch=6),
+            "--micro-batch 6: give a number that divides the 16 rows",
+        ),
     ):
         with pytest.raises(UsageError, match=message):
             distill(rationales, str(tiny_base()), tmp_path / "run", options, silent)
+
+
+def test_a_step_has_the_rows_it_is_to_have(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="--batch-size 16: give a multiple of the 3 processes"):
+        DistillOptions(batch_size=16).check(processes=3)
+    with pytest.raises(UsageError, match="--micro-batch 5: give a number that divides the 8 rows"):
+        DistillOptions(batch_size=16, micro_batch=5).check(processes=2)
+    rows = Dataset.from_dict({"input_ids": [[1]] * 48})
+    for micro_batch in (None, 1, 4, 16, 32):
+        options = DistillOptions(batch_size=16, micro_batch=micro_batch)
+        options.check()
+        made = arguments(options, RunFolder(tmp_path), Splits(rows, None), encoder=False)
+        assert made.per_device_train_batch_size * made.gradient_accumulation_steps == 16
 
 
 def test_rows_that_are_all_too_long_leave_nothing_behind(

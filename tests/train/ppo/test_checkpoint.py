@@ -58,6 +58,28 @@ def test_a_disk_that_fills_up_leaves_the_checkpoint_before(
     assert restored is not None and restored.update == 5
 
 
+def test_what_is_kept_is_there_at_every_moment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Killed while the last state, or the best weights, are kept once more."""
+    checkpoints, learner = Checkpoints(tmp_path), learner_of(1)
+    checkpoints.save(learner, Progress(0.1, 10))
+    checkpoints.keep_best(learner.policy)
+    kept = [weight.detach().clone() for weight in learner.policy.weights.values()]
+
+    def killed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "replace", killed)
+        checkpoints.save(learner, Progress(0.1, 10))
+        with pytest.raises(KeyboardInterrupt):
+            checkpoints.keep_best(learner_of(2).policy)
+    restored = checkpoints.restore(learner_of(2))
+    assert restored is not None and restored.update == 10
+    other = learner_of(2)
+    checkpoints.load_best(other.policy)
+    assert all(torch.equal(one, two) for one, two in zip(kept, other.policy.weights.values(), strict=True))
+
+
 def test_a_policy_without_weights_to_learn_is_a_mistake_of_ours() -> None:
     policy = Policy(lora_model("causal"))
     for parameter in policy.weights.values():

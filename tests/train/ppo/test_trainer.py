@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from contextlib import nullcontext
+from dataclasses import fields, replace
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ from examples.train.toy_ppo import (
 from lmcot_cli.errors import ModelError, UsageError
 from lmcot_train.ppo.checkpoint import Checkpoints
 from lmcot_train.ppo.learner import rate_share
-from lmcot_train.ppo.options import PPOOptions
+from lmcot_train.ppo.options import PPOOptions, option_of
 from lmcot_train.ppo.policy import Policy
 from lmcot_train.ppo.trainer import Trainer
 from lmcot_train.rewards.large_answers import LargeCallsSpentError
@@ -190,6 +191,37 @@ def test_what_was_learned_is_kept_when_the_large_model_ends_it(tmp_path: Path, e
     assert again.progress.update == 3
 
 
+@pytest.mark.parametrize("error", [LargeCallsSpentError("no calls left"), ModelError("the server is gone")])
+@pytest.mark.parametrize(("update", "began"), [(0, 0), (1, 0), (2, 0), (3, 2)])
+def test_a_validation_that_failed_is_made_when_the_run_goes_on(
+    tmp_path: Path, error: Exception, update: int, began: int
+) -> None:
+    """Rewards are asked for by the validation at first, then by each update and the validation after it."""
+    options = replace(TOY, validate_every=1)
+    whole = Trainer(
+        Policy(lora_model("causal")), toy_task(held_out=8), options, Checkpoints(tmp_path / "whole")
+    )
+    expected = figures_of(whole)
+    calls = count()
+
+    def fails(items: Sequence[RolledOut]) -> list[Reward]:
+        if next(calls) == 2 * update:
+            raise error
+        return names_the_wanted_token(items)
+
+    failing = Trainer(
+        Policy(lora_model("causal")), toy_task(fails, held_out=8), options, Checkpoints(tmp_path / "failed")
+    )
+    with nullcontext() if isinstance(error, LargeCallsSpentError) else pytest.raises(ModelError):
+        figures_of(failing)
+    again = Trainer(
+        Policy(lora_model("causal")), toy_task(held_out=8), options, Checkpoints(tmp_path / "failed")
+    )
+    assert again.progress.update == began
+    assert figures_of(again) == expected[began:]
+    assert replace(again.progress, seconds=0) == replace(whole.progress, seconds=0)
+
+
 def test_learning_rates_fall_over_the_last_updates() -> None:
     # Six updates, the last half of them falling: 3 of 4, 2 of 4 and 1 of 4 of the full rate.
     options = PPOOptions(updates=6, warm_up=1, decay=0.5)
@@ -211,16 +243,27 @@ def test_learning_rates_warm_up() -> None:
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        ({"updates": 0, "clip": 0.0}, r"updates 0: give 1 or more; clip 0: give more than 0"),
-        ({"trace": 1.5}, r"trace 1\.5: give 0 to 1"),
-        ({"batch": 2, "minibatches": 4}, r"minibatches 4: give at most batch \(2\)"),
-        ({"run_kl": 2.0}, r"run_kl 2: give more than kl_target \(3\)"),
-        ({"minutes": 0.0}, r"minutes 0: give more than 0"),
+        ({"updates": 0, "clip": 0.0}, r"^--updates 0: give 1 or more; --clip 0: give more than 0"),
+        ({"trace": 1.5, "policy_rate": 0.0}, r"^--learning-rate 0: .*; --gae-lambda 1\.5: give 0 to 1"),
+        ({"batch": 2, "minibatches": 4}, r"^--minibatches 4: give at most --batch \(2\)"),
+        ({"run_kl": 2.0}, r"^--run-kl 2: give more than --kl-target \(3\)"),
+        ({"minutes": 0.0}, r"^--minutes 0: give more than 0"),
+        ({"discount": 2.0}, r"^discount 2: give 0 to 1"),
     ],
 )
 def test_settings_that_cannot_work_are_all_named(wrong: dict[str, Any], message: str) -> None:
     with pytest.raises(UsageError, match=message):
         PPOOptions(**wrong).check()
+
+
+NUMBERS = [field.name for field in fields(PPOOptions) if "float" in str(field.type)]
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+@pytest.mark.parametrize("name", NUMBERS)
+def test_numbers_are_finite(name: str, value: float) -> None:
+    with pytest.raises(UsageError, match=f"^{option_of(name)} {value:g}: give a finite number$"):
+        PPOOptions(**{name: value}).check()  # type: ignore[arg-type]
 
 
 def test_every_pass_over_the_rows_has_an_order_of_its_own() -> None:

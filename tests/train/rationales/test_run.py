@@ -71,6 +71,18 @@ def test_what_passes_is_written_and_what_does_not_is_counted(tmp_path: Path) -> 
     assert record["filters"]["max_copied"] == 40
 
 
+def test_a_right_answer_is_not_lost_to_a_wrong_one_of_the_same_words(tmp_path: Path) -> None:
+    answers = write(
+        tmp_path / "answers.jsonl", answered("0", (RIGHT, "Rome"), (RIGHT, "Oslo"), (RIGHT, "Oslo"))
+    )
+    counts = collect(Origin(questions(tmp_path, 1), answers), tmp_path / "out.jsonl", FilterOptions())
+    assert {reason: count for reason, count in counts.left_out.items() if count} == {
+        "wrong answer": 1,
+        "said already": 1,
+    }
+    assert counts.kept == 1
+
+
 def test_rows_that_failed_are_counted_and_passed_over(tmp_path: Path) -> None:
     failed = answered("0") | {"error": {"type": "row_failed", "message": "refused"}}
     answers = write(tmp_path / "answers.jsonl", failed, answered("1", (RIGHT, "Oslo")))
@@ -138,6 +150,27 @@ def test_a_teacher_that_reads_supporting_paragraphs_alone_is_shown_no_other(tmp_
     collect(Origin(asked, answers), tmp_path / "rationales.jsonl", FilterOptions())
     [kept] = rows_of(tmp_path / "rationales.jsonl")
     assert [paragraph.title for paragraph in kept.context] == ["Bo Lee", "Ann Moore", "Oslo"]
+
+
+def test_supporting_paragraphs_are_asked_of_the_rows_that_are_taken(tmp_path: Path) -> None:
+    """The row beyond the limit names none, which would be refused; one that cannot be read fails by itself."""
+    facts = {"supporting_facts": [["Ann Moore", 0]]}
+    asked = write(
+        tmp_path / "q.jsonl",
+        SOURCE | facts | {"id": "0", "answer": "Oslo"},
+        {"id": "1", "question": 7},
+        SOURCE | facts | {"id": "2", "answer": "Oslo"},
+        SOURCE | {"id": "3", "answer": "Oslo"},
+    )
+    shown = write_supporting(asked, tmp_path / "rationales.jsonl", limit=3)
+    rows = list(read_rows(shown))
+    assert [(row.id, isinstance(row, Row)) for row in rows] == [("0", True), ("1", False), ("2", True)]
+    failed = answered("1") | {"error": {"type": "row_failed", "message": "no question"}}
+    answers = write(
+        tmp_path / "answers.jsonl", answered("0", (RIGHT, "Oslo")), failed, answered("2", (RIGHT, "Oslo"))
+    )
+    counts = collect(Origin(asked, answers, limit=3), tmp_path / "rationales.jsonl", FilterOptions())
+    assert (counts.rows, counts.failed, counts.kept) == (3, 1, 2)
 
 
 def test_a_row_that_names_no_supporting_paragraph_is_refused_by_name(tmp_path: Path) -> None:

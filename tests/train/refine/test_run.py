@@ -18,7 +18,7 @@ from lmcot_cli.errors import InputError, ModelError, OutputError, UsageError
 from lmcot_train.lora import LoraOptions
 from lmcot_train.models import add_adapter, open_base, open_run, weights_digest
 from lmcot_train.ppo.options import PPOOptions
-from lmcot_train.refine.options import RefineOptions, from_settings
+from lmcot_train.refine.options import Algorithm, RefineOptions, from_settings
 from lmcot_train.refine.run import refine
 from lmcot_train.rewards.reward import RewardOptions
 from lmcot_train.run_folder import RunFolder, RunRecord
@@ -27,6 +27,7 @@ PPO = PPOOptions(
     updates=3, batch=2, samples=2, max_tokens=8, minibatches=2, epochs=1, warm_up=0, policy_rate=1e-2,
     validate_every=2, save_every=1,
 )  # fmt: skip
+GRPO = replace(PPO, epochs=PPOOptions().epochs)  # it makes one
 
 
 @pytest.fixture(scope="module")
@@ -153,6 +154,53 @@ def test_a_finished_run_is_left_alone_unless_more_updates_are_asked_for(
     assert (more.resumed, more.results["updates"]) == (3, 4)
 
 
+def test_with_decay_more_updates_are_another_run(
+    tmp_path: Path, questions: Path, distilled: Callable[[str], Path]
+) -> None:
+    """The rates of every update follow from how many there are."""
+    options = options_for(questions, distilled("llama"), tmp_path / "refined", held_out=0)
+    refine(replace(options, ppo=replace(PPO, updates=1, decay=0.5)), print)
+    with pytest.raises(OutputError, match="updates 1 -> 2"):
+        refine(replace(options, ppo=replace(PPO, updates=2, decay=0.5)), print)
+
+
+@pytest.mark.filterwarnings(
+    "ignore:mtime may not be reliable"
+)  # checkpoints within a second, as nowhere else
+@pytest.mark.parametrize(
+    ("algorithm", "cap", "ended_after"), [("ppo", 1, 0), ("ppo", 7, 1), ("ppo", 10, 2), ("grpo", 7, 1)]
+)
+def test_a_higher_cap_goes_on_as_if_there_had_been_none(
+    tmp_path: Path,
+    questions: Path,
+    distilled: Callable[[str], Path],
+    algorithm: Algorithm,
+    cap: int,
+    ended_after: int,
+) -> None:
+    """A validation takes 2 calls, an update 4: 7 are too few for the second update, 10 for the validation after it."""
+    start, ppo = distilled("llama"), GRPO if algorithm == "grpo" else PPO
+    options = options_for(questions, start, tmp_path / "capped", algorithm=algorithm, ppo=ppo)
+    capped = replace(options, reward=RewardOptions(max_large_calls=cap))
+    refine(replace(options, output=tmp_path / "whole"), print)
+    assert refine(capped, print).results["updates"] == ended_after
+    said: list[str] = []
+    assert refine(capped, said.append).results["updates"] == ended_after
+    assert said == []
+    more = refine(replace(options, reward=RewardOptions(max_large_calls=100)), print)
+    assert (more.results["updates"], more.results["stopped"]) == (3, None)
+    assert losses_of(tmp_path / "capped") == losses_of(tmp_path / "whole")
+    ends = [load_file(tmp_path / run / "adapter/adapter_model.safetensors") for run in ("whole", "capped")]
+    assert all(torch.equal(ends[0][name], ends[1][name]) for name in ends[0])
+
+
+def test_more_minutes_go_on(tmp_path: Path, questions: Path, distilled: Callable[[str], Path]) -> None:
+    options = options_for(questions, distilled("llama"), tmp_path / "refined", held_out=0)
+    short = replace(options, ppo=replace(PPO, minutes=1e-6))
+    assert refine(short, print).results["updates"] == 1
+    assert refine(options, print).results["updates"] == 3
+
+
 def test_the_cap_on_calls_ends_a_run_that_keeps_what_it_learned(
     tmp_path: Path, questions: Path, distilled: Callable[[str], Path]
 ) -> None:
@@ -225,7 +273,7 @@ def test_grpo_uses_the_same_rollouts_reward_and_validation(
 ) -> None:
     start = distilled("llama")
     options = options_for(questions, start, tmp_path / "refined", algorithm="grpo")
-    options = replace(options, ppo=replace(PPO, decay=0.5))
+    options = replace(options, ppo=GRPO)
     short = replace(options, ppo=replace(options.ppo, updates=2))
     refine(short, print)
     assert [one["update"] for one in lines_of(tmp_path / "refined/metrics.jsonl")] == [0, 1, 2]
@@ -241,6 +289,23 @@ def test_grpo_uses_the_same_rollouts_reward_and_validation(
 def test_grpo_refuses_an_encoder_decoder(
     tmp_path: Path, questions: Path, distilled: Callable[[str], Path]
 ) -> None:
-    options = options_for(questions, distilled("t5"), tmp_path / "refined", algorithm="grpo")
+    options = options_for(questions, distilled("t5"), tmp_path / "refined", algorithm="grpo", ppo=GRPO)
     with pytest.raises(ModelError, match="use --algorithm ppo"):
+        refine(options, print)
+
+
+def test_grpo_learns_at_rates_that_fall(
+    tmp_path: Path, questions: Path, distilled: Callable[[str], Path]
+) -> None:
+    ppo = replace(GRPO, updates=2, decay=0.5)
+    options = options_for(questions, distilled("llama"), tmp_path / "refined", algorithm="grpo", ppo=ppo)
+    assert refine(options, print).results["updates"] == 2
+
+
+def test_grpo_refuses_several_processes(
+    tmp_path: Path, questions: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    options = options_for(questions, tmp_path / "start", tmp_path / "refined", algorithm="grpo", ppo=GRPO)
+    with pytest.raises(UsageError, match="grpo runs in one process, and 2 were launched"):
         refine(options, print)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
+from math import inf
 from pathlib import Path
 from typing import Any, Literal
 
@@ -20,9 +21,9 @@ class DistillOptions:
         lora: The adapter that is trained.
         full: Train all weights and no adapter.
         epochs: Times the training rows are gone through, at most.
-        batch_size: Rows a step, over all processes together.
-        micro_batch: Rows that go through the model at once on one device; None takes its share of `batch_size`.
-            Fewer need less memory and change the result by rounding only.
+        batch_size: Rows a step, over all processes together, which share them evenly.
+        micro_batch: Rows that go through the model at once on one device; None takes its share of `batch_size`, which
+            any other number divides. Fewer need less memory and change the result by rounding only.
         learning_rate: Its peak; it rises over `warmup` of the steps and falls to zero along a cosine.
         warmup: Share of the steps.
         weight_decay: AdamW's.
@@ -54,8 +55,11 @@ class DistillOptions:
     prompts: Path | None = None
     threads: int | None = None
 
-    def check(self) -> None:
+    def check(self, processes: int = 1) -> None:
         """Refuse values that cannot work.
+
+        Args:
+            processes: How many train together.
 
         Raises:
             UsageError: Names the option.
@@ -79,8 +83,22 @@ class DistillOptions:
         for option, share in shares.items():
             if not 0 <= share < 1:
                 raise UsageError(f"--{option} {share:g}: give a number from 0 up to, but not, 1")
-        if not self.learning_rate > 0:
+        if not 0 < self.learning_rate < inf:
             raise UsageError(f"--learning-rate {self.learning_rate:g}: give a number above 0")
+        if not 0 <= self.weight_decay < inf:
+            raise UsageError(f"--weight-decay {self.weight_decay:g}: give a number from 0")
+        self._check_shares(processes)
+
+    def _check_shares(self, processes: int) -> None:
+        """Refuse what would make a step of other rows than `batch_size`."""
+        if self.batch_size % processes:
+            raise UsageError(f"--batch-size {self.batch_size}: give a multiple of the {processes} processes")
+        share = self.batch_size // processes
+        if self.micro_batch and self.micro_batch < share and share % self.micro_batch:
+            raise UsageError(
+                f"--micro-batch {self.micro_batch}: give a number that divides the {share} rows of a step"
+                " in one process"
+            )
 
     def settings(self) -> dict[str, Any]:
         """Return what changes the result, by the name of its option, for the run file."""

@@ -40,10 +40,18 @@ from lmcot_train.models import (
     is_encoder_decoder,
     locate_base,
     open_base,
+    silent,
     weights_digest,
 )
 from lmcot_train.prompting import RationalePrompts
-from lmcot_train.run_folder import RunFolder, RunRecord, cannot_write, is_first_process, sha256_of
+from lmcot_train.run_folder import (
+    RunFolder,
+    RunRecord,
+    cannot_write,
+    is_first_process,
+    process_count,
+    sha256_of,
+)
 
 _DISK_FAULTS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EIO}
 _TORN_WRITES = ("I/O error", "iostream error", "unexpected pos", "PytorchStreamWriter")
@@ -79,9 +87,9 @@ def distill(
         ModelError: The base cannot be found or loaded.
         OutputError: The run folder cannot be written or holds another run.
     """
-    options.check()
+    options.check(process_count())
     _quieten()
-    report = report if is_first_process() else _silent
+    report = report if is_first_process() else silent
     if options.threads:
         torch.set_num_threads(options.threads)
     rows = read_rationales(rationales)
@@ -210,10 +218,6 @@ def _endings_explained(run: RunFolder, report: Report) -> Iterator[None]:
             raise
         reason = OSError(f"{str(error).splitlines()[0]} (is the disk full?)")
         raise cannot_write(run.path, reason) from error
-
-
-def _silent(line: str) -> None:
-    """Say nothing: the first process speaks for all."""
 
 
 def _quieten() -> None:

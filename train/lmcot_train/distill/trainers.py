@@ -124,10 +124,10 @@ def arguments(options: DistillOptions, run: RunFolder, splits: Splits, *, encode
 
 
 def _with_batches(made: TrainingArguments, options: DistillOptions) -> TrainingArguments:
-    """Share a step's rows out among processes and micro-batches."""
-    share = max(options.batch_size // made.world_size, 1)
+    """Share a step's rows out among processes and micro-batches, evenly (`DistillOptions.check`)."""
+    share = options.batch_size // made.world_size
     made.per_device_train_batch_size = min(options.micro_batch or share, share)
-    made.gradient_accumulation_steps = max(share // made.per_device_train_batch_size, 1)
+    made.gradient_accumulation_steps = share // made.per_device_train_batch_size
     made.per_device_eval_batch_size = made.per_device_train_batch_size
     return made
 

@@ -57,13 +57,15 @@ class Checkpoints:
     def save(self, learner: Learner, progress: Progress) -> None:
         """Keep the state, whole or not at all; the one before it goes.
 
+        A state that is there already is left: the same updates make the same one.
+
         Raises:
             OutputError: It cannot be written.
         """
-        files = {_WEIGHTS: _weights(learner.policy), _OPTIMIZER: _moments(learner.optimizer)}
         target = self.folder / f"update-{progress.update:06d}"
         try:
-            self._write(target, files, json.dumps(asdict(progress)))
+            if not target.exists():
+                self._write(target, learner, progress)
             for older in self._kept():
                 if older != target:
                     shutil.rmtree(older)
@@ -80,35 +82,41 @@ class Checkpoints:
         return Progress(**json.loads((kept[-1] / _STATE).read_text(encoding="utf-8")))
 
     def keep_best(self, policy: Policy) -> None:
-        """Keep the weights, instead of those kept as the best before.
+        """Keep the weights, instead of those kept as the best before, which are there until these are whole.
 
         Raises:
             OutputError: They cannot be written.
         """
+        target = self.folder / _BEST / _WEIGHTS
+        temporary = target.with_suffix(".tmp")
         try:
-            self._write(self.folder / _BEST, {_WEIGHTS: _weights(policy)}, "{}")
+            target.parent.mkdir(parents=True, exist_ok=True)
+            save_file(_weights(policy), temporary)
+            _make_last(temporary)
+            temporary.replace(target)
         except (OSError, SafetensorError) as error:
-            raise cannot_write(self.folder / _BEST, OSError(str(error))) from error
+            raise cannot_write(target, OSError(str(error))) from error
+        finally:
+            temporary.unlink(missing_ok=True)
 
     def load_best(self, policy: Policy) -> None:
         """Load the weights that validated best; those of the policy stay where none were kept."""
-        if (self.folder / _BEST).is_dir():
+        if (self.folder / _BEST / _WEIGHTS).is_file():
             _load_weights(policy, load_file(self.folder / _BEST / _WEIGHTS))
 
     def _kept(self) -> list[Path]:
         return sorted(self.folder.glob("update-*"))
 
-    def _write(self, target: Path, files: dict[str, dict[str, Tensor]], state: str) -> None:
+    def _write(self, target: Path, learner: Learner, progress: Progress) -> None:
         temporary = target.with_name(f".{target.name}.tmp")
         shutil.rmtree(temporary, ignore_errors=True)
         temporary.mkdir(parents=True)
         try:
-            for name, tensors in files.items():
-                save_file(tensors, temporary / name)
-            (temporary / _STATE).write_text(state, encoding="utf-8")
+            save_file(_weights(learner.policy), temporary / _WEIGHTS)
+            save_file(_moments(learner.optimizer), temporary / _OPTIMIZER)
+            (temporary / _STATE).write_text(json.dumps(asdict(progress)), encoding="utf-8")
             for path in temporary.iterdir():
                 _make_last(path)
-            shutil.rmtree(target, ignore_errors=True)
             temporary.replace(target)
         finally:
             shutil.rmtree(temporary, ignore_errors=True)

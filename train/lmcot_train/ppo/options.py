@@ -3,8 +3,28 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import inf, isfinite
 
 from lmcot_cli.errors import UsageError
+
+_COUNTS = (
+    "updates", "batch", "samples", "max_tokens", "epochs", "minibatches", "tokens_per_pass", "save_every"
+)  # fmt: skip
+_ABOVE_ZERO = (
+    "temperature", "policy_rate", "value_rate", "clip", "value_clip", "kl_target", "epoch_kl", "run_kl",
+    "max_grad_norm",
+)  # fmt: skip
+_NOT_NEGATIVE = ("warm_up", "value_weight", "entropy_weight", "advantage_floor", "kl_coefficient", "kl_gain")
+_SHARES = ("discount", "trace", "decay")
+_OPTIONS_OF = {"policy_rate": "--learning-rate", "trace": "--gae-lambda"}
+_WITHOUT_OPTION = frozenset(
+    {"warm_up", "value_clip", "discount", "advantage_floor", "kl_gain", "epoch_kl", "max_grad_norm"}
+)
+
+
+def option_of(name: str) -> str:
+    """Return what sets a field of `PPOOptions` on the command line; its own name where nothing does."""
+    return name if name in _WITHOUT_OPTION else _OPTIONS_OF.get(name, f"--{name.replace('_', '-')}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,36 +104,31 @@ class PPOOptions:
         """Refuse what cannot work, all of it at once.
 
         Raises:
-            UsageError: Names each setting, its value, and what it may be.
+            UsageError: Names each option, its value, and what it may be.
         """
-        wrong = [f"{name} {getattr(self, name):g}: give {rule}" for name, rule in self._broken_rules()]
+        infinite = {name: "a finite number" for name in self._numbers() if not isfinite(getattr(self, name))}
+        broken = infinite | {name: rule for name, rule in self._broken_rules() if name not in infinite}
+        wrong = [f"{option_of(n)} {getattr(self, n):g}: give {rule}" for n, rule in broken.items()]
         if wrong:
             raise UsageError("; ".join(wrong))
 
+    def _numbers(self) -> list[str]:
+        optional = () if self.minutes is None else ("minutes",)
+        return [*_COUNTS, *_ABOVE_ZERO, *_NOT_NEGATIVE, *_SHARES, *optional]
+
     def _broken_rules(self) -> list[tuple[str, str]]:
-        counts = ("updates", "batch", "samples", "max_tokens", "epochs", "minibatches", "tokens_per_pass")
-        above_zero = (
-            "temperature",
-            "policy_rate",
-            "value_rate",
-            "clip",
-            "value_clip",
-            "kl_target",
-            "epoch_kl",
-        )
-        not_negative = ("warm_up", "value_weight", "entropy_weight", "advantage_floor", "kl_coefficient")
-        broken = [(name, "1 or more") for name in (*counts, "save_every") if getattr(self, name) < 1]
-        broken += [(n, "more than 0") for n in (*above_zero, "max_grad_norm") if not getattr(self, n) > 0]
-        broken += [(name, "0 or more") for name in not_negative if not getattr(self, name) >= 0]
-        broken += [
-            (name, "0 to 1") for name in ("discount", "trace", "decay") if not 0 <= getattr(self, name) <= 1
-        ]
+        broken = [(name, "1 or more") for name in _COUNTS if getattr(self, name) < 1]
+        broken += [(name, "more than 0") for name in _ABOVE_ZERO if not getattr(self, name) > 0]
+        broken += [(name, "0 or more") for name in _NOT_NEGATIVE if not getattr(self, name) >= 0]
+        broken += [(name, "0 to 1") for name in _SHARES if not 0 <= getattr(self, name) <= 1]
         if self.minibatches > self.batch:
-            broken.append(("minibatches", f"at most batch ({self.batch}): a prompt's samples stay together"))
+            broken.append(
+                ("minibatches", f"at most --batch ({self.batch}): a prompt's samples stay together")
+            )
         if self.leave_one_out and self.samples < 2:
-            broken.append(("samples", "2 or more with leave_one_out"))
+            broken.append(("samples", "2 or more with --leave-one-out"))
         if self.minutes is not None and not self.minutes > 0:
             broken.append(("minutes", "more than 0"))
-        if self.run_kl <= self.kl_target:
-            broken.append(("run_kl", f"more than kl_target ({self.kl_target:g})"))
+        if self.run_kl <= self.kl_target < inf:
+            broken.append(("run_kl", f"more than --kl-target ({self.kl_target:g})"))
         return broken

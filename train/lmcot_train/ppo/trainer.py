@@ -72,6 +72,8 @@ class Trainer:
     Attributes:
         progress: How far it has come; that of the last checkpoint, where there is one.
         stopped: Why the run ended before its last update; None while it goes on, or if it came to its end.
+        owes_validation: Whether a validation was begun that the large LM did not let come to its end. Such a state is
+            not kept: a run that went on from it would never make that validation.
     """
 
     def __init__(
@@ -90,6 +92,7 @@ class Trainer:
         self.checkpoints = checkpoints
         self.progress = Progress(coefficient=options.kl_coefficient)
         self.stopped: str | None = None
+        self.owes_validation = False
         if checkpoints and (kept := checkpoints.restore(self.learner)):
             self.progress = kept
 
@@ -115,7 +118,7 @@ class Trainer:
             except LargeCallsSpentError as error:
                 self.stopped = str(error)
                 break
-            except LmcotError:  # of the large model, say: either before learning from an update or after it
+            except LmcotError:  # of the large model, say
                 self.save()
                 raise
             yield figures, judged
@@ -164,8 +167,8 @@ class Trainer:
         return {f"validation_{name}": value for name, value in reward_figures(judged).items()}, judged
 
     def save(self) -> None:
-        """Keep the state, so that a run that is killed goes on from here."""
-        if self.checkpoints and self.workers.first:
+        """Keep the state, so that a run that is killed goes on from here; not one that owes a validation."""
+        if self.checkpoints and self.workers.first and not self.owes_validation:
             self.checkpoints.save(self.learner, self.progress)
 
     def _rows(self, update: int) -> list[Row]:
@@ -232,11 +235,13 @@ class Trainer:
         """
         if not self.task.held_out:
             return dict(figures)
+        self.owes_validation = True
         try:
             found, _ = self.validate()
         except LargeCallsSpentError as error:
             self.stopped = str(error)
             return dict(figures)
+        self.owes_validation = False
         if self.progress.best is None or found["validation_reward"] > self.progress.best:
             self._keep_best(found["validation_reward"])
         return {**figures, **found}

@@ -7,13 +7,14 @@ not change with the number of processes, so they learn what one would, up to the
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
 import torch
 from torch import Tensor, distributed, nn
+
+from lmcot_train.run_folder import process_count
 
 T = TypeVar("T")
 
@@ -28,7 +29,7 @@ class Workers:
     @classmethod
     def join(cls) -> Workers:
         """Join the processes that were launched together (the launcher sets WORLD_SIZE); alone, be the only one."""
-        if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+        if process_count() == 1:
             return cls()
         if not distributed.is_initialized():
             distributed.init_process_group("cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo")

@@ -114,7 +114,7 @@ FILTERS = {
     "too long": "more words than --max-words",
     "loops": "up to 12 words stand three times in a row, or a sentence stands twice",
     "copies the context": "more than --max-copied words in a row stand in one paragraph word for word",
-    "said already": "an earlier sample of the row is the same text",
+    "said already": "an earlier sample of the row, which passed all of these, is the same text",
     "unsure": "the large LM was surer of the --keep-surest share of its question type",
 }
 """Every reason to leave a rationale out, in the order of asking, with its definition."""

@@ -64,36 +64,43 @@ def answers_path(output: Path) -> Path:
     return output.with_name(f"{output.stem}.answers.jsonl")
 
 
-def write_supporting(questions: Path, output: Path) -> Path:
+def write_supporting(questions: Path, output: Path, limit: int | None = None) -> Path:
     """Write the questions with their supporting paragraphs alone, for a teacher to read; return the file.
 
     HotpotQA, 2WikiMultiHopQA, MuSiQue and MicroHop name these paragraphs. A teacher that need not search makes fewer
     mistakes; a student that learns its rationales from the whole context still learns to search. The file lies beside
-    the output and is the same each time, so that an interrupted run goes on.
+    the output and is the same each time, so that an interrupted run goes on. A row that cannot be read stays one, in
+    its place: it holds its id alone.
+
+    Args:
+        questions: The file of questions.
+        output: The file of rationales to be.
+        limit: Rows to take at most; None: all.
 
     Raises:
-        InputError: The questions cannot be read, or a row names no supporting paragraph.
+        InputError: The questions cannot be read, or a row that can names no supporting paragraph.
         OutputError: The file cannot be written.
     """
     written = output.with_name(f"{output.stem}.supporting.jsonl")
     try:
         with written.open("w", encoding="utf-8") as file:
-            for row in _rows(Origin(questions)):
-                file.write(json.dumps(to_record(_supporting_only(row, questions))) + "\n")
+            for row in _rows(Origin(questions, limit=limit)):
+                file.write(json.dumps(_supporting_only(row, questions)) + "\n")
     except OSError as error:
         raise OutputError(f"{written}: cannot be written: {error.strerror}; choose another -o") from error
     return written
 
 
-def _supporting_only(row: Row | BadRow, source: Path) -> Row:
+def _supporting_only(row: Row | BadRow, source: Path) -> dict[str, Any]:
     if isinstance(row, BadRow):
-        raise InputError(row.located(str(source)))
+        return {"id": row.id}
     if not row.supporting:
         raise InputError(
             f"{source}:{row.line}: row {row.id!r} names no supporting paragraph (supporting_facts, or is_supporting"
             " in a paragraph): leave --context supporting out"
         )
-    return replace(row, context=tuple(row.context[position] for position in row.supporting), supporting=())
+    context = tuple(row.context[position] for position in row.supporting)
+    return to_record(replace(row, context=context, supporting=()))
 
 
 def collect(origin: Origin, output: Path, options: FilterOptions) -> Counts:
@@ -147,12 +154,14 @@ def _passing(group: list[Candidate], options: FilterOptions, counts: Counts) -> 
     passing: list[Candidate] = []
     said: set[str] = set()
     for candidate in group:
-        reason = "said already" if candidate.rationale in said else reason_against(candidate, options)
-        said.add(candidate.rationale)
+        reason = reason_against(candidate, options)
+        if not reason and candidate.rationale in said:
+            reason = "said already"
         counts.candidates += 1
         if reason:
             counts.left_out[reason] += 1
         else:
+            said.add(candidate.rationale)
             passing.append(candidate)
     return passing
 

@@ -18,6 +18,7 @@ os.environ.setdefault("TRL_EXPERIMENTAL_SILENCE", "1")  # `rollout_func` is what
 
 import torch
 from datasets import Dataset
+from peft import PeftModel
 from transformers import PreTrainedTokenizerBase, PrinterCallback, TrainerCallback
 from trl import GRPOConfig, GRPOTrainer
 
@@ -48,13 +49,11 @@ class Rollouts:
         judge: A PPO trainer whose policy, task and validation are used; it learns nothing itself.
         judged: What was sampled and rewarded last.
         figures: KL, entropy and length of it.
-        stopped: Why no more can be rewarded, if so.
     """
 
     judge: Trainer
     judged: list[Judged] = field(default_factory=list)
     figures: dict[str, float] = field(default_factory=dict)
-    stopped: str | None = None
 
     def sample(self, prompts: Sequence[str], trainer: Any) -> dict[str, Any]:
         """Write a completion for each prompt, which is the index of a row; equal ones stand next to each other."""
@@ -90,18 +89,17 @@ class Rollouts:
         reference_mean: Sequence[float],
         **_: Any,
     ) -> list[float]:
-        """Reward the completions; 0 for each once the calls of the large LM are spent, and the run ends."""
+        """Reward the completions.
+
+        Raises:
+            LargeCallsSpentError: The calls of the large LM are spent.
+        """
         task, items = self.judge.task, []
         for index, ids, mean in zip(prompts, completion_ids, reference_mean, strict=True):
             text = task.reader.read(ids)
             items.append(RolledOut(task.rows[int(index)], text.rationale, text.finished, mean))
-        try:
-            rewards = task.reward(items)
-        except LargeCallsSpentError as error:
-            self.stopped = str(error)
-            return [0.0] * len(items)
-        self.judged = [Judged(item, reward) for item, reward in zip(items, rewards, strict=True)]
-        return [reward.total for reward in rewards]
+        self.judged = [Judged(item, reward) for item, reward in zip(items, task.reward(items), strict=True)]
+        return [one.reward.total for one in self.judged]
 
 
 class Progress(TrainerCallback):  # type: ignore[misc]
@@ -115,16 +113,16 @@ class Progress(TrainerCallback):  # type: ignore[misc]
         self._began = time.monotonic()
 
     def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> None:
-        """Note an update; the summary at the end of all is none, nor is one that got no rewards."""
+        """Note an update, which the summary at the end of all is not; keep the state the run is to end in."""
         rollouts, judge = self._rollouts, self._rollouts.judge
-        if logs and "reward" in logs and not rollouts.stopped:
+        if logs and "reward" in logs:
             figures = {ours: float(logs[theirs]) for theirs, ours in _LOGGED.items() if theirs in logs}
             figures |= {**rollouts.figures, **reward_figures(rollouts.judged)}
             figures["update"] = float(state.global_step)
             judge.progress = replace(judge.progress, update=state.global_step)
             self._note(judge.close_update(figures, time.monotonic() - self._began), rollouts.judged)
-        judge.stopped = rollouts.stopped or judge.stopped
         control.should_training_stop = control.should_training_stop or bool(judge.stopped)
+        control.should_save = (control.should_save or bool(judge.stopped)) and not judge.owes_validation
 
 
 def progress_of(folder: Path, metrics: Path, coefficient: float) -> PPOProgress:
@@ -167,11 +165,20 @@ def train_grpo(
         rollout_func=rollouts.sample,
         callbacks=[Progress(rollouts, note)],
     )
+    if isinstance(model, PeftModel) and "ref" in model.peft_config:
+        # TRL's copy of the adapter it began with, which adds nothing: "adapter off" is the same reference. And of a
+        # checkpoint with a second adapter transformers loads only that one: a resumed run would forget the first.
+        model.delete_adapter("ref")
     trainer.remove_callback(PrinterCallback)
     if judge.progress.update == 0:
         note(judge.validated({"update": 0.0}), [])
+    if judge.stopped:
+        return
     kept = last_checkpoint(folder)
-    trainer.train(resume_from_checkpoint=str(kept) if kept else None)
+    try:
+        trainer.train(resume_from_checkpoint=str(kept) if kept else None)
+    except LargeCallsSpentError as error:
+        judge.stopped = str(error)
 
 
 def _arguments(options: PPOOptions, folder: Path) -> GRPOConfig:

@@ -9,13 +9,25 @@ from typing import Any, Literal, TypeAlias
 
 from lmcot_cli.backends.engine_options import EngineOptions
 from lmcot_cli.errors import UsageError
-from lmcot_train.ppo.options import PPOOptions
+from lmcot_train.ppo.options import PPOOptions, option_of
 from lmcot_train.rewards.reward import RewardOptions
 
 Algorithm: TypeAlias = Literal["ppo", "grpo"]
 
-_FREE = ("updates", "minutes", "save_every", "tokens_per_pass")
-"""Settings of PPO that may differ when a run goes on: they change how far and how fast, not what is learned."""
+_FREE = frozenset({"updates", "minutes", "max_large_calls", "save_every", "tokens_per_pass"})
+_NOT_OF_GRPO = (
+    "epochs", "epoch_kl", "value_rate", "value_clip", "value_weight", "entropy_weight", "discount", "trace",
+    "leave_one_out", "advantage_floor", "kl_target", "kl_gain",
+)  # fmt: skip
+
+
+def free_settings(*, decays: bool) -> frozenset[str]:
+    """Return the settings that may differ when a run goes on: they change how far and how fast, not what is learned.
+
+    Args:
+        decays: Whether learning rates fall at the end, which the number of updates then counts for.
+    """
+    return _FREE - {"updates"} if decays else _FREE
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +48,7 @@ class RefineOptions:
         prompts: Folder with templates that replace ours.
         aliases: Names that stand for model specs.
         engine: Settings of local engines.
-        ppo: The settings of the algorithm; GRPO reads those of the same name.
+        ppo: The settings of the algorithm; GRPO has no use for some of them, which keep their defaults then.
         reward: What a rationale is worth.
     """
 
@@ -63,6 +75,9 @@ class RefineOptions:
             UsageError: Names the option and what it may be.
         """
         self.ppo.check()
+        self.reward.check()
+        if self.algorithm == "grpo":
+            self._check_grpo()
         if self.lora_rank < 1:
             raise UsageError(f"--lora-rank {self.lora_rank}: give 1 or more")
         if self.held_out < 0:
@@ -70,16 +85,33 @@ class RefineOptions:
         if self.output.resolve() == self.start.resolve():
             raise UsageError(f"-o {self.output}: is the run to start from; choose another -o")
 
+    def _check_grpo(self) -> None:
+        """Refuse what GRPO would pass over, and batches that TRL cannot cut up."""
+        default, ppo = PPOOptions(), self.ppo
+        unused = [name for name in _NOT_OF_GRPO if getattr(ppo, name) != getattr(default, name)]
+        if unused:
+            options = ", ".join(option_of(name) for name in unused)
+            raise UsageError(f"--algorithm grpo has no use for {options}: leave out, or take --algorithm ppo")
+        if ppo.samples < 2:
+            raise UsageError(f"--samples {ppo.samples}: give 2 or more with --algorithm grpo")
+        if ppo.batch * ppo.samples % ppo.minibatches:
+            raise UsageError(
+                f"--minibatches {ppo.minibatches}: give a number that divides the {ppo.batch * ppo.samples}"
+                " rationales of an update (--batch times --samples) with --algorithm grpo"
+            )
+
     def settings(self) -> dict[str, Any]:
         """Return what changes what is learned, as the run file holds it."""
-        ppo = {name: value for name, value in asdict(self.ppo).items() if name not in (*_FREE, "seed")}
-        reward = asdict(self.reward)
         own = ("algorithm", "lora_rank", "full", "held_out", "limit")
-        return {
-            **{name: getattr(self, name) for name in own},
-            **ppo,
-            **{name: reward[name] for name in reward if name not in ("max_large_calls", "memory")},
-        }
+        parts = {name: getattr(self, name) for name in own} | asdict(self.ppo) | asdict(self.reward)
+        elsewhere = {*free_settings(decays=self.ppo.decay > 0), "seed", "memory"}
+        return {name: value for name, value in parts.items() if name not in elsewhere}
+
+    def limits(self) -> dict[str, float | None]:
+        """Return what ends a run, which may be raised to go on with it; None is no limit."""
+        ppo = self.ppo
+        calls = self.reward.max_large_calls
+        return {"updates": ppo.updates, "minutes": ppo.minutes, "max_large_calls": calls}
 
 
 def from_settings(settings: Mapping[str, Any], aliases: Mapping[str, str]) -> RefineOptions:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,10 +14,10 @@ import torch
 from lmcot_cli.backends.base import Backend
 from lmcot_cli.backends.specs import open_model
 from lmcot_cli.datasets.row import Row
-from lmcot_cli.errors import InputError
+from lmcot_cli.errors import InputError, UsageError
 from lmcot_cli.prompts.render import Prompts
 from lmcot_train.curves import draw_curves
-from lmcot_train.models import Report, is_encoder_decoder
+from lmcot_train.models import Report, is_encoder_decoder, silent
 from lmcot_train.ppo.batch import Group
 from lmcot_train.ppo.checkpoint import Checkpoints
 from lmcot_train.ppo.policy import Policy
@@ -30,7 +30,7 @@ from lmcot_train.refine.options import RefineOptions
 from lmcot_train.refine.rows import fitting, read_answered, split
 from lmcot_train.refine.start import Start, open_start
 from lmcot_train.rewards.reward import RationaleReward, Reward, RolledOut
-from lmcot_train.run_folder import RunFolder, RunRecord, sha256_of
+from lmcot_train.run_folder import RunFolder, RunRecord, process_count, sha256_of
 
 _REPLIES = "replies.jsonl"
 
@@ -64,9 +64,10 @@ def refine(options: RefineOptions, report: Report) -> Refined:
         ModelError: A model cannot be loaded or run.
     """
     options.check()
+    _check_processes(options)
     torch.set_num_threads(options.engine.threads)
     workers = Workers.join()
-    say = report if workers.first else _silent
+    say = report if workers.first else silent
     rows = read_answered(options.questions, options.limit, say)
     folder = RunFolder(options.output)
     with ExitStack() as stack:
@@ -75,7 +76,7 @@ def refine(options: RefineOptions, report: Report) -> Refined:
         writing = stack.enter_context(opened if workers.first else nullcontext(None))
         record = workers.from_first(writing)
         assert record is not None
-        if record.finished and record.results["updates_wanted"] >= options.ppo.updates:
+        if record.finished and not _raised(record.results.get("limits", {}), options.limits()):
             return Refined(options.output, dict(record.results), record.results["updates"])
         start = open_start(
             options.start,
@@ -168,7 +169,7 @@ class _Session:
         answers = reward.answers if isinstance(reward, RationaleReward) else None
         return {
             "updates": progress.update,
-            "updates_wanted": self.options.ppo.updates,
+            "limits": self.options.limits(),
             "stopped": trainer.stopped,
             "minutes": round(progress.seconds / 60, 2),
             "best_update": progress.best_update if progress.best is not None else progress.update,
@@ -214,6 +215,20 @@ def progress_line(figures: dict[str, float], updates: int) -> str:
     )
 
 
+def _check_processes(options: RefineOptions) -> None:
+    if options.algorithm == "grpo" and process_count() > 1:
+        raise UsageError(
+            f"--algorithm grpo runs in one process, and {process_count()} were launched: start it without accelerate,"
+            " or take --algorithm ppo"
+        )
+
+
+def _raised(before: Mapping[str, float | None], now: Mapping[str, float | None]) -> bool:
+    """Whether one of the limits that a run ended under is higher now, or gone."""
+    pairs = ((limit, now[name]) for name, limit in before.items())
+    return any(old is not None and (new is None or new > old) for old, new in pairs)
+
+
 def _open_large(options: RefineOptions) -> Backend:
     return open_model(options.large, role="large", aliases=options.aliases, options=options.engine)
 
@@ -256,7 +271,3 @@ def _device() -> torch.device:
     device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
     torch.cuda.set_device(device)
     return device
-
-
-def _silent(line: str) -> None:
-    """Say nothing."""

@@ -7,11 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from math import isfinite
 from pathlib import Path
 from typing import Literal
 
 from lmcot_cli.backends.base import Backend
 from lmcot_cli.datasets.row import Row
+from lmcot_cli.errors import UsageError
 from lmcot_cli.pipeline.options import AnswerOptions
 from lmcot_cli.prompts.render import Prompts
 from lmcot_cli.scoring.metrics import score_answer
@@ -48,6 +50,16 @@ class RewardOptions:
     max_answer_tokens: int = AnswerOptions().max_answer_tokens
     max_large_calls: int | None = None
     memory: Path | None = None
+
+    def check(self) -> None:
+        """Refuse weights that no reward can be added up with.
+
+        Raises:
+            UsageError: Names the option.
+        """
+        for name in ("task_weight", "aspects_weight", "loop_penalty", "unfinished_penalty"):
+            if not isfinite(weight := getattr(self, name)):
+                raise UsageError(f"--{name.replace('_', '-')} {weight:g}: give a finite number")
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,55 @@
+"""Settings of refining that cannot work are refused, and named as they were typed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lmcot_cli.errors import UsageError
+from lmcot_train.ppo.options import PPOOptions
+from lmcot_train.refine.options import RefineOptions
+from lmcot_train.rewards.reward import RewardOptions
+
+
+def options(**changes: Any) -> RefineOptions:
+    return RefineOptions(Path("q"), Path("s"), Path("o"), **changes)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (
+            {"batch": 5, "samples": 3, "minibatches": 2},
+            "--minibatches 2: give a number that divides the 15 rat",
+        ),
+        ({"samples": 1}, "--samples 1: give 2 or more with --algorithm grpo"),
+        ({"epochs": 3}, "no use for --epochs: leave out, or take --algorithm ppo"),
+        (
+            {"trace": 0.9, "leave_one_out": True, "kl_target": 2.0},
+            "no use for --gae-lambda, --leave-one-out, --kl-target",
+        ),
+        (
+            {"value_rate": 0.1, "value_weight": 0.2, "entropy_weight": 0.1},
+            "no use for --value-rate, --value-weight, --entropy-weight",
+        ),
+    ],
+)
+def test_grpo_refuses_what_it_would_pass_over_or_cannot_cut_up(changes: dict[str, Any], message: str) -> None:
+    ppo = PPOOptions(**changes)
+    with pytest.raises(UsageError, match=message):
+        options(algorithm="grpo", ppo=ppo).check()
+    options(ppo=ppo).check()
+
+
+def test_the_defaults_suit_both_algorithms() -> None:
+    options().check()
+    options(algorithm="grpo").check()
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+@pytest.mark.parametrize("name", ["task_weight", "aspects_weight", "loop_penalty", "unfinished_penalty"])
+def test_weights_of_the_reward_are_finite(name: str, value: float) -> None:
+    with pytest.raises(UsageError, match=f"--{name.replace('_', '-')} {value:g}: give a finite number"):
+        options(reward=RewardOptions(**{name: value})).check()  # type: ignore[arg-type]
