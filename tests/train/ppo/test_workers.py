@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import random
 import socket
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import torch
@@ -43,12 +45,18 @@ print(workers.count, round(figures["kl_k3"], 6), round(figures["validation_rewar
 """
 
 
+def free_port() -> int:
+    """Find a free port below those that systems hand out by themselves: nobody gets it before it is used."""
+    while True:
+        port = random.randrange(20_000, 32_000)
+        with socket.socket() as free, suppress(OSError):
+            free.bind(("127.0.0.1", port))
+            return port
+
+
 def launch(folder: Path, processes: int) -> list[str]:
     """Run the script in processes that find each other as `accelerate launch` makes them; return what they print."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    running = []
+    port, running = free_port(), []
     for rank in range(processes):
         place = {
             "RANK": rank,
