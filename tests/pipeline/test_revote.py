@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 
 from lmcot_cli.errors import InputError, UsageError
@@ -79,7 +81,8 @@ def test_what_cannot_be_replayed_is_refused():
     with pytest.raises(InputError, match="'1' has a sample without a log-probability"):
         revote(by_id(answer("1", "aa")), None, ["none"], samples=None, vote="logprob", options=QUICK)
     with pytest.raises(InputError, match="no row that was answered from samples"):
-        revote(by_id(answer("1", "")), None, ["none"], samples=None, vote="majority", options=QUICK)
+        unsampled = replace(answer("1", "a"), samples=(), logprobs=())
+        revote(by_id(unsampled), None, ["none"], samples=None, vote="majority", options=QUICK)
     with pytest.raises(InputError, match="no row that was answered"):
         revote({}, None, ["none"], samples=None, vote="majority", options=QUICK)
     with pytest.raises(UsageError, match="--stop sometimes"):

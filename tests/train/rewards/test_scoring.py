@@ -57,7 +57,6 @@ def test_rows_and_answers_are_both_read(tmp_path: Path, microhop: Rows) -> None:
     [
         (5, '"samples" must be a list of objects'),
         ([5], '"samples" must be a list of objects'),
-        ([{"rationale": 5}], '"rationale" must be a string'),
         ([{"rationale": "Ann was born in Oslo.", "answer": 5}], '"answer" must be a string or null'),
     ],
 )
