@@ -58,8 +58,9 @@ class ApiKey:
 
 
 def _written(key: str) -> str:
-    """Return a pattern of the key as it is and as it stands in JSON, with backslashes before some characters."""
-    return "".join(r"\\*" + re.escape(char) if char in "\"'/\\" else re.escape(char) for char in key)
+    """Return a pattern of the key as it is and as JSON may have it: after backslashes, or by number (`\\u002f`)."""
+    escapes = {char: r"\\*" for char in "\"'/\\"}
+    return "".join(rf"(?:\\u(?i:{ord(char):04x})|{escapes.get(char, '')}{re.escape(char)})" for char in key)
 
 
 def find_key(address: Address, options: EndpointOptions) -> ApiKey:

@@ -77,6 +77,8 @@ def test_a_key_is_found_in_json_too(value: str) -> None:
     for text in (
         json.dumps({"a": f"Bearer {value}"}),
         json.dumps({"a": f"Bearer {value}"}).replace("/", "\\/"),
+        '{"a": "Bearer ' + "".join(f"\\u{ord(char):04X}" for char in value) + '"}',
+        '{"a": "Bearer ' + "".join(f"\\u{ord(char):04x}" for char in value) + '"}',
     ):
         assert json.loads(key.redact_bytes(text.encode())) == {"a": "Bearer [key]"}
     assert key.redact(str({"a": value})) in ("{'a': '[key]'}", '{"a": "[key]"}')
