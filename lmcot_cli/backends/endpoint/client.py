@@ -11,12 +11,14 @@ from lmcot_cli.backends.endpoint.address import Address
 from lmcot_cli.backends.endpoint.dialect import Body
 from lmcot_cli.backends.endpoint.faults import Fault, Transient, judge_status
 from lmcot_cli.backends.endpoint.key import ApiKey
+from lmcot_cli.errors import ModelError
 
 if TYPE_CHECKING:
     from openai import APIStatusError, AsyncOpenAI
     from openai._types import RequestOptions
 
 _CONNECT_SECONDS = 10.0
+_SENT_VARIABLES = ("OPENAI_ORG_ID", "OPENAI_PROJECT_ID")
 _NO_KEY = "none"
 """The client insists on a key of its own; each call brings the true one, or none, and this is never sent."""
 
@@ -38,11 +40,23 @@ class Client:
 
     TLS certificates are verified, proxies taken from the environment (except to this machine over plain http), and
     redirections not followed: they would take questions, and maybe the key, to places that nobody named.
+
+    Raises:
+        ModelError: The environment holds something that no client can be made with.
     """
 
     def __init__(self, address: Address, key: ApiKey, connections: int) -> None:
         self._address, self._key = address, key
-        self._openai = _new_client(address, connections)
+        try:
+            self._openai = _new_client(address, connections)
+        except (
+            OSError,
+            ValueError,
+        ) as error:  # a file of certificates that is not there, a header no header can hold
+            raise ModelError(
+                f"{address.url}: no client can be made ({error}): look at SSL_CERT_FILE, SSL_CERT_DIR, proxies and"
+                " OPENAI_* in the environment"
+            ) from error
 
     async def post(self, path: str, body: Body, timeout: float) -> bytes:
         """Send a call, and return the body of its reply.
@@ -99,6 +113,9 @@ class Client:
 def _new_client(address: Address, connections: int) -> AsyncOpenAI:
     import openai
 
+    for name in _SENT_VARIABLES:
+        if not os.environ.get(name, "").isascii() or not os.environ.get(name, "").isprintable():
+            raise ValueError(f"{name} cannot be sent")
     # The type under a public name: openai has changed the library it connects with once already.
     limits = type(openai.DEFAULT_CONNECTION_LIMITS)(
         max_connections=connections, max_keepalive_connections=connections

@@ -58,8 +58,8 @@ class ApiKey:
 
 
 def _written(key: str) -> str:
-    """Return a pattern of the key as it is and as JSON may have it: after backslashes, or by number (`\\u002f`)."""
-    escapes = {char: r"\\*" for char in "\"'/\\"}
+    """Return a pattern of the key as it is and as JSON may have it: after backslashes, or by its numbers."""
+    escapes = dict.fromkeys("\"'/\\", r"\\*")
     return "".join(rf"(?:\\u(?i:{ord(char):04x})|{escapes.get(char, '')}{re.escape(char)})" for char in key)
 
 
