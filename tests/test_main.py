@@ -65,6 +65,22 @@ def test_help_shows_an_example(command: str):
     assert f"lmcot {command} " in shown.split("Examples")[1]
 
 
+def every_command() -> list[str]:
+    """Name all commands, those inside `data`, `train` and `models` included."""
+    inner = [f"{name} {one}" for name in COMMANDS for one in getattr(load_command(name), "commands", ())]
+    return [*COMMANDS, *inner]
+
+
+@pytest.mark.parametrize("command", every_command())
+def test_help_is_not_cut_off_on_a_narrow_terminal(command: str, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("COLUMNS", "80")
+
+    shown = CliRunner().invoke(app, [*command.split(), "--help"])
+
+    assert shown.exit_code == 0
+    assert "…" not in shown.stdout
+
+
 def test_an_unknown_command_is_a_usage_error_that_names_the_nearest():
     result = CliRunner().invoke(app, ["anser"])
 

@@ -171,6 +171,11 @@ def test_many_warnings_are_cut_short(work: Path):
             "error: --temperature 0 makes all 3 samples alike",
         ),
         (["q.jsonl", "--threads", "0"], 2, "error: --threads 0: choose between 1 and 512"),
+        (
+            ["q.jsonl", "--no-flash-attention", "--kv-type", "q8_0"],
+            2,
+            "error: --kv-type q8_0 needs flash attention: leave out --no-flash-attention",
+        ),
         (["q.jsonl", "--prompts", "none"], 1, "error: none: no folder with a template"),
         (["q.jsonl", "--config", "none.toml"], 1, "error: none.toml: cannot be read"),
         (["q.jsonl", "--large", "nonsense"], 2, "error: --large 'nonsense' names no model"),
