@@ -81,8 +81,9 @@ class PromptTooLongError(RowError):
         prompt_tokens: Tokens of the prompt.
         max_tokens: Tokens that may be written.
         context_tokens: Tokens there is room for.
-        limit: What limits them.
-        advice: What to type for more, or to get by with less.
+        option: The option that `max_tokens` comes from.
+        limit: What limits the tokens there is room for.
+        advice: What to type for more room; None where there is no more to be had.
     """
 
     def __init__(
@@ -90,15 +91,22 @@ class PromptTooLongError(RowError):
         prompt_tokens: int,
         max_tokens: int,
         context_tokens: int,
+        option: str = "--max-tokens",
         limit: str = "the model's context",
-        advice: str = "shorten the context, or lower --max-tokens",
+        advice: str | None = None,
     ) -> None:
         self.prompt_tokens, self.max_tokens, self.context_tokens = prompt_tokens, max_tokens, context_tokens
         over = prompt_tokens + max_tokens - context_tokens
         super().__init__(
-            f"the prompt does not fit: {prompt_tokens} prompt tokens + {max_tokens} to write"
-            f" are {over} more than {limit} of {context_tokens}; {advice}"
+            f"the prompt does not fit: {prompt_tokens} prompt tokens + {max_tokens} to write ({option})"
+            f" are {over} more than {limit} of {context_tokens}; {advice or self._advice(option)}"
         )
+
+    def _advice(self, option: str) -> str:
+        """Say how to get by with the room there is: fewer tokens to write help a prompt that fits by itself."""
+        left = self.context_tokens - self.prompt_tokens
+        lower = f", or lower {option} to {left}" if left > 0 else ""
+        return f"shorten the row's context{lower}"
 
 
 class DuplicateIdError(RowError):
