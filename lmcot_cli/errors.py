@@ -61,12 +61,14 @@ class ModelError(LmcotError):
 
 
 class TooManyErrorsError(LmcotError):
-    """More rows failed than were to be put up with; what is done is kept."""
+    """More rows failed than were to be put up with; what is done is in the output, where there is one (`kept`)."""
 
-    def __init__(self, failed: int, rows: int, limit: str) -> None:
+    def __init__(self, failed: int, rows: int, limit: str, *, kept: bool) -> None:
+        done = "; what is done is kept" if kept else ""
+        redo = ", with --retry-errors to redo those that failed" if kept else ""
         super().__init__(
-            f"stopped: {failed} of {rows} rows failed (--max-errors {limit}); what is done is kept:"
-            " mend the cause and run the same command again, with --retry-errors to redo those that failed"
+            f"stopped: {failed} of {rows} rows failed (--max-errors {limit}){done}:"
+            f" mend the cause and run the same command again{redo}"
         )
 
 

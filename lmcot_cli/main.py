@@ -68,6 +68,10 @@ The line stands here too, so that `lmcot --help` imports no command; a test hold
 """
 
 
+PYDANTIC_PREFIX = "Value error, "
+"""What pydantic, which reads the values of options, puts before what is wrong with one."""
+
+
 class ErrorBoundary(TyperGroup):
     """Turn our own errors into one line on stderr and their exit code; bugs keep their traceback."""
 
@@ -84,6 +88,9 @@ class ErrorBoundary(TyperGroup):
                 f"error: {escaped(str(error))}", style="red", markup=False, highlight=False, soft_wrap=True
             )
             raise typer.Exit(error.exit_code) from error
+        except typer.BadParameter as error:
+            error.message = error.message.removeprefix(PYDANTIC_PREFIX)
+            raise
         except KeyboardInterrupt as error:
             raise typer.Exit(INTERRUPTED) from error
 
