@@ -117,9 +117,18 @@ def load_command(name: str) -> Any:
     parent = typer.Typer(add_completion=False, rich_markup_mode="rich")
     if isinstance(target, typer.Typer):
         parent.add_typer(target, name=name)
-        return typer.main.get_group(parent).commands[name]
-    parent.command(name, epilog=getattr(module, "EPILOG", None))(target)
-    return typer.main.get_command(parent)
+        command = typer.main.get_group(parent).commands[name]
+    else:
+        parent.command(name, epilog=getattr(module, "EPILOG", None))(target)
+        command = typer.main.get_command(parent)
+    for one in (command, *getattr(command, "commands", {}).values()):
+        one.help = _unwrapped(one.help or "")
+    return command
+
+
+def _unwrapped(text: str) -> str:
+    """Take the line ends out of the paragraphs of a docstring: a terminal wraps them to its own width."""
+    return "\n\n".join(" ".join(paragraph.split()) for paragraph in text.split("\n\n"))
 
 
 EPILOG = """\

@@ -146,7 +146,7 @@ MaxErrorsOption = Annotated[
     typer.Option(
         "--max-errors",
         metavar="N|P%",
-        help="Give the run up when more rows fail; what is done is kept.",
+        help="Give the run up when more rows fail, a share of them (5%) from the 20th row on; what is done is kept.",
         show_default="no limit",
         rich_help_panel=_SPENDING,
     ),
