@@ -57,8 +57,9 @@ def cell(text: str) -> str:
 
 
 def as_markdown(text: str) -> str:
-    """Turn the Rich markup of an epilog into Markdown."""
-    return re.sub(r"\[cyan\](.*?)\[/cyan\]\s*", r"`\1` ", re.sub(r"\[/?bold\]", "**", text))
+    """Turn the Rich markup of an epilog into Markdown; an example need not have words after it."""
+    code = re.sub(r"\[cyan\](.*?)\[/cyan\] *", r"`\1` ", re.sub(r"\[/?bold\]", "**", text))
+    return re.sub(r" +$", "", code, flags=re.MULTILINE)
 
 
 if __name__ == "__main__":

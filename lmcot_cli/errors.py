@@ -61,12 +61,14 @@ class ModelError(LmcotError):
 
 
 class TooManyErrorsError(LmcotError):
-    """More rows failed than were to be put up with; what is done is kept."""
+    """More rows failed than were to be put up with; what is done is in the output, where there is one (`kept`)."""
 
-    def __init__(self, failed: int, rows: int, limit: str) -> None:
+    def __init__(self, failed: int, rows: int, limit: str, *, kept: bool) -> None:
+        done = "; what is done is kept" if kept else ""
+        redo = ", with --retry-errors to redo those that failed" if kept else ""
         super().__init__(
-            f"stopped: {failed} of {rows} rows failed (--max-errors {limit}); what is done is kept:"
-            " mend the cause and run the same command again, with --retry-errors to redo those that failed"
+            f"stopped: {failed} of {rows} rows failed (--max-errors {limit}){done}:"
+            f" mend the cause and run the same command again{redo}"
         )
 
 
@@ -81,8 +83,9 @@ class PromptTooLongError(RowError):
         prompt_tokens: Tokens of the prompt.
         max_tokens: Tokens that may be written.
         context_tokens: Tokens there is room for.
-        limit: What limits them.
-        advice: What to type for more, or to get by with less.
+        option: The option that `max_tokens` comes from.
+        limit: What limits the tokens there is room for.
+        advice: What to type for more room; None where there is no more to be had.
     """
 
     def __init__(
@@ -90,15 +93,22 @@ class PromptTooLongError(RowError):
         prompt_tokens: int,
         max_tokens: int,
         context_tokens: int,
+        option: str = "--max-tokens",
         limit: str = "the model's context",
-        advice: str = "shorten the context, or lower --max-tokens",
+        advice: str | None = None,
     ) -> None:
         self.prompt_tokens, self.max_tokens, self.context_tokens = prompt_tokens, max_tokens, context_tokens
         over = prompt_tokens + max_tokens - context_tokens
         super().__init__(
-            f"the prompt does not fit: {prompt_tokens} prompt tokens + {max_tokens} to write"
-            f" are {over} more than {limit} of {context_tokens}; {advice}"
+            f"the prompt does not fit: {prompt_tokens} prompt tokens + {max_tokens} to write ({option})"
+            f" are {over} more than {limit} of {context_tokens}; {advice or self._advice(option)}"
         )
+
+    def _advice(self, option: str) -> str:
+        """Say how to get by with the room there is: fewer tokens to write help a prompt that fits by itself."""
+        left = self.context_tokens - self.prompt_tokens
+        lower = f", or lower {option} to {left}" if left > 0 else ""
+        return f"shorten the row's context{lower}"
 
 
 class DuplicateIdError(RowError):

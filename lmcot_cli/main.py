@@ -69,6 +69,10 @@ The line stands here too, so that `lmcot --help` imports no command; a test hold
 """
 
 
+PYDANTIC_PREFIX = "Value error, "
+"""What pydantic, which reads the values of options, puts before what is wrong with one."""
+
+
 class ErrorBoundary(TyperGroup):
     """Turn our own errors into one line on stderr and their exit code; bugs keep their traceback."""
 
@@ -85,6 +89,9 @@ class ErrorBoundary(TyperGroup):
                 f"error: {escaped(str(error))}", style="red", markup=False, highlight=False, soft_wrap=True
             )
             raise typer.Exit(error.exit_code) from error
+        except typer.BadParameter as error:
+            error.message = error.message.removeprefix(PYDANTIC_PREFIX)
+            raise
         except KeyboardInterrupt as error:
             raise typer.Exit(INTERRUPTED) from error
 
@@ -111,9 +118,18 @@ def load_command(name: str) -> Any:
     parent = typer.Typer(add_completion=False, rich_markup_mode="rich")
     if isinstance(target, typer.Typer):
         parent.add_typer(target, name=name)
-        return typer.main.get_group(parent).commands[name]
-    parent.command(name, epilog=getattr(module, "EPILOG", None))(target)
-    return typer.main.get_command(parent)
+        command = typer.main.get_group(parent).commands[name]
+    else:
+        parent.command(name, epilog=getattr(module, "EPILOG", None))(target)
+        command = typer.main.get_command(parent)
+    for one in (command, *getattr(command, "commands", {}).values()):
+        one.help = _unwrapped(one.help or "")
+    return command
+
+
+def _unwrapped(text: str) -> str:
+    """Take the line ends out of the paragraphs of a docstring: a terminal wraps them to its own width."""
+    return "\n\n".join(" ".join(paragraph.split()) for paragraph in text.split("\n\n"))
 
 
 EPILOG = """\

@@ -1,4 +1,5 @@
 import os
+import re
 import resource
 import subprocess
 import sys
@@ -65,6 +66,32 @@ def test_help_shows_an_example(command: str):
     assert f"lmcot {command} " in shown.split("Examples")[1]
 
 
+def every_command() -> list[str]:
+    """Name all commands, those inside `data`, `train` and `models` included."""
+    inner = [f"{name} {one}" for name in COMMANDS for one in getattr(load_command(name), "commands", ())]
+    return [*COMMANDS, *inner]
+
+
+@pytest.mark.parametrize("command", every_command())
+def test_help_is_not_cut_off_on_a_narrow_terminal(command: str, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("COLUMNS", "80")
+
+    shown = CliRunner().invoke(app, [*command.split(), "--help"])
+
+    assert shown.exit_code == 0
+    assert "…" not in shown.stdout
+
+
+def test_help_is_wrapped_to_the_terminal_alone(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("COLUMNS", "80")
+
+    shown = CliRunner().invoke(app, ["train", "all", "--help"]).stdout
+
+    assert "A stage is skipped when\n its output is there and nothing that it was made from has" in re.sub(
+        " +\n", "\n", shown
+    )
+
+
 def test_an_unknown_command_is_a_usage_error_that_names_the_nearest():
     result = CliRunner().invoke(app, ["anser"])
 
@@ -86,6 +113,8 @@ def test_the_shell_completes_commands_and_their_options():
 
     assert "answer" in completed("lmcot an")
     assert "--samples" in completed("lmcot answer --sam")
+    assert completed("lmcot models show b").split() == ["builtin:small", "builtin:large"]
+    assert completed("lmcot models pull smollm2-3").split() == ["smollm2-360m"]
 
 
 def test_version():

@@ -109,3 +109,8 @@ def load(path: Path) -> ModuleType:
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+def test_the_reference_has_every_example_on_a_line_of_its_own() -> None:
+    lines = text_of("docs/cli.md").splitlines()
+    assert not [line for line in lines if re.search(r"` `|` $", line)]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Literal, Protocol, Self, TypeAlias
 
@@ -16,12 +16,16 @@ Role: TypeAlias = Literal["small", "large"]
 
 @dataclass(frozen=True, slots=True)
 class Sampling:
-    """How tokens are chosen. `temperature` 0 is greedy decoding, where `top_p` and seeds play no part."""
+    """How tokens are chosen. `temperature` 0 is greedy decoding, where `top_p` and seeds play no part.
+
+    `limit` is the option that `max_tokens` comes from, for messages.
+    """
 
     temperature: float = 0.0
     top_p: float = 1.0
     max_tokens: int = 256
     stop: tuple[str, ...] = ()
+    limit: str = field(default="--max-tokens", compare=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -128,7 +128,7 @@ def names_endpoint(spec: str) -> bool:
 
 def gguf_file(spec: str, aliases: Mapping[str, str]) -> Path | None:
     """Return the GGUF file that a spec names, if it is on this machine; nothing is downloaded."""
-    resolved = _resolve(spec, aliases)
+    resolved = resolve(spec, aliases)
     form = _form_of(resolved)
     if form is None or form.backend != "llama" or form.locate is None or resolved.startswith(hub.SCHEME):
         return None
@@ -176,15 +176,15 @@ def _understood(spec: str, role: Role, aliases: Mapping[str, str]) -> tuple[str,
     Raises:
         ModelSpecError: It is of none.
     """
-    resolved = _resolve(spec, aliases)
+    resolved = resolve(spec, aliases)
     form = _form_of(resolved)
     if form is None:
         raise ModelSpecError(_explain(spec, resolved, role, aliases))
     return resolved, form
 
 
-def _resolve(spec: str, aliases: Mapping[str, str]) -> str:
-    """Replace a name of the config file, else one of the catalogue, by the spec it stands for."""
+def resolve(spec: str, aliases: Mapping[str, str]) -> str:
+    """Replace a name of the settings file, else one of the catalogue, by the spec it stands for."""
     named = aliases.get(spec, spec)
     entry = catalogue.find(named)
     return entry.spec if entry else named

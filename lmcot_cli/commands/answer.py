@@ -95,7 +95,8 @@ def answer(
     source = _source(file)
     settings = answer_options(load_config(config), context.params)
     if dry_run:
-        return show_preview(preview(source, settings))
+        kept = None if overwrite else output
+        return show_preview(preview(source, settings, kept, retry_errors=retry_errors))
     run = AnswerRun(
         source, settings, output, overwrite=overwrite, retry_errors=retry_errors, command=command_line()
     )

@@ -114,16 +114,17 @@ class Report:
         if totals.unanswered:
             parts.append(f"{totals.unanswered:,} without an answer")
         if totals.failed:
-            parts.append(f"{totals.failed:,} failed (--retry-errors answers them again)")
+            advice = " (--retry-errors answers them again)" if run.output else ""
+            parts.append(f"{totals.failed:,} failed{advice}")
         if totals.cut_short:
             parts.append(f"{totals.cut_short:,} cut short")
         parts.append(f"in {time.monotonic() - self._started:.1f} s")
-        now = run.answered_now.usage
-        written = now.small.completion + now.large.completion
+        now = run.answered_now
+        written = now.usage.small.completion + now.usage.large.completion
         spent = f"{written:,} tokens written"
-        if totals.samples_saved:
-            drawn = totals.samples + totals.samples_saved
-            spent += f", {totals.samples_saved:,} of {drawn:,} samples saved"
+        if now.samples_saved:
+            planned = now.samples + now.samples_saved
+            spent += f", {now.samples_saved:,} of {planned:,} samples saved"
         if run.cost:
             spent += f", worth {run.cost:.4g} by the price table"
         results = f"; results in {run.output}" if run.output else ""

@@ -180,6 +180,8 @@ def _lines(report: Report) -> list[tuple[str, str]]:
     lines.append(
         ("keys", ", ".join(f"{key} {'set' if is_set else 'not set'}" for key, is_set in report.keys.items()))
     )
+    if not report.missing and _installed("lmcot"):
+        lines.append(("extras", "all installed"))
     for extra, packages in report.missing.items():
         lines.append(("extra", f"{extra} lacks {', '.join(packages)}: pip install 'lmcot[{extra}]'"))
     return lines

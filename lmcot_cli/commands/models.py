@@ -36,6 +36,17 @@ _PULL_EPILOG = """\
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
 
 
+def _catalogue_names(incomplete: str) -> list[str]:
+    """Complete what can be pulled."""
+    return [entry.name for entry in catalogue.CATALOGUE if entry.name.startswith(incomplete)]
+
+
+def _names(incomplete: str) -> list[str]:
+    """Complete what can be shown: the embedded pair comes first."""
+    pair = (embedded.SCHEME + name for name in embedded.NAMES)
+    return [*(spec for spec in pair if spec.startswith(incomplete)), *_catalogue_names(incomplete)]
+
+
 @app.command("list")
 def list_models(as_json: Json = False) -> None:
     """List the embedded pair, the GGUF files already downloaded, and models worth trying."""
@@ -51,7 +62,10 @@ def list_models(as_json: Json = False) -> None:
 def show(
     model: Annotated[
         str,
-        typer.Argument(help="builtin:small, a GGUF file, a name of the catalogue, or hf:ORG/REPO:FILE.gguf"),
+        typer.Argument(
+            help="builtin:small, a GGUF file, a name of the catalogue, or hf:ORG/REPO:FILE.gguf",
+            autocompletion=_names,
+        ),
     ],
     as_json: Json = False,
 ) -> None:
@@ -69,7 +83,12 @@ def show(
 @app.command(epilog=_PULL_EPILOG)
 def pull(
     model: Annotated[
-        str, typer.Argument(metavar="MODEL", help="A name of the catalogue, or hf:ORG/REPO:FILE.gguf.")
+        str,
+        typer.Argument(
+            metavar="MODEL",
+            help="A name of the catalogue, or hf:ORG/REPO:FILE.gguf.",
+            autocompletion=_catalogue_names,
+        ),
     ],
 ) -> None:
     """Download a model into the local Hugging Face cache and print the spec to use it by."""
@@ -188,7 +207,7 @@ def _human(key: str, value: Any) -> str:
         case bool():
             return "yes" if value else "no"
         case int() if key in ("size", "peak_memory"):
-            return f"{value / 1e9:.2f} GB" if value >= 1e9 else f"{value / 1e6:.1f} MB"
+            return catalogue.readable_size(value)
         case int():
             return f"{value:,}"
     return printable(str(value))

@@ -21,6 +21,12 @@ DEFAULTS = AnswerOptions()
 _MODELS, _SAMPLING, _SPENDING = "Models", "Sampling", "Spending"
 _ENGINE, _ENDPOINT, _OUTPUT = "Engine", "Endpoint", "Output"
 
+
+def _off(given: bool | None) -> bool | None:
+    """Turn a flag that is named for what it switches off into the setting."""
+    return None if given is None else not given
+
+
 MethodOption = Annotated[
     Method | None,
     typer.Option(
@@ -68,7 +74,7 @@ PromptsOption = Annotated[
 GivenRationalesOption = Annotated[
     bool | None,
     typer.Option(
-        "--given-rationales/--no-given-rationales",
+        "--given-rationales",
         help="Answer from the rationale that each row brings; no small LM is loaded.",
         show_default="off",
         rich_help_panel=_MODELS,
@@ -140,7 +146,7 @@ MaxErrorsOption = Annotated[
     typer.Option(
         "--max-errors",
         metavar="N|P%",
-        help="Give the run up when more rows fail; what is done is kept.",
+        help="Give the run up when more rows fail, a share of them (5%) from the 20th row on; what is done is kept.",
         show_default="no limit",
         rich_help_panel=_SPENDING,
     ),
@@ -190,7 +196,7 @@ MaxAnswerTokensOption = Annotated[
 DeterministicOption = Annotated[
     bool | None,
     typer.Option(
-        "--deterministic/--no-deterministic",
+        "--deterministic",
         help="One row a batch: slower, but the same bytes again on the same machine.",
         show_default="off",
         rich_help_panel=_SAMPLING,
@@ -253,7 +259,8 @@ DtypeOption = Annotated[
     Dtype | None,
     typer.Option(
         "--dtype",
-        help="What transformers computes in.",
+        metavar="TYPE",
+        help="What transformers computes in: float32, bfloat16 or float16.",
         show_default="float32 on a CPU, the model's own on a GPU",
         rich_help_panel=_ENGINE,
     ),
@@ -261,7 +268,7 @@ DtypeOption = Annotated[
 TrustRemoteCodeOption = Annotated[
     bool | None,
     typer.Option(
-        "--trust-remote-code/--no-trust-remote-code",
+        "--trust-remote-code",
         help="Run the Python code that a model's repository brings.",
         show_default="off",
         rich_help_panel=_ENGINE,
@@ -271,6 +278,7 @@ EndpointApiOption = Annotated[
     EndpointApi | None,
     typer.Option(
         "--endpoint-api",
+        metavar="API",
         help="chat; completions: plain ones, for base models; auto: chat if the endpoint has it.",
         show_default=DEFAULTS.endpoint.endpoint_api,
         rich_help_panel=_ENDPOINT,
@@ -376,9 +384,9 @@ KvTypeOption = Annotated[
 FlashAttentionOption = Annotated[
     bool | None,
     typer.Option(
-        "--flash-attention/--no-flash-attention",
-        help="Compute attention in one pass: quicker, and other last bits.",
-        show_default="on",
+        "--no-flash-attention",
+        callback=_off,
+        help="Compute attention in steps, not in one pass: slower, and other last bits.",
         rich_help_panel=_ENGINE,
     ),
 ]

@@ -19,22 +19,31 @@ def show_preview(preview: Preview) -> None:
                 Text("\n".join(map(printable, stage.prompt.splitlines())), style="dim"), soft_wrap=True
             )
             console.print()
-        console.print(_table(preview))
-        failing = f", and {preview.bad:,} that would fail" if preview.bad else ""
-        console.print(f"{preview.rows:,} rows{failing}. No model was asked.")
+        if preview.stages:
+            console.print(_table(preview))
+        for note in preview.notes:
+            console.print(Text(f"note: {printable(note)}"), soft_wrap=True)
+        console.print(_rows(preview))
         console.print(
-            f"At most: all samples drawn, all completions as long as they may be; {CHARACTERS_A_TOKEN} characters a"
-            " prompt token.",
+            "Requests and completions at most: all samples drawn, each as long as it may be. Prompts about:"
+            f" {CHARACTERS_A_TOKEN} characters a token.",
             style="dim",
         )
+
+
+def _rows(preview: Preview) -> str:
+    counted = f"{preview.rows:,} row{'' if preview.rows == 1 else 's'}"
+    done = f" left, {preview.done:,} done already" if preview.done else ""
+    failing = f", and {preview.bad:,} that would fail" if preview.bad else ""
+    return f"{counted}{done}{failing}. No model was asked."
 
 
 def _table(preview: Preview) -> Table:
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     table.add_column("stage", no_wrap=True)
-    table.add_column("model")
-    for heading in ("requests", "prompt tokens", "completion tokens", "cost", "memory"):
-        table.add_column(heading, justify="right")
+    table.add_column("model", overflow="fold")  # what does not fit goes on below: a name is never cut
+    for heading in ("requests", "prompt\ntokens", "completion\ntokens", "cost", "memory"):
+        table.add_column(heading, justify="right", no_wrap=True)
     for stage in preview.stages:
         counts = (stage.requests, stage.tokens.prompt, stage.tokens.completion)
         cost = f"{stage.cost:.4g}" if stage.cost else "-"

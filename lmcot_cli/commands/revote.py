@@ -15,7 +15,7 @@ from lmcot_cli.commands.scoring_arguments import (
     ResamplesOption,
     RulesOption,
     SeedOption,
-    percent_interval,
+    percent,
     points_interval,
     refuse_stdin_twice,
     write_json,
@@ -27,9 +27,14 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from lmcot_cli.pipeline.revote import Outcome
+    from lmcot_cli.scoring.intervals import Estimate
 
 _DEFAULTS = ScoringOptions()
 _RULES = ("none", "lossless", "beta:0.95", "window:5")
+_CAPTION = (
+    "samples: drawn a row, on average; fewer: how many times. EM in percent, its change from all samples in points,"
+    " with 95% bootstrap intervals. changed: rows with another winner than all samples give."
+)
 
 EPILOG = """\
 [bold]Examples[/bold]
@@ -79,10 +84,7 @@ def revote(
     else:
         with stdout_console() as console:
             console.print(_table(outcomes))
-            console.print(
-                "EM in percent, its change from all samples in points, with 95% bootstrap intervals.",
-                style="dim",
-            )
+            console.print(_CAPTION, style="dim")
 
 
 def _table(outcomes: list[Outcome]) -> Table:
@@ -90,15 +92,19 @@ def _table(outcomes: list[Outcome]) -> Table:
 
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     table.add_column("--stop", no_wrap=True)
-    for heading in ("samples a row", "times fewer", "EM", "change", "other winners"):
-        table.add_column(heading, justify="right")
+    for heading in ("samples", "fewer", "EM", "change", "changed"):
+        table.add_column(heading, justify="right", no_wrap=True)
     for outcome in outcomes:
-        table.add_row(
-            outcome.stop,
-            f"{outcome.samples:.1f}",
-            f"{outcome.times_fewer:.1f}",
-            percent_interval(outcome.exact_match) if outcome.exact_match else "-",
-            points_interval(outcome.difference) if outcome.difference else "-",
-            str(outcome.other_winners),
-        )
+        figures = [f"{outcome.samples:.1f}", f"{outcome.times_fewer:.1f}", _interval(outcome.exact_match)]
+        if outcome.stop != "none":  # which draws all samples: nothing to compare
+            change = points_interval(outcome.difference) if outcome.difference else "-"
+            figures += [change, str(outcome.other_winners)]
+        table.add_row(outcome.stop, *figures)
     return table
+
+
+def _interval(estimate: Estimate | None) -> str:
+    """Write a score as `48.0 (45.1 to 51.2)`, in percent."""
+    if estimate is None:
+        return "-"
+    return f"{percent(estimate.mean)} ({percent(estimate.low)} to {percent(estimate.high)})"

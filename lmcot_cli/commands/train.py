@@ -30,7 +30,12 @@ def pretrain(
         typer.Option("--output", "-o", metavar="DIR", help="Folder for the weights, the GGUF and the log."),
     ],
     minutes: Annotated[
-        float, typer.Option("--minutes", min=0.1, help="Budget in CPU minutes; the schedule follows them.")
+        float,
+        typer.Option(
+            "--minutes",
+            min=0.1,
+            help="Budget: minutes of CPU time, not of the clock; the schedule follows them.",
+        ),
     ] = 43.0,
     seed: Annotated[int, typer.Option("--seed", help="Seeds the weights and the examples.")] = 0,
     threads: Annotated[int, typer.Option("--threads", min=1, help="Threads that compute.")] = 1,

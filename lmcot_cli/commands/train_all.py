@@ -48,13 +48,16 @@ def check_words(words: tuple[str, ...], place: str) -> None:
     Raises:
         InputError: An option that the command does not have, or a value that it does not take.
     """
+    from lmcot_cli.main import PYDANTIC_PREFIX
+
     command, rest = _find(words, place)
     # Typer carries its own copy of Click and names this class nowhere: the base of every error of usage.
     usage_error = cast("type[typer.BadParameter]", typer.BadParameter.__base__)
     try:
         command.make_context("lmcot", rest)
     except usage_error as error:
-        raise InputError(f"{place} {error.format_message()}") from error
+        message = error.format_message().replace(f": {PYDANTIC_PREFIX}", ": ")
+        raise InputError(f"{place} {message}") from error
 
 
 def execute(words: tuple[str, ...]) -> None:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 EPILOG = """\
 [bold]Examples[/bold]
 
-[cyan]lmcot train rationales questions.jsonl -o rationales.jsonl --large model.gguf --samples 4[/cyan]
+[cyan]lmcot train rationales questions.jsonl -o rationales.jsonl --large model.gguf --samples 4[/cyan]  four chains each
 
 [cyan]lmcot train rationales hotpot.json -o rationales.jsonl --context supporting[/cyan]  spare the large LM the search
 

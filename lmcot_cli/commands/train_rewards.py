@@ -113,37 +113,37 @@ def _show(scored: list[Scored], rows: int) -> None:
     from lmcot_cli.commands.printable import escaped
 
     names = list(scored[0].aspects)
+    judged = [one.task for one in scored if one.task is not None]
+    ends = ("mean", "loops", "right") if judged else ("mean", "loops")
     table = Table(box=None, pad_edge=False)
     table.add_column("id", no_wrap=True)
-    for heading in (*(name[:4] for name in names), "mean", "loops", "right"):
+    for heading in (*(name[:4] for name in names), *ends):
         table.add_column(heading, justify="right", no_wrap=True, min_width=4)
     for one in scored[:rows]:
-        marks = {None: "", 1.0: "yes", 0.0: "no"}
         values = [*one.aspects.values(), one.aspect_mean, one.loops]
-        table.add_row(
-            escaped(one.given.row.id), *(f"{value:.2f}" for value in values), marks.get(one.task, "")
-        )
+        right = [{None: "", 1.0: "yes", 0.0: "no"}.get(one.task, "")] if judged else []
+        table.add_row(escaped(one.given.row.id), *(f"{value:.2f}" for value in values), *right)
     means = [
         *(fmean(one.aspects[name] for one in scored) for name in names),
         fmean(one.aspect_mean for one in scored),
         fmean(one.loops for one in scored),
     ]
-    judged = [one.task for one in scored if one.task is not None]
-    right = f"{fmean(judged):.2f}" if judged else ""
-    table.add_row(f"all {len(scored):,}", *(f"{value:.2f}" for value in means), right, style="bold")
+    right = [f"{fmean(judged):.2f}"] if judged else []
+    table.add_row(f"all {len(scored):,}", *(f"{value:.2f}" for value in means), *right, style="bold")
     with stdout_console() as console:
         console.print(table)
-    _explain(names)
+    _explain(names, right=bool(judged))
 
 
-def _explain(names: list[str]) -> None:
+def _explain(names: list[str], *, right: bool) -> None:
     """Say on standard error what the columns are."""
     from rich.console import Console
 
     aspects = ", ".join(f"{name[:4]} {name}" for name in names)
+    known = " right: whether the answer is the gold one, where both are known."
     Console(stderr=True).print(
         f"From 0 to 1, the more the better: {aspects}; mean: their weighted mean. loops: the share of words that go"
-        " round in circles, the less the better. right: whether the answer is the gold one, where both are known.",
+        f" round in circles, the less the better.{known if right else ''}",
         style="dim",
         highlight=False,
     )

@@ -95,6 +95,11 @@ CATALOGUE = (
 )  # fmt: skip
 
 
+def readable_size(size: int) -> str:
+    """Write bytes as MB or GB (powers of ten)."""
+    return f"{size / 1e9:.2f} GB" if size >= 1e9 else f"{size / 1e6:.1f} MB"
+
+
 def find(name: str) -> Entry | None:
     """Return the entry called `name` (upper and lower case alike), if there is one."""
     return next((entry for entry in CATALOGUE if entry.name == name.lower()), None)

@@ -62,6 +62,22 @@ def parse(spec: str) -> HubFile:
     return HubFile(match["repository"], match["file"])
 
 
+def find(source: HubFile) -> Path | None:
+    """Return the file's place in the local cache, None where it is not there; nothing is asked of the hub.
+
+    Raises:
+        ModelSpecError: The hub accepts no such repository name.
+    """
+    from huggingface_hub import try_to_load_from_cache
+    from huggingface_hub.errors import HFValidationError
+
+    try:
+        here = try_to_load_from_cache(source.repository, source.file)
+    except HFValidationError as error:
+        raise ModelSpecError(f"{source.spec}: {error}") from error
+    return Path(here) if isinstance(here, str) else None
+
+
 def download(source: HubFile) -> Path:
     """Return the file's place in the local cache, fetching it first if it is not there.
 
@@ -72,19 +88,16 @@ def download(source: HubFile) -> Path:
         ModelError: No such repository or file, no permission, or no connection.
         OutputError: The cache cannot be written.
     """
-    from huggingface_hub import hf_hub_download, try_to_load_from_cache
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import HfHubHTTPError
 
     # The HTTP library differs between versions of huggingface_hub; its base error is this class's first base.
     transport_error = cast("type[OSError]", HfHubHTTPError.__bases__[0])
     try:
-        here = try_to_load_from_cache(source.repository, source.file)
-        if isinstance(here, str):
-            return Path(here)
+        if here := find(source):
+            return here
         _ask_once(source)
         return Path(hf_hub_download(source.repository, source.file))
-    except HFValidationError as error:
-        raise ModelSpecError(f"{source.spec}: {error}") from error
     except (OSError, transport_error) as error:
         raise _explain(source, error) from error
 

@@ -168,7 +168,8 @@ class AnswerRun:
         limit = self.options.error_limit
         failed, rows = self.answered_now.failed, self.answered_now.rows
         if limit and limit.reached(failed, rows):
-            raise TooManyErrorsError(failed, rows, str(self.options.max_errors))
+            kept = self.output is not None
+            raise TooManyErrorsError(failed, rows, str(self.options.max_errors), kept=kept)
 
     def _open_models(self, stack: ExitStack) -> dict[Role, Backend]:
         """Open the models that are asked, in the order in which they are."""

@@ -183,12 +183,12 @@ class AnswerOptions:
     @property
     def answer_sampling(self) -> Sampling:
         """Sampling of an answer drawn directly (`standard`): one line."""
-        return Sampling(self.sampled_temperature, self.top_p, self.max_answer_tokens, stop=("\n",))
+        return replace(self.guided_answer_sampling, temperature=self.sampled_temperature, top_p=self.top_p)
 
     @property
     def guided_answer_sampling(self) -> Sampling:
         """Sampling of the answer to a rationale: greedy, one line."""
-        return Sampling(max_tokens=self.max_answer_tokens, stop=("\n",))
+        return Sampling(max_tokens=self.max_answer_tokens, stop=("\n",), limit="--max-answer-tokens")
 
     @property
     def chain_sampling(self) -> Sampling:

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import json
+import os
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
 from lmcot_cli.backends.base import Role
-from lmcot_cli.backends.specs import check_model, gguf_file
+from lmcot_cli.backends.endpoint import address
+from lmcot_cli.backends.endpoint.key import VARIABLE
+from lmcot_cli.backends.specs import check_model, gguf_file, names_endpoint, resolve
 from lmcot_cli.datasets.row import Row
-from lmcot_cli.errors import InputError, RowError
-from lmcot_cli.pipeline.cost import prices_of
+from lmcot_cli.errors import InputError, OutputError, RowError
+from lmcot_cli.models import catalogue, hub
+from lmcot_cli.pipeline.cost import FREE, prices_of
 from lmcot_cli.pipeline.options import AnswerOptions
 from lmcot_cli.pipeline.result import Tokens
 from lmcot_cli.pipeline.rows import Rows
@@ -39,7 +45,7 @@ class StagePreview:
         model: The spec of the model it asks.
         prompt: The prompt of the first good row.
         requests: Requests at most: rows by samples.
-        tokens: Tokens at most: prompts by an estimate, completions by their limit.
+        tokens: Tokens: of prompts about so many, by their characters; of completions at most, by their limit.
         cost: What these cost by the price table.
         memory: Bytes that a process with this model alone takes at its peak; None for what is no GGUF file here.
     """
@@ -60,20 +66,37 @@ class Preview:
     Attributes:
         rows: Rows that would be asked about.
         bad: Rows that would fail at once.
-        stages: What each stage would ask.
+        stages: What each stage would ask; none where no row is left.
+        done: Rows that the output holds already.
+        notes: What the run would need or lack: a download, a key, a price.
     """
 
     rows: int
     bad: int
     stages: tuple[StagePreview, ...]
+    done: int = 0
+    notes: tuple[str, ...] = ()
 
 
-def preview(source: Path | BinaryIO, options: AnswerOptions) -> Preview:
+def preview(
+    source: Path | BinaryIO,
+    options: AnswerOptions,
+    output: Path | None = None,
+    *,
+    retry_errors: bool = False,
+) -> Preview:
     """Read the input and render its prompts; ask nothing.
+
+    Args:
+        source: The questions.
+        options: How they would be answered.
+        output: Results that the run would go on from; whether they belong to it is not looked at.
+        retry_errors: Answer those of its rows again that failed.
 
     Raises:
         UsageError: Settings that cannot work together, or a model spec that names no model.
         InputError: The input cannot be read, or none of its rows can be asked about.
+        OutputError: The output cannot be read.
         ModelError: A model's file is not there.
     """
     options.check()
@@ -82,8 +105,12 @@ def preview(source: Path | BinaryIO, options: AnswerOptions) -> Preview:
         check_model(_model(one, options), role=one.role, aliases=options.aliases)
     characters = dict.fromkeys(asked, 0)
     first: dict[_Asked, str] = {}
-    good = bad = 0
+    good = bad = done = 0
+    kept = _kept(output, retry_errors=retry_errors)
     for item in Rows(source, options.limit):
+        if next(kept, False):
+            done += 1
+            continue
         rendered = _rendered(item, asked, prompts, options) if isinstance(item, Row) else None
         if rendered is None:
             bad += 1
@@ -92,10 +119,42 @@ def preview(source: Path | BinaryIO, options: AnswerOptions) -> Preview:
         for one, prompt in rendered:
             characters[one] += len(prompt)
             first.setdefault(one, prompt)
-    if not good:
+    if not good and not done:
         raise InputError("no row can be asked about: see what is wrong with lmcot data inspect")
-    stages = (_stage(one, first[one], good, characters[one], options) for one in asked)
-    return Preview(good, bad, tuple(stages))
+    stages = (_stage(one, first[one], good, characters[one], options) for one in asked if one in first)
+    notes = dict.fromkeys(note for one in asked for note in _notes(one.role, _model(one, options), options))
+    return Preview(good, bad, tuple(stages), done, tuple(notes))
+
+
+def _kept(output: Path | None, *, retry_errors: bool) -> Iterator[bool]:
+    """Yield of each record of the output, which has them in the order of the rows, whether it stands."""
+    if output is None or not output.is_file():
+        return
+    try:
+        with output.open("rb") as file:
+            for line in file:
+                if line.endswith(b"\n"):  # what is torn is written anew
+                    yield not (retry_errors and json.loads(line)["error"])
+    except OSError as error:
+        raise OutputError(f"{output}: cannot be read: {error.strerror}") from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise OutputError(f"{output}: is no output of lmcot: choose another -o") from error
+
+
+def _notes(role: Role, model: str, options: AnswerOptions) -> Iterator[str]:
+    """Say what there is to know of a model before it is asked."""
+    resolved = resolve(model, options.aliases)
+    if resolved.startswith(hub.SCHEME) and hub.find(hub.parse(resolved)) is None:
+        size = next(
+            (f" ({catalogue.readable_size(e.size)})" for e in catalogue.CATALOGUE if e.spec == resolved), ""
+        )
+        yield f"{model}: will be downloaded{size}"
+    if not names_endpoint(resolved) or (place := address.parse(resolved)).loopback:
+        return
+    if not (place.plain or options.endpoint.key_command or os.environ.get(VARIABLE, "").strip()):
+        yield f"{VARIABLE} is not set"
+    if prices_of(options)[role] is FREE:
+        yield f"no price for {model}: write [prices] in lmcot.toml"
 
 
 def _stages(options: AnswerOptions) -> list[_Asked]:

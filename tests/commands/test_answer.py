@@ -171,6 +171,11 @@ def test_many_warnings_are_cut_short(work: Path):
             "error: --temperature 0 makes all 3 samples alike",
         ),
         (["q.jsonl", "--threads", "0"], 2, "error: --threads 0: choose between 1 and 512"),
+        (
+            ["q.jsonl", "--no-flash-attention", "--kv-type", "q8_0"],
+            2,
+            "error: --kv-type q8_0 needs flash attention: leave out --no-flash-attention",
+        ),
         (["q.jsonl", "--prompts", "none"], 1, "error: none: no folder with a template"),
         (["q.jsonl", "--config", "none.toml"], 1, "error: none.toml: cannot be read"),
         (["q.jsonl", "--large", "nonsense"], 2, "error: --large 'nonsense' names no model"),
@@ -189,7 +194,13 @@ def test_what_cannot_work_is_one_line_and_an_exit_code(
 
 def test_an_unknown_option_is_a_usage_error(work: Path):
     assert invoke("q.jsonl", "--sampels", "3").exit_code == 2
-    assert invoke("q.jsonl", "--method", "magic").exit_code == 2
+
+
+def test_a_choice_that_there_is_not_is_a_usage_error_that_names_the_others(work: Path):
+    result = invoke("q.jsonl", "--method", "magic")
+
+    assert result.exit_code == 2
+    assert "Invalid value for '--method': 'magic' is not one of 'standard'," in result.stderr
 
 
 def test_the_settings_file_fills_in_what_flags_leave_out(work: Path):
@@ -218,6 +229,28 @@ def test_a_resume_skips_what_is_done_and_says_so(work: Path):
     assert result.exit_code == 0
     assert ids(work / "out") == [f"q{i}" for i in range(10)]
     assert "answered 10 of 10 rows (4 rows were done earlier), in" in result.stderr
+
+
+def test_a_resume_counts_the_tokens_and_samples_of_its_own_session(work: Path):
+    invoke("q.jsonl", "-o", "out", "--limit", "4", "--samples", "5")
+    resumed = invoke("q.jsonl", "-o", "out", "--samples", "5").stderr
+    finished = invoke("q.jsonl", "-o", "out", "--samples", "5").stderr
+
+    now = records((work / "out").read_bytes())[4:]
+    saved = sum(record["samples_saved"] for record in now)
+    assert saved > 0
+    assert f"{saved} of 30 samples saved" in resumed
+    assert "; 0 tokens written; results in" in finished
+
+
+def test_a_retry_is_advised_where_there_is_an_output_to_retry(work: Path):
+    (work / "q.jsonl").write_text('{"question": "?", "context": "c"}\n{torn\n')
+
+    assert "1 failed, in" in invoke("q.jsonl").stderr
+    assert "1 failed (--retry-errors answers them again), in" in invoke("q.jsonl", "-o", "out").stderr
+    stopped, kept = (invoke("q.jsonl", "--max-errors", "0", *more).stderr for more in ([], ["-o", "new"]))
+    assert "(--max-errors 0): mend the cause and run the same command again\n" in stopped
+    assert "with --retry-errors to redo those that failed" in kept
 
 
 def test_rows_that_failed_earlier_still_count_for_the_exit_code(work: Path):

@@ -210,3 +210,6 @@ def test_synth_refuses_what_it_cannot_make() -> None:
     result = CliRunner().invoke(app, ["data", "synth", "--max-hops", "9"])
     assert result.exit_code == 2
     assert result.stderr.startswith("error: hops must lie between 2 and 4")
+    result = CliRunner().invoke(app, ["data", "synth", "--min-hops", "4", "--max-hops", "2"])
+    assert result.exit_code == 2
+    assert result.stderr == "error: --min-hops 4 is above --max-hops 2\n"

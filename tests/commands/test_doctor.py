@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from lmcot_cli.commands import doctor
 from lmcot_cli.commands.doctor import examine, missing_packages
 from lmcot_cli.main import app
 from lmcot_cli.models import embedded
@@ -76,6 +77,19 @@ def test_a_settings_file_is_named_and_a_broken_one_fails_the_check(tmp_path: Pat
     code, text = run()
     assert code == 1
     assert "unknown key" in text
+
+
+@pytest.mark.parametrize(
+    ("missing", "said"),
+    [({}, "extras:    all installed"), ({"plot": ("m",)}, "extra:     plot lacks m: pip install")],
+)
+def test_what_is_said_of_extras(
+    missing: dict[str, tuple[str, ...]], said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(doctor, "_installed", lambda distribution: True)
+    monkeypatch.setattr(doctor, "missing_packages", lambda requirements: missing)
+    monkeypatch.setattr(doctor.metadata, "requires", lambda distribution: [])
+    assert said in run()[1]
 
 
 def test_extras_name_the_packages_they_lack() -> None:

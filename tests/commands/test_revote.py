@@ -1,6 +1,8 @@
 import json
+import re
 from pathlib import Path
 
+import pytest
 from typer.testing import CliRunner
 
 from lmcot_cli.main import app
@@ -25,6 +27,18 @@ def test_a_table_shows_what_each_rule_saves(tmp_path: Path):
     # Eight that agree are decided after four; 4 : 3 with one to come is decided, as the leader was first.
     assert rules["lossless"] == ["5.5", "1.5"]
     assert {"beta:0.95", "window:5"} < rules.keys()
+
+
+def test_a_narrow_terminal_holds_every_rule_on_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("COLUMNS", "80")
+
+    shown = CliRunner().invoke(app, ["revote", str(stored(tmp_path / "s.jsonl"))]).stdout.splitlines()
+
+    assert shown[0].split() == ["--stop", "samples", "fewer", "EM", "change", "changed"]
+    # `none` draws all samples: there is nothing to compare them with.
+    assert re.fullmatch(r"none +8\.0 +1\.0 +\S+ \(\S+ to \S+\) *", shown[1])
+    assert [line.split()[0] for line in shown[2:5]] == ["lossless", "beta:0.95", "window:5"]
+    assert re.fullmatch(r"lossless .*\(\S+ to \S+\) +\S+ \(\S+ to \S+\) +0", shown[2])
 
 
 def test_json_has_the_same_figures(tmp_path: Path):

@@ -22,6 +22,7 @@ def test_pretrain_leaves_a_model_that_the_engine_runs(tmp_path: Path) -> None:
         app, ["train", "pretrain", "base", "-o", str(tmp_path / "run"), "--minutes", "0.1"]
     )
     assert result.exit_code == 0, result.stderr
+    assert "0.00 of 0.1 CPU min  step 1  loss " in result.stderr, "before the first record, of 50 steps"
     gguf = tmp_path / "run" / "model.gguf"
     assert result.stdout.strip() == str(gguf)
     with LlamaBackend(gguf) as model:

@@ -126,6 +126,7 @@ def test_score_shows_every_aspect_as_table_and_as_jsonl(questions: Path, tiny_ba
     assert len(shown.stdout.splitlines()) == 1 + 2 + 1
     assert "fact factuality" in shown.stderr
     assert "loops: the share of words" in " ".join(shown.stderr.split())
+    assert "right" not in shown.stdout + shown.stderr, "no answers: a column would stay empty"
     lines = run("score", questions, "--json", "--reference", tiny_base()).stdout.splitlines()
     records = [json.loads(line) for line in lines]
     assert len(records) == 6

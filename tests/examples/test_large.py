@@ -36,7 +36,7 @@ def test_a_session_with_a_server_of_the_user_s_shows_what_it_would_ask(name: str
     done = session(name, "--limit", "1", "--dry-run")
     assert done.returncode == 0, done.stderr
     assert f"guided_answer, to {model}" in done.stdout
-    assert "1 rows. No model was asked." in done.stdout
+    assert "1 row. No model was asked." in done.stdout
 
 
 def test_every_session_is_tried_here() -> None:

@@ -39,6 +39,13 @@ def test_one_sample_is_greedy_and_several_are_not():
     assert AnswerOptions(samples=5, temperature=1.2).sampled_temperature == 1.2
 
 
+def test_what_limits_a_completion_is_the_option_of_its_stage():
+    options = AnswerOptions()
+
+    assert options.answer_sampling.limit == options.guided_answer_sampling.limit == "--max-answer-tokens"
+    assert options.chain_sampling.limit == options.rationale_sampling.limit == "--max-tokens"
+
+
 def test_the_answer_to_a_rationale_is_greedy_whatever_the_rationales_are():
     options = AnswerOptions(samples=5, temperature=1.2)
 

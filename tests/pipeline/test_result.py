@@ -1,5 +1,7 @@
 import json
 
+import pytest
+
 from lmcot_cli.errors import DuplicateIdError, PromptTooLongError, RowError
 from lmcot_cli.pipeline.result import Failure, Result, Sample, Tokens, Usage
 
@@ -69,3 +71,18 @@ def test_a_failure_is_named_by_its_class():
 
 def test_usage_adds_up():
     assert WORKED.usage + WORKED.usage == Usage(Tokens(20, 10), Tokens(24, 4))
+
+
+@pytest.mark.parametrize(
+    ("prompt_tokens", "advice"),
+    [
+        (4095, "shorten the row's context, or lower --max-answer-tokens to 1"),
+        (4096, "shorten the row's context"),
+        (4369, "shorten the row's context"),
+    ],
+)
+def test_fewer_tokens_to_write_are_advised_where_they_would_do(prompt_tokens: int, advice: str):
+    said = str(PromptTooLongError(prompt_tokens, 48, 4096, "--max-answer-tokens"))
+
+    assert "48 to write (--max-answer-tokens) are" in said
+    assert said.endswith(f"the model's context of 4096; {advice}")

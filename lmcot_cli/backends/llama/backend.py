@@ -169,9 +169,11 @@ class LlamaBackend(StreamBackend):
         if len(prompt) == 0:
             return RowError("the prompt is empty, and the model has no token to begin with")
         if len(prompt) + sampling.max_tokens > self.context_tokens:
-            return self._too_long(len(prompt), sampling.max_tokens)
+            return self._too_long(len(prompt), sampling)
         return None
 
-    def _too_long(self, prompt_tokens: int, max_tokens: int) -> PromptTooLongError:
-        room = self._room
-        return PromptTooLongError(prompt_tokens, max_tokens, room.request_tokens, room.limit, room.advice)
+    def _too_long(self, prompt_tokens: int, sampling: Sampling) -> PromptTooLongError:
+        room, written = self._room, sampling.max_tokens
+        return PromptTooLongError(
+            prompt_tokens, written, room.request_tokens, sampling.limit, room.limit, room.advice
+        )

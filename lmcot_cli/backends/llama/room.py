@@ -29,14 +29,14 @@ class KvRoom:
         cells: Tokens the cache holds; one that several sequences share counts once.
         size: Bytes it takes.
         limit: What keeps `request_tokens` from being more, in words.
-        advice: What to type where that is too little.
+        advice: What to type where that is too little; None where the model has no more.
     """
 
     request_tokens: int
     cells: int
     size: int
     limit: str
-    advice: str
+    advice: str | None
 
 
 def plan_room(values_per_token: int, trained_context: int, options: EngineOptions, parallel: int) -> KvRoom:
@@ -59,13 +59,12 @@ def plan_room(values_per_token: int, trained_context: int, options: EngineOption
     usual = parallel * min(wanted, USUAL_REQUEST_TOKENS)
     cells = max(min(usual, affordable), request_tokens, BATCH_TOKENS)
     cells = -(-cells // _STEP) * _STEP
+    limit: tuple[str, str | None] = "the model's context", None
     if affordable < wanted:
         whole = _mib(trained_context * bytes_per_token)
         limit = "the KV budget", f"raise --kv-mib (the model's whole context takes --kv-mib {whole})"
     elif wanted < trained_context:
         limit = "the --n-ctx", f"raise --n-ctx (the model's own context is {trained_context})"
-    else:
-        limit = "the model's context", "shorten the row's context, or lower --max-tokens"
     return KvRoom(request_tokens, cells, int(cells * bytes_per_token), *limit)
 
 

@@ -129,7 +129,7 @@ class FolderBackend(BatchBackend):
             )
         written = 0 if encoder else sampling.max_tokens
         if len(prompt) + written > self.context_tokens:
-            return PromptTooLongError(len(prompt), written, self.context_tokens)
+            return PromptTooLongError(len(prompt), written, self.context_tokens, sampling.limit)
         return None
 
 

@@ -39,6 +39,8 @@ class MicroHopOptions:
         Raises:
             UsageError: A value is out of range.
         """
+        if self.min_hops > self.max_hops:
+            raise UsageError(f"--min-hops {self.min_hops} is above --max-hops {self.max_hops}")
         if not 2 <= self.min_hops <= self.max_hops <= 4:
             raise UsageError(f"hops must lie between 2 and 4, not {self.min_hops} to {self.max_hops}")
         if self.rows < 0 or self.distractors < 0:

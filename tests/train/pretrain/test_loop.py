@@ -19,7 +19,7 @@ from lmcot_train.pretrain.examples import (
 )
 from lmcot_train.pretrain.loop import LoopOptions, collate, guide_loss, train
 from lmcot_train.pretrain.model import Llama, LlamaShape
-from lmcot_train.pretrain.run import STAGES
+from lmcot_train.pretrain.run import STAGES, Progress
 from lmcot_train.pretrain.tokenizer import train_tokenizer
 
 SHAPE = {"width": 32, "layers": 3, "heads": 2, "feed_forward": 64}
@@ -96,6 +96,22 @@ def test_training_changes_every_parameter_and_lowers_the_loss(tokenizer: Tokeniz
     logged = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
     assert logged[0]["seed"] == 0
     assert logged[1:] == records
+
+
+def test_progress_is_told_at_once_then_every_ten_seconds_and_with_every_record() -> None:
+    lines: list[str] = []
+    now = 100.0
+    progress = Progress(lines.append, 2.0, clock=lambda: now)
+    record = {"step": 50, "minutes": 0.4, "loss": 1.0, "value_accuracy": 0.5, "mention_accuracy": 0.25}
+
+    for step in range(1, 50):  # a step takes a second
+        progress.step(step, step / 120, 2.0)
+        now += 1
+    progress.record(record)
+
+    assert [line.split("step ")[1].split()[0] for line in lines] == ["1", "11", "21", "31", "41", "50"]
+    assert lines[1] == "  0.09 of 2 CPU min  step 11  loss 2.000"
+    assert lines[-1].endswith("loss 1.000  values 0.500  mentions 0.250")
 
 
 def test_every_guided_head_exists_in_both_models() -> None:

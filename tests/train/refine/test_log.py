@@ -11,6 +11,7 @@ from lmcot_cli.datasets.row import Row
 from lmcot_cli.errors import OutputError
 from lmcot_train.ppo.trainer import Judged
 from lmcot_train.refine.log import Log
+from lmcot_train.refine.run import progress_line
 from lmcot_train.rewards.reward import Reward, RolledOut
 from lmcot_train.run_folder import RunFolder
 
@@ -63,3 +64,7 @@ def test_a_full_disk_is_one_line() -> None:
     log._folder = folder
     with pytest.raises(OutputError, match="No space left on device; the checkpoints so far are kept"):
         log.write({"update": 1.0}, [])
+
+
+def test_a_figure_that_rounds_to_zero_has_no_sign() -> None:
+    assert "KL 0.00" in progress_line({"update": 1, "kl": -0.001}, 2)

@@ -138,8 +138,12 @@ def train(
     options: LoopOptions,
     log: Path,
     clock: Callable[[], float] = time.thread_time,
+    watch: Callable[[int, float, float], None] = lambda step, minutes, loss: None,
 ) -> Iterator[dict[str, float]]:
-    """Train in place until the budget is spent; yield and append to `log` a record every `log_every` steps."""
+    """Train in place until the budget is spent; yield and append to `log` a record every `log_every` steps.
+
+    After every step `watch` is told its number, the minutes of the budget that were spent before it, and its loss.
+    """
     maker = ExampleMaker(tokenizer, options.tasks, Random(f"pretrain/{options.seed}"))
     steppers = optimizers(model, options)
     peaks = [stepper.param_groups[0]["lr"] for stepper in steppers]
@@ -152,6 +156,7 @@ def train(
             stepper.param_groups[0]["lr"] = peak * scale
         window.append(_step(model, batch, steppers, options.guide if progress < 1 - options.decay else 0.0))
         step, tokens = step + 1, tokens + batch.tokens.numel()
+        watch(step, progress * options.minutes, window[-1]["loss"])
         if step % options.log_every == 0:
             means = _means(window)
             record = {"step": step, "minutes": progress * options.minutes, "tokens": tokens, **means}

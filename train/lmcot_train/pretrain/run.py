@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -46,6 +47,7 @@ VOCABULARY = 2304  # every word of MicroHop's names is one token
 TOKENIZER_ROWS = 3000
 TOKENIZER_SEED = 9
 CHECKPOINT_RECORDS = 5
+PROGRESS_SECONDS = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +59,35 @@ class PretrainOptions:
     minutes: float
     seed: int
     threads: int
+
+
+class Progress:
+    """Says how far training is: at its first step, with every record, and when nothing was said for 10 seconds.
+
+    Args:
+        report: Takes a line.
+        minutes: The budget, in minutes of CPU time.
+        clock: Seconds on a clock that goes on while the machine does other work.
+    """
+
+    def __init__(
+        self, report: Callable[[str], None], minutes: float, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._report, self._minutes, self._clock = report, minutes, clock
+        self._next = clock()
+
+    def step(self, step: float, minutes: float, loss: float, more: str = "") -> None:
+        """Say where a step stands, if it is time to."""
+        if more or self._clock() >= self._next:
+            self._report(
+                f"{minutes:6.2f} of {self._minutes:g} CPU min  step {step:.0f}  loss {loss:.3f}{more}"
+            )
+            self._next = self._clock() + PROGRESS_SECONDS
+
+    def record(self, record: Mapping[str, float]) -> None:
+        """Say what a record holds."""
+        more = f"  values {record['value_accuracy']:.3f}  mentions {record['mention_accuracy']:.3f}"
+        self.step(record["step"], record["minutes"], record["loss"], more)
 
 
 def run(options: PretrainOptions, report: Callable[[str], None]) -> Path:
@@ -81,13 +112,12 @@ def run(options: PretrainOptions, report: Callable[[str], None]) -> Path:
     tokenizer = train_tokenizer(_tokenizer_texts(), VOCABULARY)
     model = Llama(LlamaShape(tokenizer.get_vocab_size(), layers=recipe.layers), COPY_LAYER)
     loop = LoopOptions(recipe.tasks, minutes=options.minutes, seed=options.seed)
-    for number, record in enumerate(train(model, tokenizer, loop, options.output / "metrics.jsonl"), start=1):
+    progress = Progress(report, options.minutes)
+    records = train(model, tokenizer, loop, options.output / "metrics.jsonl", watch=progress.step)
+    for number, record in enumerate(records, start=1):
         if number % CHECKPOINT_RECORDS == 0:
             save_file(_weights(model), options.output / "checkpoint.safetensors", {"format": "pt"})
-        report(
-            f"{record['minutes']:6.1f} min  step {record['step']:.0f}  loss {record['loss']:.3f}"
-            f"  values {record['value_accuracy']:.3f}  mentions {record['mention_accuracy']:.3f}"
-        )
+        progress.record(record)
     return save(model, tokenizer, options)
 
 

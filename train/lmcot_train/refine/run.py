@@ -202,7 +202,7 @@ def progress_line(figures: dict[str, float], updates: int) -> str:
     shown = {
         "reward": "reward {:.3f}",
         "task": "right {:.2f}",
-        "kl": "KL {:.2f}",
+        "kl": "KL {:z.2f}",
         "entropy": "entropy {:.2f}",
         "clip_fraction": "clipped {:.2f}",
         "tokens": "tokens {:.0f}",
