@@ -18,6 +18,7 @@ from accelerate import PartialState
 from safetensors import SafetensorError
 from transformers import Trainer, set_seed
 
+from lmcot_cli.backends.torch.checkpoint import weights_digest
 from lmcot_cli.errors import InputError
 from lmcot_cli.prompts.render import Prompts
 from lmcot_train.curves import draw_curves
@@ -40,7 +41,6 @@ from lmcot_train.models import (
     is_encoder_decoder,
     locate_base,
     open_base,
-    weights_digest,
 )
 from lmcot_train.prompting import RationalePrompts
 from lmcot_train.run_folder import RunFolder, RunRecord, cannot_write, is_first_process, sha256_of
