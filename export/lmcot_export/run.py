@@ -14,6 +14,7 @@ from lmcot_cli.errors import ModelError, OutputError, UsageError
 from lmcot_export.atomic import replacing
 from lmcot_export.converter import convert, find_script
 from lmcot_export.gguf.adapter import write_adapter
+from lmcot_export.gguf.shapes import check_weights
 from lmcot_export.gguf.write import PreparedModel, prepare, write_gguf
 from lmcot_export.imatrix import importance_of
 from lmcot_export.manifest import (
@@ -62,6 +63,8 @@ def export(options: ExportOptions, progress: Progress | None = None) -> ExportRe
     job = _Job.start(source, options, progress or Silent())
     if options.adapter_only:
         return job.report([job.adapter()])
+    if options.converter is None:
+        check_weights(source.model)
     if options.verify:
         job.claim(job.folder / VERIFY_FILE)
     model = job.merged()
@@ -190,7 +193,8 @@ class _Job:
         full = [type for type in FULL_TYPES if type in wanted or (quantized and type == exact)]
         if quantized and exact not in wanted:
             self.notes.append(
-                f"{self.path(exact).name}: the full-precision file that the others are made from"
+                f"{self.path(exact).name}: the full-precision file that the others are made from, kept to make more"
+                " types quickly"
             )
         self.claim(*(self.path(type) for type in (*full, *quantized)))
         writer = self._writer(model)
@@ -277,7 +281,8 @@ class _Job:
     def _full(self, type: str, write: Callable[[Path, str], object]) -> Output:
         path = self.path(type)
         self.progress.begin(f"writing {path.name}")
-        return self.output(path, type, (type, self._converter_digest()), lambda place: write(place, type))
+        output = self.output(path, type, (type, self._converter_digest()), lambda place: write(place, type))
+        return replace(output, wanted=type in self.options.wanted)
 
     def _quantized(self, full: Path, type: str, importance: Importance | None, digest: str | None) -> Output:
         path = self.path(type)
