@@ -44,7 +44,7 @@ def without(part: str) -> Damage:
 DAMAGE: dict[str, tuple[Damage, str]] = {
     "config: deep": (content("config.json", DEEP), r"config\.json: is not valid JSON"),
     "config: a list": (content("config.json", "[]"), r"config\.json: is not a JSON object"),
-    "config: a negative size": (settings(hidden_size=-5), "negative"),
+    "config: a negative size": (settings(hidden_size=-5), r"config\.json: hidden_size is -5"),
     "config: another size": (settings(hidden_size=128), r"has the shape .* config\.json makes it"),
     "config: no heads": (settings(num_attention_heads=0, head_dim=None), "division"),
     "config: no layers": (settings(num_hidden_layers=0), "num_hidden_layers is 0"),

@@ -13,6 +13,10 @@ from lmcot_export.gguf.config import OWN_CODE, ModelConfig
 from lmcot_export.gguf.families import FAMILIES
 from lmcot_export.weights import SafetensorsFolder
 
+_SIZES = (
+    "hidden_size", "intermediate_size", "num_attention_heads", "num_key_value_heads", "vocab_size", "n_embd", "n_head",
+)  # fmt: skip
+
 
 def check_weights(folder: Path) -> None:
     """Refuse a model with weights missing or of another shape; one whose architecture we do not write is not looked at.
@@ -31,6 +35,9 @@ def check_weights(folder: Path) -> None:
             f"{folder}: config.json has {config.layers} layers, the weights are {len(weights.names)} tensors;"
             " copy or download it again"
         )
+    for size in _SIZES:
+        if config.get(size) is not None:
+            config.integer(size)
     names = gguf.get_tensor_name_map(FAMILIES[config.architecture].architecture, config.layers)
     stored = {_target(names, name): name for name in weights.names}
     for name, shape in _called_for(config).items():
