@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import re
 from collections.abc import Mapping, Sequence
@@ -14,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lmcot_cli.errors import ModelError
+from lmcot_export.json_file import read_object
 from lmcot_export.weights import SafetensorsFolder, Weights, read
 
 WEIGHTS = "adapter_model.safetensors"
@@ -76,7 +76,7 @@ class LoraAdapter:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.config = _read_config(folder / CONFIG)
+        self.config = read_object(folder / CONFIG)
         self._check()
         self._weights = SafetensorsFolder(folder, single=WEIGHTS)
         pairs: dict[str, dict[str, str]] = {}
@@ -140,18 +140,6 @@ def _matching(pattern: Mapping[str, Any], module: str, default: Any) -> Any:
         if re.fullmatch(rf"(.*\.)?({key})", module):
             return value
     return default
-
-
-def _read_config(path: Path) -> dict[str, Any]:
-    try:
-        config = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise ModelError(f"{path}: is missing; name a folder that peft's save_pretrained wrote") from error
-    except ValueError as error:
-        raise ModelError(f"{path}: is not valid JSON") from error
-    if not isinstance(config, dict):
-        raise ModelError(f"{path}: is not a JSON object")
-    return config
 
 
 class MergedWeights:

@@ -5,7 +5,9 @@
      "adapter": {...} or null, "tokenizer": {...},
      "outputs": {"tiny.q4_0.gguf": {"sha256": ..., "bytes": ..., "made_from": "sha256..."}}}
 
-`made_from` digests all that goes into a file: source, adapter, tokenizer, type, importance matrix and versions.
+`made_from` digests all that goes into a file: source, adapter, tokenizer, type, importance matrix and versions. What is
+being written has an empty entry, so that what a killed export left is known for its own; `verified` is there once a
+file has passed.
 """
 
 from __future__ import annotations
@@ -19,12 +21,17 @@ from pathlib import Path
 from typing import Any
 
 from lmcot_cli import __version__
+from lmcot_cli.errors import OutputError
 from lmcot_export.atomic import replacing
+from lmcot_export.json_file import read_object
 from lmcot_export.lora import CONFIG, WEIGHTS
 from lmcot_export.merge import TOKENIZER_FILES, tokenizer_folder
 from lmcot_export.source import Source
 
 FILE_NAME = "manifest.json"
+UNVERIFIED, REJECTED = ".unverified", ".rejected"
+"""What the name of an output ends in until it has been verified, and where it failed."""
+
 _FORMAT = 1
 
 Digests = Mapping[str, str]
@@ -80,35 +87,89 @@ def ingredients(source: Source) -> Ingredients:
     )
 
 
-class Manifest:
-    """The manifest of an output folder.
+def suffixed(path: Path, suffix: str) -> Path:
+    """Return the name an output has before it is verified, or where it failed."""
+    return path.with_name(path.name + suffix)
 
-    A manifest that cannot be read counts as none: everything is then made anew.
+
+class Manifest:
+    """The manifest of an output folder; outputs are files, or folders of files.
+
+    Raises:
+        OutputError: There is a `manifest.json` that no export wrote.
     """
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._path = folder / FILE_NAME
-        self._outputs: dict[str, dict[str, Any]] = _read_outputs(self._path)
+        self._outputs: dict[str, dict[str, Any]] = _read_outputs(self._path) if _is_there(self._path) else {}
+
+    def claim(self, path: Path) -> None:
+        """Make sure that nothing lies where an output is to go but an earlier export's.
+
+        Raises:
+            OutputError: Something else is there, under its name or one that verification gives it.
+        """
+        known = {_plain(name.partition("/")[0]) for name in self._outputs}
+        for place in (path, suffixed(path, UNVERIFIED), suffixed(path, REJECTED)):
+            if _is_there(place) and path.name not in known:
+                raise OutputError(
+                    f"{place}: is in the way, and no export wrote it; move it away, or choose another -o"
+                )
 
     def holds(self, path: Path, made_from: str) -> bool:
-        """Whether a file is there, is the one that was written, and was made from the same things."""
-        entry = self._outputs.get(self._key(path))
-        if entry is None or entry.get("made_from") != made_from or not path.is_file():
-            return False
-        return path.stat().st_size == entry.get("bytes") and sha256(path) == entry.get("sha256")
+        """Whether an output is there, is what was written, and was made from the same things."""
+        names = self._names(path)
+        return bool(names) and all(self._is_intact(name, made_from) for name in names)
+
+    def begin(self, path: Path) -> None:
+        """Note that an output is about to be written."""
+        self.forget(path)
+        self._outputs[self._key(path)] = {}
 
     def record(self, path: Path, made_from: str) -> None:
-        """Note a file that has just been written."""
-        self._outputs[self._key(path)] = {
-            "sha256": sha256(path),
-            "bytes": path.stat().st_size,
-            "made_from": made_from,
-        }
+        """Note an output that has just been written."""
+        self.forget(path)
+        for file in sorted(path.rglob("*")) if path.is_dir() else [path]:
+            if file.is_file():
+                size = file.stat().st_size
+                self._outputs[self._key(file)] = {
+                    "sha256": sha256(file),
+                    "bytes": size,
+                    "made_from": made_from,
+                }
 
     def forget(self, path: Path) -> None:
-        """Strike a file out."""
-        self._outputs.pop(self._key(path), None)
+        """Strike an output out."""
+        for name in self._names(path):
+            del self._outputs[name]
+
+    def rename(self, old: Path, new: Path) -> None:
+        """Note that an output has another name now."""
+        self.forget(new)
+        start = self._key(old)
+        for name in self._names(old):
+            self._outputs[self._key(new) + name.removeprefix(start)] = self._outputs.pop(name)
+
+    def mark_verified(self, path: Path) -> None:
+        """Note that an output has passed verification."""
+        for name in self._names(path):
+            self._outputs[name]["verified"] = True
+
+    def is_verified(self, path: Path) -> bool:
+        """Whether an output has passed verification."""
+        return all(self._outputs[name].get("verified") is True for name in self._names(path))
+
+    def _is_intact(self, name: str, made_from: str) -> bool:
+        entry, file = self._outputs[name], self._folder / name
+        if entry.get("made_from") != made_from or not file.is_file():
+            return False
+        return file.stat().st_size == entry.get("bytes") and sha256(file) == entry.get("sha256")
+
+    def _names(self, path: Path) -> list[str]:
+        """Name the entries of an output: its own, or those of the files in it."""
+        key = self._key(path)
+        return [name for name in self._outputs if name == key or name.startswith(f"{key}/")]
 
     def _key(self, path: Path) -> str:
         return path.relative_to(self._folder).as_posix()
@@ -119,7 +180,8 @@ class Manifest:
         Raises:
             OutputError: It cannot be written.
         """
-        here = {name: entry for name, entry in self._outputs.items() if (self._path.parent / name).is_file()}
+        outputs = self._outputs.items()
+        here = {name: entry for name, entry in outputs if not entry or (self._folder / name).is_file()}
         content = {
             "format": _FORMAT,
             **made_of.versions,
@@ -141,9 +203,22 @@ def _digests(files: Iterable[Path]) -> dict[str, str]:
     return {file.name: sha256(file) for file in files if file.is_file()}
 
 
+def _is_there(path: Path) -> bool:
+    return path.exists() or path.is_symlink()
+
+
+def _plain(name: str) -> str:
+    return name.removesuffix(UNVERIFIED).removesuffix(REJECTED)
+
+
 def _read_outputs(path: Path) -> dict[str, dict[str, Any]]:
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        return dict(content["outputs"]) if content["format"] == _FORMAT else {}
-    except (OSError, ValueError, KeyError, TypeError):
-        return {}
+        content = read_object(path, OutputError)
+        outputs = dict(content["outputs"]) if content["format"] == _FORMAT else None
+    except (OutputError, KeyError, TypeError, ValueError):
+        outputs = None
+    if outputs is None or not all(isinstance(entry, dict) for entry in outputs.values()):
+        raise OutputError(
+            f"{path}: is in the way, and is no manifest of an export; move it away, or choose another -o"
+        )
+    return outputs

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from lmcot_cli.errors import ModelError
 from lmcot_export.atomic import replacing
+from lmcot_export.json_file import read_object
 from lmcot_export.lora import LoraAdapter, MergedWeights
 from lmcot_export.weights import STORED, SafetensorsFolder, write_safetensors
 
@@ -39,7 +40,7 @@ def merge(base: Path, adapter: Path, target: Path, advance: Callable[[int], None
         ModelError: The base is quantized, or the two do not fit together.
         OutputError: The folder cannot be written.
     """
-    config = json.loads((base / "config.json").read_text(encoding="utf-8"))
+    config = read_object(base / "config.json")
     if config.get("quantization_config"):
         raise ModelError(
             f"{base}: its weights are quantized, and an adapter is merged into full-precision weights only; merge into"

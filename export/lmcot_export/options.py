@@ -93,16 +93,18 @@ class Output:
     """One exported file (ONNX: folder).
 
     Attributes:
-        path: Where it is; its name ends in `.rejected` where a check failed.
+        path: Where it is; its name ends in `.rejected` where a check failed, in `.unverified` until all are made.
         type: How its weights are stored.
         reused: Whether an earlier export had made it from the very same source.
         verification: What was found; None where nothing was verified.
+        wanted: Whether its type was asked for, and it is not there only for others to be made from.
     """
 
     path: Path
     type: str
     reused: bool
     verification: Verification | None = None
+    wanted: bool = True
 
     @property
     def size(self) -> int:

@@ -9,11 +9,15 @@ from typing import TYPE_CHECKING
 from lmcot_cli.errors import ModelError
 
 if TYPE_CHECKING:
+    from lmcot_cli.scoring.comparison import Difference
     from lmcot_export.options import Output
     from lmcot_export.verify import Verification
 
 MUCH_FASTER = 1.1
 """Rates closer than this factor are noise; then the smaller divergence decides."""
+
+FEW_ROWS = 30
+"""Fewer rows than this are warned of: the interval of a bootstrap over so few is too narrow."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,14 +68,29 @@ def _reasons(
         f"{figures.bits_per_weight:.1f} bits a weight, mean KL {_divergence(found):.2g} nats from the source",
     ]
     if figures.exact_match is not None:
-        match = figures.exact_match
-        reasons.append(
-            f"exact match {100 * match.difference.mean:+.1f} points against the source on {figures.rows} rows"
-        )
+        reasons += _exact_match(figures.exact_match, figures.rows)
     else:
         reasons.append("exact match was not measured: give questions with --verify QUESTIONS")
     left_out = [other.type for other, other_found in measured if (other, other_found) not in good]
     return reasons + ([f"left out, for they failed: {', '.join(left_out)}"] if left_out else [])
+
+
+def _exact_match(match: Difference, rows: int) -> list[str]:
+    """Give the difference with its interval, and say where it shows nothing."""
+    points = match.difference
+    reasons = [
+        f"exact match {100 * points.mean:+.1f} points ({100 * points.low:+.1f} to {100 * points.high:+.1f}) against the"
+        f" source on {rows} rows"
+    ]
+    if match.a == 0:
+        reasons.append(
+            "warning: the source itself has no row right, so that exact match says nothing of what was lost"
+        )
+    if rows < FEW_ROWS:
+        reasons.append(
+            f"warning: {rows} rows are few, and exact match on them is mostly chance: give {FEW_ROWS} or more"
+        )
+    return reasons
 
 
 def _others(output: Output, good: Sequence[tuple[Output, Verification]]) -> str:

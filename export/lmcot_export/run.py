@@ -14,9 +14,18 @@ from lmcot_cli.errors import ModelError, OutputError, UsageError
 from lmcot_export.atomic import replacing
 from lmcot_export.converter import convert, find_script
 from lmcot_export.gguf.adapter import write_adapter
+from lmcot_export.gguf.shapes import check_weights
 from lmcot_export.gguf.write import PreparedModel, prepare, write_gguf
 from lmcot_export.imatrix import importance_of
-from lmcot_export.manifest import Ingredients, Manifest, ingredients, sha256
+from lmcot_export.manifest import (
+    REJECTED,
+    UNVERIFIED,
+    Ingredients,
+    Manifest,
+    ingredients,
+    sha256,
+    suffixed,
+)
 from lmcot_export.merge import merge, merged_bytes
 from lmcot_export.options import ExportOptions, ExportReport, Output, Progress, Silent
 from lmcot_export.quantize import FULL_TYPES, NEEDS_IMPORTANCE, Importance, quantize
@@ -29,7 +38,6 @@ if TYPE_CHECKING:
     from lmcot_export.verify import Verification
 
 VERIFY_FILE = "verify.json"
-REJECTED = ".rejected"
 _STORED = {"F32": "f32", "F64": "f32", "F16": "f16", "BF16": "bf16"}
 _WIDTH = {"f32": 4, "f16": 2, "bf16": 2}
 
@@ -37,8 +45,9 @@ _WIDTH = {"f32": 4, "f16": 2, "bf16": 2}
 def export(options: ExportOptions, progress: Progress | None = None) -> ExportReport:
     """Export a model as the options say.
 
-    Files are moved in place when they are complete. One that is there already, made from the very same source by the
-    same versions, is used again; anything else is made anew.
+    Files are moved in place when they are complete and, unless nobody asked for it, verified. One that is there
+    already, made from the very same source by the same versions, is used again; what else an earlier export wrote is
+    made anew, and what none wrote is left alone.
 
     Args:
         options: What to export, and how.
@@ -54,6 +63,10 @@ def export(options: ExportOptions, progress: Progress | None = None) -> ExportRe
     job = _Job.start(source, options, progress or Silent())
     if options.adapter_only:
         return job.report([job.adapter()])
+    if options.converter is None:
+        check_weights(source.model)
+    if options.verify:
+        job.claim(job.folder / VERIFY_FILE)
     model = job.merged()
     outputs = job.onnx(model) if options.format == "onnx" else job.gguf(model)
     if options.verify:
@@ -83,29 +96,81 @@ class _Job:
         progress.begin("reading the source")
         return cls(source, options, progress, folder, ingredients(source), Manifest(folder), [])
 
+    def claim(self, *paths: Path) -> None:
+        """Make sure that nothing of the user's lies where files are to go."""
+        for path in paths:
+            self.manifest.claim(path)
+
     def path(self, type: str) -> Path:
         return self.folder / f"{self.source.name}.{type}.gguf"
 
-    def make(self, path: Path, settings: tuple[object, ...], build: Callable[[], object]) -> bool:
-        """Build a file unless it is there already; return whether it was."""
+    def build(self, path: Path, made_from: str, write: Callable[[Path], object]) -> None:
+        """Write a file or folder; the manifest knows it for ours from the beginning."""
+        self.manifest.begin(path)
+        self.save_manifest()
+        write(path)
+        self.manifest.record(path, made_from)
+        self.save_manifest()
+
+    def make(self, path: Path, settings: tuple[object, ...], write: Callable[[Path], object]) -> bool:
+        """Write what is not verified, unless it is there already; return whether it was."""
         made_from = self.made_of.digest(*settings)
         if self.manifest.holds(path, made_from):
             self.notes.append(f"{path.name}: unchanged, used again")
             return True
-        self.manifest.forget(path)
-        build()
-        self.manifest.record(path, made_from)
-        self.manifest.write(self.source, self.made_of)
+        self.build(path, made_from, write)
         return False
+
+    def output(
+        self, path: Path, type: str, settings: tuple[object, ...], write: Callable[[Path], object]
+    ) -> Output:
+        """Write an output unless it is there already, under another name until it has been verified."""
+        made_from = self.made_of.digest(*settings)
+        waiting = suffixed(path, UNVERIFIED)
+        place = waiting if self.options.verify else path
+        for kept in (path, waiting):
+            if self.manifest.holds(kept, made_from):
+                self.notes.append(f"{path.name}: unchanged, used again")
+                stays = kept == path and self.manifest.is_verified(path)
+                return Output(path if stays else self.move(kept, place), type, reused=True)
+        self.remove(path)
+        self.remove(waiting)
+        self.build(place, made_from, write)
+        return Output(place, type, reused=False)
+
+    def move(self, old: Path, new: Path) -> Path:
+        """Give an output another name, and return that."""
+        if old != new:
+            self.remove(new)
+            old.rename(new)
+            self.manifest.rename(old, new)
+            self.save_manifest()
+        return new
+
+    def remove(self, path: Path) -> None:
+        """Take away what an earlier export left under a name."""
+        self.manifest.forget(path)
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
+
+    def save_manifest(self) -> None:
+        """Write `manifest.json` as things stand."""
+        self.manifest.write(self.source, self.made_of)
 
     def merged(self) -> Path:
         """Return the full-precision model's folder, the adapter merged in."""
         if self.source.adapter is None:
             return self.source.model
         base, adapter, target = self.source.model, self.source.adapter, self.folder / "merged"
+        if target.resolve() in (base.resolve(), adapter.resolve()):
+            raise OutputError(
+                f"{target}: the merged model would overwrite the one it is made from; choose another -o"
+            )
+        self.claim(target)
         self.progress.begin("merging the adapter", merged_bytes(base, adapter))
-        weights = target / "model.safetensors"
-        self.make(weights, ("merged",), lambda: merge(base, adapter, target, self.progress.advance))
+        self.make(target, ("merged",), lambda place: merge(base, adapter, place, self.progress.advance))
         return target
 
     def adapter(self) -> Output:
@@ -114,10 +179,10 @@ class _Job:
             raise UsageError(f"--adapter-only: {self.source.model} is a whole model, without an adapter")
         base, adapter = self.source.model, self.source.adapter
         path = self.folder / f"{self.source.name}.lora.gguf"
+        self.claim(path)
         self.progress.begin("writing the adapter")
-        reused = self.make(
-            path, ("adapter",), lambda: write_adapter(base, adapter, path, name=self.source.name)
-        )
+        name = self.source.name
+        reused = self.make(path, ("adapter",), lambda place: write_adapter(base, adapter, place, name=name))
         return Output(path, "lora", reused)
 
     def gguf(self, model: Path) -> list[Output]:
@@ -128,12 +193,16 @@ class _Job:
         full = [type for type in FULL_TYPES if type in wanted or (quantized and type == exact)]
         if quantized and exact not in wanted:
             self.notes.append(
-                f"{self.path(exact).name}: the full-precision file that the others are made from"
+                f"{self.path(exact).name}: the full-precision file that the others are made from, kept to make more"
+                " types quickly"
             )
+        self.claim(*(self.path(type) for type in (*full, *quantized)))
         writer = self._writer(model)
-        outputs = [self._full(model, type, writer) for type in full]
-        importance, digest = self._importance(model, self.path(exact), quantized)
-        return outputs + [self._quantized(self.path(exact), type, importance, digest) for type in quantized]
+        outputs = {type: self._full(type, writer) for type in full}
+        widest = outputs[exact].path if quantized else self.path(exact)
+        importance, digest = self._importance(widest, quantized)
+        smaller = [self._quantized(widest, type, importance, digest) for type in quantized]
+        return [*outputs.values(), *smaller]
 
     def onnx(self, model: Path) -> list[Output]:
         """Write ONNX folders: float32 graphs, and int8 ones made from them."""
@@ -141,25 +210,17 @@ class _Job:
 
         full = self.folder / f"{self.source.name}.onnx"
         small = self.folder / f"{self.source.name}.int8.onnx"
+        wanted = {"f32": full, "int8": small} if "int8" in self.options.wanted else {"f32": full}
+        self.claim(*wanted.values())
         self.progress.begin(f"writing {full.name}")
-        outputs = [Output(full, "f32", self._graphs(full, lambda: export_onnx(model, full)))]
-        if "int8" in self.options.wanted:
+        outputs = [self.output(full, "f32", (full.name,), lambda place: export_onnx(model, place))]
+        if "int8" in wanted:
+            graphs = outputs[0].path
             self.progress.begin(f"quantizing {small.name}")
-            outputs.append(Output(small, "int8", self._graphs(small, lambda: quantize_onnx(full, small))))
+            outputs.append(
+                self.output(small, "int8", (small.name,), lambda place: quantize_onnx(graphs, place))
+            )
         return outputs
-
-    def _graphs(self, folder: Path, build: Callable[[], object]) -> bool:
-        """Build a folder of graphs unless every file of it is there already; return whether it was."""
-        made_from = self.made_of.digest(folder.name)
-        files = sorted(folder.rglob("*.onnx*"))
-        if files and all(self.manifest.holds(file, made_from) for file in files):
-            self.notes.append(f"{folder.name}: unchanged, used again")
-            return True
-        build()
-        for file in sorted(folder.rglob("*.onnx*")):
-            self.manifest.record(file, made_from)
-        self.manifest.write(self.source, self.made_of)
-        return False
 
     def verify(self, model: Path, outputs: list[Output]) -> list[Output]:
         """Compare every output with the source; those that fail are renamed."""
@@ -176,7 +237,7 @@ class _Job:
         by_path = {output.path: output for output in outputs}
         self.progress.begin("verifying: reading the source model")
         for found in verify_each(model, list(by_path), options):
-            self.progress.begin(f"verified {found.exported.name}")
+            self.progress.begin(f"verified {found.exported.name.removesuffix(UNVERIFIED)}")
             by_path[found.exported] = self._judged(by_path[found.exported], found)
         verified = list(by_path.values())
         self._write_verifications([one.verification for one in verified if one.verification])
@@ -184,7 +245,7 @@ class _Job:
 
     def report(self, outputs: list[Output]) -> ExportReport:
         """Write the manifest, draw, recommend."""
-        self.manifest.write(self.source, self.made_of)
+        self.save_manifest()
         found = [output.verification for output in outputs if output.verification]
         if self.options.plot is not None:
             from lmcot_export.verify.plot import draw
@@ -217,25 +278,25 @@ class _Job:
             self.notes.append(found.tokenizer.caveat)
         return found
 
-    def _full(self, model: Path, type: str, write: Callable[[Path, str], object]) -> Output:
+    def _full(self, type: str, write: Callable[[Path, str], object]) -> Output:
         path = self.path(type)
         self.progress.begin(f"writing {path.name}")
-        reused = self.make(path, (type, self._converter_digest()), lambda: write(path, type))
-        return Output(path, type, reused)
+        output = self.output(path, type, (type, self._converter_digest()), lambda place: write(place, type))
+        return replace(output, wanted=type in self.options.wanted)
 
     def _quantized(self, full: Path, type: str, importance: Importance | None, digest: str | None) -> Output:
         path = self.path(type)
         self.progress.begin(f"quantizing {path.name}")
         settings = (type, self._converter_digest(), digest)
         threads = self.options.threads
-        reused = self.make(
-            path, settings, lambda: quantize(full, path, type, importance=importance, threads=threads)
+        return self.output(
+            path,
+            type,
+            settings,
+            lambda place: quantize(full, place, type, importance=importance, threads=threads),
         )
-        return Output(path, type, reused)
 
-    def _importance(
-        self, model: Path, full: Path, quantized: list[str]
-    ) -> tuple[Importance | None, str | None]:
+    def _importance(self, full: Path, quantized: list[str]) -> tuple[Importance | None, str | None]:
         """Return the importance matrix, if one is asked for, and its digest."""
         if self.options.imatrix is None:
             needing = [type for type in quantized if type in NEEDS_IMPORTANCE]
@@ -249,30 +310,42 @@ class _Job:
             raise UsageError("--imatrix: is for quantized types; name some with --quantize")
         self.progress.begin("collecting the importance matrix")
         kept = self.folder / f"{self.source.name}.imatrix.gguf"
+        collects = self.options.imatrix.suffix != ".gguf"
+        if collects:
+            self.claim(kept)
+            self.manifest.begin(kept)
+            self.save_manifest()
         importance = importance_of(
             self.options.imatrix, full, kept, role=self.options.role, threads=self.options.threads
         )
-        return importance, sha256(self.options.imatrix)
+        digest = sha256(self.options.imatrix)
+        if collects:
+            self.manifest.record(kept, digest)
+        return importance, digest
 
     def _converter_digest(self) -> str | None:
         return None if self.options.converter is None else sha256(find_script(self.options.converter))
 
     def _judged(self, output: Output, found: Verification) -> Output:
-        """Rename what failed; take away what an earlier export had rejected under this name."""
-        rejected = output.path.with_name(output.path.name + REJECTED)
-        _remove(rejected)
+        """Give what passed its name, and what failed one that says so."""
+        path = output.path.with_name(output.path.name.removesuffix(UNVERIFIED))
+        rejected = suffixed(path, REJECTED)
+        self.remove(rejected)
         if found.passed:
-            return replace(output, verification=found)
-        self.manifest.forget(output.path)
-        output.path.rename(rejected)
-        return replace(output, path=rejected, verification=found)
+            self.manifest.mark_verified(output.path)
+        place = self.move(output.path, path if found.passed else rejected)
+        return replace(output, path=place, verification=replace(found, exported=path))
 
     def _write_verifications(self, found: list[Verification]) -> None:
         """Write `verify.json`: what was found of each file of the folder, by its name."""
-        path = self.folder / VERIFY_FILE
         known: dict[str, Mapping[str, Any]] = {one.exported.name: one.to_record() for one in found}
-        with replacing(path) as temporary:
-            temporary.write_text(json.dumps(known, indent=2) + "\n", encoding="utf-8")
+        text = json.dumps(known, indent=2) + "\n"
+
+        def write(path: Path) -> None:
+            with replacing(path) as temporary:
+                temporary.write_text(text, encoding="utf-8")
+
+        self.build(self.folder / VERIFY_FILE, self.made_of.digest(text), write)
 
 
 def lossless_type(weights: SafetensorsFolder) -> str:
@@ -281,10 +354,3 @@ def lossless_type(weights: SafetensorsFolder) -> str:
     if not stored:
         raise ModelError("the model has no weights")
     return stored.pop() if len(stored) == 1 else "f32"
-
-
-def _remove(path: Path) -> None:
-    if path.is_dir():
-        shutil.rmtree(path)
-    else:
-        path.unlink(missing_ok=True)

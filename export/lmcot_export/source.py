@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from lmcot_cli.backends.torch.checkpoint import weights_digest
 from lmcot_cli.errors import InputError, ModelError, UsageError
+from lmcot_export.json_file import read_object
 
 RUN_FILE = "run.json"
 RUNS = Path("runs")
@@ -37,7 +37,7 @@ def find_source(path: Path | None) -> Source:
 
     Raises:
         UsageError: There is no run to take.
-        ModelError: The folder is neither a model nor a run.
+        ModelError: The folder is neither a model nor a run, or a run whose base has been changed since.
         InputError: The run's `run.json` is damaged.
     """
     folder = path or newest_run(RUNS)
@@ -46,7 +46,7 @@ def find_source(path: Path | None) -> Source:
     if not folder.is_dir():
         raise ModelError(f"{folder}: no such folder; name a model's folder or a run that `lmcot train` wrote")
     if (folder / "adapter_config.json").is_file():
-        base = _read_object(folder / "adapter_config.json").get("base_model_name_or_path")
+        base = read_object(folder / "adapter_config.json", InputError).get("base_model_name_or_path")
         return Source(_name(folder), _find_base(folder, base), folder, folder / "export")
     if not (folder / "config.json").is_file():
         raise ModelError(
@@ -69,10 +69,14 @@ def newest_run(runs: Path) -> Path:
 
 
 def _of_run(folder: Path) -> Source:
-    run = _read_object(folder / RUN_FILE)
+    run = read_object(folder / RUN_FILE, InputError)
     if run.get("adapter"):
-        adapter = folder / str(run["adapter"])
-        return Source(_name(folder), _find_base(folder, run.get("base")), adapter, folder / "export")
+        base, adapter = _find_base(folder, run.get("base")), folder / str(run["adapter"])
+        if run.get("base_digest") not in (None, weights_digest(base)):
+            raise ModelError(
+                f"{folder}: was trained on other weights than {base} holds now; put those back, or train it anew"
+            )
+        return Source(_name(folder), base, adapter, folder / "export")
     if (folder / "model" / "config.json").is_file():
         return Source(_name(folder), folder / "model", None, folder / "export")
     raise ModelError(f"{folder}: the run has neither an adapter nor a model yet; let it end, or resume it")
@@ -103,13 +107,3 @@ def _download(repository: str) -> Path:
 
 def _name(folder: Path) -> str:
     return folder.resolve().name
-
-
-def _read_object(path: Path) -> Mapping[str, Any]:
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path}: is not valid JSON") from error
-    if not isinstance(value, dict):
-        raise InputError(f"{path}: is not a JSON object")
-    return value

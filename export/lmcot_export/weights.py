@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from lmcot_cli.errors import ModelError
 from lmcot_export.atomic import replacing
+from lmcot_export.json_file import read_object
 
 BLOCK_BYTES = 32 * 1024 * 1024
 """Most float32 bytes that streaming holds at once."""
@@ -172,8 +173,8 @@ def _weight_files(folder: Path, single: str) -> list[Path]:
     index = folder / _INDEX
     if index.is_file():
         try:
-            names = dict.fromkeys(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
-        except (ValueError, KeyError, AttributeError) as error:
+            names = dict.fromkeys(map(str, read_object(index)["weight_map"].values()))
+        except (KeyError, AttributeError) as error:
             raise ModelError(f"{index}: is damaged; copy or download it again") from error
         files = [folder / Path(name).name for name in names]
     else:
@@ -201,9 +202,9 @@ def _read_header(path: Path) -> dict[str, _Stored]:
             raise ModelError(f"{path}: is not a safetensors file, or is damaged")
         try:
             header = json.loads(file.read(length))
-        except ValueError as error:
+            header.pop("__metadata__", None)
+        except (ValueError, AttributeError, TypeError, RecursionError) as error:
             raise ModelError(f"{path}: its header is damaged; copy or download it again") from error
-    header.pop("__metadata__", None)
     return {name: _stored(path, name, entry, 8 + length, size) for name, entry in header.items()}
 
 
@@ -212,7 +213,9 @@ def _stored(path: Path, name: str, entry: dict[str, object], data: int, size: in
         begin, end = (int(offset) for offset in entry["data_offsets"])  # type: ignore[attr-defined]
         shape = tuple(int(length) for length in entry["shape"])  # type: ignore[attr-defined]
         stored = str(entry["dtype"])
-    except (KeyError, TypeError, ValueError) as error:
+        if min(begin, *shape, 0) < 0:
+            raise ValueError("a negative length")
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise ModelError(f"{path}: its header is damaged at {name}; copy or download it again") from error
     if stored not in STORED:
         raise ModelError(

@@ -162,7 +162,8 @@ def export(
 ) -> None:
     """Write a trained model as GGUF or ONNX, quantized, and verify each file against its source.
 
-    Exit code 1 where a file fails; its name then ends in .rejected.
+    Exit code 1 where a file fails; its name then ends in .rejected, and in .unverified as long as no verdict is in.
+    Files that no export wrote are never replaced.
     """
     settings: dict[str, object] = {
         "source": source, "format": format, "output": output, "verify": not no_verify, "questions": verify,

@@ -59,14 +59,15 @@ class Bar:
 
 
 def show(report: ExportReport) -> None:
-    """Print the files, what was found of them, and the recommendation."""
+    """Print what was found of each file, the names of those that were asked for, and the recommendation."""
     notes = Console(stderr=True, soft_wrap=True, highlight=False)
     for note in report.notes:
         notes.print(printable(note), markup=False)
     with stdout_console() as console:
         console.print(_table(report))
         for output in report.outputs:
-            console.print(Text(printable(str(output.path))), soft_wrap=True)
+            if output.wanted:
+                console.print(Text(printable(str(output.path))), soft_wrap=True)
         for output in report.outputs:
             _show_failures(console, output)
         if report.recommendation is not None:

@@ -44,6 +44,7 @@ def test_files_are_listed_on_stdout_and_notes_on_stderr(model: Path, tmp_path: P
     assert result.exit_code == 0, result.output
     assert "q8_0" in result.stdout
     assert "not verified" in result.stdout
+    assert "one.f32.gguf" not in result.stdout
     assert "one.f32.gguf: the full-precision file" in result.stderr
     again = export(model, "-o", tmp_path, "--quantize", "q8_0", "--no-verify", "--json")
     report = json.loads(again.stdout)

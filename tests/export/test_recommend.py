@@ -14,11 +14,12 @@ from lmcot_export.verify.report import Check, Figures, Verification
 
 
 def output(
-    type: str, rate: float, kl: float, *, passed: bool = True, em: tuple[float, float, float] | None = None
-) -> Output:
-    match = None if em is None else Difference(0.5, 0.5 + em[0], Estimate(*em))
+    type: str, rate: float, kl: float, *, passed: bool = True, em: tuple[float, float, float] | None = None,
+    source: float = 0.5, rows: int = 100,
+) -> Output:  # fmt: skip
+    match = None if em is None else Difference(source, source + em[0], Estimate(*em))
     figures = Figures(
-        1_000_000, 8.0, rate, Divergence(2000, kl, 10 * kl, 0.99), None, rows=100, exact_match=match
+        1_000_000, 8.0, rate, Divergence(2000, kl, 10 * kl, 0.99), None, rows=rows, exact_match=match
     )
     path = Path(f"tiny.{type}.gguf")
     found = Verification(Path("tiny"), path, type, (Check("logits", passed, ""),), figures)
@@ -52,7 +53,18 @@ def test_the_reasons_give_the_figures() -> None:
     )
     assert "440 tokens/s" in reasons
     assert "q8_0 290" in reasons
-    assert "-1.0 points" in reasons
+    assert "-1.0 points (-4.0 to +2.0) against the source on 100 rows" in reasons
+    assert "warning" not in reasons
+
+
+def test_exact_match_that_shows_nothing_is_warned_of() -> None:
+    nothing = (0.0, 0.0, 0.0)
+    few = "\n".join(recommend([output("q8_0", 290, 1e-4, em=nothing, rows=29)]).reasons)
+    assert "warning: 29 rows are few" in few
+    assert "no row right" not in few
+    wrong = "\n".join(recommend([output("q8_0", 290, 1e-4, em=nothing, source=0.0)]).reasons)
+    assert "warning: the source itself has no row right" in wrong
+    assert "are few" not in wrong
 
 
 def test_nothing_is_recommended_where_nothing_passed() -> None:

@@ -13,8 +13,9 @@ from peft import LoraConfig, get_peft_model
 from transformers import AutoModelForCausalLM
 
 from lmcot_cli.backends.llama.model import LlamaModel
-from lmcot_cli.errors import ModelError, OutputError, UsageError
+from lmcot_cli.errors import InputError, ModelError, OutputError, UsageError
 from lmcot_export import atomic
+from lmcot_export.manifest import Manifest, sha256
 from lmcot_export.options import ExportOptions, ExportReport
 from lmcot_export.run import export
 
@@ -181,6 +182,86 @@ def test_verification_renames_what_fails(
     assert not report.passed
     assert [output.path.name for output in report.outputs] == ["tiny.f32.gguf.rejected"]
     assert not (tmp_path / "out2" / "tiny.f32.gguf").exists()
+
+
+def test_the_base_is_never_overwritten(model: Path, run_folder: Path) -> None:
+    base = Path(shutil.move(model, model.parent / "merged"))
+    change(run_folder / "run.json", base=str(base))
+    before = digests(base)
+    (base.parent / "link").symlink_to(base.parent)
+    for output in (base.parent, base.parent / "link"):
+        with pytest.raises(OutputError, match=r"merged: the merged model would overwrite .*another -o"):
+            run(run_folder, output)
+    assert digests(base) == before
+
+
+@pytest.mark.parametrize(
+    ("name", "settings"),
+    [
+        ("tiny.f16.gguf", {}),
+        ("tiny.q8_0.gguf", {"types": ("q8_0",)}),
+        ("tiny.f16.gguf", {"verify": True}),
+        ("tiny.f16.gguf.rejected", {"verify": True}),
+        ("verify.json", {"verify": True}),
+        ("manifest.json", {}),
+    ],
+)
+def test_what_no_export_wrote_is_left_alone(
+    name: str, settings: dict[str, Any], model: Path, tmp_path: Path
+) -> None:
+    mine = tmp_path / "out" / name
+    mine.parent.mkdir()
+    mine.write_text("precious")
+    with pytest.raises(OutputError, match=rf"{name}: is in the way.*another -o"):
+        run(model, mine.parent, **settings)
+    assert mine.read_text() == "precious"
+    mine.unlink()
+    assert run(model, mine.parent, **settings).passed
+
+
+@pytest.mark.parametrize("name", ["merged/notes.txt", "first.lora.gguf"])
+def test_a_run_is_exported_over_nothing_of_the_users(name: str, run_folder: Path, tmp_path: Path) -> None:
+    mine = tmp_path / "out" / name
+    mine.parent.mkdir(parents=True)
+    mine.write_text("precious")
+    with pytest.raises(OutputError, match="is in the way"):
+        run(run_folder, tmp_path / "out", adapter_only=name.endswith("gguf"))
+    assert mine.read_text() == "precious"
+
+
+def test_what_a_killed_export_left_is_made_anew(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def killed(self: Manifest, path: Path, made_from: str) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(Manifest, "record", killed)
+        run(model, tmp_path / "out")
+    assert (tmp_path / "out" / "tiny.f16.gguf").is_file()
+    assert files(run(model, tmp_path / "out")) == [("tiny.f16.gguf", False)]
+
+
+def test_what_could_not_be_verified_has_not_its_final_name(model: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    missing: dict[str, Any] = {"verify": True, "types": ("f32",), "questions": tmp_path / "missing.jsonl"}
+    with pytest.raises(InputError, match="missing"):
+        run(model, out, **missing)
+    assert sorted(path.name for path in out.iterdir()) == ["manifest.json", "tiny.f32.gguf.unverified"]
+    assert files(run(model, out, verify=True, types=("f32",))) == [("tiny.f32.gguf", True)]
+    with pytest.raises(InputError, match="missing"):
+        run(model, out, **missing)
+    assert (out / "tiny.f32.gguf").is_file()  # it has passed before
+    change(model / "config.json", rms_norm_eps=1e-3)
+    with pytest.raises(InputError, match="missing"):
+        run(model, out, **missing)
+    assert not (out / "tiny.f32.gguf").exists()
+    assert files(run(model, out, types=("f32",))) == [("tiny.f32.gguf", True)]  # nobody asks for verification
+    assert not (out / "tiny.f32.gguf.unverified").exists()
+
+
+def digests(folder: Path) -> dict[str, str]:
+    return {path.name: sha256(path) for path in folder.iterdir()}
 
 
 def break_the_writer(monkeypatch: pytest.MonkeyPatch) -> list[bool]:

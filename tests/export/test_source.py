@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from lmcot_cli.backends.torch.checkpoint import weights_digest
 from lmcot_cli.errors import InputError, ModelError
 from lmcot_export.source import Source, find_source
 
@@ -31,6 +32,17 @@ def test_a_run_with_an_adapter_names_its_base(tmp_path: Path) -> None:
     model = write_model(tmp_path / "base")
     run = write_run(tmp_path / "runs" / "a", base=str(model), adapter="adapter")
     assert find_source(run) == Source("a", model, run / "adapter", run / "export")
+
+
+def test_a_base_that_was_changed_since_is_refused(tmp_path: Path) -> None:
+    model = write_model(tmp_path / "base")
+    (model / "model.safetensors").write_bytes(b"old")
+    digest = weights_digest(model)
+    run = write_run(tmp_path / "runs" / "a", base=str(model), base_digest=digest, adapter="adapter")
+    assert find_source(run).model == model
+    (model / "model.safetensors").write_bytes(b"new")
+    with pytest.raises(ModelError, match=rf"{run}: was trained on other weights than {model} holds now"):
+        find_source(run)
 
 
 def test_a_base_may_be_named_from_the_runs_folder(tmp_path: Path) -> None:

@@ -6,7 +6,6 @@ Weights come as safetensors only, and no code that comes with a model is run.
 from __future__ import annotations
 
 from collections.abc import Callable
-from hashlib import file_digest, sha256
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
@@ -23,6 +22,7 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
+from lmcot_cli.backends.torch.checkpoint import weights_digest
 from lmcot_cli.errors import LmcotError, ModelError
 from lmcot_train.lora import LoraOptions
 from lmcot_train.run_folder import RunFolder, RunRecord
@@ -62,15 +62,6 @@ def locate_base(spec: str) -> Path:
             " save_pretrained(..., safe_serialization=True)"
         )
     return folder
-
-
-def weights_digest(folder: Path) -> str:
-    """Return the SHA-256 (`sha256:...`) over the weight files of a model folder, names and bytes."""
-    digest = sha256()
-    for path in sorted(folder.glob("*.safetensors")):
-        with path.open("rb") as file:
-            digest.update(f"{path.name}\0{file_digest(file, 'sha256').hexdigest()}\0".encode())
-    return f"sha256:{digest.hexdigest()}"
 
 
 def is_encoder_decoder(model: PreTrainedModel) -> bool:

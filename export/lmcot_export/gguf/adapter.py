@@ -64,8 +64,7 @@ def _check(lora: LoraAdapter, adapter: Path) -> None:
 def _add_tensors(
     writer: gguf.GGUFWriter, lora: LoraAdapter, config: ModelConfig, family: Family, alpha: float
 ) -> None:
-    layers = config.get("num_hidden_layers") or config.integer("n_layer")
-    names = gguf.get_tensor_name_map(family.architecture, layers)
+    names = gguf.get_tensor_name_map(family.architecture, config.layers)
     for name, change in lora.low_rank.items():
         target = names.get_name(name, try_suffixes=(".weight",))
         if target is None:

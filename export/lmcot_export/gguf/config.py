@@ -6,7 +6,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from lmcot_cli.backends.torch.loading import loading
 from lmcot_cli.errors import ModelError
+from lmcot_export.json_file import read_object
+
+OWN_CODE = (
+    "it runs code of its own, which lmcot export does not do; save a copy of it as a built-in architecture"
+)
+"""Said of a model or tokenizer that brings Python files."""
 
 
 class ModelConfig:
@@ -21,17 +28,16 @@ class ModelConfig:
     """
 
     def __init__(self, folder: Path) -> None:
-        from transformers import AutoConfig
-
         if not (folder / "config.json").is_file():
             raise ModelError(
                 f"{folder}: has no config.json; name a model's folder (config.json, *.safetensors, tokenizer files)"
                 " or a run that `lmcot train` wrote"
             )
-        try:
+        read_object(folder / "config.json")
+        from transformers import AutoConfig
+
+        with loading(folder, OWN_CODE):
             config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
-        except (ValueError, KeyError, OSError) as error:
-            raise ModelError(f"{folder / 'config.json'}: transformers cannot read it: {error}") from error
         self.folder = folder
         self._values: Mapping[str, Any] = config.to_dict()
         self.architecture = next(iter(self._values.get("architectures") or ["(none)"]))
@@ -42,10 +48,14 @@ class ModelConfig:
         return default if value is None else value
 
     def integer(self, name: str) -> int:
-        """Return a setting that the family cannot do without."""
+        """Return a count or a size that the family cannot do without, 1 at least."""
         value = self._values.get(name)
         if not isinstance(value, int):
             raise ModelError(f"{self.folder / 'config.json'}: {name} is missing")
+        if value < 1:
+            raise ModelError(
+                f"{self.folder / 'config.json'}: {name} is {value}, but must be 1 or more; mend it"
+            )
         return value
 
     def real(self, name: str) -> float:
@@ -54,6 +64,11 @@ class ModelConfig:
         if not isinstance(value, int | float):
             raise ModelError(f"{self.folder / 'config.json'}: {name} is missing")
         return float(value)
+
+    @property
+    def layers(self) -> int:
+        """How many layers there are."""
+        return self.integer("n_layer" if "n_layer" in self._values else "num_hidden_layers")
 
     @property
     def tied(self) -> bool:

@@ -86,8 +86,7 @@ def add_tensors(
     factors = rope.frequency_factors(config)
     if factors is not None:
         writer.add_tensor(gguf.TENSOR_NAMES[gguf.MODEL_TENSOR.ROPE_FREQS] + ".weight", factors)
-    layers = config.get("num_hidden_layers") or config.integer("n_layer")
-    names = gguf.get_tensor_name_map(family.architecture, layers)
+    names = gguf.get_tensor_name_map(family.architecture, config.layers)
     for name in weights.names:
         if name.endswith(family.unused) or (config.tied and name == "lm_head.weight"):
             continue

@@ -18,8 +18,10 @@ from typing import Any, Literal
 
 import gguf
 
+from lmcot_cli.backends.torch.loading import loading
 from lmcot_cli.errors import ModelError
-from lmcot_export.gguf.config import ModelConfig
+from lmcot_export.gguf.config import OWN_CODE, ModelConfig
+from lmcot_export.json_file import read_object
 
 Kind = Literal["byte-level BPE", "SentencePiece BPE", "SentencePiece unigram"]
 SPECIAL_ROLES = ("bos", "eos", "unk", "sep", "pad", "cls", "mask")
@@ -49,12 +51,13 @@ class HuggingFaceTokenizer:
         from transformers import AutoTokenizer
 
         self.folder = folder
-        try:
+        for file in (folder / "tokenizer.json", folder / "tokenizer_config.json"):
+            if file.is_file():
+                read_object(file)
+        with loading(folder, OWN_CODE):
             self._tokenizer = AutoTokenizer.from_pretrained(
                 folder, local_files_only=True, trust_remote_code=False, use_fast=True
             )
-        except (OSError, ValueError, KeyError, ImportError) as error:
-            raise ModelError(f"{folder}: transformers cannot load the tokenizer: {error}") from error
         if not getattr(self._tokenizer, "is_fast", False):
             raise ModelError(f"{folder}: has a tokenizer without tokenizer.json, which cannot be exported")
         self._json: Mapping[str, Any] = json.loads(self._tokenizer.backend_tokenizer.to_str())

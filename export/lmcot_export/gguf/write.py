@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import struct
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +23,7 @@ from lmcot_export.gguf.pretokenizer import (
 )
 from lmcot_export.gguf.tensors import FileType, add_tensors
 from lmcot_export.gguf.tokenizer import HuggingFaceTokenizer, Token
+from lmcot_export.json_file import read_object
 from lmcot_export.weights import SafetensorsFolder, Weights
 
 _FILE_TYPES = {
@@ -115,6 +116,11 @@ def write_gguf(
             writer.write_header_to_file()
             writer.write_kv_data_to_file()
             writer.write_tensors_to_file()
+        except (struct.error, OverflowError) as error:
+            raise ModelError(
+                f"{folder}: config.json or generation_config.json has a value that no GGUF file can hold ({error});"
+                " mend it"
+            ) from error
         finally:
             writer.close()
     return path
@@ -163,5 +169,10 @@ def _generation_ends(folder: Path) -> list[int]:
     path = folder / "generation_config.json"
     if not path.is_file():
         return []
-    ends: Any = json.loads(path.read_text(encoding="utf-8")).get("eos_token_id")
-    return [ends] if isinstance(ends, int) else list(ends or [])
+    ends: Any = read_object(path).get("eos_token_id") or []
+    ids = [ends] if isinstance(ends, int) else ends
+    if not isinstance(ids, list) or not all(isinstance(id, int) for id in ids):
+        raise ModelError(
+            f"{path}: eos_token_id is {ends!r}, but must be a token's id or a list of them; mend it"
+        )
+    return ids

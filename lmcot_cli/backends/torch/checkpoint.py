@@ -40,6 +40,15 @@ class Checkpoint:
         return f"sha256:{total.hexdigest()}"
 
 
+def weights_digest(folder: Path) -> str:
+    """Return the SHA-256 (`sha256:...`) over the weight files of a model folder, names and bytes."""
+    total = hashlib.sha256()
+    for path in sorted(folder.glob(WEIGHTS)):
+        with path.open("rb") as file:
+            total.update(f"{path.name}\0{hashlib.file_digest(file, 'sha256').hexdigest()}\0".encode())
+    return f"sha256:{total.hexdigest()}"
+
+
 def holds_transformers_model(folder: Path) -> bool:
     """Whether a folder is a model, an adapter or a training run that the transformers backend opens."""
     return any((folder / name).is_file() for name in (CONFIG, ADAPTER_CONFIG, RUN))

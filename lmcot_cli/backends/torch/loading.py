@@ -15,23 +15,33 @@ from lmcot_cli.errors import MissingExtraError, ModelError, UsageError
 if TYPE_CHECKING:
     import torch
 
-_LOADING_FAULTS = (OSError, ValueError, KeyError, TypeError, AttributeError, RuntimeError, ImportError)
+_LOADING_FAULTS = (
+    OSError, ValueError, KeyError, TypeError, AttributeError, RuntimeError, ImportError, ArithmeticError,
+)  # fmt: skip
 """What transformers and peft raise at files that are missing, damaged or do not fit together."""
 
 
+_OWN_CODE = "it runs code of its own; read that, then allow it with --trust-remote-code"
+
+
 @contextmanager
-def loading(folder: Path) -> Iterator[None]:
-    """Turn what the libraries raise while they read `folder` into a `ModelError` of one line."""
+def loading(folder: Path, own_code: str = _OWN_CODE) -> Iterator[None]:
+    """Turn what the libraries raise while they read `folder` into a `ModelError` of one line.
+
+    Args:
+        folder: What is read.
+        own_code: What is said of a model that runs code of its own.
+    """
     from safetensors import SafetensorError
 
     try:
         yield
     except (*_LOADING_FAULTS, SafetensorError) as error:
-        raise _loading_error(folder, error) from error
+        raise _loading_error(folder, error, own_code) from error
     except Exception as error:
         if type(error) is not Exception:  # tokenizers raises bare ones
             raise
-        raise _loading_error(folder, error) from error
+        raise _loading_error(folder, error, own_code) from error
 
 
 def prepare_transformers(threads: int, extra: str = "train") -> None:
@@ -157,12 +167,12 @@ def _generation_setting(folder: Path, config: Any, name: str) -> Any:
     return getattr(config, name, None) if stated is None else stated
 
 
-def _loading_error(folder: Path, error: Exception) -> ModelError:
+def _loading_error(folder: Path, error: Exception, own_code: str) -> ModelError:
     """Say in one line what kept a folder from being loaded."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     reason = lines[0] if lines else type(error).__name__
     if "trust_remote_code" in str(error):
-        reason = "it runs code of its own; read that, then allow it with --trust-remote-code"
+        reason = own_code
     return ModelError(f"{folder}: transformers cannot load it: {reason}")
 
 

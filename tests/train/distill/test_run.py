@@ -16,6 +16,7 @@ import torch
 from datasets import Dataset
 from safetensors.torch import load_file
 
+from lmcot_cli.backends.torch.checkpoint import weights_digest
 from lmcot_cli.datasets.native import to_record
 from lmcot_cli.datasets.row import Row
 from lmcot_cli.errors import InputError, ModelError, OutputError, UsageError
@@ -24,7 +25,7 @@ from lmcot_train.distill.options import DistillOptions
 from lmcot_train.distill.run import distill
 from lmcot_train.distill.trainers import Splits, arguments, last_checkpoint
 from lmcot_train.lora import LoraOptions
-from lmcot_train.models import open_base, open_run, weights_digest
+from lmcot_train.models import open_base, open_run
 from lmcot_train.run_folder import RunFolder
 
 OPTIONS = DistillOptions(epochs=2, batch_size=8, learning_rate=1e-2, threads=1)

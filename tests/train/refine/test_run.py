@@ -13,10 +13,11 @@ import torch
 from safetensors.torch import load_file
 
 from lmcot_cli.backends.engine_options import EngineOptions
+from lmcot_cli.backends.torch.checkpoint import weights_digest
 from lmcot_cli.datasets.microhop import MicroHopOptions, records
 from lmcot_cli.errors import InputError, ModelError, OutputError, UsageError
 from lmcot_train.lora import LoraOptions
-from lmcot_train.models import add_adapter, open_base, open_run, weights_digest
+from lmcot_train.models import add_adapter, open_base, open_run
 from lmcot_train.ppo.options import PPOOptions
 from lmcot_train.refine.options import Algorithm, RefineOptions, from_settings
 from lmcot_train.refine.run import refine

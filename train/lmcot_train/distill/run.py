@@ -18,6 +18,7 @@ from accelerate import PartialState
 from safetensors import SafetensorError
 from transformers import Trainer, set_seed
 
+from lmcot_cli.backends.torch.checkpoint import weights_digest
 from lmcot_cli.errors import InputError
 from lmcot_cli.prompts.render import Prompts
 from lmcot_train.curves import draw_curves
@@ -41,7 +42,6 @@ from lmcot_train.models import (
     locate_base,
     open_base,
     silent,
-    weights_digest,
 )
 from lmcot_train.prompting import RationalePrompts
 from lmcot_train.run_folder import (
