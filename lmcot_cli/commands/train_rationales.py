@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import closing
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, BinaryIO
 
 import typer
 
@@ -116,24 +116,28 @@ def rationales(
     """
     with train_extra():
         from lmcot_train.rationales.filters import FilterOptions
-        from lmcot_train.rationales.run import Origin, answers_path, collect, write_supporting
+        from lmcot_train.rationales.run import Origin, answers_path, collect, read_supporting
 
     if (questions is None) == (given_rationales is None):
         raise UsageError("give either QUESTIONS for the large LM, or --from FILE with rationales, not both")
-    if questions:
-        shown = write_supporting(questions, output, limit) if read is Context.SUPPORTING else questions
-        _ask_teacher(shown, answers_path(output), context.params)
-        origin = Origin(questions, answers_path(output), limit)
-    else:
-        origin = Origin(given_rationales or Path(), None, limit)
-    counts = collect(origin, output, FilterOptions(**given(FilterOptions, context.params)))
+    origin = Origin(
+        questions or given_rationales or Path(), answers_path(output) if questions else None, limit
+    )
+
+    def ask() -> None:
+        if origin.answers:
+            supporting = read is Context.SUPPORTING
+            shown = read_supporting(origin.source, limit) if supporting else origin.source
+            _ask_teacher(shown, origin, context.params)
+
+    counts = collect(origin, output, FilterOptions(**given(FilterOptions, context.params)), ask)
     if not quiet:
         _show(counts, origin)
     if counts.failed:
         raise typer.Exit(1)
 
 
-def _ask_teacher(questions: Path, answers: Path, flags: dict[str, Any]) -> None:
+def _ask_teacher(shown: Path | BinaryIO, origin: Origin, flags: dict[str, Any]) -> None:
     """Answer what has no answer yet, as `lmcot answer --method cot` does."""
     import sys
 
@@ -142,9 +146,11 @@ def _ask_teacher(questions: Path, answers: Path, flags: dict[str, Any]) -> None:
     from lmcot_cli.pipeline.answer import AnswerRun
 
     settings = answer_options(load_config(flags["config"]), flags | {"method": "cot", "stop": "none"})
-    run = AnswerRun(questions, settings, answers, overwrite=flags["overwrite"], command=command_line())
+    run = AnswerRun(shown, settings, origin.answers, overwrite=flags["overwrite"], command=command_line())
     with (
-        Report(run, source_label(questions), quiet=flags["quiet"], progress=sys.stderr.isatty()) as report,
+        Report(
+            run, source_label(origin.source), quiet=flags["quiet"], progress=sys.stderr.isatty()
+        ) as report,
         closing(run.results()) as results,
     ):
         for _ in report.follow(results):

@@ -99,6 +99,22 @@ def test_rationales_can_be_answered_from_and_distilled(
     assert (folder / "adapter" / "adapter_model.safetensors").is_file()
 
 
+def test_the_supporting_paragraphs_that_the_teacher_reads_take_no_file_of_the_user(
+    questions: Path, teacher: str, tmp_path: Path
+) -> None:
+    asked, theirs = tmp_path / "m.supporting.jsonl", tmp_path / "n.supporting.jsonl"
+    questions.rename(asked)
+    theirs.write_text("mine")
+    before = asked.read_bytes()
+    for name in ("m", "n"):
+        for _ in range(2):  # the second goes on with the answers of the first
+            words = (asked, "-o", tmp_path / f"{name}.jsonl", "--context", "supporting", "--large", teacher)
+            done = run("rationales", *words)
+            assert done.exit_code == 0, done.stderr
+    assert (asked.read_bytes(), theirs.read_text()) == (before, "mine")
+    assert json.loads((tmp_path / "m.answers.jsonl.run.json").read_text())["input"] == str(asked)
+
+
 def test_a_large_lm_that_gives_up_leaves_what_it_answered(
     questions: Path, teacher: str, tmp_path: Path
 ) -> None:
