@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import closing
 from enum import StrEnum
 from pathlib import Path
@@ -14,6 +15,7 @@ from lmcot_cli.commands.train_arguments import LargeOption, given, train_extra
 from lmcot_cli.errors import UsageError
 
 if TYPE_CHECKING:
+    from lmcot_cli.pipeline.options import AnswerOptions
     from lmcot_train.rationales.run import Counts, Origin
 
 EPILOG = """\
@@ -142,10 +144,9 @@ def _ask_teacher(shown: Path | BinaryIO, origin: Origin, flags: dict[str, Any]) 
     import sys
 
     from lmcot_cli.commands.answer_report import Report, command_line, source_label
-    from lmcot_cli.config import answer_options, load_config
     from lmcot_cli.pipeline.answer import AnswerRun
 
-    settings = answer_options(load_config(flags["config"]), flags | {"method": "cot", "stop": "none"})
+    settings = teacher_options(flags)
     run = AnswerRun(shown, settings, origin.answers, overwrite=flags["overwrite"], command=command_line())
     with (
         Report(
@@ -155,6 +156,28 @@ def _ask_teacher(shown: Path | BinaryIO, origin: Origin, flags: dict[str, Any]) 
     ):
         for _ in report.follow(results):
             pass
+
+
+def teacher_options(flags: Mapping[str, Any]) -> AnswerOptions:
+    """Build the settings that the teacher answers with."""
+    from lmcot_cli.config import answer_options, load_config
+
+    return answer_options(load_config(flags["config"]), {**flags, "method": "cot", "stop": "none"})
+
+
+def check_options(flags: Mapping[str, Any]) -> None:
+    """Refuse options that cannot work, without running anything.
+
+    Raises:
+        UsageError: Names the option.
+        InputError: The settings file cannot be read.
+    """
+    from lmcot_train.rationales.filters import FilterOptions
+    from lmcot_train.rationales.run import Origin
+
+    Origin(Path(), limit=flags["limit"]).check()
+    FilterOptions(**given(FilterOptions, flags)).check()
+    teacher_options(flags).check()
 
 
 def _show(counts: Counts, origin: Origin) -> None:

@@ -208,6 +208,29 @@ def test_a_mistake_in_the_file_shows_before_anything_runs(
         assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize(
+    ("section", "message"),
+    [
+        ("[rationales]\nlimit = -1", "[rationales] --limit -1"),
+        ("[rationales]\nkeep_surest = 5", "[rationales] --keep-surest 5"),
+        ("[rationales]\nsamples = 0", "[rationales] --samples 0"),
+        ("[rationales]\n[distill]\nbase = 'b'\nseed = -1", "[distill] --seed -1"),
+        ("[rationales]\n[distill]\nbase = 'b'\n[refine]\nbatch = 0", "[refine] --batch 0"),
+        ("[rationales]\n[distill]\nbase = 'b'\n[export]\nquantize = 'zzz'", "[export] --quantize zzz"),
+        ("[rationales]\n[distill]\nbase = 'b'\nhelp = true", "[distill] help: is no option to set here"),
+    ],
+)
+def test_a_value_that_a_later_stage_cannot_work_with_shows_before_the_first_runs(
+    questions: Path, tmp_path: Path, section: str, message: str
+) -> None:
+    config = tmp_path / "train.toml"
+    config.write_text(f'output = "{tmp_path / "out"}"\n{section}\n')
+    result = run("all", questions, "--config", config)
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert message in " ".join(result.stderr.split())
+    assert not (tmp_path / "out").exists()
+
+
 EXAMPLES = sorted((ROOT / "examples" / "train").glob("*.toml"))
 
 

@@ -136,7 +136,8 @@ def test_code_that_comes_with_a_model_is_neither_run_nor_asked_about(
 
 def test_nothing_in_the_repository_opens_a_model_without_saying_whether_its_code_may_run() -> None:
     root = Path(__file__).parents[2]
-    calls = r"(?:AutoConfig|AutoTokenizer|AutoModel\w*|_architecture\(config\)|kind)\.from_pretrained\(([^()]|\([^()]*\))*\)"
+    openers = r"(?:AutoConfig|AutoTokenizer|AutoModel\w*|_architecture\(config\)|kind)"
+    calls = rf"{openers}\.from_pretrained\(([^()]|\([^()]*\))*\)"
     found = [
         match[0]
         for folder in ("lmcot_cli", "train", "export")
