@@ -42,8 +42,11 @@ def export_onnx(source: Path, target: Path) -> Path:
     if not (source / "config.json").is_file():
         raise ModelError(f"{source}: has no config.json; name a model folder")
     with _folder_in_place(target) as folder, _quiet(), _explained(source, "exported to ONNX"):
-        task = ENCODER_DECODER if AutoConfig.from_pretrained(source).is_encoder_decoder else DECODER
-        main_export(str(source), folder, task=task, dtype="fp32", do_validation=False)
+        config = AutoConfig.from_pretrained(source, trust_remote_code=False)
+        task = ENCODER_DECODER if config.is_encoder_decoder else DECODER
+        main_export(
+            str(source), folder, task=task, dtype="fp32", do_validation=False, trust_remote_code=False
+        )
         if (folder / "decoder_model_merged.onnx").is_file():
             for part in ("decoder_model.onnx", "decoder_with_past_model.onnx"):  # what it was merged from
                 (folder / part).unlink(missing_ok=True)

@@ -69,7 +69,7 @@ def _load(folder: str) -> Any:
 
     try:
         return AutoModelForCausalLM.from_pretrained(
-            folder, dtype="auto", local_files_only=True, use_safetensors=True
+            folder, dtype="auto", local_files_only=True, use_safetensors=True, trust_remote_code=False
         ).eval()
     except (OSError, ValueError) as error:
         raise ModelError(f"{folder}: transformers cannot load it: {error}") from error

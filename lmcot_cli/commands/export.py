@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -29,6 +30,7 @@ EPILOG = """\
 
 
 def export(
+    context: typer.Context,
     source: Annotated[
         Path | None,
         typer.Argument(
@@ -165,12 +167,7 @@ def export(
     Exit code 1 where a file fails; its name then ends in .rejected, and in .unverified as long as no verdict is in.
     Files that no export wrote are never replaced.
     """
-    settings: dict[str, object] = {
-        "source": source, "format": format, "output": output, "verify": not no_verify, "questions": verify,
-        "adapter_only": adapter_only, "imatrix": imatrix, "converter": converter, "recommend": recommend, "plot": plot,
-    }  # fmt: skip
-    settings |= _given(rows=rows, role=role, large=large, thresholds=threshold, threads=threads)
-    report = _run(settings, quantize)
+    report = _run(context.params)
     if as_json:
         write_text(json.dumps(_record(report), indent=2))
     else:
@@ -181,12 +178,7 @@ def export(
         raise typer.Exit(1)
 
 
-def _given(**settings: object) -> dict[str, object]:
-    """Leave out what was not given, so that the defaults of `ExportOptions` hold."""
-    return {name: value for name, value in settings.items() if value is not None}
-
-
-def _run(settings: dict[str, object], types: str | None) -> ExportReport:
+def _run(flags: Mapping[str, Any]) -> ExportReport:
     try:
         from lmcot_export.run import export as run
     except ModuleNotFoundError as error:
@@ -194,16 +186,30 @@ def _run(settings: dict[str, object], types: str | None) -> ExportReport:
     from lmcot_cli.commands.export_report import Bar
 
     with Bar() as bar:
-        return run(_options(settings, types), bar)
+        return run(read_options(flags), bar)
 
 
-def _options(settings: dict[str, object], types: str | None) -> ExportOptions:
+def read_options(flags: Mapping[str, Any]) -> ExportOptions:
+    """Build the options from the flags; the defaults of `ExportOptions` hold for those that were not given.
+
+    Raises:
+        UsageError: Names an option that cannot work.
+    """
     from lmcot_export.options import ExportOptions
     from lmcot_export.quantize import FULL_TYPES, ONNX_TYPES, QUANTIZED_TYPES, parse_types
 
-    known = ONNX_TYPES if settings["format"] == "onnx" else FULL_TYPES + QUANTIZED_TYPES
-    given = {"types": parse_types(types, known)} if types is not None else {}
-    return ExportOptions(**settings, **given)  # type: ignore[arg-type]
+    same = ("source", "format", "output", "rows", "role", "large", "adapter_only", "imatrix", "converter", "recommend",
+            "plot", "threads")  # fmt: skip
+    settings = {name: flags[name] for name in same}
+    settings |= {
+        "verify": not flags["no_verify"],
+        "questions": flags["verify"],
+        "thresholds": flags["threshold"],
+    }
+    if (types := flags["quantize"]) is not None:
+        known = ONNX_TYPES if flags["format"] == "onnx" else FULL_TYPES + QUANTIZED_TYPES
+        settings["types"] = parse_types(types, known)
+    return ExportOptions(**{name: value for name, value in settings.items() if value is not None})
 
 
 def _record(report: ExportReport) -> dict[str, object]:

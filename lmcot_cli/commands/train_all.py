@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, cast
 
 import typer
 
+from lmcot_cli.commands import export, train_distill, train_rationales
 from lmcot_cli.commands.train_arguments import QuietOption, stderr_report, train_extra
-from lmcot_cli.errors import InputError
+from lmcot_cli.errors import InputError, UsageError
 
 EPILOG = """\
 [bold]Examples[/bold]
@@ -43,7 +45,7 @@ def train_all(
 
 
 def check_words(words: tuple[str, ...], place: str) -> None:
-    """Let a command read its options without running it, so that a mistake shows before hours of work.
+    """Let a command read and check its options without running it, so that a mistake shows before hours of work.
 
     Raises:
         InputError: An option that the command does not have, or a value that it does not take.
@@ -54,10 +56,31 @@ def check_words(words: tuple[str, ...], place: str) -> None:
     # Typer carries its own copy of Click and names this class nowhere: the base of every error of usage.
     usage_error = cast("type[typer.BadParameter]", typer.BadParameter.__base__)
     try:
-        command.make_context("lmcot", rest)
+        flags = command.make_context("lmcot", rest).params
     except usage_error as error:
         message = error.format_message().replace(f": {PYDANTIC_PREFIX}", ": ")
         raise InputError(f"{place} {message}") from error
+    try:
+        _check_options(words, flags)
+    except UsageError as error:
+        raise InputError(f"{place} {error}") from error
+
+
+def _check_options(words: tuple[str, ...], flags: Mapping[str, Any]) -> None:
+    """Let the options of a stage check themselves, as its command will."""
+    from lmcot_cli.config import load_config
+    from lmcot_train.refine.options import from_settings
+
+    match words:
+        case ("train", "rationales", *_):
+            train_rationales.check_options(flags)
+        case ("train", "distill", *_):
+            train_distill.read_options(flags).check()
+        case ("train", "refine", *_):
+            # The file of weights is read by the command.
+            from_settings({**flags, "aspect_weights": None}, load_config(flags["config"]).models).check()
+        case ("export", *_):
+            export.read_options(flags)
 
 
 def execute(words: tuple[str, ...]) -> None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -17,6 +18,9 @@ from lmcot_cli.commands.train_arguments import (
     stderr_report,
     train_extra,
 )
+
+if TYPE_CHECKING:
+    from lmcot_train.distill.options import DistillOptions
 
 EPILOG = """\
 [bold]Examples[/bold]
@@ -174,16 +178,22 @@ def distill(
     validation loss gets no better, and the best weights are kept. RUN/adapter is a PEFT adapter.
     """
     with train_extra():
-        from lmcot_train.distill.options import DistillOptions
         from lmcot_train.distill.run import distill as train
-        from lmcot_train.lora import LoraOptions
         from lmcot_train.run_folder import is_first_process
 
-    flags = context.params
-    lora = {name: flags[f"lora_{name}"] for name in ("rank", "alpha", "dropout")} | {
-        "targets": tuple(lora_targets.split(",")) if lora_targets else None
-    }
-    options = DistillOptions(**given(DistillOptions, flags), lora=LoraOptions(**given(LoraOptions, lora)))
+    options = read_options(context.params)
     train(rationales, base, output, options, stderr_report(quiet=quiet), overwrite=overwrite)
     if is_first_process():
         typer.echo(output)
+
+
+def read_options(flags: Mapping[str, Any]) -> DistillOptions:
+    """Build the options from the flags that were given."""
+    from lmcot_train.distill.options import DistillOptions
+    from lmcot_train.lora import LoraOptions
+
+    targets = flags["lora_targets"]
+    lora = {name: flags[f"lora_{name}"] for name in ("rank", "alpha", "dropout")} | {
+        "targets": tuple(targets.split(",")) if targets else None
+    }
+    return DistillOptions(**given(DistillOptions, flags), lora=LoraOptions(**given(LoraOptions, lora)))

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import closing
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, BinaryIO
 
 import typer
 
@@ -14,6 +15,7 @@ from lmcot_cli.commands.train_arguments import LargeOption, given, train_extra
 from lmcot_cli.errors import UsageError
 
 if TYPE_CHECKING:
+    from lmcot_cli.pipeline.options import AnswerOptions
     from lmcot_train.rationales.run import Counts, Origin
 
 EPILOG = """\
@@ -116,39 +118,66 @@ def rationales(
     """
     with train_extra():
         from lmcot_train.rationales.filters import FilterOptions
-        from lmcot_train.rationales.run import Origin, answers_path, collect, write_supporting
+        from lmcot_train.rationales.run import Origin, answers_path, collect, read_supporting
 
     if (questions is None) == (given_rationales is None):
         raise UsageError("give either QUESTIONS for the large LM, or --from FILE with rationales, not both")
-    if questions:
-        shown = write_supporting(questions, output, limit) if read is Context.SUPPORTING else questions
-        _ask_teacher(shown, answers_path(output), context.params)
-        origin = Origin(questions, answers_path(output), limit)
-    else:
-        origin = Origin(given_rationales or Path(), None, limit)
-    counts = collect(origin, output, FilterOptions(**given(FilterOptions, context.params)))
+    origin = Origin(
+        questions or given_rationales or Path(), answers_path(output) if questions else None, limit
+    )
+
+    def ask() -> None:
+        if origin.answers:
+            supporting = read is Context.SUPPORTING
+            shown = read_supporting(origin.source, limit) if supporting else origin.source
+            _ask_teacher(shown, origin, context.params)
+
+    counts = collect(origin, output, FilterOptions(**given(FilterOptions, context.params)), ask)
     if not quiet:
         _show(counts, origin)
     if counts.failed:
         raise typer.Exit(1)
 
 
-def _ask_teacher(questions: Path, answers: Path, flags: dict[str, Any]) -> None:
+def _ask_teacher(shown: Path | BinaryIO, origin: Origin, flags: dict[str, Any]) -> None:
     """Answer what has no answer yet, as `lmcot answer --method cot` does."""
     import sys
 
     from lmcot_cli.commands.answer_report import Report, command_line, source_label
-    from lmcot_cli.config import answer_options, load_config
     from lmcot_cli.pipeline.answer import AnswerRun
 
-    settings = answer_options(load_config(flags["config"]), flags | {"method": "cot", "stop": "none"})
-    run = AnswerRun(questions, settings, answers, overwrite=flags["overwrite"], command=command_line())
+    settings = teacher_options(flags)
+    run = AnswerRun(shown, settings, origin.answers, overwrite=flags["overwrite"], command=command_line())
     with (
-        Report(run, source_label(questions), quiet=flags["quiet"], progress=sys.stderr.isatty()) as report,
+        Report(
+            run, source_label(origin.source), quiet=flags["quiet"], progress=sys.stderr.isatty()
+        ) as report,
         closing(run.results()) as results,
     ):
         for _ in report.follow(results):
             pass
+
+
+def teacher_options(flags: Mapping[str, Any]) -> AnswerOptions:
+    """Build the settings that the teacher answers with."""
+    from lmcot_cli.config import answer_options, load_config
+
+    return answer_options(load_config(flags["config"]), {**flags, "method": "cot", "stop": "none"})
+
+
+def check_options(flags: Mapping[str, Any]) -> None:
+    """Refuse options that cannot work, without running anything.
+
+    Raises:
+        UsageError: Names the option.
+        InputError: The settings file cannot be read.
+    """
+    from lmcot_train.rationales.filters import FilterOptions
+    from lmcot_train.rationales.run import Origin
+
+    Origin(Path(), limit=flags["limit"]).check()
+    FilterOptions(**given(FilterOptions, flags)).check()
+    teacher_options(flags).check()
 
 
 def _show(counts: Counts, origin: Origin) -> None:

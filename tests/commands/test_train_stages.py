@@ -99,6 +99,22 @@ def test_rationales_can_be_answered_from_and_distilled(
     assert (folder / "adapter" / "adapter_model.safetensors").is_file()
 
 
+def test_the_supporting_paragraphs_that_the_teacher_reads_take_no_file_of_the_user(
+    questions: Path, teacher: str, tmp_path: Path
+) -> None:
+    asked, theirs = tmp_path / "m.supporting.jsonl", tmp_path / "n.supporting.jsonl"
+    questions.rename(asked)
+    theirs.write_text("mine")
+    before = asked.read_bytes()
+    for name in ("m", "n"):
+        for _ in range(2):  # the second goes on with the answers of the first
+            words = (asked, "-o", tmp_path / f"{name}.jsonl", "--context", "supporting", "--large", teacher)
+            done = run("rationales", *words)
+            assert done.exit_code == 0, done.stderr
+    assert (asked.read_bytes(), theirs.read_text()) == (before, "mine")
+    assert json.loads((tmp_path / "m.answers.jsonl.run.json").read_text())["input"] == str(asked)
+
+
 def test_a_large_lm_that_gives_up_leaves_what_it_answered(
     questions: Path, teacher: str, tmp_path: Path
 ) -> None:
@@ -191,6 +207,29 @@ def test_a_mistake_in_the_file_shows_before_anything_runs(
         assert result.exit_code == 1
         assert message in result.stderr
         assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("section", "message"),
+    [
+        ("[rationales]\nlimit = -1", "[rationales] --limit -1"),
+        ("[rationales]\nkeep_surest = 5", "[rationales] --keep-surest 5"),
+        ("[rationales]\nsamples = 0", "[rationales] --samples 0"),
+        ("[rationales]\n[distill]\nbase = 'b'\nseed = -1", "[distill] --seed -1"),
+        ("[rationales]\n[distill]\nbase = 'b'\n[refine]\nbatch = 0", "[refine] --batch 0"),
+        ("[rationales]\n[distill]\nbase = 'b'\n[export]\nquantize = 'zzz'", "[export] --quantize zzz"),
+        ("[rationales]\n[distill]\nbase = 'b'\nhelp = true", "[distill] help: is no option to set here"),
+    ],
+)
+def test_a_value_that_a_later_stage_cannot_work_with_shows_before_the_first_runs(
+    questions: Path, tmp_path: Path, section: str, message: str
+) -> None:
+    config = tmp_path / "train.toml"
+    config.write_text(f'output = "{tmp_path / "out"}"\n{section}\n')
+    result = run("all", questions, "--config", config)
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert message in " ".join(result.stderr.split())
+    assert not (tmp_path / "out").exists()
 
 
 EXAMPLES = sorted((ROOT / "examples" / "train").glob("*.toml"))

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from lmcot_cli.errors import InputError
+from lmcot_cli.errors import InputError, OutputError
 from lmcot_train.stages import Recipe, StageName, Value, plan, read_recipe, run_stages
 
 Section = dict[str, Value]
@@ -168,6 +168,9 @@ def test_a_limit_that_is_raised_deletes_nothing(
         ("output = 'o'\ndistill = 3", "distill is to be a section"),
         ("output = 'o'\n[distill]\nbase = [1]", r"\[distill\] base: is no option"),
         ("output = 'o'\n[distill]\noverwrite = true", r"\[distill\] overwrite: is no option"),
+        ("output = 'o'\n[distill]\nhelp = true", r"\[distill\] help: is no option to set here"),
+        ('output = "a\\u0000b"\n[distill]', 'needs output = "FOLDER"'),
+        (f"x = {'[' * 50_000}", "is not valid TOML"),
     ],
 )
 def test_a_file_that_cannot_be_is_explained(tmp_path: Path, text: str, message: str) -> None:
@@ -180,3 +183,21 @@ def test_a_file_that_cannot_be_is_explained(tmp_path: Path, text: str, message: 
 def test_a_stage_without_the_one_it_needs_is_refused(tmp_path: Path, questions: Path) -> None:
     with pytest.raises(InputError, match=r"\[refine\] needs \[distill\]"):
         plan(Recipe(tmp_path, {"refine": {}}), questions)
+
+
+def test_a_value_too_long_for_a_file_is_no_file(tmp_path: Path, questions: Path) -> None:
+    made = Recipe(tmp_path / "out", {"rationales": {}, "distill": {"base": "a" * 5000}})
+    assert plan(made, questions)[1].inputs == (tmp_path / "out" / "rationales.jsonl",)
+
+
+@pytest.mark.parametrize("damage", ["[", "[]", '{"rationales": 5}', "5", "[" * 50_000, '{"a": null}'])
+def test_a_record_of_the_stages_that_is_damaged_is_named(
+    tmp_path: Path, questions: Path, damage: str
+) -> None:
+    commands = Commands()
+    run(recipe(tmp_path), questions, commands)
+    (tmp_path / "out" / "stages.json").write_text(damage)
+    with pytest.raises(OutputError, match=r"stages\.json: cannot be read .*: remove it") as caught:
+        run(recipe(tmp_path), questions, commands)
+    assert "\n" not in str(caught.value)
+    assert commands.ran == []

@@ -5,13 +5,21 @@ Weights come as safetensors only, and no code that comes with a model is run.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import json
+import os
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
 import torch
+import transformers
 from huggingface_hub import constants, errors, snapshot_download
 from peft import LoraConfig, PeftModel, TaskType, get_peft_model
+from peft.utils import get_peft_model_state_dict
+from safetensors import safe_open
+from torch import nn
 from transformers import (
     AutoConfig,
     AutoModelForCausalLM,
@@ -23,7 +31,7 @@ from transformers import (
 )
 
 from lmcot_cli.backends.torch.checkpoint import weights_digest
-from lmcot_cli.errors import LmcotError, ModelError
+from lmcot_cli.errors import LmcotError, ModelError, UsageError
 from lmcot_train.lora import LoraOptions
 from lmcot_train.run_folder import RunFolder, RunRecord
 
@@ -31,6 +39,11 @@ Report = Callable[[str], None]
 """Takes one line for the user."""
 
 _WANTED = ["*.safetensors", "*.json", "*.model", "*.txt", "*.jinja"]
+_WEIGHTS = "*.safetensors"
+_LAYERS = ("num_hidden_layers", "num_layers", "n_layer", "n_layers", "num_decoder_layers", "encoder_layers",
+           "decoder_layers")  # fmt: skip
+"""How families name a number of layers in config.json."""
+_REASON_LENGTH = 200
 
 
 def silent(line: str) -> None:
@@ -53,10 +66,11 @@ def locate_base(spec: str) -> Path:
     Raises:
         ModelError: There is no such model, it cannot be fetched, or it has no safetensors.
     """
-    folder = Path(spec) if Path(spec).is_dir() else _fetch(spec)
+    is_folder = os.path.isdir(spec)  # noqa: PTH112  (Path's own raises where a name is too long for a file)
+    folder = Path(spec) if is_folder else _fetch(spec)
     if not (folder / "config.json").is_file():
         raise ModelError(f"{spec}: has no config.json: give a folder that transformers can load, or a hub id")
-    if not any(folder.glob("*.safetensors")):
+    if not any(folder.glob(_WEIGHTS)):
         raise ModelError(
             f"{spec}: has no .safetensors weights, and no others are loaded: convert them with"
             " save_pretrained(..., safe_serialization=True)"
@@ -78,15 +92,23 @@ def open_base(spec: str, *, dtype: torch.dtype = torch.float32, report: Report =
         report: Is told what the model lacks and what is done about it.
 
     Raises:
-        ModelError: It cannot be found or loaded, or has no end-of-text token.
+        ModelError: It cannot be found or loaded, brings code, lacks weights or has some that are not finite, or has no
+            end-of-text token.
     """
     folder = locate_base(spec)
-    try:
-        config = AutoConfig.from_pretrained(folder)
-        tokenizer = AutoTokenizer.from_pretrained(folder)
-        model = _architecture(config).from_pretrained(folder, dtype=dtype, use_safetensors=True)
-    except (OSError, ValueError, KeyError, ImportError) as error:
-        raise ModelError(f"{spec}: cannot be loaded: {_first_line(error)}") from error
+    transformers.logging.set_verbosity_error()  # what matters is said by us
+    with loading(spec):
+        _check_layers(folder)
+        config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
+        tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+        model, found = _architecture(config).from_pretrained(
+            folder, dtype=dtype, use_safetensors=True, trust_remote_code=False, output_loading_info=True
+        )
+    if missing := sorted(found["missing_keys"]):
+        raise ModelError(
+            f"{spec}: lacks {len(missing)} of its weights ({missing[0]}, ...): fetch or save it anew"
+        )
+    check_finite(model, f"{spec}: is damaged: fetch or save it anew")
     return Opened(_with_pad_id(model, _with_pad_token(tokenizer, spec, report)), tokenizer)
 
 
@@ -111,17 +133,66 @@ def open_run(
         return open_base(str(run.model), dtype=dtype, report=report)
     _check_base(record, path)
     model, _ = open_base(record.base, dtype=dtype)
-    adapted = PeftModel.from_pretrained(model, run.path / record.adapter, is_trainable=trainable)
-    tokenizer = AutoTokenizer.from_pretrained(run.path / record.adapter)
+    adapter = run.path / record.adapter
+    with loading(adapter):
+        adapted = _adapted(model, adapter, trainable=trainable)
+        tokenizer = AutoTokenizer.from_pretrained(adapter, trust_remote_code=False)
+    check_finite(adapted, f"{adapter}: is damaged: train it anew")
     return Opened(cast("PreTrainedModel", adapted), tokenizer)
+
+
+@contextmanager
+def loading(name: str | Path) -> Iterator[None]:
+    """Turn whatever the libraries raise at what a model's folder holds into one line that names it.
+
+    Args:
+        name: The folder or hub id.
+
+    Raises:
+        ModelError: Something was raised that is no error of ours.
+    """
+    try:
+        yield
+    except LmcotError:
+        raise
+    except Exception as error:
+        # Broad on purpose. These files come from anywhere, and what transformers, tokenizers, jinja, peft and
+        # safetensors raise at damaged ones is no list that could be kept: of KeyError and ZeroDivisionError, of
+        # RecursionError, of a bare Exception. The cause stays chained, for who looks for a bug of ours in here.
+        if "trust_remote_code" in str(error):
+            raise ModelError(
+                f"{name}: brings code of its own, which is not run: give a model without"
+            ) from error
+        raise ModelError(
+            f"{name}: cannot be loaded: {_reason(error)}; if it is damaged, fetch or save it anew"
+        ) from error
+
+
+def check_finite(model: nn.Module, advice: str) -> None:
+    """Refuse weights that are infinite or not a number: nothing can be learned from them.
+
+    Args:
+        model: The model.
+        advice: What the message is to end in.
+
+    Raises:
+        ModelError: Names the first.
+    """
+    for name, weight in model.named_parameters():
+        if not torch.isfinite(weight).all():
+            raise ModelError(f"{advice} ({name} holds numbers that are not finite)")
 
 
 def add_adapter(model: PreTrainedModel, options: LoraOptions) -> PeftModel:
     """Freeze the model and put an untrained LoRA adapter on it, which changes nothing yet.
 
     Raises:
+        UsageError: The rank is higher than that of any matrix.
         ModelError: No layer is named as one of the targets.
     """
+    widest = max(min(weight.shape) for weight in model.parameters() if weight.dim() == 2)
+    if options.rank > widest:
+        raise UsageError(f"--lora-rank {options.rank}: no matrix of this model has a rank over {widest}")
     task = TaskType.SEQ_2_SEQ_LM if is_encoder_decoder(model) else TaskType.CAUSAL_LM
     named = options.targets[0] if options.targets == ("all-linear",) else list(options.targets)
     config = LoraConfig(
@@ -134,7 +205,7 @@ def add_adapter(model: PreTrainedModel, options: LoraOptions) -> PeftModel:
     try:
         return get_peft_model(model, config)
     except ValueError as error:
-        raise ModelError(f"--lora-targets {','.join(options.targets)}: {_first_line(error)}") from error
+        raise ModelError(f"--lora-targets {','.join(options.targets)}: {_reason(error)}") from error
 
 
 def _fetch(spec: str) -> Path:
@@ -162,7 +233,7 @@ def _explain(spec: str, error: Exception) -> LmcotError:
                 f"{spec}: no such folder, not in the local cache, and the hub cannot be reached:"
                 " check the path, or the network and HF_HUB_OFFLINE"
             )
-    return ModelError(f"{spec}: cannot be fetched from {page}: {_first_line(error)}")
+    return ModelError(f"{spec}: cannot be fetched from {page}: {_reason(error)}")
 
 
 def _architecture(config: PretrainedConfig) -> Any:
@@ -192,5 +263,44 @@ def _check_base(record: RunRecord, path: Path) -> None:
         )
 
 
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+def _adapted(model: PreTrainedModel, adapter: Path, *, trainable: bool) -> PeftModel:
+    """Put a saved adapter on its base; peft would look for another file, a pickle at last, where this one is not."""
+    weights = adapter / "adapter_model.safetensors"
+    if not weights.is_file():
+        raise ModelError(f"{adapter}: has no {weights.name}, and no pickle is loaded: train it anew")
+    with warnings.catch_warnings(action="ignore"):  # of weights that are missing peft only warns
+        adapted = PeftModel.from_pretrained(model, adapter, is_trainable=trainable)
+    wanted = get_peft_model_state_dict(adapted, save_embedding_layers=False)
+    with safe_open(weights, "pt") as file:
+        missing = sorted(wanted.keys() - set(file.keys()))
+    if missing:
+        raise ModelError(f"{adapter}: lacks {len(missing)} of its weights ({missing[0]}, ...): train it anew")
+    return adapted
+
+
+def _check_layers(folder: Path) -> None:
+    """Refuse a number of layers for which there cannot be weights: to build them would take for ever.
+
+    Raises:
+        ModelError: Names the setting.
+    """
+    tensors = 0
+    for path in folder.glob(_WEIGHTS):
+        with safe_open(path, "pt") as file:
+            tensors += len(file.keys())
+    config = json.loads((folder / "config.json").read_bytes())
+    if not isinstance(config, Mapping):
+        raise ModelError(f"{folder}: its config.json holds no settings: fetch or save it anew")
+    parts = [config, *(part for part in config.values() if isinstance(part, Mapping))]
+    for name, layers in ((name, part.get(name)) for part in parts for name in _LAYERS):
+        if isinstance(layers, int) and layers > tensors:
+            raise ModelError(
+                f"{folder}: config.json names {layers} layers ({name}), and there are {tensors} weights: one of them"
+                " is damaged: fetch or save it anew"
+            )
+
+
+def _reason(error: Exception) -> str:
+    """Return what was raised in one line, not too long, that says what kind of error it was where it says no more."""
+    text = " ".join(str(error).split()) or type(error).__name__
+    return text if len(text) <= _REASON_LENGTH else f"{text[:_REASON_LENGTH]}..."

@@ -16,6 +16,7 @@ from transformers import PreTrainedTokenizerBase
 from lmcot_cli.datasets.row import Row
 from lmcot_cli.pipeline.options import AnswerOptions
 from lmcot_cli.prompts.render import Prompts
+from lmcot_train.models import loading
 
 _MARK = "\u2063"  # an invisible separator, which no chat template writes by itself
 
@@ -51,6 +52,9 @@ class RationalePrompts:
 
     Attributes:
         end_ids: Tokens that end a completion.
+
+    Raises:
+        ModelError: The tokenizer's chat template fails; so do the methods that ask for a prompt, for it may fail there.
     """
 
     def __init__(
@@ -125,7 +129,8 @@ class RationalePrompts:
         )
 
     def _chat_text(self, messages: list[dict[str, str]], **options: Any) -> str:
-        return str(self._tokenizer.apply_chat_template(messages, tokenize=False, **options))
+        with loading(f"{self._tokenizer.name_or_path}: its chat template"):
+            return str(self._tokenizer.apply_chat_template(messages, tokenize=False, **options))
 
 
 def _message(role: str, content: str) -> dict[str, str]:

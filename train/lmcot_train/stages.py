@@ -18,6 +18,7 @@ Paths are taken from the working directory, as on the command line.
 from __future__ import annotations
 
 import json
+import os
 import tomllib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -34,6 +35,7 @@ StageName = Literal["rationales", "distill", "refine", "export"]
 STAGES: tuple[StageName, ...] = ("rationales", "distill", "refine", "export")
 _FILTERS = frozenset({"min_f1", "min_words", "max_words", "max_copied", "keep_surest"})
 _MEMORY = frozenset({"micro_batch", "threads"})
+_NOT_TO_SET = frozenset({"output", "overwrite", "help"})
 _WEIGHTS = ("*.safetensors", "*.gguf", "*.onnx")
 
 
@@ -85,10 +87,10 @@ def read_recipe(path: Path) -> Recipe:
         values = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error.strerror}") from error
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as error:
         raise InputError(f"{path}: is not valid TOML: {error}") from error
     output = values.pop("output", None)
-    if not isinstance(output, str):
+    if not isinstance(output, str) or "\0" in output:
         raise InputError(f'{path}: needs output = "FOLDER" at its top')
     _check_sections(path, values)
     return Recipe(Path(output), {name: values[name] for name in STAGES if name in values})
@@ -203,9 +205,18 @@ def _read(path: Path) -> dict[str, Any]:
     if not path.is_file():
         return {}
     try:
-        return dict(json.loads(path.read_bytes()))
-    except (OSError, ValueError, TypeError) as error:
-        raise OutputError(f"{path}: cannot be read as what it should be; remove it") from error
+        known = json.loads(path.read_bytes())
+    except (OSError, ValueError, RecursionError) as error:
+        raise _damaged(path) from error
+    if not isinstance(known, dict) or not all(isinstance(record, dict) for record in known.values()):
+        raise _damaged(path)
+    return known
+
+
+def _damaged(path: Path) -> OutputError:
+    return OutputError(
+        f"{path}: cannot be read as what was made from what: remove it, and each stage goes on with what is there"
+    )
 
 
 def _check_sections(path: Path, values: Mapping[str, Any]) -> None:
@@ -215,7 +226,7 @@ def _check_sections(path: Path, values: Mapping[str, Any]) -> None:
         if not isinstance(section, dict):
             raise InputError(f"{path}: {name} is to be a section: [{name}]")
         for key, value in section.items():
-            if not isinstance(value, Value) or key in ("output", "overwrite"):
+            if not isinstance(value, Value) or key in _NOT_TO_SET:
                 raise InputError(f"{path}: [{name}] {key}: is no option to set here")
     if not values:
         raise InputError(f"{path}: names no stage; write one of [{'], ['.join(STAGES)}]")
@@ -264,4 +275,4 @@ def _words(section: Mapping[str, Value]) -> Iterator[str]:
 
 
 def _is_path(value: str) -> bool:
-    return Path(value).exists()
+    return os.path.exists(value)  # noqa: PTH110  (Path's own raises where a name is too long for a file)

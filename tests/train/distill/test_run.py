@@ -255,6 +255,16 @@ def test_options_out_of_range_name_themselves(tiny_base: Base, rationales: Path,
         (replace(OPTIONS, lora=LoraOptions(dropout=nan)), "--lora-dropout nan"),
         (replace(OPTIONS, validation_share=nan), "--validation-share nan"),
         (replace(OPTIONS, validation_share=1.0), "--validation-share 1"),
+        (replace(OPTIONS, seed=-1), "--seed -1: give a number from 0 to 4294967295"),
+        (replace(OPTIONS, seed=99_999_999_999), "--seed 99999999999"),
+        (replace(OPTIONS, batch_size=10**22), f"--batch-size {10**22}: give a number from 1 to 1,000,000"),
+        (replace(OPTIONS, epochs=10**22), f"--epochs {10**22}"),
+        (replace(OPTIONS, threads=10**22), f"--threads {10**22}"),
+        (replace(OPTIONS, max_tokens=0), "--max-tokens 0"),
+        (replace(OPTIONS, weight_decay=-5.0), "--weight-decay -5"),
+        (replace(OPTIONS, lora=LoraOptions(alpha=-3)), "--lora-alpha -3"),
+        (replace(OPTIONS, lora=LoraOptions(rank=10**9)), "--lora-rank 1000000000"),
+        (replace(OPTIONS, lora=LoraOptions(rank=1000)), "--lora-rank 1000: no matrix of this model"),
         (
             replace(OPTIONS, batch_size=16, micro_batch=6),
             "--micro-batch 6: give a number that divides the 16 rows",
@@ -283,3 +293,47 @@ def test_rows_that_are_all_too_long_leave_nothing_behind(
     with pytest.raises(InputError, match="--max-tokens"):
         distill(rationales, str(tiny_base()), tmp_path / "run", replace(OPTIONS, max_tokens=5), silent)
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("share", [0.0, 0.1])
+def test_weights_that_are_no_numbers_are_no_finished_run(
+    tiny_base: Base, rationales: Path, tmp_path: Path, share: float
+) -> None:
+    options = replace(OPTIONS, learning_rate=1e38, warmup=0.0, full=True, validation_share=share)
+    with pytest.raises(ModelError, match="lower --learning-rate, and start anew with --overwrite") as caught:
+        distill(rationales, str(tiny_base()), tmp_path / "run", options, silent)
+    assert "\n" not in str(caught.value)
+    assert not RunFolder(tmp_path / "run").read().finished
+
+
+def test_what_is_learned_last_is_looked_at_too(
+    tiny_base: Base, rationales: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The last step can spoil the weights, and no loss is measured after it."""
+
+    def spoil(trainer: Any, *args: Any, **rest: Any) -> None:
+        with torch.no_grad():
+            next(w for w in trainer.model.parameters() if w.requires_grad).fill_(nan)
+
+    monkeypatch.setattr("lmcot_train.distill.trainers.CausalTrainer.train", spoil)
+    with pytest.raises(ModelError, match=r"learned nothing of use: lower --learning-rate.*lora_A"):
+        distill(rationales, str(tiny_base()), tmp_path / "run", OPTIONS, silent)
+    assert not RunFolder(tmp_path / "run").read().finished
+    assert not RunFolder(tmp_path / "run").adapter.exists()
+
+
+@pytest.mark.parametrize("file", ["optimizer.pt", "adapter_model.safetensors", "rng_state.pth"])
+def test_a_checkpoint_that_a_crash_tore_is_passed_over(
+    finished: tuple[Path, list[str]], tiny_base: Base, rationales: Path, tmp_path: Path, file: str
+) -> None:
+    output, lines = tmp_path / "run", list[str]()
+    with pytest.raises(KeyboardInterrupt):
+        distill(rationales, str(tiny_base()), output, OPTIONS, interrupted_at(4))
+    torn = output / "checkpoints" / "checkpoint-3" / file
+    torn.write_bytes(torn.read_bytes()[:-300])
+    distill(rationales, str(tiny_base()), output, OPTIONS, lines.append)
+    assert any(line.startswith("going on from") and line.endswith("checkpoint-2") for line in lines)
+    one, other = (
+        load_file(folder / "adapter" / "adapter_model.safetensors") for folder in (output, finished[0])
+    )
+    assert all(torch.equal(one[name], other[name]) for name in other)

@@ -11,9 +11,9 @@ import pytest
 
 from lmcot_cli.datasets.reader import read_rows
 from lmcot_cli.datasets.row import Row
-from lmcot_cli.errors import InputError, OutputError
+from lmcot_cli.errors import InputError, LmcotError, OutputError, UsageError
 from lmcot_train.rationales.filters import FilterOptions
-from lmcot_train.rationales.run import Origin, collect, write_supporting
+from lmcot_train.rationales.run import Origin, answers_path, collect, read_supporting
 
 SOURCE = {
     "question": "Where was Ann Moore born?",
@@ -142,9 +142,8 @@ def test_a_teacher_that_reads_supporting_paragraphs_alone_is_shown_no_other(tmp_
     context = [["Bo Lee", ["He sings."]], *SOURCE["context"], ["Oslo", ["A city."]]]
     facts = {"supporting_facts": [["Ann Moore", 0], ["Oslo", 0]]}
     asked = write(tmp_path / "q.jsonl", SOURCE | facts | {"id": "0", "answer": "Oslo", "context": context})
-    shown = write_supporting(asked, tmp_path / "rationales.jsonl")
-    assert shown == tmp_path / "rationales.supporting.jsonl"
-    [row] = rows_of(shown)
+    [row] = read_rows(read_supporting(asked))
+    assert isinstance(row, Row)
     assert [paragraph.title for paragraph in row.context] == ["Ann Moore", "Oslo"]
     answers = write(tmp_path / "answers.jsonl", answered("0", (RIGHT, "Oslo")))
     collect(Origin(asked, answers), tmp_path / "rationales.jsonl", FilterOptions())
@@ -162,8 +161,7 @@ def test_supporting_paragraphs_are_asked_of_the_rows_that_are_taken(tmp_path: Pa
         SOURCE | facts | {"id": "2", "answer": "Oslo"},
         SOURCE | {"id": "3", "answer": "Oslo"},
     )
-    shown = write_supporting(asked, tmp_path / "rationales.jsonl", limit=3)
-    rows = list(read_rows(shown))
+    rows = list(read_rows(read_supporting(asked, limit=3)))
     assert [(row.id, isinstance(row, Row)) for row in rows] == [("0", True), ("1", False), ("2", True)]
     failed = answered("1") | {"error": {"type": "row_failed", "message": "no question"}}
     answers = write(
@@ -175,4 +173,70 @@ def test_supporting_paragraphs_are_asked_of_the_rows_that_are_taken(tmp_path: Pa
 
 def test_a_row_that_names_no_supporting_paragraph_is_refused_by_name(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"questions\.jsonl:1: row '0' names no supporting paragraph"):
-        write_supporting(questions(tmp_path), tmp_path / "rationales.jsonl")
+        read_supporting(questions(tmp_path))
+
+
+def never() -> None:
+    raise AssertionError("the teacher was asked")
+
+
+def content(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+@pytest.mark.parametrize(
+    ("output", "options", "limit", "message"),
+    [
+        ("mine.jsonl", FilterOptions(), None, "mine.jsonl: is no file of rationales"),
+        ("answered.jsonl", FilterOptions(), None, "answered.jsonl: is no file of rationales"),
+        ("out.jsonl", FilterOptions(keep_surest=5), None, "--keep-surest 5"),
+        ("out.jsonl", FilterOptions(), -1, "--limit -1: give 1 or more"),
+        (".", FilterOptions(), None, "is a folder: name a file in it"),
+        ("", FilterOptions(), None, "is a folder: name a file in it"),
+        ("no/out.jsonl", FilterOptions(), None, "cannot be written: No such file"),
+    ],
+)
+def test_what_cannot_be_is_refused_before_the_teacher_is_asked(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    output: str,
+    options: FilterOptions,
+    limit: int | None,
+    message: str,
+) -> None:
+    source = questions(tmp_path)
+    for name in ("mine.jsonl", "answered.jsonl"):
+        write(tmp_path / name, {"mine": 1})
+    write(tmp_path / "answered.jsonl.run.json", {"settings": {}})
+    before = content(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    origin = Origin(source, answers_path(Path(output)), limit)
+    with pytest.raises(LmcotError, match=message):
+        collect(origin, Path(output), options, never)
+    assert content(tmp_path) == before
+
+
+def test_an_output_that_is_the_input_is_refused(tmp_path: Path) -> None:
+    source = write(tmp_path / "h.jsonl", SOURCE | {"id": "a", "answer": "Oslo", "rationale": RIGHT})
+    output = tmp_path / "out.jsonl"
+    collect(Origin(source), output, FilterOptions())
+    before = content(tmp_path)
+    with pytest.raises(UsageError, match="is the input itself"):
+        collect(Origin(output), output, FilterOptions())
+    with pytest.raises(UsageError, match="is the input itself"):
+        collect(Origin(output, output), tmp_path / "other.jsonl", FilterOptions(), never)
+    assert content(tmp_path) == before
+
+
+def test_two_runs_do_not_write_one_output(tmp_path: Path) -> None:
+    source = write(tmp_path / "h.jsonl", SOURCE | {"id": "a", "answer": "Oslo", "rationale": RIGHT})
+    output = tmp_path / "out.jsonl"
+
+    def second() -> None:
+        with pytest.raises(OutputError, match=r"out\.jsonl: another lmcot is writing to it: wait"):
+            collect(Origin(source), output, FilterOptions())
+
+    (tmp_path / ".out.jsonl.partial").write_text("left by one that was killed")
+    assert collect(Origin(source), output, FilterOptions(), second).kept == 1
+    assert len(rows_of(output)) == 1
+    assert sorted(content(tmp_path)) == ["h.jsonl", "out.jsonl", "out.jsonl.run.json"]

@@ -11,6 +11,10 @@ from lmcot_cli.errors import UsageError
 from lmcot_train.lora import LoraOptions
 
 Precision = Literal["auto", "float32", "bfloat16"]
+_MOST = 1_000_000
+"""Of whatever is counted: beyond all use, and within what every library computes with."""
+_SEEDS = 2**32
+"""NumPy, which is seeded too, takes no more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,13 +72,18 @@ class DistillOptions:
             "epochs": self.epochs,
             "batch-size": self.batch_size,
             "micro-batch": self.micro_batch,
+            "max-tokens": self.max_tokens,
             "evaluations": self.evaluations,
             "patience": self.patience,
             "lora-rank": self.lora.rank,
+            "lora-alpha": self.lora.alpha,
+            "threads": self.threads,
         }
         for option, value in counts.items():
-            if value is not None and value < 1:
-                raise UsageError(f"--{option} {value}: give 1 or more")
+            if value is not None and not 1 <= value <= _MOST:
+                raise UsageError(f"--{option} {value}: give a number from 1 to {_MOST:,}")
+        if not 0 <= self.seed < _SEEDS:
+            raise UsageError(f"--seed {self.seed}: give a number from 0 to {_SEEDS - 1}")
         shares = {
             "warmup": self.warmup,
             "validation-share": self.validation_share,

@@ -25,6 +25,7 @@ from lmcot_train.curves import draw_curves
 from lmcot_train.distill.data import causal_columns, encoder_columns, read_rationales, split, tokenize
 from lmcot_train.distill.options import DistillOptions
 from lmcot_train.distill.trainers import (
+    LESS,
     MetricsLog,
     Splits,
     arguments,
@@ -38,6 +39,7 @@ from lmcot_train.models import (
     Opened,
     Report,
     add_adapter,
+    check_finite,
     is_encoder_decoder,
     locate_base,
     open_base,
@@ -84,7 +86,7 @@ def distill(
     Raises:
         UsageError: An option out of its range.
         InputError: The rationales cannot be read or none is usable.
-        ModelError: The base cannot be found or loaded.
+        ModelError: The base cannot be found or loaded, or learning made weights of it that are not finite.
         OutputError: The run folder cannot be written or holds another run.
     """
     options.check(process_count())
@@ -169,9 +171,11 @@ def _train(trainer: Trainer, run: RunFolder, record: RunRecord, report: Report) 
     started = time.monotonic()
     with _endings_explained(run, report):
         trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+        learned = trainer.accelerator.unwrap_model(trainer.model)
+        check_finite(learned, f"{run.path}: learned nothing of use: {LESS}")
         if trainer.is_world_process_zero():
             folder = run.adapter if record.adapter else run.model
-            trainer.accelerator.unwrap_model(trainer.model).save_pretrained(folder)
+            learned.save_pretrained(folder)
             trainer.processing_class.save_pretrained(folder)
     if trainer.is_world_process_zero():
         draw_curves(run.metrics, run.curves, PANELS)

@@ -6,11 +6,14 @@ import json
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
+from math import isfinite
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile, ZipFile
 
 import torch
 from datasets import Dataset
+from safetensors import SafetensorError, safe_open
 from torch.utils.data import Sampler
 from transformers import (
     DataCollatorForSeq2Seq,
@@ -28,6 +31,7 @@ from transformers import (
 )
 from trl import SFTConfig, SFTTrainer
 
+from lmcot_cli.errors import ModelError
 from lmcot_train.distill.data import SimilarLengths
 from lmcot_train.distill.options import DistillOptions
 from lmcot_train.models import Opened, Report, is_encoder_decoder
@@ -36,6 +40,7 @@ from lmcot_train.run_folder import RunFolder, cannot_write
 _RENAMED = {"eval_loss": "validation_loss"}
 _LOGGED = ("epoch", "loss", "validation_loss", "learning_rate", "grad_norm", "mean_token_accuracy")
 _LOGS = 100
+LESS = "lower --learning-rate, and start anew with --overwrite"
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +102,7 @@ def arguments(options: DistillOptions, run: RunFolder, splits: Splits, *, encode
         "weight_decay": options.weight_decay,
         "lr_scheduler_type": "cosine",
         "logging_steps": schedule.log_every,
+        "logging_nan_inf_filter": False,  # a loss that is no number is to be seen, see `MetricsLog`
         "eval_strategy": "steps" if validates else "no",
         "eval_steps": schedule.evaluate_every,
         "save_strategy": "steps",
@@ -166,8 +172,14 @@ class MetricsLog(TrainerCallback):  # type: ignore[misc]
     def on_log(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **rest: Any
     ) -> None:
-        """Write the newest record."""
+        """Write the newest record.
+
+        Raises:
+            ModelError: The loss is not finite: what would be learned from it is of no use.
+        """
         record = metric(state.log_history[-1])
+        if not isfinite(record.get("loss", 0.0)):
+            raise ModelError(f"the loss is not finite any more at step {record['step']}: {LESS}")
         if state.is_world_process_zero and {"loss", "validation_loss"} & record.keys():
             self._write([record], "a")
             self._report(_line(record, state.max_steps))
@@ -240,14 +252,15 @@ def _collator(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> dic
 def last_checkpoint(folder: Path) -> Path | None:
     """Find the newest whole checkpoint; None where there is none.
 
-    The trainer writes `trainer_state.json` last, so a checkpoint that was torn when a run was killed lacks it.
+    The trainer writes `trainer_state.json` last, so a checkpoint that was torn when a run was killed lacks it. A crash
+    of the machine can tear any of its files.
     """
     whole = [path for path in folder.glob("checkpoint-*") if _is_whole(path)]
     return max(whole, key=_step, default=None)
 
 
 def remove_torn_checkpoints(folder: Path) -> None:
-    """Remove what a killed run left half written."""
+    """Remove what a killed run, or a crash, left half written."""
     for path in folder.glob("checkpoint-*"):
         if not _is_whole(path):
             shutil.rmtree(path)
@@ -256,7 +269,13 @@ def remove_torn_checkpoints(folder: Path) -> None:
 def _is_whole(path: Path) -> bool:
     try:
         json.loads((path / "trainer_state.json").read_bytes())
-    except (OSError, ValueError):
+        for weights in path.glob("*.safetensors"):
+            with safe_open(weights, "pt"):  # the header says how long the file is to be
+                pass
+        for saved in (*path.glob("*.pt"), *path.glob("*.pth")):
+            with ZipFile(saved) as archive:  # as torch.save writes: the list of what it holds is at its end
+                archive.infolist()
+    except (OSError, ValueError, RecursionError, SafetensorError, BadZipFile):
         return False
     return True
 

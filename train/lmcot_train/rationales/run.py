@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
-from collections.abc import Iterator, Mapping
-from contextlib import suppress
+import os
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
+from io import BytesIO
 from itertools import islice
 from math import inf
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from lmcot_cli.datasets.native import to_record
 from lmcot_cli.datasets.reader import BadRow, at_least_one, read_rows, read_source
 from lmcot_cli.datasets.row import Row
-from lmcot_cli.errors import InputError, OutputError
+from lmcot_cli.errors import InputError, OutputError, UsageError
 from lmcot_cli.pipeline.duplicates import mark_duplicates
 from lmcot_cli.pipeline.extract import chain_answer
 from lmcot_cli.pipeline.run_file import now
@@ -58,37 +61,48 @@ class Origin:
     answers: Path | None = None
     limit: int | None = None
 
+    def check(self) -> None:
+        """Refuse a limit that leaves no row.
+
+        Raises:
+            UsageError: Names the option.
+        """
+        if self.limit is not None and self.limit < 1:
+            raise UsageError(f"--limit {self.limit}: give 1 or more")
+
 
 def answers_path(output: Path) -> Path:
     """Return where the teacher's answers are kept: beside the rationales."""
-    return output.with_name(f"{output.stem}.answers.jsonl")
+    return output.parent / f"{output.stem}.answers.jsonl"
 
 
-def write_supporting(questions: Path, output: Path, limit: int | None = None) -> Path:
-    """Write the questions with their supporting paragraphs alone, for a teacher to read; return the file.
+class SupportingRows(BytesIO):
+    """Rows for a teacher to read, in memory, by the name of the file that they came from."""
+
+    name = ""
+
+
+def read_supporting(questions: Path, limit: int | None = None) -> SupportingRows:
+    """Read the questions with their supporting paragraphs alone, for a teacher to read.
 
     HotpotQA, 2WikiMultiHopQA, MuSiQue and MicroHop name these paragraphs. A teacher that need not search makes fewer
-    mistakes; a student that learns its rationales from the whole context still learns to search. The file lies beside
-    the output and is the same each time, so that an interrupted run goes on. A row that cannot be read stays one, in
-    its place: it holds its id alone.
+    mistakes; a student that learns its rationales from the whole context still learns to search. The rows are the same
+    each time, so that an interrupted run goes on. A row that cannot be read stays one, in its place: it holds its id
+    alone.
 
     Args:
         questions: The file of questions.
-        output: The file of rationales to be.
         limit: Rows to take at most; None: all.
 
     Raises:
         InputError: The questions cannot be read, or a row that can names no supporting paragraph.
-        OutputError: The file cannot be written.
     """
-    written = output.with_name(f"{output.stem}.supporting.jsonl")
-    try:
-        with written.open("w", encoding="utf-8") as file:
-            for row in _rows(Origin(questions, limit=limit)):
-                file.write(json.dumps(_supporting_only(row, questions)) + "\n")
-    except OSError as error:
-        raise OutputError(f"{written}: cannot be written: {error.strerror}; choose another -o") from error
-    return written
+    rows = (
+        json.dumps(_supporting_only(row, questions)) + "\n" for row in _rows(Origin(questions, limit=limit))
+    )
+    supporting = SupportingRows("".join(rows).encode())
+    supporting.name = str(questions)
+    return supporting
 
 
 def _supporting_only(row: Row | BadRow, source: Path) -> dict[str, Any]:
@@ -103,36 +117,112 @@ def _supporting_only(row: Row | BadRow, source: Path) -> dict[str, Any]:
     return to_record(replace(row, context=context, supporting=()))
 
 
-def collect(origin: Origin, output: Path, options: FilterOptions) -> Counts:
+def collect(
+    origin: Origin, output: Path, options: FilterOptions, ask: Callable[[], None] | None = None
+) -> Counts:
     """Filter rationales and write those that pass as rows in lmcot's own layout, with a run file beside them.
 
     A row's first rationale keeps the row's id, further ones get `#2`, `#3` after it.
 
+    Args:
+        origin: Where they come from.
+        output: The file of rationales to be.
+        options: What they must be like.
+        ask: Has the teacher write the answers that `origin` names; called once nothing stands against the output.
+
     Raises:
-        UsageError: Bounds that nothing can meet.
+        UsageError: Bounds that nothing can meet, or an output that is the input.
         InputError: The input cannot be read, or no rationale passes; nothing is written then.
-        OutputError: The output cannot be written.
+        OutputError: The output cannot be written, is no file of rationales, or is being written by another process.
     """
     options.check()
-    if output.exists() and not _run_path(output).exists():
-        raise OutputError(f"{output}: is no file of rationales that lmcot wrote: choose another -o")
+    origin.check()
+    _check_output(origin, output)
     started, counts = now(), Counts()
-    bounds = _bounds(origin, options)
-    partial = output.with_name(f".{output.name}.partial")
-    try:
-        with partial.open("w", encoding="utf-8") as file:
+    with _claimed(output) as (file, partial):
+        if ask:
+            ask()
+        bounds = _bounds(origin, options)
+        try:
             for group in _groups(origin, counts):
                 file.writelines(_lines(_passing(group, options, counts), bounds, counts))
-        if not counts.kept:
-            raise InputError(_none_left(origin, counts))
-        partial.replace(output)
-        _write_run_file(origin, output, options, counts, started)
-    except OSError as error:
-        raise OutputError(f"{output}: cannot be written: {error.strerror}; choose another -o") from error
-    finally:
-        with suppress(OSError):
-            partial.unlink(missing_ok=True)
+            if not counts.kept:
+                raise InputError(_none_left(origin, counts))
+            file.flush()
+            partial.replace(output)
+            _write_run_file(origin, output, options, counts, started)
+        except OSError as error:
+            raise _cannot_write(output, error) from error
     return counts
+
+
+def _check_output(origin: Origin, output: Path) -> None:
+    """Refuse an output that is a folder, what is read, or a file that somebody else wrote."""
+    if not output.name or output.is_dir():
+        raise OutputError(f"-o {output}: is a folder: name a file in it")
+    if output.exists() and not _is_ours(output):
+        raise OutputError(f"{output}: is no file of rationales that lmcot wrote: choose another -o")
+    for written in (output, origin.answers):
+        if written and written.exists() and origin.source.exists() and written.samefile(origin.source):
+            raise UsageError(f"-o {output}: {written} is the input itself; choose another -o")
+
+
+def _is_ours(output: Path) -> bool:
+    """Whether the run file beside an output says that it holds rationales."""
+    try:
+        record = json.loads(_run_path(output).read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return False
+    return isinstance(record, dict) and "filters" in record
+
+
+@contextmanager
+def _claimed(output: Path) -> Iterator[tuple[IO[str], Path]]:
+    """Keep an output to this process; yield the file to write and its path, from where it can take its place.
+
+    Raises:
+        OutputError: It cannot be written, or another process has it.
+    """
+    partial = output.with_name(f".{output.name}.partial")
+    try:
+        descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW, 0o666)
+    except OSError as error:
+        raise _cannot_write(output, error) from error
+    file = os.fdopen(descriptor, "w", encoding="utf-8")
+    try:
+        if not (_locked(descriptor) and _is_at(descriptor, partial)):
+            raise OutputError(f"{output}: another lmcot is writing to it: wait for it, or choose another -o")
+        try:
+            file.truncate(0)  # what a run that was killed had left
+            yield file, partial
+        finally:
+            if _is_at(
+                descriptor, partial
+            ):  # else it has taken its place, and another process may have a new one
+                partial.unlink()
+    finally:
+        with suppress(OSError):  # a full disk was reported when it was written to
+            file.close()
+
+
+def _locked(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _is_at(descriptor: int, path: Path) -> bool:
+    """Whether an open file is the one of that path, which another process may have moved away."""
+    try:
+        return os.path.samestat(os.fstat(descriptor), path.stat())
+    except FileNotFoundError:
+        return False
+
+
+def _cannot_write(output: Path, error: OSError) -> OutputError:
+    return OutputError(f"{output}: cannot be written: {error.strerror}; choose another -o")
 
 
 def _groups(origin: Origin, counts: Counts) -> Iterator[list[Candidate]]:
