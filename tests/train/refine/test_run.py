@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 from lmcot_cli.backends.engine_options import EngineOptions
 from lmcot_cli.datasets.microhop import MicroHopOptions, records
@@ -309,3 +309,16 @@ def test_grpo_refuses_several_processes(
     options = options_for(questions, tmp_path / "start", tmp_path / "refined", algorithm="grpo", ppo=GRPO)
     with pytest.raises(UsageError, match="grpo runs in one process, and 2 were launched"):
         refine(options, print)
+
+
+def test_a_run_does_not_go_on_from_another_parent(
+    tmp_path: Path, questions: Path, distilled: Callable[[str], Path]
+) -> None:
+    """The same folder, trained anew meanwhile: the adapter learned on top belongs to the weights before."""
+    start = distilled("llama")
+    options = options_for(questions, start, tmp_path / "refined", held_out=0, ppo=replace(PPO, updates=1))
+    refine(options, print)
+    weights = start / "adapter/adapter_model.safetensors"
+    save_file({name: tensor + 1 for name, tensor in load_file(weights).items()}, weights)
+    with pytest.raises(OutputError, match=r"parent_digest sha256:\w+ -> sha256:\w+\): choose another -o"):
+        refine(replace(options, ppo=PPO), print)

@@ -17,7 +17,7 @@ from lmcot_cli.datasets.row import Row
 from lmcot_cli.errors import InputError, UsageError
 from lmcot_cli.prompts.render import Prompts
 from lmcot_train.curves import draw_curves
-from lmcot_train.models import Report, is_encoder_decoder, silent
+from lmcot_train.models import Report, is_encoder_decoder, silent, weights_digest
 from lmcot_train.ppo.batch import Group
 from lmcot_train.ppo.checkpoint import Checkpoints
 from lmcot_train.ppo.policy import Policy
@@ -245,6 +245,7 @@ def _record(options: RefineOptions, large: Backend | None) -> RunRecord:
         "large": identity.spec if identity else None,
         "large_digest": identity.digest if identity else None,
         "prompts": Prompts(options.prompts).digest(),
+        "parent_digest": _start_digest(options.start, parent),
     }
     return RunRecord(
         kind="refine",
@@ -256,6 +257,15 @@ def _record(options: RefineOptions, large: Backend | None) -> RunRecord:
         adapter=None if options.full else parent.adapter,
         parent=str(options.start.resolve()),
     )
+
+
+def _start_digest(run: Path, record: RunRecord) -> str:
+    """Digest what a run had learned: one trained anew into the same folder is another one to start from."""
+    folder = RunFolder(run).model if record.adapter is None else run / record.adapter
+    try:
+        return weights_digest(folder)
+    except OSError as error:
+        raise InputError(f"{folder}: cannot be read: {error.strerror}") from error
 
 
 def _digest(path: Path) -> str:
