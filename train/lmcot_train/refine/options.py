@@ -87,7 +87,7 @@ class RefineOptions:
         if self.held_out < 0:
             raise UsageError(f"--held-out {self.held_out}: give 0 or more")
         if self.limit is not None and not 1 <= self.limit <= maxsize:
-            raise UsageError(f"--limit {self.limit}: give 1 to {maxsize}")
+            raise UsageError(f"--limit {self.limit}: give 1 or more, or leave it out for all rows")
         if self.output.resolve() == self.start.resolve():
             raise UsageError(f"-o {self.output}: is the run to start from; choose another -o")
 
