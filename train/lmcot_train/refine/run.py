@@ -127,16 +127,24 @@ class _Session:
         )
         room = getattr(config, "max_position_embeddings", None)
         most = room - self.options.ppo.max_tokens if room and not config.is_encoder_decoder else None
+        if most is not None and most < 1:
+            raise UsageError(
+                f"--max-tokens {self.options.ppo.max_tokens}: the model's context is {room} tokens, the prompt"
+                " included; give a lower number"
+            )
         usable = fitting(rows, lambda row: len(reader.prompt(row)), most, self.say)
         parts = split(usable, self.options.held_out, self.options.ppo.seed)
         prompt = tuple(reader.prompt(parts.learn[0]))
         policy.check_packing(Group(prompt, (prompt[:5], prompt[-7:])))
         task = Task(parts.learn, parts.held_out, reader.prompt, reader, self._reward())
-        trainer = Trainer(policy, task, self.options.ppo, Checkpoints(self.folder.checkpoints), self.workers)
+        checkpoints = Checkpoints(self.folder.checkpoints)
+        trainer = Trainer(policy, task, self.options.ppo, checkpoints, self.workers)
         if self.options.algorithm == "grpo":
             trainer.progress = progress_of(
                 self.folder.checkpoints, self.folder.metrics, self.options.ppo.kl_coefficient
             )
+        if not checkpoints.best.is_file():  # removed by hand: it was damaged
+            trainer.progress = replace(trainer.progress, best=None, best_update=0)
         return trainer
 
     def _reward(self) -> RationaleReward | _NoReward:
