@@ -7,22 +7,47 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from lmcot_cli.errors import InputError
 from lmcot_train.run_folder import cannot_write
 
 Panels = Mapping[str, Sequence[str]]
 """The title of each panel, and the metrics it shows."""
 
 
-def read_metrics(path: Path) -> list[dict[str, Any]]:
-    """Read what a run logged; a last line that was torn when it was killed is left out."""
-    lines = path.read_text(encoding="utf-8").split("\n")[:-1] if path.is_file() else []
-    return [json.loads(line) for line in lines]
+def read_metrics(path: Path, numbered: str = "step") -> list[dict[str, Any]]:
+    """Read what a run logged; a last line that was torn when it was killed is left out.
+
+    Args:
+        path: The log; where there is none, nothing was logged.
+        numbered: What holds the number of the step in every record.
+
+    Raises:
+        InputError: Another line is damaged, or the file cannot be read.
+    """
+    try:
+        lines = path.read_bytes().split(b"\n")[:-1] if path.is_file() else []
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error.strerror}") from error
+    return [_record(line, f"{path}:{number}", numbered) for number, line in enumerate(lines, 1)]
+
+
+def _record(line: bytes, place: str, numbered: str) -> dict[str, Any]:
+    try:
+        record = json.loads(line)
+        if not isinstance(record, dict) or not isinstance(record.get(numbered), int | float):
+            raise ValueError(f"it has no number as {numbered}")
+    except (ValueError, RecursionError) as error:
+        raise InputError(
+            f"{place}: the line is damaged ({error}): delete it, or start anew with --overwrite"
+        ) from error
+    return record
 
 
 def draw_curves(metrics: Path, output: Path, panels: Panels) -> None:
     """Draw metrics over steps as a PNG, one panel below the other; panels without a value are left out.
 
     Raises:
+        InputError: A line of the metrics is damaged.
         OutputError: The picture cannot be written.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from examples.train.toy_ppo import lora_model
-from lmcot_cli.errors import OutputError
+from lmcot_cli.errors import InputError, OutputError
 from lmcot_train.ppo import checkpoint
 from lmcot_train.ppo.checkpoint import Checkpoints, Progress
 from lmcot_train.ppo.learner import Learner
@@ -78,6 +78,42 @@ def test_what_is_kept_is_there_at_every_moment(tmp_path: Path, monkeypatch: pyte
     other = learner_of(2)
     checkpoints.load_best(other.policy)
     assert all(torch.equal(one, two) for one, two in zip(kept, other.policy.weights.values(), strict=True))
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("weights.safetensors", None),
+        ("optimizer.safetensors", None),
+        ("weights.safetensors", b""),
+        ("state.json", None),
+        ("state.json", b'{"x": 1}'),
+        ("state.json", b'{"coefficient": 0.1, "update": 4}'),
+        ("state.json", b'{"coefficient": 0.1, "update": "5"}'),
+    ],
+)
+def test_a_damaged_state_is_named_with_what_to_do(tmp_path: Path, name: str, content: bytes | None) -> None:
+    """None stands for the first half of what was there."""
+    checkpoints, learner = Checkpoints(tmp_path), learner_of()
+    checkpoints.save(learner, Progress(0.1, 5))
+    file = tmp_path / "update-000005" / name
+    whole = file.read_bytes()
+    file.write_bytes(whole[: len(whole) // 2] if content is None else content)
+    with pytest.raises(
+        InputError, match=r"update-000005: is damaged \(.*\): delete this folder to go on from"
+    ) as raised:
+        checkpoints.restore(learner)
+    assert "\n" not in str(raised.value)
+
+
+def test_damaged_best_weights_are_named_with_what_to_do(tmp_path: Path) -> None:
+    checkpoints, learner = Checkpoints(tmp_path), learner_of()
+    checkpoints.keep_best(learner.policy)
+    checkpoints.best.write_bytes(checkpoints.best.read_bytes()[:99])
+    with pytest.raises(
+        InputError, match=r"weights\.safetensors: is damaged .*: delete it to end with the last weights"
+    ):
+        checkpoints.load_best(learner.policy)
 
 
 def test_a_policy_without_weights_to_learn_is_a_mistake_of_ours() -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from lmcot_cli.datasets.row import Row
-from lmcot_cli.errors import OutputError
+from lmcot_cli.errors import InputError, OutputError
 from lmcot_train.ppo.trainer import Judged
 from lmcot_train.refine.log import Log
 from lmcot_train.refine.run import progress_line
@@ -52,6 +52,30 @@ def test_a_run_without_a_checkpoint_begins_its_log_anew(tmp_path: Path) -> None:
     Log(folder, 0).write({"update": 0.0}, [])
     Log(folder, 0)
     assert folder.metrics.read_text() == ""
+
+
+@pytest.mark.parametrize("name", ["metrics.jsonl", "samples.jsonl"])
+@pytest.mark.parametrize(
+    ("line", "reason"),
+    [
+        (b"garbage", "Expecting value"),
+        (b'{"id": "r1"}', "it has no number as update"),
+        (b'{"update": "1"}', "it has no number as update"),
+        (b"[1]", "it has no number as update"),
+        (b"\xff", "can't decode"),
+        (b"[" * 200_000, "recursion"),
+    ],
+)
+def test_a_damaged_line_of_a_log_is_named(tmp_path: Path, name: str, line: bytes, reason: str) -> None:
+    folder = RunFolder(tmp_path)
+    Log(folder, 0).write({"update": 1.0}, [JUDGED])
+    with (tmp_path / name).open("ab") as file:
+        file.write(line + b"\n")
+    wanted = rf"{name}:2: the line is damaged \(.*{reason}.*\): delete it, or start anew with --overwrite"
+    with pytest.raises(InputError, match=wanted):
+        Log(folder, 1)
+    Log(folder, 0)  # begins anew
+    assert (tmp_path / name).read_bytes() == b""
 
 
 def test_a_full_disk_is_one_line() -> None:

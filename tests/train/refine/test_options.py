@@ -53,3 +53,38 @@ def test_the_defaults_suit_both_algorithms() -> None:
 def test_weights_of_the_reward_are_finite(name: str, value: float) -> None:
     with pytest.raises(UsageError, match=f"--{name.replace('_', '-')} {value:g}: give a finite number"):
         options(reward=RewardOptions(**{name: value})).check()  # type: ignore[arg-type]
+
+
+HUGE = 99999999999999999999999
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"samples": HUGE}, f"--samples {HUGE}: give less: --batch times --samples is at most 1000000"),
+        ({"batch": 1_000_000}, "--batch 1000000: give less: --batch times --samples is at most 1000000"),
+        ({"max_tokens": 10**400}, "--max-tokens 1000.*: give at most 1000000"),
+        ({"validate_every": -1}, "--validate-every -1: give 0 or more"),
+        ({"seed": -1}, "--seed -1: give 0 to 4294967295"),
+        ({"seed": 2**64}, "--seed 18446744073709551616: give 0 to 4294967295"),
+        ({"updates": -HUGE}, f"--updates -{HUGE}: give 1 or more"),
+    ],
+)
+def test_numbers_of_ppo_have_a_range(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        options(ppo=PPOOptions(**changes)).check()
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"limit": -1}, "--limit -1: give 1 or more"),
+        ({"limit": 0}, "--limit 0: give 1 or more"),
+        ({"limit": HUGE}, f"--limit {HUGE}: give .* or leave it out"),
+        ({"lora_rank": HUGE}, f"--lora-rank {HUGE}: give 1 to 65536"),
+        ({"reward": RewardOptions(max_large_calls=-1)}, "--max-large-calls -1: give 0 or more"),
+    ],
+)
+def test_numbers_of_the_run_have_a_range(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        options(**changes).check()

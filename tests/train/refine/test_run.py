@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 from lmcot_cli.backends.engine_options import EngineOptions
 from lmcot_cli.backends.torch.checkpoint import weights_digest
@@ -310,3 +310,56 @@ def test_grpo_refuses_several_processes(
     options = options_for(questions, tmp_path / "start", tmp_path / "refined", algorithm="grpo", ppo=GRPO)
     with pytest.raises(UsageError, match="grpo runs in one process, and 2 were launched"):
         refine(options, print)
+
+
+def test_a_run_does_not_go_on_from_another_parent(
+    tmp_path: Path, questions: Path, distilled: Callable[[str], Path]
+) -> None:
+    """The same folder, trained anew meanwhile: the adapter learned on top belongs to the weights before."""
+    start = distilled("llama")
+    options = options_for(questions, start, tmp_path / "refined", held_out=0, ppo=replace(PPO, updates=1))
+    refine(options, print)
+    weights = start / "adapter/adapter_model.safetensors"
+    save_file({name: tensor + 1 for name, tensor in load_file(weights).items()}, weights)
+    with pytest.raises(OutputError, match=r"parent_digest sha256:\w+ -> sha256:\w+\): choose another -o"):
+        refine(replace(options, ppo=PPO), print)
+
+
+def test_tokens_that_leave_no_room_for_a_prompt_are_said_with_the_context(
+    tmp_path: Path, questions: Path, distilled: Callable[[str], Path]
+) -> None:
+    ppo = replace(PPO, max_tokens=100_000)
+    with pytest.raises(UsageError, match=r"--max-tokens 100000: the model's context is \d+ tokens"):
+        refine(options_for(questions, distilled("llama"), tmp_path / "refined", ppo=ppo), print)
+
+
+def test_grpo_refuses_fewer_questions_than_a_batch(
+    tmp_path: Path, questions: Path, distilled: Callable[[str], Path]
+) -> None:
+    """TRL drops a batch that is not full: there would be none at all."""
+    ppo = replace(GRPO, batch=9)
+    options = options_for(questions, distilled("llama"), tmp_path / "refined", algorithm="grpo", ppo=ppo)
+    with pytest.raises(UsageError, match="--batch 9: there are 8 questions to learn from"):
+        refine(options, print)
+
+
+@pytest.mark.parametrize("name", ["adapter_model.safetensors", "optimizer.pt"])
+def test_grpo_names_a_damaged_checkpoint(
+    tmp_path: Path, questions: Path, distilled: Callable[[str], Path], name: str
+) -> None:
+    ppo = replace(GRPO, updates=1)
+    options = options_for(questions, distilled("llama"), tmp_path / "refined", algorithm="grpo", ppo=ppo)
+    refine(options, print)
+    file = tmp_path / "refined/checkpoints/checkpoint-1" / name
+    file.write_bytes(file.read_bytes()[:100])
+    with pytest.raises(InputError, match=rf"checkpoint-1: is damaged \({name}: .*delete this folder"):
+        refine(replace(options, ppo=GRPO), print)
+
+
+def test_a_run_whose_best_weights_were_removed_looks_for_others(
+    tmp_path: Path, questions: Path, distilled: Callable[[str], Path]
+) -> None:
+    options = options_for(questions, distilled("llama"), tmp_path / "refined", ppo=replace(PPO, updates=1))
+    refine(options, print)
+    (tmp_path / "refined/checkpoints/best/weights.safetensors").unlink()
+    assert refine(replace(options, ppo=PPO), print).results["best_update"] >= 2

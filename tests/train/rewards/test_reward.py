@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from lmcot_cli.backends.base import Backend, Completion, Request, Sampling
+from lmcot_cli.backends.base import Backend, Completion, ModelIdentity, Reply, Request, Sampling
 from lmcot_cli.backends.scripted import ScriptedBackend
 from lmcot_cli.datasets.row import Paragraph, Row
 from lmcot_cli.errors import InputError, ModelError, RowError
@@ -43,6 +43,22 @@ class Refusing(ScriptedBackend):
 
     def complete(self, requests: Sequence[Request], sampling: Sampling) -> list[Completion | RowError]:
         return [RowError("the prompt does not fit") for _ in requests]
+
+
+class Served(ScriptedBackend):
+    """A large LM behind an endpoint that answers one call at a time, until its script is at its end."""
+
+    in_background = True
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        self.window, self.identity = 2, ModelIdentity("http://host/v1#model", None)
+
+    def poll(self, *, wait: bool = True) -> list[Reply]:
+        ticket, request, sampling = self._handed_in[0]
+        (reply,) = self.complete([request], sampling)
+        del self._handed_in[0]
+        return [(ticket, reply)]
 
 
 def test_a_right_answer_is_worth_its_weight(large: Backend) -> None:
@@ -102,6 +118,40 @@ def test_replies_outlive_the_process_and_count(large: Backend, tmp_path: Path) -
     assert (later.answers.calls, later.answers.hits) == (1, 1)
     later([WRONG])
     assert RationaleReward(options, large, Prompts()).answers.calls == 2
+
+
+def test_replies_before_an_endpoint_died_are_kept_and_what_was_asked_counts(tmp_path: Path) -> None:
+    script = tmp_path / "large.jsonl"
+    items = [replace(RIGHT, rationale=f"Rationale {number}.") for number in range(5)]
+    script.write_text('"Oslo"\n"Rome"\n')  # dies at the third
+    options = RewardOptions(memory=tmp_path / "replies.jsonl", max_large_calls=7)
+    with pytest.raises(ModelError, match="no reply is left"):
+        RationaleReward(options, Served(script), Prompts())(items)
+    script.write_text('"Bergen"\n"Turku"\n"Riga"\n')
+    resumed = RationaleReward(options, Served(script), Prompts())
+    assert resumed.answers.calls == 4, "two were answered, two more were on their way"
+    assert [one.answer for one in resumed(items)] == ["Oslo", "Rome", "Bergen", "Turku", "Riga"]
+    assert (resumed.answers.calls, resumed.answers.hits) == (7, 2)
+    with pytest.raises(LargeCallsSpentError, match="7 calls are made and 1 more"):
+        resumed([replace(RIGHT, rationale="Another.")])
+
+
+def test_what_a_model_on_this_machine_was_asked_counts_too(large: Backend, tmp_path: Path) -> None:
+    """Its replies are asked for again together, so that a resume learns from the same ones."""
+    options = RewardOptions(memory=tmp_path / "replies.jsonl")
+    with pytest.raises(ModelError, match="no reply is left"):
+        RationaleReward(options, large, Prompts())([RIGHT, replace(RIGHT, rationale="Something else.")])
+    resumed = RationaleReward(options, large, Prompts())
+    assert resumed.answers.calls == 2
+    resumed([RIGHT])
+    assert (resumed.answers.calls, resumed.answers.hits) == (3, 0)
+
+
+def test_a_memory_that_does_not_say_what_was_asked_counts_its_replies(large: Backend, tmp_path: Path) -> None:
+    memory = tmp_path / "replies.jsonl"
+    RationaleReward(RewardOptions(memory=memory), large, Prompts())([RIGHT])
+    memory.write_text("".join(line for line in memory.read_text().splitlines(True) if "asked" not in line))
+    assert RationaleReward(RewardOptions(memory=memory), large, Prompts()).answers.calls == 1
 
 
 def test_a_file_of_something_else_is_no_memory(large: Backend, tmp_path: Path) -> None:

@@ -14,10 +14,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from pydantic import TypeAdapter, ValidationError
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from lmcot_cli.errors import InputError
 from lmcot_train.ppo.learner import Learner
 from lmcot_train.ppo.policy import Policy
 from lmcot_train.run_folder import cannot_write
@@ -44,15 +46,23 @@ class Progress:
     best_update: int = 0
 
 
+_PROGRESS = TypeAdapter(Progress)
+_DAMAGE = (OSError, SafetensorError, ValueError, KeyError, RuntimeError)
+"""What comes of reading a state that was cut off, or is that of something else."""
+
+
 class Checkpoints:
     """The checkpoints of a run: its newest state, and the weights that validated best.
 
     Args:
         folder: Where they are; made when the first is kept.
+
+    Attributes:
+        best: The file of the weights that validated best.
     """
 
     def __init__(self, folder: Path) -> None:
-        self.folder = folder
+        self.folder, self.best = folder, folder / _BEST / _WEIGHTS
 
     def save(self, learner: Learner, progress: Progress) -> None:
         """Keep the state, whole or not at all; the one before it goes.
@@ -62,7 +72,7 @@ class Checkpoints:
         Raises:
             OutputError: It cannot be written.
         """
-        target = self.folder / f"update-{progress.update:06d}"
+        target = self.folder / _name(progress.update)
         try:
             if not target.exists():
                 self._write(target, learner, progress)
@@ -73,13 +83,21 @@ class Checkpoints:
             raise cannot_write(target, OSError(str(error))) from error
 
     def restore(self, learner: Learner) -> Progress | None:
-        """Load the newest state into the learner; None where there is none."""
+        """Load the newest state into the learner; None where there is none.
+
+        Raises:
+            InputError: It is damaged.
+        """
         kept = self._kept()
         if not kept:
             return None
-        _load_weights(learner.policy, load_file(kept[-1] / _WEIGHTS))
-        _load_moments(learner.optimizer, load_file(kept[-1] / _OPTIMIZER))
-        return Progress(**json.loads((kept[-1] / _STATE).read_text(encoding="utf-8")))
+        try:
+            progress = _read_progress(kept[-1])
+            _load_weights(learner.policy, load_file(kept[-1] / _WEIGHTS))
+            _load_moments(learner.optimizer, load_file(kept[-1] / _OPTIMIZER))
+        except _DAMAGE as error:
+            raise damaged(kept[-1], error) from error
+        return progress
 
     def keep_best(self, policy: Policy) -> None:
         """Keep the weights, instead of those kept as the best before, which are there until these are whole.
@@ -87,7 +105,7 @@ class Checkpoints:
         Raises:
             OutputError: They cannot be written.
         """
-        target = self.folder / _BEST / _WEIGHTS
+        target = self.best
         temporary = target.with_suffix(".tmp")
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
@@ -100,9 +118,20 @@ class Checkpoints:
             temporary.unlink(missing_ok=True)
 
     def load_best(self, policy: Policy) -> None:
-        """Load the weights that validated best; those of the policy stay where none were kept."""
-        if (self.folder / _BEST / _WEIGHTS).is_file():
-            _load_weights(policy, load_file(self.folder / _BEST / _WEIGHTS))
+        """Load the weights that validated best; those of the policy stay where none were kept.
+
+        Raises:
+            InputError: They are damaged.
+        """
+        if not self.best.is_file():
+            return
+        try:
+            _load_weights(policy, load_file(self.best))
+        except _DAMAGE as error:
+            raise InputError(
+                f"{self.best}: is damaged ({_first_line(error)}): delete it to end with the last weights instead of"
+                " the best, or start anew with --overwrite"
+            ) from error
 
     def _kept(self) -> list[Path]:
         return sorted(self.folder.glob("update-*"))
@@ -120,6 +149,33 @@ class Checkpoints:
             temporary.replace(target)
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
+
+
+def damaged(checkpoint: Path, error: object) -> InputError:
+    """Say that a run cannot go on from a checkpoint, and what can be done."""
+    return InputError(
+        f"{checkpoint}: is damaged ({_first_line(error)}): delete this folder to go on from the checkpoint before"
+        " it, or from the start if there is none, with the large LM's replies so far; or start anew with --overwrite"
+    )
+
+
+def _first_line(error: object) -> str:
+    """Return what an error says, shortened to one line."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
+def _read_progress(checkpoint: Path) -> Progress:
+    try:
+        progress = _PROGRESS.validate_json((checkpoint / _STATE).read_bytes(), strict=True)
+    except ValidationError as error:
+        raise ValueError(f"{_STATE}: {error.errors()[0]['msg']}") from error
+    if checkpoint.name != _name(progress.update):
+        raise ValueError(f"{_STATE}: it is that of update {progress.update}")
+    return progress
+
+
+def _name(update: int) -> str:
+    return f"update-{update:06d}"
 
 
 def _make_last(path: Path) -> None:

@@ -14,8 +14,15 @@ _ABOVE_ZERO = (
     "temperature", "policy_rate", "value_rate", "clip", "value_clip", "kl_target", "epoch_kl", "run_kl",
     "max_grad_norm",
 )  # fmt: skip
-_NOT_NEGATIVE = ("warm_up", "value_weight", "entropy_weight", "advantage_floor", "kl_coefficient", "kl_gain")
+_NOT_NEGATIVE = (
+    "warm_up", "value_weight", "entropy_weight", "advantage_floor", "kl_coefficient", "kl_gain",
+    "validate_every",
+)  # fmt: skip
 _SHARES = ("discount", "trace", "decay")
+_MOST = 1_000_000
+"""Rationales an update, and tokens of a rationale, that no machine gets through; more would seem to hang."""
+_MOST_SEED = 2**32 - 1
+"""What every library that draws takes for a seed."""
 _OPTIONS_OF = {"policy_rate": "--learning-rate", "trace": "--gae-lambda"}
 _WITHOUT_OPTION = frozenset(
     {"warm_up", "value_clip", "discount", "advantage_floor", "kl_gain", "epoch_kl", "max_grad_norm"}
@@ -106,9 +113,11 @@ class PPOOptions:
         Raises:
             UsageError: Names each option, its value, and what it may be.
         """
-        infinite = {name: "a finite number" for name in self._numbers() if not isfinite(getattr(self, name))}
+        infinite = {
+            name: "a finite number" for name in self._numbers() if not _is_finite(getattr(self, name))
+        }
         broken = infinite | {name: rule for name, rule in self._broken_rules() if name not in infinite}
-        wrong = [f"{option_of(n)} {getattr(self, n):g}: give {rule}" for n, rule in broken.items()]
+        wrong = [f"{option_of(n)} {_shown(getattr(self, n))}: give {rule}" for n, rule in broken.items()]
         if wrong:
             raise UsageError("; ".join(wrong))
 
@@ -121,6 +130,13 @@ class PPOOptions:
         broken += [(name, "more than 0") for name in _ABOVE_ZERO if not getattr(self, name) > 0]
         broken += [(name, "0 or more") for name in _NOT_NEGATIVE if not getattr(self, name) >= 0]
         broken += [(name, "0 to 1") for name in _SHARES if not 0 <= getattr(self, name) <= 1]
+        if self.batch * self.samples > _MOST:
+            larger = "batch" if self.batch > self.samples else "samples"
+            broken.append((larger, f"less: --batch times --samples is at most {_MOST}"))
+        if self.max_tokens > _MOST:
+            broken.append(("max_tokens", f"at most {_MOST}"))
+        if not 0 <= self.seed <= _MOST_SEED:
+            broken.append(("seed", f"0 to {_MOST_SEED}"))
         if self.minibatches > self.batch:
             broken.append(
                 ("minibatches", f"at most --batch ({self.batch}): a prompt's samples stay together")
@@ -132,3 +148,12 @@ class PPOOptions:
         if self.run_kl <= self.kl_target < inf:
             broken.append(("run_kl", f"more than --kl-target ({self.kl_target:g})"))
         return broken
+
+
+def _is_finite(value: float) -> bool:
+    """Whether it is a number; an integer is one also where it is too large for a float."""
+    return isinstance(value, int) or isfinite(value)
+
+
+def _shown(value: float) -> str:
+    return str(value) if isinstance(value, int) else f"{value:g}"

@@ -28,6 +28,10 @@ class Log:
     Args:
         folder: The run.
         update: Updates that the run goes on from; what was logged after it was not kept, and is made again.
+
+    Raises:
+        InputError: A line of what was logged is damaged.
+        OutputError: A file cannot be written.
     """
 
     def __init__(self, folder: RunFolder, update: int) -> None:
@@ -65,8 +69,9 @@ def sample_record(judged: Judged, update: int) -> dict[str, Any]:
 
 
 def _cut(path: Path, update: int) -> None:
-    """Leave out what was logged after `update`."""
-    kept = [record for record in read_metrics(path) if update > 0 and record["update"] <= update]
+    """Leave out what was logged after `update`; a run that begins anew has no use for any of it."""
+    records = read_metrics(path, "update") if update > 0 else []
+    kept = [record for record in records if record["update"] <= update]
     try:
         path.write_text("".join(json.dumps(record) + "\n" for record in kept), encoding="utf-8")
     except OSError as error:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
+from sys import maxsize
 from typing import Any, Literal, TypeAlias
 
 from lmcot_cli.backends.engine_options import EngineOptions
@@ -13,6 +14,9 @@ from lmcot_train.ppo.options import PPOOptions, option_of
 from lmcot_train.rewards.reward import RewardOptions
 
 Algorithm: TypeAlias = Literal["ppo", "grpo"]
+
+_MOST_RANK = 65_536
+"""More than any model is wide: an adapter of a higher rank learns nothing more."""
 
 _FREE = frozenset({"updates", "minutes", "max_large_calls", "save_every", "tokens_per_pass"})
 _NOT_OF_GRPO = (
@@ -78,10 +82,12 @@ class RefineOptions:
         self.reward.check()
         if self.algorithm == "grpo":
             self._check_grpo()
-        if self.lora_rank < 1:
-            raise UsageError(f"--lora-rank {self.lora_rank}: give 1 or more")
+        if not 1 <= self.lora_rank <= _MOST_RANK:
+            raise UsageError(f"--lora-rank {self.lora_rank}: give 1 to {_MOST_RANK}")
         if self.held_out < 0:
             raise UsageError(f"--held-out {self.held_out}: give 0 or more")
+        if self.limit is not None and not 1 <= self.limit <= maxsize:
+            raise UsageError(f"--limit {self.limit}: give 1 or more, or leave it out for all rows")
         if self.output.resolve() == self.start.resolve():
             raise UsageError(f"-o {self.output}: is the run to start from; choose another -o")
 

@@ -17,7 +17,7 @@ from lmcot_cli.datasets.row import Row
 from lmcot_cli.errors import InputError, UsageError
 from lmcot_cli.prompts.render import Prompts
 from lmcot_train.curves import draw_curves
-from lmcot_train.models import Report, is_encoder_decoder, silent
+from lmcot_train.models import Report, is_encoder_decoder, silent, weights_digest
 from lmcot_train.ppo.batch import Group
 from lmcot_train.ppo.checkpoint import Checkpoints
 from lmcot_train.ppo.policy import Policy
@@ -127,16 +127,24 @@ class _Session:
         )
         room = getattr(config, "max_position_embeddings", None)
         most = room - self.options.ppo.max_tokens if room and not config.is_encoder_decoder else None
+        if most is not None and most < 1:
+            raise UsageError(
+                f"--max-tokens {self.options.ppo.max_tokens}: the model's context is {room} tokens, the prompt"
+                " included; give a lower number"
+            )
         usable = fitting(rows, lambda row: len(reader.prompt(row)), most, self.say)
         parts = split(usable, self.options.held_out, self.options.ppo.seed)
         prompt = tuple(reader.prompt(parts.learn[0]))
         policy.check_packing(Group(prompt, (prompt[:5], prompt[-7:])))
         task = Task(parts.learn, parts.held_out, reader.prompt, reader, self._reward())
-        trainer = Trainer(policy, task, self.options.ppo, Checkpoints(self.folder.checkpoints), self.workers)
+        checkpoints = Checkpoints(self.folder.checkpoints)
+        trainer = Trainer(policy, task, self.options.ppo, checkpoints, self.workers)
         if self.options.algorithm == "grpo":
             trainer.progress = progress_of(
                 self.folder.checkpoints, self.folder.metrics, self.options.ppo.kl_coefficient
             )
+        if not checkpoints.best.is_file():  # removed by hand: it was damaged
+            trainer.progress = replace(trainer.progress, best=None, best_update=0)
         return trainer
 
     def _reward(self) -> RationaleReward | _NoReward:
@@ -245,6 +253,7 @@ def _record(options: RefineOptions, large: Backend | None) -> RunRecord:
         "large": identity.spec if identity else None,
         "large_digest": identity.digest if identity else None,
         "prompts": Prompts(options.prompts).digest(),
+        "parent_digest": _start_digest(options.start, parent),
     }
     return RunRecord(
         kind="refine",
@@ -256,6 +265,15 @@ def _record(options: RefineOptions, large: Backend | None) -> RunRecord:
         adapter=None if options.full else parent.adapter,
         parent=str(options.start.resolve()),
     )
+
+
+def _start_digest(run: Path, record: RunRecord) -> str:
+    """Digest what a run had learned: one trained anew into the same folder is another one to start from."""
+    folder = RunFolder(run).model if record.adapter is None else run / record.adapter
+    try:
+        return weights_digest(folder)
+    except OSError as error:
+        raise InputError(f"{folder}: cannot be read: {error.strerror}") from error
 
 
 def _digest(path: Path) -> str:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from hashlib import blake2b
 from pathlib import Path
 
-from lmcot_cli.backends.base import Backend, Completion, Request
+from lmcot_cli.backends.base import Backend, Completion, Reply, Request
 from lmcot_cli.datasets.row import Row
 from lmcot_cli.errors import InputError, LmcotError, RowError
 from lmcot_cli.pipeline.extract import answer_line
@@ -29,11 +29,12 @@ class LargeAnswers:
         prompts: The templates.
         max_calls: Most prompts to send; None is no limit.
         max_answer_tokens: Tokens an answer may take.
-        memory: JSONL file that keeps replies between sessions, by a digest of model and prompt; its replies count
-            as calls. None keeps them while the process lives.
+        memory: JSONL file that keeps what was asked and replied between sessions, by a digest of model and prompt;
+            what was asked counts as calls. None keeps it while the process lives.
 
     Attributes:
-        calls: Prompts sent to the large LM, in earlier sessions too where there is a `memory`.
+        calls: Prompts handed to the large LM, in earlier sessions too where there is a `memory`, and also those
+            that had no reply yet when a session ended.
         hits: Prompts answered without a call.
         refused: Prompts of this session that the large LM could not take (too long, say); they have no answer.
 
@@ -52,8 +53,8 @@ class LargeAnswers:
         self._large, self._prompts, self._max_calls, self._memory = large, prompts, max_calls, memory
         self._sampling = AnswerOptions(max_answer_tokens=max_answer_tokens).guided_answer_sampling
         self._identity = f"{large.identity.spec}\0{large.identity.digest}\0{max_answer_tokens}"
-        self._known: dict[bytes, str | None] = _remembered(memory)
-        self.calls, self.hits, self.refused = len(self._known), 0, 0
+        self._known, self.calls = _remembered(memory)
+        self.hits, self.refused = 0, 0
 
     def __call__(self, asked: Sequence[tuple[Row, str]]) -> list[str | None]:
         """Answer each row from its rationale.
@@ -74,13 +75,41 @@ class LargeAnswers:
         return [self._known[key] for key in keys]
 
     def _ask(self, new: dict[bytes, str]) -> None:
-        requests = [Request(prompt, seed=0) for prompt in new.values()]
-        replies = self._large.complete(requests, self._sampling) if requests else []
-        self.calls += len(new)
-        self.refused += sum(isinstance(reply, RowError) for reply in replies)
-        replied = dict(zip(new, replies, strict=True))
-        self._known |= {key: _answer(reply) for key, reply in replied.items()}
-        self._remember(key for key, reply in replied.items() if isinstance(reply, Completion))
+        if not new:
+            return
+        keys, requests = list(new), [Request(prompt, seed=0) for prompt in new.values()]
+        arriving = self._served if self._large.in_background else self._here
+        for replies in arriving(keys, requests):
+            self.refused += sum(isinstance(reply, RowError) for _, reply in replies)
+            self._known |= {keys[ticket]: _answer(reply) for ticket, reply in replies}
+            kept = [keys[ticket] for ticket, reply in replies if isinstance(reply, Completion)]
+            self._remember({"key": key.hex(), "answer": self._known[key]} for key in kept)
+
+    def _served(self, keys: Sequence[bytes], requests: Sequence[Request]) -> Iterator[list[Reply]]:
+        """Yield replies as they come, so that those of a session that ends between them are not paid for again."""
+        handed_in = 0
+        while handed_in < len(requests) or self._large.pending:
+            room = max(self._large.window - self._large.pending, 0)
+            next_ones = range(handed_in, min(handed_in + room, len(requests)))
+            self._count([keys[ticket] for ticket in next_ones])
+            for ticket in next_ones:
+                self._large.submit(ticket, requests[ticket], self._sampling)
+            handed_in += len(next_ones)
+            yield self._large.poll()
+
+    def _here(self, keys: Sequence[bytes], requests: Sequence[Request]) -> Iterator[list[Reply]]:
+        """Yield the replies of a model on this machine all at once.
+
+        What is computed together decides the last bits, and with them near-tied tokens: a resume that asked for a part
+        only could learn from other answers than the run would have without it.
+        """
+        self._count(keys)
+        yield list(enumerate(self._large.complete(requests, self._sampling)))
+
+    def _count(self, keys: Sequence[bytes]) -> None:
+        """Count prompts as calls before they are sent: what is lost on the way may have been paid for."""
+        self.calls += len(keys)
+        self._remember({"asked": key.hex()} for key in keys)
 
     def _check_cap(self, wanted: int) -> None:
         if self._max_calls is not None and self.calls + wanted > self._max_calls:
@@ -92,13 +121,12 @@ class LargeAnswers:
     def _key(self, prompt: str) -> bytes:
         return blake2b(f"{self._identity}\0{prompt}".encode("utf-8", "replace"), digest_size=16).digest()
 
-    def _remember(self, keys: Iterable[bytes]) -> None:
+    def _remember(self, records: Iterable[dict[str, str | None]]) -> None:
         if self._memory is None:
             return
-        lines = [json.dumps({"key": key.hex(), "answer": self._known[key]}) + "\n" for key in keys]
         try:
             with self._memory.open("a", encoding="utf-8") as file:
-                file.writelines(lines)
+                file.writelines(json.dumps(record) + "\n" for record in records)
         except OSError as error:
             raise cannot_write(self._memory, error) from error
 
@@ -107,17 +135,22 @@ def _answer(reply: Completion | RowError) -> str | None:
     return None if isinstance(reply, RowError) else answer_line(reply.text)
 
 
-def _remembered(memory: Path | None) -> dict[bytes, str | None]:
-    """Read the replies of earlier sessions, and cut off a last line that was torn when one was killed."""
+def _remembered(memory: Path | None) -> tuple[dict[bytes, str | None], int]:
+    """Read the replies of earlier sessions and count their calls; cut off a line that was torn when one was killed.
+
+    A reply without a line that it was asked for is of a version that wrote none; it counts too.
+    """
     if memory is None or not memory.is_file():
-        return {}
-    content = memory.read_bytes()
-    whole = content[: content.rfind(b"\n") + 1]
+        return {}, 0
     try:
+        content = memory.read_bytes()
+        whole = content[: content.rfind(b"\n") + 1]
         records = [json.loads(line) for line in whole.splitlines()]
         os.truncate(memory, len(whole))
-        return {bytes.fromhex(record["key"]): record["answer"] for record in records}
+        asked = [bytes.fromhex(record["asked"]) for record in records if "asked" in record]
+        known = {bytes.fromhex(one["key"]): one["answer"] for one in records if "asked" not in one}
+        return known, len(asked) + len(known.keys() - set(asked))
     except OSError as error:
         raise cannot_write(memory, error) from error
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise InputError(f"{memory}: holds something else than replies; remove it") from error

@@ -52,7 +52,7 @@ class RewardOptions:
     memory: Path | None = None
 
     def check(self) -> None:
-        """Refuse weights that no reward can be added up with.
+        """Refuse weights that no reward can be added up with, and a limit below 0.
 
         Raises:
             UsageError: Names the option.
@@ -60,6 +60,8 @@ class RewardOptions:
         for name in ("task_weight", "aspects_weight", "loop_penalty", "unfinished_penalty"):
             if not isfinite(weight := getattr(self, name)):
                 raise UsageError(f"--{name.replace('_', '-')} {weight:g}: give a finite number")
+        if self.max_large_calls is not None and self.max_large_calls < 0:
+            raise UsageError(f"--max-large-calls {self.max_large_calls}: give 0 or more")
 
 
 @dataclass(frozen=True, slots=True)
