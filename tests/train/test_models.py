@@ -13,10 +13,11 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from lmcot_cli.backends.torch.checkpoint import weights_digest
 from lmcot_cli.datasets.row import Row
 from lmcot_cli.errors import ModelError, UsageError
 from lmcot_train.lora import LoraOptions
-from lmcot_train.models import add_adapter, is_encoder_decoder, open_base, open_run, weights_digest
+from lmcot_train.models import add_adapter, is_encoder_decoder, open_base, open_run
 from lmcot_train.prompting import RationalePrompts
 from lmcot_train.run_folder import RunFolder, RunRecord
 

@@ -8,8 +8,7 @@ from __future__ import annotations
 import json
 import os
 import warnings
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
@@ -31,6 +30,7 @@ from transformers import (
 )
 
 from lmcot_cli.backends.torch.checkpoint import weights_digest
+from lmcot_cli.backends.torch.loading import OWN_CODE_REFUSED, loading, reason_of
 from lmcot_cli.errors import LmcotError, ModelError, UsageError
 from lmcot_train.lora import LoraOptions
 from lmcot_train.run_folder import RunFolder, RunRecord
@@ -43,7 +43,6 @@ _WEIGHTS = "*.safetensors"
 _LAYERS = ("num_hidden_layers", "num_layers", "n_layer", "n_layers", "num_decoder_layers", "encoder_layers",
            "decoder_layers")  # fmt: skip
 """How families name a number of layers in config.json."""
-_REASON_LENGTH = 200
 
 
 def silent(line: str) -> None:
@@ -97,7 +96,7 @@ def open_base(spec: str, *, dtype: torch.dtype = torch.float32, report: Report =
     """
     folder = locate_base(spec)
     transformers.logging.set_verbosity_error()  # what matters is said by us
-    with loading(spec):
+    with loading(spec, OWN_CODE_REFUSED):
         _check_layers(folder)
         config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
         tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
@@ -134,38 +133,11 @@ def open_run(
     _check_base(record, path)
     model, _ = open_base(record.base, dtype=dtype)
     adapter = run.path / record.adapter
-    with loading(adapter):
+    with loading(adapter, OWN_CODE_REFUSED):
         adapted = _adapted(model, adapter, trainable=trainable)
         tokenizer = AutoTokenizer.from_pretrained(adapter, trust_remote_code=False)
     check_finite(adapted, f"{adapter}: is damaged: train it anew")
     return Opened(cast("PreTrainedModel", adapted), tokenizer)
-
-
-@contextmanager
-def loading(name: str | Path) -> Iterator[None]:
-    """Turn whatever the libraries raise at what a model's folder holds into one line that names it.
-
-    Args:
-        name: The folder or hub id.
-
-    Raises:
-        ModelError: Something was raised that is no error of ours.
-    """
-    try:
-        yield
-    except LmcotError:
-        raise
-    except Exception as error:
-        # Broad on purpose. These files come from anywhere, and what transformers, tokenizers, jinja, peft and
-        # safetensors raise at damaged ones is no list that could be kept: of KeyError and ZeroDivisionError, of
-        # RecursionError, of a bare Exception. The cause stays chained, for who looks for a bug of ours in here.
-        if "trust_remote_code" in str(error):
-            raise ModelError(
-                f"{name}: brings code of its own, which is not run: give a model without"
-            ) from error
-        raise ModelError(
-            f"{name}: cannot be loaded: {_reason(error)}; if it is damaged, fetch or save it anew"
-        ) from error
 
 
 def check_finite(model: nn.Module, advice: str) -> None:
@@ -205,7 +177,7 @@ def add_adapter(model: PreTrainedModel, options: LoraOptions) -> PeftModel:
     try:
         return get_peft_model(model, config)
     except ValueError as error:
-        raise ModelError(f"--lora-targets {','.join(options.targets)}: {_reason(error)}") from error
+        raise ModelError(f"--lora-targets {','.join(options.targets)}: {reason_of(error)}") from error
 
 
 def _fetch(spec: str) -> Path:
@@ -233,7 +205,7 @@ def _explain(spec: str, error: Exception) -> LmcotError:
                 f"{spec}: no such folder, not in the local cache, and the hub cannot be reached:"
                 " check the path, or the network and HF_HUB_OFFLINE"
             )
-    return ModelError(f"{spec}: cannot be fetched from {page}: {_reason(error)}")
+    return ModelError(f"{spec}: cannot be fetched from {page}: {reason_of(error)}")
 
 
 def _architecture(config: PretrainedConfig) -> Any:
@@ -298,9 +270,3 @@ def _check_layers(folder: Path) -> None:
                 f"{folder}: config.json names {layers} layers ({name}), and there are {tensors} weights: one of them"
                 " is damaged: fetch or save it anew"
             )
-
-
-def _reason(error: Exception) -> str:
-    """Return what was raised in one line, not too long, that says what kind of error it was where it says no more."""
-    text = " ".join(str(error).split()) or type(error).__name__
-    return text if len(text) <= _REASON_LENGTH else f"{text[:_REASON_LENGTH]}..."

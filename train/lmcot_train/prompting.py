@@ -13,10 +13,10 @@ from typing import Any
 
 from transformers import PreTrainedTokenizerBase
 
+from lmcot_cli.backends.torch.loading import loading
 from lmcot_cli.datasets.row import Row
 from lmcot_cli.pipeline.options import AnswerOptions
 from lmcot_cli.prompts.render import Prompts
-from lmcot_train.models import loading
 
 _MARK = "\u2063"  # an invisible separator, which no chat template writes by itself
 

@@ -57,7 +57,9 @@ def _called_for(config: ModelConfig) -> Mapping[str, tuple[int, ...]]:
     from transformers import AutoConfig, AutoModelForCausalLM
 
     with loading(config.folder, OWN_CODE), torch.device("meta"):  # shapes without numbers
-        model = AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(config.folder))
+        model = AutoModelForCausalLM.from_config(
+            AutoConfig.from_pretrained(config.folder, trust_remote_code=False)
+        )
     parameters = model.named_parameters(remove_duplicate=False)
     return {
         name: tuple(tensor.shape)

@@ -13,11 +13,12 @@ import torch
 
 from lmcot_cli.backends.base import Backend
 from lmcot_cli.backends.specs import open_model
+from lmcot_cli.backends.torch.checkpoint import weights_digest
 from lmcot_cli.datasets.row import Row
 from lmcot_cli.errors import InputError, UsageError
 from lmcot_cli.prompts.render import Prompts
 from lmcot_train.curves import draw_curves
-from lmcot_train.models import Report, is_encoder_decoder, silent, weights_digest
+from lmcot_train.models import Report, is_encoder_decoder, silent
 from lmcot_train.ppo.batch import Group
 from lmcot_train.ppo.checkpoint import Checkpoints
 from lmcot_train.ppo.policy import Policy
