@@ -39,7 +39,8 @@ def loading(name: str | Path, own_code: str = _OWN_CODE) -> Iterator[None]:
         # Broad on purpose. These files come from anywhere, and what transformers, tokenizers, jinja, peft and
         # safetensors raise at damaged ones is no list that could be kept: of KeyError and ZeroDivisionError, of
         # RecursionError, of a bare Exception. The cause stays chained, for who looks for a bug of ours in here.
-        reason = own_code if "trust_remote_code" in str(error) else reason_of(error)
+        damaged = f"{reason_of(error)}; if it is damaged, fetch or save it anew"
+        reason = own_code if "trust_remote_code" in str(error) else damaged
         raise ModelError(f"{name}: cannot be loaded: {reason}") from error
 
 
