@@ -162,5 +162,5 @@ def test_rewards_are_counted_from_the_other_samples_of_the_question() -> None:
 
 
 def test_a_reward_cannot_be_counted_from_no_other_sample() -> None:
-    with pytest.raises(UsageError, match="samples 1: give 2 or more with leave_one_out"):
+    with pytest.raises(UsageError, match="--samples 1: give 2 or more with --leave-one-out"):
         PPOOptions(samples=1, leave_one_out=True).check()

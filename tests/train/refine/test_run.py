@@ -295,6 +295,9 @@ def test_grpo_refuses_an_encoder_decoder(
         refine(options, print)
 
 
+@pytest.mark.filterwarnings(
+    "ignore:mtime may not be reliable"
+)  # checkpoints within a second, as nowhere else
 def test_grpo_learns_at_rates_that_fall(
     tmp_path: Path, questions: Path, distilled: Callable[[str], Path]
 ) -> None:
@@ -343,8 +346,11 @@ def test_grpo_refuses_fewer_questions_than_a_batch(
         refine(options, print)
 
 
+@pytest.mark.filterwarnings(
+    "ignore:mtime may not be reliable"
+)  # checkpoints within a second, as nowhere else
 @pytest.mark.parametrize("name", ["adapter_model.safetensors", "optimizer.pt"])
-def test_grpo_names_a_damaged_checkpoint(
+def test_grpo_does_what_a_damaged_checkpoint_held_again(
     tmp_path: Path, questions: Path, distilled: Callable[[str], Path], name: str
 ) -> None:
     ppo = replace(GRPO, updates=1)
@@ -352,8 +358,9 @@ def test_grpo_names_a_damaged_checkpoint(
     refine(options, print)
     file = tmp_path / "refined/checkpoints/checkpoint-1" / name
     file.write_bytes(file.read_bytes()[:100])
-    with pytest.raises(InputError, match=rf"checkpoint-1: is damaged \({name}: .*delete this folder"):
-        refine(replace(options, ppo=GRPO), print)
+    assert refine(replace(options, ppo=GRPO), print).results["updates"] == GRPO.updates
+    whole = [one["update"] for one in lines_of(tmp_path / "refined/metrics.jsonl")]
+    assert whole == list(range(GRPO.updates + 1))
 
 
 def test_a_run_whose_best_weights_were_removed_looks_for_others(

@@ -7,6 +7,7 @@ not change with the number of processes, so they learn what one would, up to the
 
 from __future__ import annotations
 
+import atexit
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
@@ -33,6 +34,7 @@ class Workers:
             return cls()
         if not distributed.is_initialized():
             distributed.init_process_group("cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo")
+            atexit.register(_leave)
         return cls(distributed.get_rank(), distributed.get_world_size())
 
     @property
@@ -75,3 +77,9 @@ class Workers:
             if parameter.grad is None:
                 parameter.grad = torch.zeros_like(parameter)
             self.sum(parameter.grad)
+
+
+def _leave() -> None:
+    """Leave the group: its threads abort a process that ends while they still wait for the others."""
+    if distributed.is_initialized():
+        distributed.destroy_process_group()

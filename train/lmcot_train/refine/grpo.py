@@ -13,14 +13,12 @@ from dataclasses import dataclass, field, replace
 from itertools import groupby
 from pathlib import Path
 from typing import Any
-from zipfile import is_zipfile
 
 os.environ.setdefault("TRL_EXPERIMENTAL_SILENCE", "1")  # `rollout_func` is what is experimental of it
 
 import torch
 from datasets import Dataset
 from peft import PeftModel
-from safetensors import SafetensorError, safe_open
 from transformers import PreTrainedTokenizerBase, PrinterCallback, TrainerCallback
 from trl import GRPOConfig, GRPOTrainer
 
@@ -29,7 +27,6 @@ from lmcot_cli.pipeline.seeds import sample_seed
 from lmcot_train.curves import read_metrics
 from lmcot_train.distill.trainers import last_checkpoint, remove_torn_checkpoints
 from lmcot_train.ppo.checkpoint import Progress as PPOProgress
-from lmcot_train.ppo.checkpoint import damaged
 from lmcot_train.ppo.experience import score, token_figures
 from lmcot_train.ppo.options import PPOOptions
 from lmcot_train.ppo.rollout import Draw, Writing, sample
@@ -155,7 +152,6 @@ def train_grpo(
     Raises:
         ModelError: The model is an encoder-decoder.
         UsageError: There are fewer questions than a batch takes, of which TRL would make none.
-        InputError: The checkpoint is damaged.
     """
     if judge.policy.network.model.config.is_encoder_decoder:
         raise ModelError("--algorithm grpo: TRL's GRPOTrainer takes decoder-only models; use --algorithm ppo")
@@ -181,8 +177,6 @@ def train_grpo(
         model.delete_adapter("ref")
     trainer.remove_callback(PrinterCallback)
     kept = last_checkpoint(folder)
-    if kept:
-        _check_whole(kept)
     if judge.progress.update == 0:
         note(judge.validated({"update": 0.0}), [])
     if judge.stopped:
@@ -191,23 +185,6 @@ def train_grpo(
         trainer.train(resume_from_checkpoint=str(kept) if kept else None)
     except LargeCallsSpentError as error:
         judge.stopped = str(error)
-
-
-def _check_whole(checkpoint: Path) -> None:
-    """Refuse a checkpoint of which a file was cut off: transformers would end in a traceback.
-
-    Raises:
-        InputError: One was.
-    """
-    for path in sorted(checkpoint.glob("*.safetensors")):
-        try:
-            with safe_open(path, "pt"):
-                pass
-        except (OSError, SafetensorError) as error:
-            raise damaged(checkpoint, f"{path.name}: {error}") from error
-    for path in sorted([*checkpoint.glob("*.pt"), *checkpoint.glob("*.pth")]):
-        if not is_zipfile(path):
-            raise damaged(checkpoint, f"{path.name}: it is cut off")
 
 
 def _arguments(options: PPOOptions, folder: Path) -> GRPOConfig:
