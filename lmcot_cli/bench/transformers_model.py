@@ -6,6 +6,7 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any
 
+from lmcot_cli.backends.torch.loading import OWN_CODE_REFUSED, loading
 from lmcot_cli.bench.machine import peak_memory
 from lmcot_cli.bench.options import Workload
 from lmcot_cli.errors import MissingExtraError, ModelError
@@ -67,12 +68,10 @@ def measure_transformers(
 def _load(folder: str) -> Any:
     from transformers import AutoModelForCausalLM
 
-    try:
+    with loading(folder, OWN_CODE_REFUSED):
         return AutoModelForCausalLM.from_pretrained(
             folder, dtype="auto", local_files_only=True, use_safetensors=True, trust_remote_code=False
         ).eval()
-    except (OSError, ValueError) as error:
-        raise ModelError(f"{folder}: transformers cannot load it: {error}") from error
 
 
 def _measure(model: Any, prompts: list[list[int]], work: Workload, batch: int) -> tuple[int, float]:
