@@ -18,18 +18,19 @@ somebody else's data, so nothing in it is run, and it cannot loosen how a key is
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import fields
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from lmcot_cli.backends.base import Thinking
 from lmcot_cli.backends.endpoint.options import EndpointOptions
 from lmcot_cli.backends.engine_options import Dtype, EngineOptions, KvType, parse_parallel
-from lmcot_cli.errors import InputError
+from lmcot_cli.errors import InputError, UsageError
 from lmcot_cli.pipeline.cost import Price
-from lmcot_cli.pipeline.options import AnswerOptions
+from lmcot_cli.pipeline.options import AnswerOptions, ShotsBy
 
 FILE_NAME = "lmcot.toml"
 _ANSWER_KEYS = frozenset(field.name for field in fields(AnswerOptions)) - {
@@ -60,6 +61,21 @@ class AnswerDefaults(_Section):
     deterministic: bool | None = None
     prompts: Path | None = Field(default=None, strict=False)
     small_adapter: list[str] | None = None
+    thinking: Thinking | None = None
+    small_thinking: Thinking | None = None
+    large_thinking: Thinking | None = None
+    max_thinking_tokens: int | None = None
+    keep_thinking: bool | None = None
+    small_system: str | None = None
+    large_system: str | None = None
+    shots: int | None = None
+    shots_from: Path | None = Field(default=None, strict=False)
+    shots_by: ShotsBy | None = None
+    answer_kind: str | None = None
+    choices: list[str] | None = None
+    answer_regex: str | None = None
+    fields: dict[str, str] | None = None
+    keep_columns: list[str] | None = None
     n_ctx: int | None = None
     parallel: int | Literal["auto"] | None = None
     threads: int | None = None
@@ -77,6 +93,7 @@ class AnswerDefaults(_Section):
     total_timeout: float | None = None
     cache: bool | None = None
     reply_cache: Path | None = Field(default=None, strict=False)
+    request_fields: list[str] | None = None
 
 
 class TokenPrice(_Section):
@@ -104,7 +121,7 @@ def config_places() -> list[Path]:
 def load_config(path: Path | None = None) -> Config:
     """Read the settings file named by the user, else the first that exists, else none.
 
-    Relative paths in it, `prompts` and `reply_cache`, are taken from the folder of the file.
+    Relative paths in it, `prompts`, `shots_from` and `reply_cache`, are taken from the folder of the file.
 
     Raises:
         InputError: The file cannot be read, is not TOML, or has a key or value that is not allowed.
@@ -136,12 +153,44 @@ def answer_options(config: Config, flags: Mapping[str, Any]) -> AnswerOptions:
         if name in _ANSWER_KEYS | _ENGINE_KEYS | _ENDPOINT_KEYS and value is not None
     }
     values = config.answer.model_dump(exclude_none=True) | given
-    if "parallel" in values:
-        values["parallel"] = parse_parallel(values["parallel"])
+    for name, parse in _WRITTEN_OUT.items():
+        if name in values:
+            values[name] = parse(values[name])
     engine = EngineOptions(**{name: values.pop(name) for name in _ENGINE_KEYS & values.keys()})
     prices = {name: Price(price.prompt, price.completion) for name, price in config.prices.items()}
     endpoint = EndpointOptions(**{name: values.pop(name) for name in _ENDPOINT_KEYS & values.keys()})
     return AnswerOptions(**values, engine=engine, endpoint=endpoint, aliases=config.models, prices=prices)
+
+
+def _names(value: str | list[str]) -> tuple[str, ...]:
+    """Read several names: a list, or one string with commas."""
+    listed = value.split(",") if isinstance(value, str) else value
+    return tuple(name.strip() for name in listed if name.strip())
+
+
+def _pairs(value: str | dict[str, str]) -> tuple[tuple[str, str], ...]:
+    """Read `OURS=THEIRS,...`.
+
+    Raises:
+        UsageError: A part of it is no pair.
+    """
+    if isinstance(value, dict):
+        return tuple(value.items())
+    pairs = [part.partition("=") for part in _names(value)]
+    for ours, equals, theirs in pairs:
+        if not (ours.strip() and equals and theirs.strip()):
+            raise UsageError(f"--fields {value}: write OURS=THEIRS, such as question=query,context=docs")
+    return tuple((ours.strip(), theirs.strip()) for ours, _, theirs in pairs)
+
+
+_WRITTEN_OUT: Mapping[str, Callable[[Any], object]] = {
+    "parallel": parse_parallel,
+    "choices": _names,
+    "keep_columns": _names,
+    "fields": _pairs,
+    "request_fields": tuple,
+}
+"""Settings that are written in another form than the one they are kept in, and how they are read."""
 
 
 def _read_toml(path: Path) -> dict[str, Any]:
@@ -172,6 +221,7 @@ def _explain(detail: Mapping[str, Any]) -> str:
 
 
 def _with_paths_from(folder: Path, config: Config) -> Config:
-    paths = {"prompts": config.answer.prompts, "reply_cache": config.answer.reply_cache}
+    answer = config.answer
+    paths = {"prompts": answer.prompts, "reply_cache": answer.reply_cache, "shots_from": answer.shots_from}
     found = {name: folder / path for name, path in paths.items() if path is not None}
-    return config.model_copy(update={"answer": config.answer.model_copy(update=found)})
+    return config.model_copy(update={"answer": answer.model_copy(update=found)})

@@ -8,17 +8,32 @@ from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Literal, Protocol, Self, TypeAlias
 
+from lmcot_cli.backends.constraint import Constraint
 from lmcot_cli.errors import RowError
 
 Role: TypeAlias = Literal["small", "large"]
 """The part a model plays: the small LM writes rationales, the large one answers."""
+
+FinishReason: TypeAlias = Literal["stop", "length"]
+"""Why a reply ended: by itself (or at a stop string), or at a limit."""
+
+Thinking: TypeAlias = Literal["off", "on", "auto"]
+"""Whether a model is to think before it replies, where its chat template or endpoint lets one choose; `auto` says
+nothing and leaves it to the model. A model that always thinks does so under `off`, too."""
 
 
 @dataclass(frozen=True, slots=True)
 class Sampling:
     """How tokens are chosen. `temperature` 0 is greedy decoding, where `top_p` and seeds play no part.
 
-    `limit` is the option that `max_tokens` comes from, for messages.
+    Attributes:
+        temperature: See above.
+        top_p: Nucleus (Holtzman et al. 2020, arXiv 1904.09751).
+        max_tokens: Most tokens of the reply, its thought not counted.
+        stop: Strings that end a reply. They count only after text that is not blank, and never within a thought.
+        limit: The option that `max_tokens` comes from, for messages.
+        thinking: Whether the model is to think first.
+        max_thinking_tokens: Most tokens of a thought. A model that cannot think takes no room for them.
     """
 
     temperature: float = 0.0
@@ -26,19 +41,67 @@ class Sampling:
     max_tokens: int = 256
     stop: tuple[str, ...] = ()
     limit: str = field(default="--max-tokens", compare=False)
+    thinking: Thinking = "off"
+    max_thinking_tokens: int = 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Shot:
+    """An example that stands before a prompt: the prompt of another row, and the reply it should have."""
+
+    prompt: str
+    reply: str
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
     """One completion to write.
 
+    A backend whose model has a chat template (or that speaks a chat API) sends `messages`; any other sends `text`.
+
     Attributes:
-        prompt: The rendered prompt. A backend whose model has a chat template sends it as the user's message.
+        prompt: The rendered prompt of the row itself.
         seed: Seeds this completion's sampling; a backend never derives it from the request's place in a batch.
+        system: What the model is told before everything else.
+        shots: Examples before the prompt.
+        constraint: What the reply must be; a backend that cannot enforce it is never given one
+            (`Backend.constraints`).
     """
 
     prompt: str
     seed: int
+    system: str | None = None
+    shots: tuple[Shot, ...] = ()
+    constraint: Constraint | None = None
+
+    @property
+    def messages(self) -> list[dict[str, str]]:
+        """The conversation up to where the model replies: `role` and `content` of each turn."""
+        turns = [("system", self.system)] if self.system else []
+        for shot in self.shots:
+            turns += [("user", shot.prompt), ("assistant", shot.reply)]
+        return [{"role": role, "content": content} for role, content in [*turns, ("user", self.prompt)]]
+
+    @property
+    def text(self) -> str:
+        """The same as plain text, for a model without a chat template: blank lines part the examples."""
+        examples = [f"{shot.prompt} {shot.reply}" for shot in self.shots]
+        return "\n\n".join([*([self.system] if self.system else []), *examples, self.prompt])
+
+
+@dataclass(frozen=True, slots=True)
+class Thought:
+    """What a model thought before its reply.
+
+    Attributes:
+        tokens: Tokens of it, the marks around it included; those of `Completion.completion_tokens` contain them.
+        text: It, without the marks; None where an endpoint keeps it to itself.
+        finished: Whether it came to its end, so that a reply could follow.
+    """
+
+    tokens: int
+    text: str | None = None
+    finished: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,24 +109,26 @@ class Completion:
     """What a model wrote.
 
     Attributes:
-        text: The completion, cut before the stop string that ended it.
+        text: The reply: without the thought before it, cut before the stop string that ended it.
         prompt_tokens: Tokens of the prompt as the model saw it.
-        completion_tokens: Tokens written, the end-of-text token not counted.
-        finish_reason: `stop` (end of text or a stop string) or `length` (max_tokens reached).
+        completion_tokens: Tokens written, thought included, the end-of-text token not counted.
+        finish_reason: `stop` (end of text or a stop string) or `length` (max_tokens or max_thinking_tokens reached).
         logprob: Mean natural-log probability per written token under the model's unmodified distribution
             (temperature 1, no truncation); None where the backend has none or nothing was written.
         cached: Whether the reply is that of an earlier run, kept: nothing was computed or paid for it.
         seeded: Whether it was drawn with the request's own seed: an endpoint may take none, or one for several
             choices.
+        thought: What came before the reply, None where nothing did.
     """
 
     text: str
     prompt_tokens: int
     completion_tokens: int
-    finish_reason: Literal["stop", "length"]
+    finish_reason: FinishReason
     logprob: float | None
     cached: bool = False
     seeded: bool = True
+    thought: Thought | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +174,11 @@ class Backend(Protocol):
     @property
     def in_background(self) -> bool:
         """Whether requests make progress between polls (a server), not only within them (this machine)."""
+        ...
+
+    @property
+    def constraints(self) -> frozenset[type[Constraint]]:
+        """The kinds of constraint that it enforces."""
         ...
 
     def submit(self, ticket: int, request: Request, sampling: Sampling) -> None:
@@ -163,9 +233,11 @@ class Closing(ABC):
 
     Attributes:
         in_background: Whether requests make progress between polls; a backend that serves them elsewhere says so.
+        constraints: The kinds of constraint that it enforces; a backend that can says which.
     """
 
     in_background = False
+    constraints: frozenset[type[Constraint]] = frozenset()
 
     @abstractmethod
     def close(self) -> None:

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from lmcot_cli.commands import options
+from lmcot_cli.commands import options, prompt_options
 from lmcot_cli.errors import UsageError
 
 EPILOG = """\
@@ -43,6 +43,21 @@ def answer(
     large: options.LargeOption = None,
     prompts: options.PromptsOption = None,
     given_rationales: options.GivenRationalesOption = None,
+    shots: prompt_options.ShotsOption = None,
+    shots_from: prompt_options.ShotsFromOption = None,
+    shots_by: prompt_options.ShotsByOption = None,
+    small_system: prompt_options.SmallSystemOption = None,
+    large_system: prompt_options.LargeSystemOption = None,
+    answer_kind: prompt_options.AnswerKindOption = None,
+    choices: prompt_options.ChoicesOption = None,
+    answer_regex: prompt_options.AnswerRegexOption = None,
+    fields: prompt_options.FieldsOption = None,
+    keep_columns: prompt_options.KeepColumnsOption = None,
+    thinking: prompt_options.ThinkingOption = None,
+    small_thinking: prompt_options.SmallThinkingOption = None,
+    large_thinking: prompt_options.LargeThinkingOption = None,
+    max_thinking_tokens: prompt_options.MaxThinkingTokensOption = None,
+    keep_thinking: prompt_options.KeepThinkingOption = None,
     samples: options.SamplesOption = None,
     stop: options.StopOption = None,
     vote: options.VoteOption = None,
@@ -75,6 +90,7 @@ def answer(
     allow_plain_http_key: options.AllowPlainHttpKeyOption = None,
     cache: options.CacheOption = None,
     reply_cache: options.ReplyCacheOption = None,
+    request_fields: prompt_options.RequestFieldOption = None,
     kv_type: options.KvTypeOption = None,
     flash_attention: options.FlashAttentionOption = None,
     output: options.OutputOption = None,

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal, get_args
 
-from lmcot_cli.backends.base import Sampling
+from lmcot_cli.backends.base import Role, Sampling, Thinking
 from lmcot_cli.backends.endpoint.options import EndpointOptions
 from lmcot_cli.backends.engine_options import DEFAULT_PARALLEL, EngineOptions
 from lmcot_cli.errors import UsageError
@@ -17,6 +17,9 @@ from lmcot_cli.pipeline.stopping import StoppingRule, parse_stop
 from lmcot_cli.pipeline.vote import VoteBy
 
 Method = Literal["standard", "cot", "guided"]
+
+ShotsBy = Literal["first", "bm25"]
+"""How shots are chosen: the first rows of the file, alike for all rows, or those nearest to each row."""
 
 _SEVERAL_TEMPERATURE = 0.7
 _NEXT_PART = ("\nQuestion:", "\nContext:")
@@ -48,6 +51,21 @@ class AnswerOptions:
         max_errors: Rows that may fail, `25` or `10%`, before the run is given up; None puts up with any number.
         given_rationales: For `guided`, take the rationale that came with the row; no small LM is loaded.
         prompts: Folder with templates that replace ours.
+        thinking: Whether models are to think before they reply, where that can be chosen.
+        small_thinking: The same for the small LM alone; None is `thinking`.
+        large_thinking: The same for the large LM alone; None is `thinking`.
+        max_thinking_tokens: Most tokens of a thought.
+        keep_thinking: Keep the text of thoughts in the output.
+        small_system: System message of the small LM.
+        large_system: System message of the large LM.
+        shots: Examples before each prompt.
+        shots_from: File of the rows that they are made of.
+        shots_by: How they are chosen.
+        answer_kind: What an answer is: `text`, `span`, `yes-no`, `choice`, `number` or `json:SCHEMA`.
+        choices: The answers to choose from for `choice`; empty takes those of each row.
+        answer_regex: Regular expression that finds the answer in a reply; its first group, or the whole match.
+        fields: Where rows of other layouts have what: pairs of our name and theirs.
+        keep_columns: Columns of the input to keep in the output; `("*",)` keeps all.
         aliases: Names that stand for model specs.
         prices: What tokens cost, by model spec or alias.
         engine: Settings of local engines.
@@ -74,6 +92,21 @@ class AnswerOptions:
     max_errors: str | None = None
     given_rationales: bool = False
     prompts: Path | None = None
+    thinking: Thinking = "off"
+    small_thinking: Thinking | None = None
+    large_thinking: Thinking | None = None
+    max_thinking_tokens: int = 1024
+    keep_thinking: bool = False
+    small_system: str | None = None
+    large_system: str | None = None
+    shots: int = 0
+    shots_from: Path | None = None
+    shots_by: ShotsBy = "first"
+    answer_kind: str = "text"
+    choices: tuple[str, ...] = ()
+    answer_regex: str | None = None
+    fields: tuple[tuple[str, str], ...] = ()
+    keep_columns: tuple[str, ...] = ()
     aliases: Mapping[str, str] = field(default_factory=dict)
     prices: Mapping[str, Price] = field(default_factory=dict)
     engine: EngineOptions = field(default_factory=EngineOptions)
@@ -129,6 +162,7 @@ class AnswerOptions:
             "samples": self.samples,
             "max-tokens": self.max_tokens,
             "max-answer-tokens": self.max_answer_tokens,
+            "max-thinking-tokens": self.max_thinking_tokens,
         }
         counts |= {
             option: value
@@ -188,15 +222,46 @@ class AnswerOptions:
     @property
     def guided_answer_sampling(self) -> Sampling:
         """Sampling of the answer to a rationale: greedy, one line."""
-        return Sampling(max_tokens=self.max_answer_tokens, stop=("\n",), limit="--max-answer-tokens")
+        return self._sampling(
+            "large", 0.0, 1.0, self.max_answer_tokens, stop=("\n",), limit="--max-answer-tokens"
+        )
 
     @property
     def chain_sampling(self) -> Sampling:
         """Sampling of a chain of thought, which may take several paragraphs."""
-        return Sampling(self.sampled_temperature, self.top_p, self.max_tokens, stop=_NEXT_PART)
+        return self._sampling("large", self.sampled_temperature, self.top_p, self.max_tokens, stop=_NEXT_PART)
 
     @property
     def rationale_sampling(self) -> Sampling:
         """Sampling of a rationale, which ends where the model would go on to answer."""
         stop = (*_NEXT_PART, "\nAnswer:")
-        return Sampling(self.sampled_temperature, self.top_p, self.max_tokens, stop=stop)
+        return self._sampling("small", self.sampled_temperature, self.top_p, self.max_tokens, stop=stop)
+
+    def thinking_of(self, role: Role) -> Thinking:
+        """Return whether a role's model is to think."""
+        own = self.small_thinking if role == "small" else self.large_thinking
+        return own or self.thinking
+
+    def system_of(self, role: Role) -> str | None:
+        """Return a role's system message."""
+        return self.small_system if role == "small" else self.large_system
+
+    def _sampling(
+        self,
+        role: Role,
+        temperature: float,
+        top_p: float,
+        max_tokens: int,
+        *,
+        stop: tuple[str, ...],
+        limit: str = "--max-tokens",
+    ) -> Sampling:
+        return Sampling(
+            temperature,
+            top_p,
+            max_tokens,
+            stop,
+            limit,
+            thinking=self.thinking_of(role),
+            max_thinking_tokens=self.max_thinking_tokens,
+        )

@@ -8,11 +8,26 @@ from dataclasses import asdict, astuple, dataclass, field
 from operator import add
 from typing import Any, Literal, Self
 
-from lmcot_cli.backends.base import Completion
+from lmcot_cli.backends.base import Completion, FinishReason, Role
 from lmcot_cli.errors import RowError
 
 CutShort = Literal["max_tokens_total", "deadline", "max_cost"]
 """The limit of the run that kept a row from samples it would have drawn."""
+
+
+@dataclass(frozen=True, slots=True)
+class RoleThought:
+    """What a model thought before its reply.
+
+    Attributes:
+        role: The model.
+        tokens: Tokens of the thought; among those of the sample.
+        text: The thought, where it is to be kept (`--keep-thinking`).
+    """
+
+    role: Role
+    tokens: int
+    text: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +40,9 @@ class Sample:
         logprob: Mean natural-log probability per token of the completion that held the answer.
         tokens: Tokens written for this sample, rationale and answer together.
         seed: The seed the sample was drawn with; None where an endpoint was given none for it.
+        finish_reason: Why the reply that held the answer ended: `stop`, or `length` where a limit cut it.
+        rationale_finish_reason: The same of the rationale; None where none was asked for by itself.
+        thoughts: What the models thought before their replies; none of one that did not think.
     """
 
     rationale: str | None
@@ -32,6 +50,9 @@ class Sample:
     logprob: float | None
     tokens: int
     seed: int | None
+    finish_reason: FinishReason | None = None
+    rationale_finish_reason: FinishReason | None = None
+    thoughts: tuple[RoleThought, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,4 +181,10 @@ def _sample_record(sample: Sample) -> dict[str, Any]:
         "logprob": sample.logprob,
         "tokens": sample.tokens,
         "seed": sample.seed,
+        "finish_reason": sample.finish_reason,
+        "rationale_finish_reason": sample.rationale_finish_reason,
+        "thinking": {thought.role: thought.tokens for thought in sample.thoughts},
+        "thinking_text": {
+            thought.role: thought.text for thought in sample.thoughts if thought.text is not None
+        },
     }

@@ -38,7 +38,10 @@ FAILED = Result("q2", None, "guided", error=Failure("bad_row", 'there is no "que
 
 def test_a_record_has_the_same_keys_in_the_same_order_whether_it_worked_or_not():
     assert list(WORKED.to_record()) == list(FAILED.to_record()) == KEYS
-    assert list(WORKED.to_record()["samples"][0]) == ["rationale", "answer", "logprob", "tokens", "seed"]
+    assert list(WORKED.to_record()["samples"][0]) == [
+        "rationale", "answer", "logprob", "tokens", "seed",
+        "finish_reason", "rationale_finish_reason", "thinking", "thinking_text",
+    ]  # fmt: skip
 
 
 def test_a_line_is_the_record_as_readable_json():

@@ -30,6 +30,7 @@ class EndpointOptions:
         allow_plain_http_key: Send the key over plain http, readable on the way, to another machine.
         cache: Whether replies are kept; None keeps those of endpoints on other machines, which may cost money.
         reply_cache: File that keeps them; None takes the user's cache folder.
+        request_fields: Fields to add to each request, as `NAME=JSON`.
 
     Raises:
         UsageError: A value out of its range.
@@ -45,6 +46,7 @@ class EndpointOptions:
     allow_plain_http_key: bool = False
     cache: bool | None = None
     reply_cache: Path | None = None
+    request_fields: tuple[str, ...] = ()
 
     def to_record(self) -> dict[str, str | int | float | bool | None]:
         """Return the settings for the run file; the key command, which might hold a key, is not among them."""

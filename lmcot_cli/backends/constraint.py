@@ -1,0 +1,45 @@
+"""What a reply must be, whatever enforces it: a grammar, a mask over tokens, or a server's guided decoding."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Constraint:
+    """Base of all constraints."""
+
+
+@dataclass(frozen=True, slots=True)
+class Choices(Constraint):
+    """One of these strings, word for word."""
+
+    texts: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Span(Constraint):
+    """A run of whole words of one of these texts, or one of `also` (`yes` and `no`, say)."""
+
+    texts: tuple[str, ...]
+    also: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Number(Constraint):
+    """A number in digits: optional sign, thousands separated by commas or not, optional decimals."""
+
+
+@dataclass(frozen=True, slots=True)
+class JsonSchema(Constraint):
+    """A JSON value that fits a schema.
+
+    Attributes:
+        text: The schema, as canonical JSON: two constraints are equal where their schemas are.
+        schema: The same, decoded.
+    """
+
+    text: str
+    schema: Mapping[str, Any] = field(compare=False)
