@@ -120,7 +120,7 @@ class Output:
     @property
     def verdict(self) -> Verdict | None:
         """What verification came to; None where there was none."""
-        return self.verification and self.verification.verdict
+        return self.verification.verdict if self.verification else None
 
     @property
     def passed(self) -> bool:

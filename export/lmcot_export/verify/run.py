@@ -124,6 +124,6 @@ def _compare_answers(
         figures,
         rows=len(equal),
         rationales=sum(equal) / len(equal),
-        exact_match=answers and answers.exact_match,
+        exact_match=answers.exact_match if answers else None,
     )
     return [checks.check_rationales(equal, threshold), checks.check_answers(answers, threshold)], figures
