@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+from typing import Any
 
 from lmcot_cli.backends.llama.library import llama
 from lmcot_cli.backends.llama.model import LlamaModel
@@ -20,6 +21,11 @@ class Vocabulary:
         self._adds_bos = self._bos >= 0 and bool(api.llama_vocab_get_add_bos(self._handle))
         self._pieces: dict[int, bytes | None] = {}
         self.size = int(api.llama_vocab_n_tokens(self._handle))
+
+    @property
+    def handle(self) -> Any:
+        """llama.cpp's `llama_vocab *`."""
+        return self._handle
 
     @property
     def bos_text(self) -> str:
