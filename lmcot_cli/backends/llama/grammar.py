@@ -9,19 +9,19 @@ from typing import Any
 
 from lmcot_cli.backends.constraint import Choices, Constraint, JsonSchema, Number
 from lmcot_cli.backends.llama.library import llama
-from lmcot_cli.backends.masks.base import BLANK_TOKENS
+from lmcot_cli.backends.masks.base import MOST_BLANKS
 from lmcot_cli.errors import UsageError
 
 ROOT = "lmcot-reply"
 """The rule that a reply fits; a name that no property of a schema is likely to have."""
 
-_BLANK = rf"[ \t\n]{{0,{2 * BLANK_TOKENS}}}"
+_BLANK = rf"[ \t\n]{{0,{MOST_BLANKS}}}"
 _ANY = r"[\x00-\U0010FFFF]*"
 
+_DOT = r'[^"\\\x7F\x00-\x1F]'
 _MENDED = {
-    "char": r'[^"\\\x7F\x00-\x1F] | "\\" (["\\/bfnrt] | "u" ([0-9a-ce-fA-CE-F] [0-9a-fA-F] | [dD] [0-7])'
+    "char": rf'{_DOT} | "\\" (["\\/bfnrt] | "u" ([0-9a-ce-fA-CE-F] [0-9a-fA-F] | [dD] [0-7])'
     r" [0-9a-fA-F] [0-9a-fA-F])",
-    "dot": r'[^"\\\x7F\x00-\x1F]',
     "number": '("-"? integral-part) ("." decimal-part)? ([eE] [-+]? [0-9] [0-9]?)? space',
 }
 """Rules of llama_cpp's converter that let through what is no JSON, or no number that a computer holds: line ends
@@ -61,18 +61,33 @@ def _literal(text: str) -> str:
 def _json_rules(schema: str) -> str:
     """Return the rules of a schema, `root` among them."""
     llama()
-    from llama_cpp.llama_grammar import json_schema_to_gbnf
+    from llama_cpp.llama_grammar import PRIMITIVE_RULES, SchemaConverter
 
+    converter: Any = SchemaConverter(prop_order={}, allow_fetch=False, dotall=False, raw_pattern=False)
+    # Its own ways with names and constants forget that a backslash is an escape in GBNF, too.
+    converter._format_literal = lambda text: _literal(_in_utf8(text))
+    converter._generate_constant_rule = lambda value: _literal(json.dumps(value, ensure_ascii=False))
     try:
-        _check_bounds(json.loads(schema))
-        rules = json_schema_to_gbnf(schema)
+        decoded = json.loads(schema)
+        _check_bounds(decoded)
+        converter.visit(converter.resolve_refs(decoded, "schema"), "")
+        rules = converter.format_grammar()
     except (AssertionError, AttributeError, KeyError, RecursionError, TypeError, ValueError) as error:
         reason = str(error) or type(error).__name__  # the converter checks what it is given by assertions
         raise UsageError(
             f"--answer json:...: the schema cannot be made into a grammar: {reason};"
             " leave out what it does not know, or run the model elsewhere"
         ) from error
-    return "\n".join(map(_mended, rules.splitlines()))
+    mended = {rule.content: _MENDED[name] for name, rule in PRIMITIVE_RULES.items() if name in _MENDED}
+    parts = (rule.split(" ::= ", 1) for rule in rules.split("\n"))
+    return "\n".join(
+        f"{name} ::= {_DOT if name == 'dot' else mended.get(content, content)}" for name, content in parts
+    )
+
+
+def _in_utf8(text: str) -> str:
+    """Return a JSON string with the letters that its escapes stand for, where they are letters."""
+    return json.dumps(json.loads(text), ensure_ascii=False)
 
 
 def _check_bounds(schema: Any) -> None:
@@ -90,8 +105,3 @@ def _check_bounds(schema: Any) -> None:
             if any(int(bound) > MOST_REPEATED for bound in bounds):
                 raise ValueError(f"{key} {value} repeats something more than {MOST_REPEATED:,} times")
             _check_bounds(value)
-
-
-def _mended(rule: str) -> str:
-    name = rule.partition(" ::=")[0]
-    return f"{name} ::= {_MENDED[name]}" if name in _MENDED else rule

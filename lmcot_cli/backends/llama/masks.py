@@ -20,7 +20,7 @@ from lmcot_cli.backends.llama.grammar import ROOT, grammar_of
 from lmcot_cli.backends.llama.library import first_error, forget_errors, llama
 from lmcot_cli.backends.llama.vocabulary import Vocabulary
 from lmcot_cli.backends.masks.base import Mask, TokenIds
-from lmcot_cli.backends.masks.lexicon import Lexicon
+from lmcot_cli.backends.masks.lexicon import Lexicon, as_ids, unfinished
 from lmcot_cli.backends.masks.numbers import has_left, number_in
 from lmcot_cli.backends.masks.portable import portable_mask
 from lmcot_cli.errors import UsageError
@@ -126,13 +126,14 @@ class GrammarMask(Mask):
         read: Tells what the reply holds by now, and whether that is all.
     """
 
-    __slots__ = ("_grammar", "_lexicon", "_read", "_written")
+    __slots__ = ("_grammar", "_lexicon", "_read", "_unfinished", "_written")
 
     def __init__(self, grammar: Grammar, lexicon: Lexicon, read: Callable[[str], Found]) -> None:
         self._grammar = grammar
         self._lexicon = lexicon
         self._read = read
         self._written = b""
+        self._unfinished = b""  # of a character
 
     @property
     def text(self) -> str:
@@ -140,12 +141,16 @@ class GrammarMask(Mask):
         return self._read(self._text)[0]
 
     def allows(self, token: int) -> bool:
-        """Ask the grammar for one token."""
-        return self._lexicon.piece(token) != b"" and len(self._grammar.among(np.array([token]))) == 1
+        """Ask the grammar for one token. It takes control tokens for text, and anything for half a character."""
+        piece = self._lexicon.piece(token)
+        sound = piece is None or unfinished(piece, self._unfinished) is not None
+        return piece != b"" and sound and len(self._grammar.among(np.array([token]))) == 1
 
     def allowed(self) -> TokenIds:
-        """Ask the grammar for every token; control tokens, which are no text, are not among them."""
-        return self._grammar.among(self._lexicon.visible)
+        """Ask the grammar for every token that is text."""
+        if not self._unfinished:
+            return self._grammar.among(self._lexicon.sound)
+        return as_ids([token for token in self._lexicon.inner if self.allows(token)])
 
     def accept(self, token: int) -> bool:
         """Take the next token; see `Mask.accept`."""
@@ -154,6 +159,7 @@ class GrammarMask(Mask):
             return True
         self._grammar.accept(token)
         self._written += piece
+        self._unfinished = unfinished(piece, self._unfinished) or b""
         return self._read(self._text)[1]
 
     @property

@@ -10,9 +10,15 @@ import numpy.typing as npt
 
 TokenIds: TypeAlias = npt.NDArray[np.intp]
 
-BLANK_TOKENS = 1
-"""White-space tokens that may come before a constrained reply: models like to begin with one. A model that may not
-say what it wants prefers white space to all that it may say, as often as it can have it."""
+BLANKS = b" \t\n"
+MOST_BLANKS = 2
+"""White space that may come before a constrained reply: models like to begin with some. A model that may not say
+what it wants prefers it to all that it may say, as long as it can have more."""
+
+
+def blanks_before(piece: bytes) -> int:
+    """Return the number of bytes of white space that a token begins with."""
+    return len(piece) - len(piece.lstrip(BLANKS))
 
 
 class Mask(ABC):

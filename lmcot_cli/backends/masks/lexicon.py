@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import codecs
+import re
 from collections.abc import Iterator
 from functools import cached_property
 from typing import Protocol
 
 import numpy as np
 
-from lmcot_cli.backends.masks.base import TokenIds
+from lmcot_cli.backends.masks.base import MOST_BLANKS, TokenIds, blanks_before
 
 _KEY = 3
 """Bytes that pieces are grouped by to know how long they get. With one byte, each look-up in Gemma's 262,144
 tokens would try lengths up to 48."""
+
+_SURROGATE = re.compile(rb"\xed[\xa0-\xbf]")
+"""How half of a UTF-16 pair would begin: Python's decoder waits for its end before it refuses it."""
 
 _SIGNS = b"+-"
 _DIGITS = b"0123456789"
@@ -60,13 +65,36 @@ class Lexicon:
 
     @cached_property
     def blanks(self) -> list[int]:
-        """The tokens that are nothing but white space."""
-        return [token for piece, ids in self._ids.items() if piece.isspace() for token in ids]
+        """The tokens that are nothing but a little white space."""
+        few = (piece for piece in self._ids if blanks_before(piece) == len(piece) <= MOST_BLANKS)
+        return [token for piece in few for token in self._ids[piece]]
+
+    @cached_property
+    def leads(self) -> set[bytes]:
+        """The white space, none included, that tokens hold before other text."""
+        counted = ((piece, blanks_before(piece)) for piece in self._ids)
+        return {piece[:blanks] for piece, blanks in counted if blanks < len(piece) and blanks <= MOST_BLANKS}
+
+    def with_few_blanks(self, tokens: list[int], most: int) -> TokenIds:
+        """Return those of some tokens that begin with no more than so much white space."""
+        return as_ids([token for token in tokens if blanks_before(self.piece(token) or b"") <= most])
 
     @cached_property
     def visible(self) -> TokenIds:
         """The tokens that stand for text, and those that end it."""
         return as_ids([*self.ends, *(token for ids in self._ids.values() for token in ids)])
+
+    @cached_property
+    def sound(self) -> TokenIds:
+        """Those of `visible` that UTF-8 may begin with."""
+        return as_ids(
+            [token for token in self.visible.tolist() if unfinished(self.piece(token) or b"") is not None]
+        )
+
+    @cached_property
+    def inner(self) -> list[int]:
+        """The tokens that begin within a character."""
+        return [token for piece, ids in self._ids.items() if 0x80 <= piece[0] < 0xC0 for token in ids]
 
     @cached_property
     def signed_digits(self) -> list[int]:
@@ -105,6 +133,22 @@ class Lexicon:
             key = piece[:_KEY]
             lengths[key] = max(lengths.get(key, 0), len(piece))
         return lengths
+
+
+def unfinished(piece: bytes, before: bytes = b"") -> bytes | None:
+    """Return the bytes of the character that a piece leaves unfinished, None where it is no UTF-8.
+
+    Args:
+        piece: The piece.
+        before: What came before it and was left unfinished.
+    """
+    decoder = codecs.getincrementaldecoder("utf-8")()
+    try:
+        decoder.decode(before + piece)
+    except UnicodeDecodeError:
+        return None
+    left = decoder.getstate()[0]
+    return None if _SURROGATE.fullmatch(left) else left
 
 
 def as_ids(tokens: list[int]) -> TokenIds:

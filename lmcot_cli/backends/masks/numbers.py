@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from lmcot_cli.backends.masks.base import BLANK_TOKENS, Mask, TokenIds
+from lmcot_cli.backends.masks.base import BLANKS, MOST_BLANKS, Mask, TokenIds
 from lmcot_cli.backends.masks.lexicon import Lexicon, as_ids
 
 NUMBER = re.compile(r"\s*([-+]?(?:[0-9]{1,3}(?:,[0-9]{3})+(?![0-9])|[0-9]+)(?:\.[0-9]+)?)")
@@ -14,6 +14,7 @@ _GOES_ON = re.compile(r"\.|,[0-9]{0,3}|")
 """What stands after a number that may yet go on."""
 
 _UNFINISHED = re.compile(rb"\s*[-+]?")
+_BEGUN = re.compile(b"[%b]{0,%d}[-+]?([0-9]|\\Z)" % (BLANKS, MOST_BLANKS))
 
 
 def number_in(text: str) -> str:
@@ -31,12 +32,11 @@ def has_left(text: str) -> bool:
 class NumberMask(Mask):
     """Follows a reply that begins with a number; whatever cannot be part of it ends it."""
 
-    __slots__ = ("_blanks", "_lexicon", "_written")
+    __slots__ = ("_lexicon", "_written")
 
     def __init__(self, lexicon: Lexicon) -> None:
         self._lexicon = lexicon
         self._written = b""
-        self._blanks = 0
 
     @property
     def text(self) -> str:
@@ -50,9 +50,7 @@ class NumberMask(Mask):
             return piece is None or bool(piece)
         if not piece:
             return False
-        if piece.isspace():
-            return not self._written.strip() and self._blanks < BLANK_TOKENS
-        return re.match(rb"\s*[-+]?([0-9]|\Z)", self._written + piece) is not None
+        return _BEGUN.match(self._written + piece) is not None
 
     def allowed(self) -> TokenIds:
         """Return the tokens that may come next."""
@@ -66,6 +64,5 @@ class NumberMask(Mask):
         if not self.allows(token):
             return True
         piece = self._lexicon.piece(token) or b""
-        self._blanks += piece.isspace()
         self._written += piece
         return not piece or has_left(self._written.decode("utf-8", errors="replace"))

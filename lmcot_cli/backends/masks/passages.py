@@ -11,7 +11,7 @@ from functools import lru_cache
 from itertools import accumulate
 
 from lmcot_cli.backends.constraint import Choices, Constraint, Span
-from lmcot_cli.backends.masks.base import BLANK_TOKENS, Mask, TokenIds
+from lmcot_cli.backends.masks.base import BLANKS, MOST_BLANKS, Mask, TokenIds, blanks_before
 from lmcot_cli.backends.masks.lexicon import Lexicon, as_ids
 from lmcot_cli.backends.masks.words import edges
 
@@ -20,9 +20,6 @@ _FULL_WIDTH = "\u3001\u3002\uff01\uff0c\uff1a\uff1b\uff1f"  # of Chinese and Jap
 ENDINGS = tuple(mark.encode() for mark in f"\n.,;:!?{_FULL_WIDTH}")
 """How a model leaves a finished reply besides the token that ends its text: a line end, or punctuation that the
 text does not go on with ("Paris." where the text says "Paris is")."""
-
-_LEADS = (b"", b" ", b"\n")
-"""What a token may hold before the first word."""
 
 
 class Passage:
@@ -49,23 +46,16 @@ class Passage:
         self._first: tuple[Lexicon, list[int]] | None = None
 
     def first_tokens(self, lexicon: Lexicon) -> list[int]:
-        """Return the tokens that a reply may begin with; remembered."""
+        """Return the tokens that hold the beginning of a reply, white space before it or not; remembered."""
         if self._first is None or self._first[0] is not lexicon:
             beginnings = {self.data[start : start + lexicon.longest] for start in self.starts}
-            tokens = [
-                token for lead in _LEADS for words in beginnings for token in _led(lexicon, lead, words)
-            ]
-            self._first = lexicon, list(dict.fromkeys(tokens))
+            led = [lead + words for lead in lexicon.leads for words in beginnings]
+            self._first = lexicon, list({token for data in led for token in lexicon.beginning(data)})
         return self._first[1]
 
 
 def _byte_offsets(text: str) -> list[int]:
     return list(accumulate((len(character.encode()) for character in text), initial=0))
-
-
-def _led(lexicon: Lexicon, lead: bytes, words: bytes) -> list[int]:
-    """Return the tokens that begin with `lead`, go on with `words` and hold some of these."""
-    return [token for token in lexicon.beginning(lead + words) if lexicon.piece(token) != lead]
 
 
 @lru_cache(256)
@@ -115,16 +105,15 @@ class CopyMask(Mask):
         piece = self._lexicon.piece(token)
         if piece is None:
             return self._finished
-        if piece.isspace() and self._places is None:
-            return self._blanks < BLANK_TOKENS
+        if self._places is None and blanks_before(piece) == len(piece) > 0:
+            return self._blanks + len(piece) <= MOST_BLANKS
         return bool(piece and self._after(piece)) or self._leaves(piece)
 
     def allowed(self) -> TokenIds:
         """Return the tokens that go on with a passage, or end a finished reply."""
         if self._places is None:
-            tokens = [token for passage in self._passages for token in passage.first_tokens(self._lexicon)]
-            blanks = self._lexicon.blanks if self._blanks < BLANK_TOKENS else []
-            return as_ids([*tokens, *blanks])
+            first = [token for passage in self._passages for token in passage.first_tokens(self._lexicon)]
+            return self._lexicon.with_few_blanks([*first, *self._lexicon.blanks], MOST_BLANKS - self._blanks)
         tokens = [
             token for passage, at in self._places for token in self._lexicon.beginning(passage.data, at)
         ]
@@ -137,13 +126,13 @@ class CopyMask(Mask):
         piece = self._lexicon.piece(token)
         if not piece:
             return True
-        if piece.isspace() and self._places is None:
-            self._blanks += 1
-            return self._blanks > BLANK_TOKENS
+        if self._places is None and blanks_before(piece) == len(piece):
+            self._blanks += len(piece)
+            return self._blanks > MOST_BLANKS
         after = self._after(piece)
         if not after:
             return True
-        self._written += piece if self._places is not None else _without_lead(piece)
+        self._written += piece if self._places is not None else piece.lstrip(BLANKS)
         self._places = after
         if self._finished:
             self._whole = len(self._written)
@@ -160,12 +149,11 @@ class CopyMask(Mask):
     def _after(self, piece: bytes) -> list[tuple[Passage, int]]:
         """Return the places where the reply could stand after `piece`."""
         if self._places is None:
-            piece = _without_lead(piece)
+            blanks = blanks_before(piece)
+            if self._blanks + blanks > MOST_BLANKS:
+                return []
+            piece = piece[blanks:]
             places = [(passage, start) for passage in self._passages for start in passage.starts]
         else:
             places = self._places
         return [(passage, at + len(piece)) for passage, at in places if passage.data.startswith(piece, at)]
-
-
-def _without_lead(piece: bytes) -> bytes:
-    return piece[1:] if piece[:1] in (b" ", b"\n") else piece

@@ -19,6 +19,7 @@ _UNSPACED = (
 )
 
 _CHUNK = re.compile("(?:[wd]m*|(?<=d)s(?=d))+|[ups]m*|m+")
+_LONE_MARKS = re.compile("(?<= )[psm]+(?= )")
 _WORD_KINDS = "wdum"
 _JOINTS = "'.\N{RIGHT SINGLE QUOTATION MARK}"
 
@@ -30,16 +31,21 @@ def edges(text: str) -> tuple[list[int], list[int]]:
     after the apostrophe or the full stop of another word (`Temple's`, `U.S.`) begins no run, and none ends before
     such a full stop. The marks inside a number (1,000.5) do not part it.
     """
-    kinds = "".join(map(_kind, text))
-    padded = f" {kinds} "  # the kind of the character at `index` is padded[index + 1]
+    padded = (
+        " " + "".join(map(_kind, text)) + " "
+    )  # the kind of the character at `index` is padded[index + 1]
+    padded = _LONE_MARKS.sub(lambda found: " " * len(found[0]), padded)
+    kinds = padded[1:-1]
     starts, ends = [], []
     for chunk in _CHUNK.finditer(kinds):
         begin, end = chunk.span()
         word = kinds[begin] in _WORD_KINDS
-        before, after = padded[begin] in _WORD_KINDS, padded[end + 1] in _WORD_KINDS
-        if not _is_joint(text, padded, begin - 1) if word else not before:
+        before, after = padded[begin], padded[end + 1]
+        opens = before not in _WORD_KINDS and after != " "
+        closes = after not in _WORD_KINDS and before != " "
+        if not _is_joint(text, padded, begin - 1) if word else opens:
             starts.append(begin)
-        if text[end : end + 1] != "." or not _is_joint(text, padded, end) if word else not after:
+        if text[end : end + 1] != "." or not _is_joint(text, padded, end) if word else closes:
             ends.append(end)
     return starts, ends
 
