@@ -69,7 +69,7 @@ class ChatTemplate:
         Raises:
             ModelError: The template cannot render such a conversation.
         """
-        messages = request.messages
+        messages: Sequence[Message] = request.messages
         if request.system and not self._takes_system:
             messages = _folded(messages)
         guarded = [{**message, "content": self._guarded(message["content"])} for message in messages]
