@@ -56,7 +56,7 @@ class Policy(nn.Module):
         inner: Any = self.adapted.get_base_model() if self.adapted else model
         kind = Seq2SeqNetwork if inner.config.is_encoder_decoder else CausalNetwork
         self.network: Network = kind(inner)
-        self._frozen = (
+        self._frozen: list[Network] = (
             [] if self.adapted else [kind(deepcopy(inner).requires_grad_(False)).eval()]
         )  # not a submodule
         self.value_head = nn.Linear(self.network.width, 1, device=self.network.device)
