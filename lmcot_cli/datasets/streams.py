@@ -132,8 +132,9 @@ def _say_once(message: str) -> None:
 def _encoding_of(head: bytes) -> str | None:
     """Recognise UTF-16 and UTF-32 by their mark, or UTF-16 by every other byte of its ASCII being zero."""
     marked = next((encoding for mark, encoding in _BYTE_ORDER_MARKS if head.startswith(mark)), None)
-    zeros = tuple(byte == 0 for byte in head[:4])
-    return marked or {(False, True) * 2: "utf-16-le", (True, False) * 2: "utf-16-be"}.get(zeros)
+    zeros = [byte == 0 for byte in head[:4]]
+    little, big = zeros == [False, True] * 2, zeros == [True, False] * 2
+    return marked or ("utf-16-le" if little else "utf-16-be" if big else None)
 
 
 class _Utf8(io.RawIOBase):
