@@ -88,7 +88,7 @@ def write(
     if rows != list(range(len(distinct))):
         sequences.select(rows)
     writings = [
-        Writing(Draws(sampling, seed, mask), StopText(sampling.stop))
+        Writing(Draws(sampling, seed, mask), StopText(sampling.stop, sampling.enough))
         for seed, mask in zip(seeds, masks, strict=True)
     ]
     _go_on_to_the_end(sequences, writings, pieces, sampling.max_tokens)
