@@ -62,9 +62,11 @@ def _unpack(path: Path, folder: Path) -> None:
         loading(path, OWN_CODE_REFUSED),
     ):
         place, name = str(path.parent), path.name
-        model = AutoModelForCausalLM.from_pretrained(place, gguf_file=name, dtype=torch.float32)
+        model = AutoModelForCausalLM.from_pretrained(
+            place, gguf_file=name, dtype=torch.float32, trust_remote_code=False
+        )
         model.save_pretrained(partial, safe_serialization=True)
-        AutoTokenizer.from_pretrained(place, gguf_file=name).save_pretrained(partial)
+        AutoTokenizer.from_pretrained(place, gguf_file=name, trust_remote_code=False).save_pretrained(partial)
         (Path(partial) / _JUNK).unlink(missing_ok=True)
         Path(partial).rename(folder)
         Path(partial).mkdir()  # for its context manager to remove
