@@ -15,17 +15,28 @@ from lmcot_cli.backends.llama.prefixes import WORTH_SHARING, PrefixCache, Prompt
 class Cells:
     """What a KV cache does with cells: one is in use as long as any sequence holds it."""
 
-    def __init__(self, cells: int, sequences: int) -> None:
-        self.cells, self.sequences = cells, sequences
+    def __init__(
+        self, cells: int, sequences: int, *, shares_parts: bool = True, guards: bool = False
+    ) -> None:
+        self.cells, self.sequences, self.shares_parts, self.guards = cells, sequences, shares_parts, guards
+        self.guard_of: dict[int, int] = {}
         self.held: dict[int, list[object]] = {sequence: [] for sequence in range(sequences)}
 
     def share(self, source: int, target: int, length: int) -> None:
         assert self.held[target] == []
         assert len(self.held[source]) >= length
+        assert self.shares_parts or len(self.held[source]) == length
         self.held[target] = self.held[source][:length]
 
+    def guard(self, sequence: int, guard: int) -> None:
+        assert self.held[guard] == []
+        self.guard_of[sequence] = guard
+
     def drop(self, sequence: int, kept: int = 0) -> None:
+        assert self.shares_parts or not kept
         del self.held[sequence][kept:]
+        if not kept:
+            self.guard_of.pop(sequence, None)
 
     def clear(self) -> None:
         assert all(held == [] for held in self.held.values())
