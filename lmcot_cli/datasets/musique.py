@@ -28,16 +28,18 @@ def to_row(record: Mapping[str, Any], line: int) -> Row:
         RowError: A field is missing or of the wrong type.
     """
     row_id = fields.identifier(record, line)
+    context, supporting = _paragraphs(record["paragraphs"]), _supporting(record["paragraphs"])
     hops = _HOPS_IN_ID.match(row_id)
     return Row(
         id=row_id,
         question=fields.question(record),
-        context=_paragraphs(record["paragraphs"]),
+        context=context,
         answers=fields.answers(record, "answer_aliases"),
         type=hops[0] if hops else None,
         rationale=fields.optional_text(record, "rationale"),
         line=line,
-        supporting=_supporting(record["paragraphs"]),
+        supporting=supporting,
+        supporting_sentences=tuple(fields.sentences_of(supporting, context)),
     )
 
 

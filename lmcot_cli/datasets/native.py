@@ -1,4 +1,7 @@
-"""lmcot's own layout: `id`, `question`, `context`; optional `answer`, `type`, `rationale`, `supporting`."""
+"""lmcot's own layout: `id`, `question`, `context`, and more where there is more.
+
+That is `answer`, `type`, `rationale`, `supporting` and `supporting_sentences`.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +33,11 @@ def to_row(record: Mapping[str, Any], line: int) -> Row:
         rationale=fields.optional_text(record, "rationale"),
         line=line,
     )
-    return replace(row, supporting=fields.supporting(record, row.context))
+    return replace(
+        row,
+        supporting=fields.supporting(record, row.context),
+        supporting_sentences=fields.supporting_sentences(record, row.context),
+    )
 
 
 def to_record(row: Row) -> dict[str, Any]:
@@ -42,5 +49,11 @@ def to_record(row: Row) -> dict[str, Any]:
     }
     if row.answers:
         record["answer"] = row.answers[0] if len(row.answers) == 1 else list(row.answers)
-    optional = {"type": row.type, "rationale": row.rationale, "supporting": list(row.supporting) or None}
+    sentences = [list(position) for position in row.supporting_sentences]
+    optional = {
+        "type": row.type,
+        "rationale": row.rationale,
+        "supporting": list(row.supporting) or None,
+        "supporting_sentences": sentences or None,
+    }
     return record | {key: value for key, value in optional.items() if value is not None}

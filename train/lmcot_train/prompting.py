@@ -1,8 +1,9 @@
 """How a prompt and a rationale become token ids: as inference does it, and nowhere else.
 
-The text of a prompt comes from `lmcot_cli.prompts`. A model with a chat template gets it as the user's message; any
-other gets it as it is. Special tokens are those that the tokenizer puts in front by itself. Characters that look like
-a special token are read as characters in a plain prompt, and as that token in a chat, as llama.cpp reads them here.
+The text of a prompt comes from `lmcot_cli.prompts`. A model with a chat template gets it as the user's message, with
+examples as earlier turns and the system message as its own; any other gets all of it as one text. Special tokens are
+those that the tokenizer puts in front by itself. Characters that look like a special token are read as characters in a
+plain prompt, and as that token in a chat, as llama.cpp reads them here.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from transformers import PreTrainedTokenizerBase
 from lmcot_cli.backends.torch.loading import loading
 from lmcot_cli.datasets.row import Row
 from lmcot_cli.pipeline.options import AnswerOptions
-from lmcot_cli.prompts.render import Prompts
+from lmcot_cli.prompts.conversation import PromptBuilder
 
 _MARK = "\u2063"  # an invisible separator, which no chat template writes by itself
 
@@ -48,7 +49,7 @@ class RationalePrompts:
     Args:
         tokenizer: The tokenizer of the model that writes rationales.
         encoder_decoder: Whether prompts go to an encoder.
-        prompts: The templates; ours where not given.
+        prompts: What builds prompts; without it they have our templates and nothing before them.
 
     Attributes:
         end_ids: Tokens that end a completion.
@@ -58,19 +59,19 @@ class RationalePrompts:
     """
 
     def __init__(
-        self, tokenizer: PreTrainedTokenizerBase, *, encoder_decoder: bool, prompts: Prompts | None = None
+        self,
+        tokenizer: PreTrainedTokenizerBase,
+        *,
+        encoder_decoder: bool,
+        prompts: PromptBuilder | None = None,
     ) -> None:
         self._tokenizer, self._encoder_decoder = tokenizer, encoder_decoder
-        self._prompts = prompts or Prompts()
+        self._prompts = prompts or PromptBuilder()
         self._chat = tokenizer.chat_template is not None and not encoder_decoder
         self._bos = _leading_bos(tokenizer)
         self._end = self._turn_end() if self._chat else int(tokenizer.eos_token_id)
         self.end_ids = frozenset({self._end, int(tokenizer.eos_token_id)})
-        self._stop = AnswerOptions().rationale_sampling.stop
-
-    def digest(self) -> str:
-        """Return what tells whether two runs asked alike: a digest over the templates."""
-        return self._prompts.digest()
+        self._stop = self._prompts.sampling("guided_rationale", AnswerOptions().rationale_sampling).stop
 
     def prompt(self, row: Row) -> list[int]:
         """Return the ids that a model is given for a row."""
@@ -98,10 +99,11 @@ class RationalePrompts:
         return Written(text[: min(stops)].strip() if stops else text.strip(), bool(ends or stops))
 
     def _text(self, row: Row) -> str:
-        prompt = self._prompts.render("guided_rationale", row).encode("utf-8", "replace").decode()
+        request = self._prompts.request("guided_rationale", row)
         if not self._chat:
-            return prompt
-        return self._chat_text([_message("user", prompt)], add_generation_prompt=True)
+            return _encodable(request.text)
+        messages = [{name: _encodable(text) for name, text in one.items()} for one in request.messages]
+        return self._chat_text(messages, add_generation_prompt=True)
 
     def _completion_text(self, rationale: str) -> str:
         """Return what follows the prompt's last character: a cue is followed by a space, a chat's turn by none."""
@@ -131,6 +133,11 @@ class RationalePrompts:
     def _chat_text(self, messages: list[dict[str, str]], **options: Any) -> str:
         with loading(f"{self._tokenizer.name_or_path}: its chat template"):
             return str(self._tokenizer.apply_chat_template(messages, tokenize=False, **options))
+
+
+def _encodable(text: str) -> str:
+    """Replace half surrogate pairs, which no tokenizer takes."""
+    return text.encode("utf-8", "replace").decode()
 
 
 def _message(role: str, content: str) -> dict[str, str]:
