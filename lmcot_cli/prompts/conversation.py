@@ -8,8 +8,8 @@ from itertools import takewhile
 from typing import get_args
 
 from lmcot_cli.backends.base import Request, Role, Sampling, Shot
-from lmcot_cli.datasets.row import Row
-from lmcot_cli.errors import InputError
+from lmcot_cli.datasets.row import Columns, Paragraph, Row
+from lmcot_cli.errors import InputError, RowError
 from lmcot_cli.prompts.options import PromptOptions, Stage
 from lmcot_cli.prompts.render import Prompts
 from lmcot_cli.prompts.shots import ShotRows
@@ -46,8 +46,17 @@ class PromptBuilder:
         self._rows: ShotRows | None = None
         if options.shots_from:
             rationales = any(stage != "standard" for stage in stages)
-            self._rows = ShotRows(options.shots_from, options.shots, options.shots_by, rationales=rationales)
+            self._rows = ShotRows(
+                options.shots_from,
+                options.shots,
+                options.shots_by,
+                rationales=rationales,
+                fields=options.fields,
+            )
         self._shots: dict[tuple[Stage, int], Shot] = {}
+        for stage in stages:
+            for place in range(options.shots):
+                self._shot(stage, place)  # a template that does not fit these rows is told at once
 
     def request(self, stage: Stage, row: Row, rationale: str | None = None) -> Request:
         """Build the request of a stage for a row, with seed 0.
@@ -90,15 +99,20 @@ class PromptBuilder:
         if key not in self._shots:
             row = self._rows.rows[place]
             rationale = row.rationale if stage == "guided_answer" else None
-            self._shots[key] = Shot(self._prompts.render(stage, row, rationale), reply_of(stage, row))
+            try:
+                prompt = self._prompts.render(stage, row, rationale)
+            except RowError as error:
+                raise InputError(f"--shots-from {self._options.shots_from}: {error}") from error
+            self._shots[key] = Shot(prompt, reply_of(stage, row))
         return self._shots[key]
 
     def _literal_start(self, stage: Stage, row: Row) -> str:
         """Return what the first line of every prompt begins with, whatever the row holds; empty if there is nothing."""
-        other = replace(row, id=_NOBODY, question=_NOBODY, context=(), answers=(), type=None, rationale=None)
+        context = tuple(Paragraph(_NOBODY, (_NOBODY,)) for _ in row.context)
+        other = replace(row, id=_NOBODY, question=_NOBODY, context=context, answers=(), extra=Columns())
         try:
             prompts = [self._prompts.render(stage, one, _NOBODY).lstrip() for one in (row, other)]
-        except InputError:  # a template of the user's own that needs what `other` lacks
+        except (InputError, RowError):  # a template of the user's own that needs what `other` lacks
             return ""
         alike = takewhile(lambda pair: pair[0] == pair[1], zip(*prompts, strict=False))
         return "".join(character for character, _ in alike).partition("\n")[0].rstrip()

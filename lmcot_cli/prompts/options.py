@@ -26,6 +26,7 @@ class PromptOptions:
         shots_by: How they are chosen.
         small_system: System message of the small LM, or a file that holds it.
         large_system: System message of the large LM, or a file that holds it.
+        fields: Where the rows of `shots_from` have what, if they have it there (see `RowOptions`).
     """
 
     prompts: Path | None = None
@@ -34,6 +35,7 @@ class PromptOptions:
     shots_by: ShotsBy = "first"
     small_system: str | None = None
     large_system: str | None = None
+    fields: tuple[tuple[str, str], ...] = ()
 
     def check(self) -> None:
         """Refuse options that cannot work together.

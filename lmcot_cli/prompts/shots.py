@@ -5,14 +5,16 @@ from __future__ import annotations
 import json
 import re
 import unicodedata
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from itertools import islice
 from pathlib import Path
 from typing import TypeAlias
 
-from lmcot_cli.datasets.reader import BadRow, at_least_one, read_rows
+from lmcot_cli.datasets.names import has
+from lmcot_cli.datasets.options import RowOptions
+from lmcot_cli.datasets.reader import BadRow, at_least_one, read_source, to_row
 from lmcot_cli.datasets.row import Row
 from lmcot_cli.errors import InputError, TooFewShotsError
 from lmcot_cli.pipeline.extract import chain_answer
@@ -40,6 +42,8 @@ class ShotRows:
         count: Examples of each row.
         by: How they are chosen.
         rationales: Whether they need a rationale.
+        fields: Where rows have what, as pairs of our name and theirs; a row that has it under a usual name is read too:
+            examples and questions may come from different files.
 
     Attributes:
         rows: The rows, each with one answer, with a rationale if there is one (see `rationale_of`), and with its
@@ -49,10 +53,19 @@ class ShotRows:
         InputError: The file cannot be read, or holds too few rows that have what is needed.
     """
 
-    def __init__(self, path: Path, count: int, by: ShotsBy, *, rationales: bool) -> None:
+    def __init__(
+        self,
+        path: Path,
+        count: int,
+        by: ShotsBy,
+        *,
+        rationales: bool,
+        fields: tuple[tuple[str, str], ...] = (),
+    ) -> None:
         self._path, self._count, self._by = path, count, by
         try:
-            self.rows = _read(path, count, rationales=rationales, all_of_them=by == "bm25")
+            rows = at_least_one(_rows(path, fields), path)
+            self.rows = _read(rows, path, count, rationales=rationales, all_of_them=by == "bm25")
         except InputError as error:
             raise InputError(f"--shots-from {error}") from error
         self._questions = [_normalised(row.question) for row in self.rows]
@@ -130,9 +143,21 @@ class _Read:
         )
 
 
-def _read(path: Path, count: int, *, rationales: bool, all_of_them: bool) -> list[Row]:
+def _rows(path: Path, fields: tuple[tuple[str, str], ...]) -> Iterator[Row | BadRow]:
+    """Read a file, each row by those of the fields that it has."""
+    for record in read_source(path):
+        if isinstance(record, BadRow):
+            yield record
+        else:
+            there = tuple((ours, theirs) for ours, theirs in fields if has(record.value, theirs))
+            yield to_row(record, RowOptions(there))
+
+
+def _read(
+    rows: Iterator[Row | BadRow], path: Path, count: int, *, rationales: bool, all_of_them: bool
+) -> list[Row]:
     read = _Read()
-    for row in at_least_one(read_rows(path), path):
+    for row in rows:
         if isinstance(row, BadRow):
             raise InputError(row.located(str(path)))
         read.add(row, rationales=rationales)

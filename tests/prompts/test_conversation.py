@@ -6,7 +6,7 @@ import pytest
 
 from lmcot_cli.backends.base import Sampling, Shot
 from lmcot_cli.datasets.row import Paragraph, Row
-from lmcot_cli.errors import UsageError
+from lmcot_cli.errors import InputError, UsageError
 from lmcot_cli.prompts.conversation import PromptBuilder, chain_reply
 from lmcot_cli.prompts.options import PromptOptions, Stage
 from lmcot_cli.prompts.render import Prompts
@@ -135,6 +135,14 @@ def test_only_what_every_prompt_begins_with_ends_a_reply(
     (tmp_path / "cot.j2").write_text(template)
     prompts = PromptBuilder(PromptOptions(tmp_path, 1, shots_from))
     assert prompts.sampling("cot", Sampling()).stop == stop
+
+
+def test_a_template_that_does_not_fit_the_examples_is_told_at_once(tmp_path: Path, shots_from: Path):
+    (tmp_path / "cot.j2").write_text("{{ row.extra.hint }} {{ row.question }}")
+    with pytest.raises(
+        InputError, match=r"^--shots-from .*shots\.jsonl: .*cot\.j2:1: row 'a' has no other column"
+    ):
+        PromptBuilder(PromptOptions(tmp_path, 1, shots_from), ("cot",))
 
 
 @pytest.mark.parametrize(

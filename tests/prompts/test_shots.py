@@ -185,7 +185,7 @@ def test_an_example_has_the_first_answer_on_one_line(tmp_path: Path):
             False,
             r"0 of its 1 rows.* needs an answer and.*\(1 have no answer\);",
         ),
-        ([{"id": "a"}], False, r':1: there is no "question"$'),
+        ([{"id": "a"}], False, r':1: there is no "question"'),
         ([], False, r": is empty"),
     ],
 )
@@ -204,6 +204,17 @@ def test_a_file_that_is_not_there(tmp_path: Path):
 def test_answers_are_enough_where_no_rationale_is_shown(tmp_path: Path):
     shots = ShotRows(write(tmp_path, record("a", "Who?", rationale=None)), 1, "first", rationales=False)
     assert len(shots.rows) == 1
+
+
+def test_examples_and_questions_may_have_different_columns(tmp_path: Path):
+    theirs = {"id": "a", "q": "Who?", "docs": {"text": "None."}, "solution": "Rome"}
+    path = write(tmp_path, theirs, record("b", "Where?"))
+    fields = (("question", "q"), ("context", "docs.text"), ("answer", "solution"))
+    shots = ShotRows(path, 2, "first", rationales=False, fields=fields)
+    assert [(one.question, one.context[0].text, one.answers) for one in shots.rows] == [
+        ("Who?", "None.", ("Rome",)),
+        ("Where?", "None.", ("Rome",)),
+    ]
 
 
 def test_no_more_is_read_than_may_be_needed(tmp_path: Path):

@@ -11,6 +11,8 @@ from typing import Any
 
 from lmcot_cli.backends.base import BatchBackend, Completion, ModelIdentity, Request, Sampling
 from lmcot_cli.backends.engine_options import DEFAULT_PARALLEL, EngineOptions
+from lmcot_cli.backends.masks.lexicon import Lexicon
+from lmcot_cli.backends.masks.portable import PORTABLE, portable_mask
 from lmcot_cli.backends.torch.checkpoint import SCHEME, Checkpoint, find
 from lmcot_cli.backends.torch.loading import (
     decoder_start,
@@ -48,12 +50,15 @@ class FolderBackend(BatchBackend):
         ModelError: The model cannot be loaded.
     """
 
+    constraints = PORTABLE
+
     def __init__(self, checkpoint: Checkpoint, options: EngineOptions, spec: str) -> None:
         super().__init__(options.parallel or DEFAULT_PARALLEL)
         self._spec, self._checkpoint = spec, checkpoint
         config = load_config(checkpoint, options)
         self.decoder_start = decoder_start(checkpoint.base, config) if config.is_encoder_decoder else None
         self.vocabulary = load_vocabulary(checkpoint, config, options)
+        self._lexicon = Lexicon(self.vocabulary, len(self.vocabulary.tokenizer))
         self.context_tokens = _context(config, options.n_ctx)
         self.model: Any = self._load(config, options)
 
@@ -87,8 +92,8 @@ class FolderBackend(BatchBackend):
         accepted.sort(key=lambda index: (len(prompts[index]), prompts[index]))  # equal prompts stand together
         for start in range(0, len(accepted), self.window):
             batch = accepted[start : start + self.window]
-            seeds = [requests[index].seed for index in batch]
-            completions = self._write([prompts[index] for index in batch], seeds, sampling)
+            asked = [requests[index] for index in batch]
+            completions = self._write([prompts[index] for index in batch], asked, sampling)
             for index, completion in zip(batch, completions, strict=True):
                 results[index] = completion
         return [result for result in results if result is not None]
@@ -106,12 +111,16 @@ class FolderBackend(BatchBackend):
     def _encode(self, request: Request) -> Prompt:
         return tuple(self.vocabulary.prompt_tokens(request))
 
-    def _write(self, prompts: Sequence[Prompt], seeds: Sequence[int], sampling: Sampling) -> list[Completion]:
+    def _write(
+        self, prompts: Sequence[Prompt], requests: Sequence[Request], sampling: Sampling
+    ) -> list[Completion]:
         import torch
 
+        seeds = [request.seed for request in requests]
+        masks = [portable_mask(request.constraint, self._lexicon, sampling.stop) for request in requests]
         try:
             with torch.inference_mode():
-                return write(self.begin, self.vocabulary, prompts, seeds, sampling)
+                return write(self.begin, self.vocabulary, prompts, seeds, masks, sampling)
         except torch.OutOfMemoryError as error:
             raise ModelError(
                 f"{self._spec}: no memory for {len(prompts)} sequences of {max(map(len, prompts))} prompt tokens"
