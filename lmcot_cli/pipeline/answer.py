@@ -201,6 +201,7 @@ class AnswerRun:
         if self._asks_endpoint(models):
             endpoint = self.options.endpoint.to_record()
             settings["endpoint_api"] = endpoint.pop("endpoint_api")  # a chat template changes answers
+            settings["request_fields"] = " ".join(endpoint.pop("request_fields")) or None
         return RunFile(
             self.command, source_name(self.source), settings, asdict(self.options.local_engine), endpoint
         )
