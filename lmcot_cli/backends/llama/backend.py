@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from contextlib import ExitStack, closing
+from dataclasses import replace
 from functools import cached_property, lru_cache
 from pathlib import Path
 
@@ -20,8 +21,8 @@ from lmcot_cli.backends.base import (
 )
 from lmcot_cli.backends.engine_options import EngineOptions
 from lmcot_cli.backends.llama.adapters import Adapter, load_adapter
-from lmcot_cli.backends.llama.chat import template_of
 from lmcot_cli.backends.llama.context import LlamaContext, Tokens
+from lmcot_cli.backends.llama.masks import Masks
 from lmcot_cli.backends.llama.model import LlamaModel
 from lmcot_cli.backends.llama.scheduler import Job, Scheduler, Work
 from lmcot_cli.backends.llama.vocabulary import Vocabulary
@@ -54,6 +55,8 @@ class LlamaBackend(StreamBackend):
         ModelError: The file cannot be loaded, or there is not enough memory.
     """
 
+    constraints = Masks.kinds
+
     def __init__(
         self,
         path: Path,
@@ -68,7 +71,7 @@ class LlamaBackend(StreamBackend):
         with ExitStack() as opened:
             model = opened.enter_context(closing(LlamaModel(path, options.gpu_layers)))
             self._vocabulary = Vocabulary(model)
-            self._template = template_of(model, self._vocabulary)
+            self._masks = Masks(self._vocabulary)
             self.window = options.parallel or best_width(model, self._vocabulary.size, options)
             context = opened.enter_context(
                 closing(LlamaContext(model, self._vocabulary.size, options, self.window))
@@ -110,18 +113,20 @@ class LlamaBackend(StreamBackend):
 
         Raises:
             ModelError: The chat template does not work.
+            UsageError: The schema that constrains the reply is one that llama.cpp cannot follow.
             ValueError: The backend is closed, or no token is to be written.
         """
         if self._closed:
             raise ValueError("the model is closed")
         if sampling.max_tokens < 1:
             raise ValueError(f"max_tokens must be at least 1, not {sampling.max_tokens}")
-        tokens = self._encode(request.prompt)
+        tokens = self._encode(replace(request, seed=0, constraint=None))
         refusal = self._refusal(tokens, sampling)
         if refusal:
             self._refused.append((ticket, refusal))
         else:
-            self._scheduler.submit(Job(ticket, tokens, request.seed, sampling))
+            mask = self._masks.mask(request.constraint, sampling.stop)
+            self._scheduler.submit(Job(ticket, tokens, request.seed, sampling, mask))
 
     def poll(self, *, wait: bool = True) -> list[Reply]:
         """Return the replies that have come; see `Backend.poll`.
@@ -159,10 +164,8 @@ class LlamaBackend(StreamBackend):
         self._closed = True
         self._opened.close()
 
-    def _tokens_of(self, prompt: str) -> Tokens:
-        if self._template is None:
-            return np.array(self._vocabulary.encode(prompt, parse_special=False), np.int32)
-        return np.array(self._vocabulary.encode(self._template.render(prompt), parse_special=True), np.int32)
+    def _tokens_of(self, request: Request) -> Tokens:
+        return np.array(self._vocabulary.prompt_tokens(request), np.int32)
 
     def _refusal(self, prompt: Tokens, sampling: Sampling) -> RowError | None:
         """Say why a prompt cannot be completed; None if it can."""

@@ -21,6 +21,7 @@ from lmcot_cli.backends.llama.prefixes import PrefixCache, Prompt
 from lmcot_cli.backends.llama.sampling import Draws, Sampler
 from lmcot_cli.backends.llama.text import StopText
 from lmcot_cli.backends.llama.vocabulary import Vocabulary
+from lmcot_cli.backends.masks.base import Mask
 
 MAX_MIXED = 63
 """Tokens up to which prompts go into one batch with written tokens. From 64 tokens on llama.cpp computes
@@ -54,12 +55,14 @@ class Job:
         tokens: Its prompt; with `max_tokens` no more than the cache holds.
         seed: Of its draws.
         sampling: How its tokens are chosen.
+        mask: What its reply must be, None where nothing constrains it.
     """
 
     ticket: int
     tokens: Tokens
     seed: int
     sampling: Sampling
+    mask: Mask | None = None
 
 
 class Writing:
@@ -82,8 +85,8 @@ class Writing:
         self.job = job
         self.prompt = prompt
         self.sequence = sequence
-        self.draws = Draws(job.sampling, job.seed)
-        self.text = StopText(job.sampling.stop)
+        self.draws = Draws(job.sampling, job.seed, job.mask)
+        self.text = StopText(job.sampling.stop, job.sampling.enough)
         self.count = 0
         self.token = -1
         self.logprob = 0.0
@@ -93,10 +96,18 @@ class Writing:
         """Where the newest token stands."""
         return len(self.job.tokens) + self.count - 1
 
+    def take(self, token: int, piece: bytes, logprob: float) -> bool:
+        """Take the next token; True if the reply has come to its end."""
+        self.token = token
+        self.count += 1
+        self.logprob += logprob
+        mask = self.draws.mask
+        return mask.accept(token) if mask else self.text.add(piece)
+
     def completion(self, finish_reason: Literal["stop", "length"]) -> Completion:
         """Return what was written."""
         return Completion(
-            text=self.text.text,
+            text=self.draws.mask.text if self.draws.mask else self.text.text,
             prompt_tokens=len(self.job.tokens),
             completion_tokens=self.count,
             finish_reason=finish_reason,
@@ -243,10 +254,7 @@ class Scheduler:
             if piece is None:
                 self._retire(each, "stop")
                 continue
-            each.token = token
-            each.count += 1
-            each.logprob += logprob
-            if each.text.add(piece):
+            if each.take(token, piece, logprob):
                 self._retire(each, "stop")
             elif each.count == each.job.sampling.max_tokens:
                 self._retire(each, "length")

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from lmcot_cli.backends.base import BatchBackend, Completion, ModelIdentity, Request, Sampling
 from lmcot_cli.backends.engine_options import DEFAULT_PARALLEL, EngineOptions
+from lmcot_cli.backends.masks.lexicon import Lexicon
+from lmcot_cli.backends.masks.portable import PORTABLE, portable_mask
 from lmcot_cli.backends.torch.checkpoint import SCHEME, Checkpoint, find
 from lmcot_cli.backends.torch.loading import (
     decoder_start,
@@ -47,12 +50,15 @@ class FolderBackend(BatchBackend):
         ModelError: The model cannot be loaded.
     """
 
+    constraints = PORTABLE
+
     def __init__(self, checkpoint: Checkpoint, options: EngineOptions, spec: str) -> None:
         super().__init__(options.parallel or DEFAULT_PARALLEL)
         self._spec, self._checkpoint = spec, checkpoint
         config = load_config(checkpoint, options)
         self.decoder_start = decoder_start(checkpoint.base, config) if config.is_encoder_decoder else None
         self.vocabulary = load_vocabulary(checkpoint, config, options)
+        self._lexicon = Lexicon(self.vocabulary, len(self.vocabulary.tokenizer))
         self.context_tokens = _context(config, options.n_ctx)
         self.model: Any = self._load(config, options)
 
@@ -78,15 +84,16 @@ class FolderBackend(BatchBackend):
             raise ValueError("the model is closed")
         if sampling.max_tokens < 1:
             raise ValueError(f"max_tokens must be at least 1, not {sampling.max_tokens}")
-        tokens = {prompt: self._encode(prompt) for prompt in dict.fromkeys(r.prompt for r in requests)}
-        prompts = [tokens[request.prompt] for request in requests]
+        asked = [replace(request, seed=0, constraint=None) for request in requests]
+        tokens = {request: self._encode(request) for request in dict.fromkeys(asked)}
+        prompts = [tokens[request] for request in asked]
         results: list[Completion | RowError | None] = [self._refusal(prompt, sampling) for prompt in prompts]
         accepted = [index for index, refusal in enumerate(results) if refusal is None]
         accepted.sort(key=lambda index: (len(prompts[index]), prompts[index]))  # equal prompts stand together
         for start in range(0, len(accepted), self.window):
             batch = accepted[start : start + self.window]
-            seeds = [requests[index].seed for index in batch]
-            completions = self._write([prompts[index] for index in batch], seeds, sampling)
+            asked = [requests[index] for index in batch]
+            completions = self._write([prompts[index] for index in batch], asked, sampling)
             for index, completion in zip(batch, completions, strict=True):
                 results[index] = completion
         return [result for result in results if result is not None]
@@ -101,15 +108,19 @@ class FolderBackend(BatchBackend):
             return EncoderDecoderSequences(self.model, prompts, self.decoder_start)
         return DecoderSequences(self.model, prompts)
 
-    def _encode(self, prompt: str) -> Prompt:
-        return tuple(self.vocabulary.encode(prompt))
+    def _encode(self, request: Request) -> Prompt:
+        return tuple(self.vocabulary.prompt_tokens(request))
 
-    def _write(self, prompts: Sequence[Prompt], seeds: Sequence[int], sampling: Sampling) -> list[Completion]:
+    def _write(
+        self, prompts: Sequence[Prompt], requests: Sequence[Request], sampling: Sampling
+    ) -> list[Completion]:
         import torch
 
+        seeds = [request.seed for request in requests]
+        masks = [portable_mask(request.constraint, self._lexicon, sampling.stop) for request in requests]
         try:
             with torch.inference_mode():
-                return write(self.begin, self.vocabulary, prompts, seeds, sampling)
+                return write(self.begin, self.vocabulary, prompts, seeds, masks, sampling)
         except torch.OutOfMemoryError as error:
             raise ModelError(
                 f"{self._spec}: no memory for {len(prompts)} sequences of {max(map(len, prompts))} prompt tokens"

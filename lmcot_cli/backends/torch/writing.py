@@ -4,23 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol, TypeAlias
+from typing import Literal, TypeAlias
 
 from lmcot_cli.backends.base import Completion, Sampling
 from lmcot_cli.backends.llama.sampling import Draws, Sampler
 from lmcot_cli.backends.llama.text import StopText
+from lmcot_cli.backends.masks.base import Mask
+from lmcot_cli.backends.masks.lexicon import Pieces
 from lmcot_cli.backends.torch.sequences import Sequences
 
 Prompt: TypeAlias = tuple[int, ...]
 Begin: TypeAlias = Callable[[Sequence[Prompt]], Sequences]
-
-
-class Pieces(Protocol):
-    """A vocabulary, as far as writing needs it."""
-
-    def piece(self, token: int) -> bytes | None:
-        """Return the bytes a token stands for: none for a control token; None if it ends the text."""
-        ...
 
 
 @dataclass(eq=False, slots=True)
@@ -29,7 +23,7 @@ class Writing:
 
     Attributes:
         draws: How its tokens are drawn.
-        text: What they spell.
+        text: What they spell, where no mask follows them.
         newest: The last token written.
         tokens: How many are written.
         logprob: Sum of their log-probabilities.
@@ -52,7 +46,8 @@ class Writing:
         self.newest = token
         self.tokens += 1
         self.logprob += logprob
-        if self.text.add(piece):
+        mask = self.draws.mask
+        if mask.accept(token) if mask else self.text.add(piece):
             self.finish_reason = "stop"
         elif self.tokens == max_tokens:
             self.finish_reason = "length"
@@ -61,7 +56,7 @@ class Writing:
         """Return what was written."""
         assert self.finish_reason is not None
         return Completion(
-            text=self.text.text,
+            text=self.draws.mask.text if self.draws.mask else self.text.text,
             prompt_tokens=prompt_tokens,
             completion_tokens=self.tokens,
             finish_reason=self.finish_reason,
@@ -70,7 +65,12 @@ class Writing:
 
 
 def write(
-    begin: Begin, pieces: Pieces, prompts: Sequence[Prompt], seeds: Sequence[int], sampling: Sampling
+    begin: Begin,
+    pieces: Pieces,
+    prompts: Sequence[Prompt],
+    seeds: Sequence[int],
+    masks: Sequence[Mask | None],
+    sampling: Sampling,
 ) -> list[Completion]:
     """Write one completion a prompt, all in one batch; equal prompts are read once.
 
@@ -79,6 +79,7 @@ def write(
         pieces: What tokens stand for.
         prompts: Token ids of each prompt, one token or more.
         seeds: One seed a prompt.
+        masks: What constrains each reply, None where nothing does.
         sampling: How tokens are chosen.
     """
     distinct = list(dict.fromkeys(prompts))
@@ -86,7 +87,10 @@ def write(
     rows = [distinct.index(prompt) for prompt in prompts]
     if rows != list(range(len(distinct))):
         sequences.select(rows)
-    writings = [Writing(Draws(sampling, seed), StopText(sampling.stop)) for seed in seeds]
+    writings = [
+        Writing(Draws(sampling, seed, mask), StopText(sampling.stop, sampling.enough))
+        for seed, mask in zip(seeds, masks, strict=True)
+    ]
     _go_on_to_the_end(sequences, writings, pieces, sampling.max_tokens)
     return [writing.completion(len(prompt)) for writing, prompt in zip(writings, prompts, strict=True)]
 
