@@ -6,6 +6,8 @@ import codecs
 from collections.abc import Callable, Sequence
 
 from lmcot_cli.backends.base import Completion, FinishReason, Sampling, Thought
+from lmcot_cli.backends.masks.after_thought import AfterThought, MarkedPieces
+from lmcot_cli.backends.masks.base import Mask
 from lmcot_cli.backends.thinking import Marks, Part, Splitter
 from lmcot_cli.errors import PromptTooLongError
 
@@ -54,6 +56,10 @@ class ReplyText:
         """Where the text has come to."""
         return self._splitter.part
 
+    def may_think(self, text: str) -> bool:
+        """Tell whether the text, with this behind it, is a thought or the beginning of its opening mark."""
+        return self._splitter.may_think(text)
+
     def add(self, piece: bytes, mark: str = "") -> bool:
         """Add a token; True if the reply has met a stop string, or is enough.
 
@@ -84,37 +90,55 @@ class Reply:
     """A reply that grows by tokens, within its limits.
 
     Args:
+        pieces: What tokens stand for.
         sampling: Its limits and what ends it.
-        room: Most tokens there is room for, thought and reply together.
+        room: Most tokens there is room for, thought and reply together; see `Sampling.room`.
         opened: The marks of the thought that the prompt has opened.
+        mask: What it must be; None where nothing constrains it. The thought is free.
 
     Attributes:
-        text: What the tokens spell.
-        tokens: How many they are.
+        mask: What may come next, be it of the thought or of the reply; None where anything may.
+        tokens: How many were written.
     """
 
-    __slots__ = ("_logprob", "_room", "_sampling", "_thought_tokens", "text", "tokens")
+    __slots__ = (
+        "_logprob",
+        "_pieces",
+        "_room",
+        "_sampling",
+        "_text",
+        "_thinks",
+        "_thought_tokens",
+        "mask",
+        "tokens",
+    )
 
-    def __init__(self, sampling: Sampling, room: int, opened: Marks | None = None) -> None:
-        self._sampling, self._room = sampling, room
-        self.text = ReplyText(sampling.stop, sampling.enough, opened)
+    def __init__(
+        self,
+        pieces: MarkedPieces,
+        sampling: Sampling,
+        room: int,
+        opened: Marks | None = None,
+        mask: Mask | None = None,
+    ) -> None:
+        self._pieces, self._sampling, self._room = pieces, sampling, room
+        self._text = ReplyText(sampling.stop, sampling.enough, opened)
+        self._thinks = opened is not None or room > sampling.max_tokens
+        self.mask = AfterThought(mask, self._text, pieces) if mask and self._thinks else mask
         self.tokens = 0
         self._thought_tokens = 0
         self._logprob = 0.0  # of the tokens that are not, or may not be, of the thought
 
-    def add(self, piece: bytes, mark: str, logprob: float) -> FinishReason | None:
-        """Add a token that does not end the text; return why the reply ends with it, None if it goes on.
-
-        Args:
-            piece: Its bytes.
-            mark: Its text, where it is a control token that may begin or end a thought.
-            logprob: Its log-probability.
-        """
-        thinking, had_thought = self.text.part is Part.THOUGHT, self.text.has_thought
-        complete = self.text.add(piece, mark)
+    def add(self, token: int, logprob: float) -> FinishReason | None:
+        """Add a token; return why the reply ends with or before it, None if it goes on."""
+        piece = self._pieces.piece(token)
+        if piece is None:
+            return "stop"
+        thinking, had_thought = self._text.part is Part.THOUGHT, self._text.has_thought
+        complete = self._spell(token, piece)
         self.tokens += 1
         self._logprob += logprob
-        if thinking or self.text.has_thought is not had_thought:  # so far all is thought
+        if thinking or self._text.has_thought is not had_thought:  # so far all is thought
             self._thought_tokens, self._logprob = self.tokens, 0.0
         if complete:
             return "stop"
@@ -124,7 +148,7 @@ class Reply:
         """Return what was written."""
         replied = self.tokens - self._thought_tokens
         return Completion(
-            text=self.text.text,
+            text=self.mask.text if self.mask else self._text.text,
             prompt_tokens=prompt_tokens,
             completion_tokens=self.tokens,
             finish_reason=finish_reason,
@@ -132,19 +156,28 @@ class Reply:
             thought=self._thought(),
         )
 
+    def _spell(self, token: int, piece: bytes) -> bool:
+        """Add what a token stands for; True if the reply is complete."""
+        if self.mask is None:
+            return self._text.add(piece, self._pieces.mark(token))
+        complete = self.mask.accept(token)
+        if self._thinks:  # a constrained reply without thought is all reply, whatever it looks like
+            self._text.add(piece, self._pieces.mark(token))
+        return complete
+
     def _thought(self) -> Thought | None:
-        text = self.text.thought
+        text = self._text.thought
         if text is None:
             return None
-        return Thought(self._thought_tokens, text, finished=self.text.part is not Part.THOUGHT)
+        return Thought(self._thought_tokens, text, finished=self._text.part is not Part.THOUGHT)
 
     def _is_full(self) -> bool:
         """Tell whether a limit is reached: that of the part it is in, or of the room."""
         if self.tokens >= self._room:
             return True
-        if self.text.part is Part.THOUGHT:
+        if self._text.part is Part.THOUGHT:
             return self._thought_tokens >= self._sampling.max_thinking_tokens
-        begun = self.text.part is Part.UNDECIDED and bool(self.text.text.strip())  # the beginning of a mark
+        begun = self._text.part is Part.UNDECIDED and bool(self._text.text.strip())  # the beginning of a mark
         return not begun and self.tokens - self._thought_tokens >= self._sampling.max_tokens
 
 

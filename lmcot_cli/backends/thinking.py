@@ -154,6 +154,12 @@ class Splitter:
         if self.part is not Part.REPLY or (self._marks is None and _ALONE.fullmatch(text)):
             self.add(text)
 
+    def may_think(self, text: str) -> bool:
+        """Tell whether the text, with this behind it, is a thought or the beginning of its opening mark."""
+        begun = (self._text + text).lstrip()
+        may_begin = any(_agree(begun, marks.opening) for marks in FORMATS)
+        return self.part is Part.THOUGHT or (self.part is Part.UNDECIDED and may_begin)
+
     def _decide(self) -> None:
         begun = self._text.lstrip()
         for marks in FORMATS:
@@ -185,6 +191,11 @@ class Splitter:
 
     def _part_at(self, found: re.Match[str], marks: Marks) -> None:
         self._marks, self._thought, self._reply = marks, (0, found.start()), found.end()
+
+
+def _agree(one: str, other: str) -> bool:
+    """Tell whether one of two texts begins with the other."""
+    return one.startswith(other) or other.startswith(one)
 
 
 @dataclass(frozen=True, slots=True)

@@ -89,15 +89,28 @@ def test_stop_strings_do_not_count_within_a_thought() -> None:
     assert feed(pieces, ["\n"]) == ("Paris", 7)
 
 
+class Written:
+    """A vocabulary whose tokens are numbered as they are written."""
+
+    def __init__(self, pieces: list[bytes], marks: dict[int, str] | None = None) -> None:
+        self.pieces, self.marks = pieces, marks or {}
+
+    def piece(self, token: int) -> bytes | None:
+        return self.pieces[token] if token < len(self.pieces) else None
+
+    def mark(self, token: int) -> str:
+        return self.marks.get(token, "")
+
+
 def write(tokens: list[bytes], sampling: Sampling, room: int = 100, prompt: str = "") -> Completion:
     """Write tokens of log-probability -1, -2, ... until the reply is complete or the model ends it."""
-    reply = Reply(sampling, room, opened_by(prompt))
+    reply = Reply(Written(tokens), sampling, room, opened_by(prompt))
     end: FinishReason | None = None
-    for number, token in enumerate(tokens, 1):
-        end = reply.add(token, "", -float(number))
-        if end:
-            break
-    return reply.completion(7, end or "stop")
+    token = 0
+    while end is None:
+        end = reply.add(token, -float(token + 1))
+        token += 1
+    return reply.completion(7, end)
 
 
 THINKING = [b"<", b"think", b">", b"so", b" so", b"</think>", b"\n\n", b"Paris", b" it is"]
@@ -145,9 +158,10 @@ def test_all_before_a_closing_mark_alone_was_thought() -> None:
 
 
 def test_marks_that_are_control_tokens_are_read_and_never_shown() -> None:
-    reply = Reply(LIMITS, 100)
-    for piece, mark in [(b"", "[THINK]"), (b"so", ""), (b"", "[/THINK]"), (b"Paris", ""), (b"", "[THINK]")]:
-        reply.add(piece, mark, -1.0)
+    pieces = [b"", b"so", b"", b"Paris", b""]
+    reply = Reply(Written(pieces, {0: "[THINK]", 2: "[/THINK]", 4: "[THINK]"}), LIMITS, 100)
+    for token in range(5):
+        reply.add(token, -1.0)
     assert reply.completion(1, "stop").text == "Paris"
     assert reply.completion(1, "stop").thought == Thought(3, "so")
 

@@ -24,6 +24,7 @@ from lmcot_cli.backends.chat import thinks
 from lmcot_cli.backends.engine_options import EngineOptions
 from lmcot_cli.backends.llama.adapters import Adapter, load_adapter
 from lmcot_cli.backends.llama.context import LlamaContext, Tokens
+from lmcot_cli.backends.llama.masks import Masks
 from lmcot_cli.backends.llama.model import LlamaModel
 from lmcot_cli.backends.llama.scheduler import Job, Scheduler, Work
 from lmcot_cli.backends.llama.vocabulary import Vocabulary
@@ -58,6 +59,8 @@ class LlamaBackend(StreamBackend):
         ModelError: The file cannot be loaded, or there is not enough memory.
     """
 
+    constraints = Masks.kinds
+
     def __init__(
         self,
         path: Path,
@@ -72,6 +75,7 @@ class LlamaBackend(StreamBackend):
         with ExitStack() as opened:
             model = opened.enter_context(closing(LlamaModel(path, options.gpu_layers)))
             self._vocabulary = Vocabulary(model)
+            self._masks = Masks(self._vocabulary)
             self.window = options.parallel or best_width(model, self._vocabulary.size, options)
             context = opened.enter_context(
                 closing(LlamaContext(model, self._vocabulary.size, options, self.window))
@@ -113,6 +117,7 @@ class LlamaBackend(StreamBackend):
 
         Raises:
             ModelError: The chat template does not work.
+            UsageError: The schema that constrains the reply is one that llama.cpp cannot follow.
             ValueError: The backend is closed, or no token is to be written.
         """
         if self._closed:
@@ -125,7 +130,8 @@ class LlamaBackend(StreamBackend):
         if refusal:
             self._refused.append((ticket, refusal))
         else:
-            self._scheduler.submit(Job(ticket, tokens, request.seed, sampling, room, opened))
+            mask = self._masks.mask(request.constraint, sampling.stop)
+            self._scheduler.submit(Job(ticket, tokens, request.seed, sampling, room, opened, mask))
 
     def poll(self, *, wait: bool = True) -> list[Reply]:
         """Return the replies that have come; see `Backend.poll`.

@@ -19,6 +19,7 @@ from lmcot_cli.backends.llama.context import LlamaContext, Logits, Tokens
 from lmcot_cli.backends.llama.prefixes import PrefixCache, Prompt
 from lmcot_cli.backends.llama.sampling import Draws, Sampler
 from lmcot_cli.backends.llama.vocabulary import Vocabulary
+from lmcot_cli.backends.masks.base import Mask
 from lmcot_cli.backends.reply import Reply
 from lmcot_cli.backends.thinking import Marks
 
@@ -56,6 +57,7 @@ class Job:
         sampling: How its tokens are chosen.
         room: Most tokens to write, thought and reply together.
         opened: The marks of the thought that the prompt has opened.
+        mask: What its reply must be, None where nothing constrains it.
     """
 
     ticket: int
@@ -64,6 +66,7 @@ class Job:
     sampling: Sampling
     room: int
     opened: Marks | None = None
+    mask: Mask | None = None
 
 
 class Writing:
@@ -80,12 +83,12 @@ class Writing:
 
     __slots__ = ("draws", "job", "prompt", "reply", "sequence", "token")
 
-    def __init__(self, job: Job, prompt: Prompt, sequence: int) -> None:
+    def __init__(self, job: Job, prompt: Prompt, sequence: int, vocabulary: Vocabulary) -> None:
         self.job = job
         self.prompt = prompt
         self.sequence = sequence
-        self.draws = Draws(job.sampling, job.seed)
-        self.reply = Reply(job.sampling, job.room, job.opened)
+        self.reply = Reply(vocabulary, job.sampling, job.room, job.opened, job.mask)
+        self.draws = Draws(job.sampling, job.seed, self.reply.mask)
         self.token = -1
 
     @property
@@ -160,7 +163,7 @@ class Scheduler:
             prompt, sequence = taken
             if prompt.logits is None and prompt.completions == 1:  # it is new
                 self._prefilling.append(prompt)
-            self._starting.append(Writing(job, prompt, sequence))
+            self._starting.append(Writing(job, prompt, sequence, self._vocabulary))
 
     def _start(self) -> None:
         """Choose the first tokens of the completions whose prompts are decoded."""
@@ -229,12 +232,8 @@ class Scheduler:
         """Choose the next token of each completion, and see whether it is the last."""
         tokens, logprobs = self._sampler.choose(logits, [each.draws for each in writing])
         for each, token, logprob in zip(writing, tokens, logprobs, strict=True):
-            piece = self._vocabulary.piece(token)
-            if piece is None:
-                self._retire(each, "stop")
-                continue
             each.token = token
-            finish_reason = each.reply.add(piece, self._vocabulary.mark(token), logprob)
+            finish_reason = each.reply.add(token, logprob)
             if finish_reason:
                 self._retire(each, finish_reason)
             else:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 from collections.abc import Iterator
 from itertools import chain
+from typing import Any
 
 from lmcot_cli.backends.base import Request, Thinking
 from lmcot_cli.backends.chat import ChatTemplate, is_mark, plain_text
@@ -34,6 +35,11 @@ class Vocabulary:
         self._pieces: dict[int, bytes | None] = {}
         self.size = int(api.llama_vocab_n_tokens(self._handle))
         self.template = self._template_of(model)
+
+    @property
+    def handle(self) -> Any:
+        """llama.cpp's `llama_vocab *`."""
+        return self._handle
 
     def prompt_text(self, request: Request, thinking: Thinking = "off") -> str:
         """Return what the model reads: the rendered chat, or the text as it is.

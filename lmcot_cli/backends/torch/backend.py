@@ -12,6 +12,8 @@ from typing import Any
 from lmcot_cli.backends.base import BatchBackend, Completion, ModelIdentity, Request, Sampling, Thinking
 from lmcot_cli.backends.chat import thinks
 from lmcot_cli.backends.engine_options import DEFAULT_PARALLEL, EngineOptions
+from lmcot_cli.backends.masks.lexicon import Lexicon
+from lmcot_cli.backends.masks.portable import PORTABLE, portable_mask
 from lmcot_cli.backends.reply import prompt_too_long
 from lmcot_cli.backends.thinking import Marks, opened_by
 from lmcot_cli.backends.torch.checkpoint import SCHEME, Checkpoint, find
@@ -51,12 +53,15 @@ class FolderBackend(BatchBackend):
         ModelError: The model cannot be loaded.
     """
 
+    constraints = PORTABLE
+
     def __init__(self, checkpoint: Checkpoint, options: EngineOptions, spec: str) -> None:
         super().__init__(options.parallel or DEFAULT_PARALLEL)
         self._spec, self._checkpoint = spec, checkpoint
         config = load_config(checkpoint, options)
         self.decoder_start = decoder_start(checkpoint.base, config) if config.is_encoder_decoder else None
         self.vocabulary = load_vocabulary(checkpoint, config, options)
+        self._lexicon = Lexicon(self.vocabulary, len(self.vocabulary.tokenizer))
         self.context_tokens = _context(config, options.n_ctx)
         self.model: Any = self._load(config, options)
 
@@ -90,9 +95,11 @@ class FolderBackend(BatchBackend):
         accepted.sort(key=lambda index: (len(prompts[index]), prompts[index]))  # equal prompts stand together
         for start in range(0, len(accepted), self.window):
             batch = accepted[start : start + self.window]
-            seeds = [requests[index].seed for index in batch]
             completions = self._write(
-                [prompts[index] for index in batch], seeds, sampling, [opened[index] for index in batch]
+                [prompts[index] for index in batch],
+                [requests[index] for index in batch],
+                sampling,
+                [opened[index] for index in batch],
             )
             for index, completion in zip(batch, completions, strict=True):
                 results[index] = completion
@@ -119,12 +126,14 @@ class FolderBackend(BatchBackend):
     def _write(
         self,
         prompts: Sequence[Prompt],
-        seeds: Sequence[int],
+        requests: Sequence[Request],
         sampling: Sampling,
         opened: Sequence[Marks | None],
     ) -> list[Completion]:
         import torch
 
+        seeds = [request.seed for request in requests]
+        masks = [portable_mask(request.constraint, self._lexicon, sampling.stop) for request in requests]
         try:
             with torch.inference_mode():
                 return write(
@@ -132,6 +141,7 @@ class FolderBackend(BatchBackend):
                     self.vocabulary,
                     prompts,
                     seeds,
+                    masks,
                     sampling,
                     room=self._room(sampling),
                     opened=opened,

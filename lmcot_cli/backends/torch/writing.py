@@ -4,28 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol, TypeAlias
+from typing import TypeAlias
 
 from lmcot_cli.backends.base import Completion, FinishReason, Sampling
 from lmcot_cli.backends.llama.sampling import Draws, Sampler
+from lmcot_cli.backends.masks.after_thought import MarkedPieces
+from lmcot_cli.backends.masks.base import Mask
 from lmcot_cli.backends.reply import Reply
 from lmcot_cli.backends.thinking import Marks
 from lmcot_cli.backends.torch.sequences import Sequences
 
 Prompt: TypeAlias = tuple[int, ...]
 Begin: TypeAlias = Callable[[Sequence[Prompt]], Sequences]
-
-
-class Pieces(Protocol):
-    """A vocabulary, as far as writing needs it."""
-
-    def piece(self, token: int) -> bytes | None:
-        """Return the bytes a token stands for: none for a control token; None if it ends the text."""
-        ...
-
-    def mark(self, token: int) -> str:
-        """Return the text of a control token that begins or ends a thought; empty for any other token."""
-        ...
 
 
 @dataclass(eq=False, slots=True)
@@ -44,14 +34,10 @@ class Writing:
     newest: int = -1
     finish_reason: FinishReason | None = None
 
-    def go_on(self, token: int, logprob: float, pieces: Pieces) -> None:
+    def go_on(self, token: int, logprob: float) -> None:
         """Take the next token, and see whether it is the last."""
-        piece = pieces.piece(token)
-        if piece is None:
-            self.finish_reason = "stop"
-            return
         self.newest = token
-        self.finish_reason = self.reply.add(piece, pieces.mark(token), logprob)
+        self.finish_reason = self.reply.add(token, logprob)
 
     def completion(self, prompt_tokens: int) -> Completion:
         """Return what was written."""
@@ -61,9 +47,10 @@ class Writing:
 
 def write(
     begin: Begin,
-    pieces: Pieces,
+    pieces: MarkedPieces,
     prompts: Sequence[Prompt],
     seeds: Sequence[int],
+    masks: Sequence[Mask | None],
     sampling: Sampling,
     *,
     room: int,
@@ -76,6 +63,7 @@ def write(
         pieces: What tokens stand for.
         prompts: Token ids of each prompt, one token or more.
         seeds: One seed a prompt.
+        masks: What constrains each reply, None where nothing does.
         sampling: How tokens are chosen.
         room: Most tokens to write for each, thought and reply together.
         opened: The marks of the thought that each prompt has opened.
@@ -85,21 +73,21 @@ def write(
     rows = [distinct.index(prompt) for prompt in prompts]
     if rows != list(range(len(distinct))):
         sequences.select(rows)
+    replies = [Reply(pieces, sampling, room, marks, mask) for marks, mask in zip(opened, masks, strict=True)]
     writings = [
-        Writing(Draws(sampling, seed), Reply(sampling, room, marks))
-        for seed, marks in zip(seeds, opened, strict=True)
+        Writing(Draws(sampling, seed, reply.mask), reply) for seed, reply in zip(seeds, replies, strict=True)
     ]
-    _go_on_to_the_end(sequences, writings, pieces)
+    _go_on_to_the_end(sequences, writings)
     return [writing.completion(len(prompt)) for writing, prompt in zip(writings, prompts, strict=True)]
 
 
-def _go_on_to_the_end(sequences: Sequences, writings: Sequence[Writing], pieces: Pieces) -> None:
+def _go_on_to_the_end(sequences: Sequences, writings: Sequence[Writing]) -> None:
     at_work = list(writings)
     sampler = Sampler(sequences.logits.shape[1], threads=1)
     while True:
         tokens, logprobs = sampler.choose(sequences.logits, [writing.draws for writing in at_work])
         for writing, token, logprob in zip(at_work, tokens, logprobs, strict=True):
-            writing.go_on(token, logprob, pieces)
+            writing.go_on(token, logprob)
         left = [row for row, writing in enumerate(at_work) if writing.finish_reason is None]
         if not left:
             return

@@ -23,6 +23,7 @@ from lmcot_cli.errors import InputError
 from lmcot_cli.prompts.render import Prompts
 from lmcot_train.curves import draw_curves
 from lmcot_train.distill.data import causal_columns, encoder_columns, read_rationales, split, tokenize
+from lmcot_train.distill.endings import share_ended, warning
 from lmcot_train.distill.options import DistillOptions
 from lmcot_train.distill.trainers import (
     LESS,
@@ -143,7 +144,7 @@ def _splits(
 def _record(rationales: Path, base: str, prompts: Prompts, options: DistillOptions) -> RunRecord:
     return RunRecord(
         kind="distill",
-        base=str(Path(base).resolve()) if Path(base).is_dir() else base,
+        base=str(Path(base).resolve()) if Path(base).exists() else base,
         base_digest=weights_digest(locate_base(base)),
         settings=options.settings() | {"prompts": prompts.digest()},
         seeds={"distill": options.seed},
@@ -168,21 +169,32 @@ def _train(trainer: Trainer, run: RunFolder, record: RunRecord, report: Report) 
     checkpoint = last_checkpoint(run.checkpoints)
     if checkpoint:
         report(f"going on from {checkpoint}")
-    started = time.monotonic()
+    started, results = time.monotonic(), dict[str, Any]()
     with _endings_explained(run, report):
         trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
         learned = trainer.accelerator.unwrap_model(trainer.model)
         check_finite(learned, f"{run.path}: learned nothing of use: {LESS}")
         if trainer.is_world_process_zero():
+            results["rationales_ended"] = _ended(learned, trainer, record, report)
             folder = run.adapter if record.adapter else run.model
             learned.save_pretrained(folder)
             trainer.processing_class.save_pretrained(folder)
     if trainer.is_world_process_zero():
         draw_curves(run.metrics, run.curves, PANELS)
-        run.finish(record, _results(trainer, time.monotonic() - started))
+        run.finish(record, _results(trainer, time.monotonic() - started) | results)
         shutil.rmtree(run.checkpoints, ignore_errors=True)
     trainer.accelerator.wait_for_everyone()
     return run.read()
+
+
+def _ended(model: Any, trainer: Trainer, record: RunRecord, report: Report) -> float:
+    """Return how many rationales the model ends as it should, and warn where they are few."""
+    data = trainer.eval_dataset or trainer.train_dataset
+    share = share_ended(model, data)
+    end = trainer.processing_class.convert_ids_to_tokens(int(data[0]["labels"][-1]))
+    if line := warning(share, end, full=record.adapter is None):
+        report(line)
+    return share
 
 
 def _results(trainer: Trainer, seconds: float) -> dict[str, Any]:
