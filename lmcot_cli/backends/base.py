@@ -240,11 +240,14 @@ class Closing(ABC):
 
     Attributes:
         in_background: Whether requests make progress between polls; a backend that serves them elsewhere says so.
-        constraints: The kinds of constraint that it enforces; a backend that can says which.
     """
 
     in_background = False
-    constraints: frozenset[type[Constraint]] = frozenset()
+
+    @property
+    def constraints(self) -> frozenset[type[Constraint]]:
+        """The kinds of constraint that it enforces; a backend that can says which."""
+        return frozenset()
 
     @abstractmethod
     def close(self) -> None:
