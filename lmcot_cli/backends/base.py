@@ -47,6 +47,10 @@ class Sampling:
     max_thinking_tokens: int = 1024
     enough: Callable[[str], bool] | None = None
 
+    def room(self, thinks: bool) -> int:
+        """Return the most tokens to be written, by a model that may think first or by one that may not."""
+        return self.max_tokens + (self.max_thinking_tokens if thinks else 0)
+
 
 @dataclass(frozen=True, slots=True)
 class Shot:
