@@ -22,7 +22,7 @@ from lmcot_train.rewards.aspects import (
     score_aspects,
     weighted_mean,
 )
-from lmcot_train.rewards.reading import Chain, read_chain
+from lmcot_train.rewards.chain import Chain, read_chain
 
 ROW = Row(
     id="1",

@@ -18,9 +18,9 @@ from lmcot_cli.pipeline.options import AnswerOptions
 from lmcot_cli.prompts.render import Prompts
 from lmcot_cli.scoring.metrics import score_answer
 from lmcot_train.rewards.aspects import ASPECTS, score_aspects, weighted_mean
+from lmcot_train.rewards.chain import read_chain
 from lmcot_train.rewards.large_answers import LargeAnswers
 from lmcot_train.rewards.penalties import loop_share
-from lmcot_train.rewards.reading import read_chain
 
 EQUAL_WEIGHTS: Mapping[str, float] = dict.fromkeys(ASPECTS, 1.0)
 

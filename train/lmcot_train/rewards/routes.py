@@ -1,0 +1,103 @@
+"""How the statements of a rationale lead from what the question names to the answer."""
+
+from __future__ import annotations
+
+from itertools import combinations
+
+from lmcot_train.rewards.chain import Chain
+from lmcot_train.rewards.grounding import Grounded
+from lmcot_train.rewards.reading import linked
+
+BROKEN = 0.25
+"""What the first statement of a route that breaks off counts."""
+
+
+def connections(chain: Chain) -> list[float]:
+    """Return for each anchor of the question how well the best route from it to the answer is borne out."""
+    if not chain.claims:
+        return []
+    told = [one for one in chain.grounded if one.claims or one.concludes]
+    ends = _ends(told, chain)
+    starts = [
+        [one for one in told if one.claims and linked([anchor], one.names | one.statement.content)]
+        for anchor in chain.source.anchors
+    ]
+    return [_route(start, told, ends, chain) for start in starts]
+
+
+def leads_on(chain: Chain) -> list[bool]:
+    """Return for each statement that is no conclusion whether the way to the answer needs it.
+
+    It does if it names the answer, or two knots: what the question names, what other statements are about, and what
+    conclusions name. In a comparison the two statements do that say the likest of two things that the question names.
+    """
+    told = [one for one in chain.grounded if not one.concludes]
+    pair = _likest(chain) if chain.compares else ()
+    seen: set[tuple[str, ...]] = set()
+    found = []
+    for one in told:
+        found.append(one.statement.words not in seen and (one in pair or _leads(one, chain)))
+        seen.add(one.statement.words)
+    return found
+
+
+def answered(chain: Chain) -> bool:
+    """Whether statements that are borne out lead from the question to the answer, from one thing it names at least."""
+    return any(strength >= 0.5 for strength in connections(chain))
+
+
+def _ends(told: list[Grounded], chain: Chain) -> list[Grounded]:
+    if chain.answer is None:
+        return told[-1:]
+    if chain.compares:
+        return told
+    return [one for one in told if chain.names_answer([one.statement])]
+
+
+def _route(start: list[Grounded], told: list[Grounded], ends: list[Grounded], chain: Chain) -> float:
+    """Return the support of the weakest statement on the best route; statements are reached in falling order of it."""
+    if not start:
+        return 0.0
+    if chain.compares:
+        return max(one.support for one in start)
+    best = {id(one): one.support for one in start}
+    waiting = list(start)
+    while waiting:
+        one = max(waiting, key=lambda reached: best[id(reached)])
+        waiting.remove(one)
+        for other in told:
+            through = min(best[id(one)], other.support)
+            if through > best.get(id(other), -1.0) and linked(one.names, other.names):
+                best[id(other)] = through
+                waiting.append(other)
+    arrived = [best[id(one)] for one in ends if id(one) in best]
+    return max(arrived, default=BROKEN * max(one.support for one in start))
+
+
+def _leads(one: Grounded, chain: Chain) -> bool:
+    if not one.claims:
+        return False
+    if chain.open_answer and chain.names_answer([one.statement]):
+        return True
+    if chain.answer is None and one is chain.claims[-1]:
+        return True
+    knots = set(chain.source.anchors)
+    for other in chain.grounded:
+        knots |= other.names if other.concludes else {other.topic} if other.topic else set()
+    return sum(linked([name], knots) for name in one.names) >= 2
+
+
+def _likest(chain: Chain) -> tuple[Grounded, ...]:
+    """Return the two statements about different things in the question that have most words in common."""
+    about = [(one, _anchors_of(one, chain)) for one in chain.claims]
+    pairs = [(one, other) for (one, a), (other, b) in combinations(about, 2) if a and b and a != b]
+    return max(pairs, key=lambda pair: _likeness(*pair), default=())
+
+
+def _likeness(one: Grounded, other: Grounded) -> float:
+    common = one.statement.content & other.statement.content
+    return len(common) / len(one.statement.content | other.statement.content)
+
+
+def _anchors_of(one: Grounded, chain: Chain) -> frozenset[str]:
+    return frozenset(anchor for anchor in chain.source.anchors if linked([anchor], one.names))
