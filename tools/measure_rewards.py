@@ -148,7 +148,12 @@ def _exchanged(row: Row, sentences: list[tuple[str, str]], random: Random) -> Gi
 
 def _inner_names(sentences: list[tuple[str, str]]) -> list[str]:
     """Return names and numbers, but for the first word of a sentence, which has a capital whatever it is."""
-    return [match[0] for _, text in sentences for match in _NAME.finditer(text) if match.start() > 0]
+    return [
+        match[0].rstrip(".,'-")
+        for _, text in sentences
+        for match in _NAME.finditer(text)
+        if match.start() > 0
+    ]
 
 
 def _alike(one: str, other: str) -> bool:

@@ -108,16 +108,16 @@ def consistency(chain: Chain) -> float:
 def coherence(chain: Chain) -> float:
     """Tell how names flow from statement to statement.
 
-    The mean over all statements but the first of 1 / distance to the nearest earlier statement that shares a name, or
-    1/2 if it takes up what the question names: the entity graph of Guinaudeau and Strube 2013 (ACL P13-1010) with one
+    The mean over all claims but the first of 1 / distance to the nearest earlier claim that shares a name, or 1 if it
+    is the first to take up something that the question names: the entity graph of Guinaudeau and Strube 2013 (ACL P13-1010) with one
     edge a statement.
 
     Returns:
-        1 for a single claim, 0 where nothing is claimed.
+        1/2 for a single claim, which hangs together with nothing, 0 where nothing is claimed.
     """
     claims = chain.claims
     if len(claims) < 2:
-        return float(len(claims))
+        return len(claims) / 2
     return fmean(_nearest(claims, number, chain) for number in range(1, len(claims)))
 
 
@@ -203,8 +203,10 @@ def weighted_mean(aspects: Mapping[str, float], weights: Mapping[str, float]) ->
 def _nearest(claims: Sequence[Grounded], number: int, chain: Chain) -> float:
     one, earlier = claims[number], claims[number - 1 :: -1]
     near = (distance for distance, other in enumerate(earlier, 1) if linked(one.subjects, other.subjects))
-    asked = 0.5 if linked(one.subjects, chain.source.anchors) else 0.0
-    return max(1 / next(near, float("inf")), asked)
+    new = [
+        anchor for anchor in chain.source.anchors if not any(linked([anchor], o.subjects) for o in earlier)
+    ]
+    return 1.0 if linked(one.subjects, new) else 1 / next(near, float("inf"))
 
 
 def _recited(chain: Chain) -> float:

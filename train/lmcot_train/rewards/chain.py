@@ -33,7 +33,8 @@ class Chain:
     words: tuple[str, ...] = field(init=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "grounded", ground(self.statements, self.source))
+        answer = read_statement(self.answer or "").content
+        object.__setattr__(self, "grounded", ground(self.statements, self.source, answer))
         object.__setattr__(self, "words", tuple(chain.from_iterable(one.words for one in self.statements)))
 
     @property

@@ -25,6 +25,8 @@ VERBATIM = 0.9
 """A statement with this share is that sentence, whoever it is about."""
 VERBATIM_WORDS = 5
 """A shorter one is a fragment."""
+QUOTED, QUOTED_WORDS = 0.75, 8
+"""A statement of so many content words, this share of which stands in one sentence, says what that sentence says."""
 COMMON = 0.4
 """A word that stands in a larger share of the context's sentences, where these are some, says nothing."""
 SOME = 8
@@ -44,16 +46,21 @@ class Unit:
         title: Who or what its paragraph is about.
         text: Its words between spaces.
         names: The names and numbers in it, and the title.
-        content: Its content words and its title's.
+        words: Its words and its title's.
+        content: The content words among them.
     """
 
     title: str
     text: str
     names: frozenset[str]
+    words: frozenset[str]
     content: frozenset[str]
 
     def holds(self, name: str) -> bool:
         """Whether the sentence, or its title, has a name: all of it, or an end of it that is known as a name."""
+        words = name.split()
+        if words[0] not in self.words and words[-1] not in self.words:
+            return False
         if any(same(name, own) for own in self.names):
             return True
         return f" {name} " in self.text and not any(f" {name} " in f" {own} " for own in self.names)
@@ -126,11 +133,19 @@ def read_source(row: Row) -> Source:
     return replace(bare, anchors=tuple(_anchors(bare)))
 
 
-def ground(statements: Iterable[Statement], source: Source) -> tuple[Grounded, ...]:
-    """Look each statement up in the context, in the light of those before it."""
+def ground(
+    statements: Iterable[Statement], source: Source, answer: frozenset[str] = frozenset()
+) -> tuple[Grounded, ...]:
+    """Look each statement up in the context, in the light of those before it.
+
+    Args:
+        statements: Of a rationale, in order.
+        source: Its row.
+        answer: The content words of the answer it led to; a statement of these alone claims nothing.
+    """
     found: list[Grounded] = []
     for statement in statements:
-        found.append(_ground(statement, found, source))
+        found.append(_ground(statement, found, source, answer))
     return tuple(found)
 
 
@@ -139,9 +154,9 @@ def _units(paragraph: Paragraph) -> Iterator[Unit]:
     titled = read_statement(_IN_BRACKETS.sub("", paragraph.title) or paragraph.title)
     first = (one.lead for one in statements if one.lead)
     title = _without_article(titled.words) or next(first, "")
-    named = frozenset(title.split()) - FUNCTION_WORDS
     for one in statements:
-        yield Unit(title, one.text, one.entities | {title}, one.content | named)
+        words = frozenset(one.words).union(title.split())
+        yield Unit(title, one.text, one.entities | {title}, words, words - FUNCTION_WORDS)
 
 
 def _without_article(words: Sequence[str]) -> str:
@@ -158,9 +173,9 @@ def _anchors(source: Source) -> Iterator[str]:
     yield from sorted(w for w in source.question.content if 0 < len(source.places.get(w, ())) <= most)
 
 
-def _ground(statement: Statement, before: list[Grounded], source: Source) -> Grounded:
+def _ground(statement: Statement, before: list[Grounded], source: Source, answer: frozenset[str]) -> Grounded:
     names = source.names(statement)
-    if statement.asks or statement.content <= source.question.content:
+    if statement.asks or statement.content <= source.question.content or statement.content <= answer:
         return Grounded(statement, names, 0.0, None, claims=False)
     said = frozenset().union(source.question.entities, source.anchors, *(one.names for one in before))
     if statement.concludes and all(linked([name], said) for name in names):
@@ -175,26 +190,32 @@ def _premises(names: frozenset[str], before: list[Grounded]) -> float:
 
 
 def _look_up(statement: Statement, names: frozenset[str], said: frozenset[str], source: Source) -> Grounded:
-    counts = Counter(place for word in statement.content for place in source.places.get(word, ()))
-    units = [source.units[place] for place, _ in counts.most_common()]
     lead = _lead(statement, names)
+    units = _candidates(statement, names | said, source)
     near = units[0] if units and _is_about(units[0], statement, lead, names | said, source) else None
-    borne, used = _follow(names, lead, near, units)
     plain = statement.content - frozenset(word for name in names for word in name.split())
     values = names - ({lead} if lead else frozenset())
     if not (values or plain) or not (lead or near or statement.pronoun):
         return Grounded(statement, names, 0.0, None, claims=False)
-    held = frozenset().union(*(unit.content for unit in used))
-    words = (
-        fmean(word in source.places or word in source.question.content for word in plain) if plain else 1.0
-    )
-    support = _weigh(len(names & borne) / len(names), words) if values else len(plain & held) / len(plain)
+    quoted = near is not None and _share(statement, near) >= QUOTED and len(statement.content) >= QUOTED_WORDS
+    borne, used = _follow(names, lead, near, units[:1] if quoted else units)
+    support = _values_support(names & borne, names, plain, source) if values else _words_support(plain, used)
     topic = near.title if near and near.title else lead
     return Grounded(statement, names | ({topic} if topic else frozenset()), support, topic, claims=True)
 
 
-def _weigh(share: float, words: float) -> float:
+def _values_support(
+    borne: frozenset[str], names: frozenset[str], plain: frozenset[str], source: Source
+) -> float:
+    known = [word in source.places or word in source.question.content for word in plain]
+    share = len(borne) / len(names)
+    words = fmean(known) if known else 1.0
     return (share if share == 1 else FALSE * share) * (1 - WORDS_SHARE + WORDS_SHARE * words)
+
+
+def _words_support(plain: frozenset[str], used: Iterable[Unit]) -> float:
+    held = frozenset().union(*(unit.content for unit in used))
+    return len(plain & held) / len(plain)
 
 
 def _lead(statement: Statement, names: frozenset[str]) -> str | None:
@@ -204,21 +225,34 @@ def _lead(statement: Statement, names: frozenset[str]) -> str | None:
     return min(names, key=lambda name: (statement.text.find(f" {name} "), name))
 
 
+def _candidates(statement: Statement, named: frozenset[str], source: Source) -> list[Unit]:
+    """Return the context sentences with two of a statement's words or more, first those with the most."""
+    counts = Counter(place for word in statement.content for place in source.places.get(word, ()))
+    least = min(2, len(statement.content))
+    places = [place for place, count in counts.items() if count >= least]
+    places.sort(key=lambda place: (-counts[place], not _titled(source.units[place], named), place))
+    return [source.units[place] for place in places]
+
+
 def _is_about(
     unit: Unit, statement: Statement, lead: str | None, named: frozenset[str], source: Source
 ) -> bool:
     """Whether a statement that does not say who it is about is taken from this sentence."""
     if lead and any(same(lead, title) for title in source.titles) and not unit.holds(lead):
         return False
-    share = len(statement.content & unit.content) / len(statement.content)
+    share = _share(statement, unit)
     whole = share >= VERBATIM and len(statement.content) >= VERBATIM_WORDS
     return whole or (share >= ALIKE and (not unit.title or _titled(unit, named)))
+
+
+def _share(statement: Statement, unit: Unit) -> float:
+    return len(statement.content & unit.content) / len(statement.content)
 
 
 def _follow(
     names: frozenset[str], lead: str | None, near: Unit | None, units: list[Unit]
 ) -> tuple[frozenset[str], list[Unit]]:
-    """Follow the names of a statement through the context from its first one.
+    """Follow the names of a statement through the context from its first one, or from the sentence it is taken from.
 
     Returns:
         The names that are borne out, and the sentences that do it.
@@ -226,10 +260,11 @@ def _follow(
     held = [(unit, frozenset(name for name in names if unit.holds(name))) for unit in units]
     borne = frozenset(name for unit, found in held if unit is near for name in found)
     used = [near] if near else []
-    if lead and any(lead in found for _, found in held):
-        borne |= {lead}
+    if near is None and lead and any(lead in found for _, found in held):
+        borne = frozenset({lead})
+    start = lead if lead in borne else None
     waiting = [pair for pair in held if pair[0] is not near]
-    while ready := [p for p in waiting if lead in p[1] or _titled(p[0], borne)]:
+    while ready := [pair for pair in waiting if start in pair[1] or _titled(pair[0], borne)]:
         borne = borne.union(*(found for _, found in ready))
         used += [unit for unit, _ in ready]
         waiting = [pair for pair in waiting if pair not in ready]

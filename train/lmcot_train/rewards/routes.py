@@ -6,10 +6,13 @@ from itertools import combinations
 
 from lmcot_train.rewards.chain import Chain
 from lmcot_train.rewards.grounding import Grounded
-from lmcot_train.rewards.reading import linked
+from lmcot_train.rewards.reading import linked, read_statement
 
 BROKEN = 0.25
 """What the first statement of a route that breaks off counts."""
+
+RESTATED = 0.5
+"""What a statement of nothing but the words of question and answer counts as a first step: no hop can be seen in it."""
 
 
 def connections(chain: Chain) -> list[float]:
@@ -60,7 +63,7 @@ def _route(start: list[Grounded], told: list[Grounded], ends: list[Grounded], ch
         return 0.0
     if chain.compares:
         return max(one.support for one in start)
-    best = {id(one): one.support for one in start}
+    best = {id(one): one.support * (RESTATED if _restates(one, chain) else 1) for one in start}
     waiting = list(start)
     while waiting:
         one = max(waiting, key=lambda reached: best[id(reached)])
@@ -72,6 +75,11 @@ def _route(start: list[Grounded], told: list[Grounded], ends: list[Grounded], ch
                 waiting.append(other)
     arrived = [best[id(one)] for one in ends if id(one) in best]
     return max(arrived, default=BROKEN * max(one.support for one in start))
+
+
+def _restates(one: Grounded, chain: Chain) -> bool:
+    known = chain.source.question.content | read_statement(chain.answer or "").content
+    return one.statement.content <= known
 
 
 def _leads(one: Grounded, chain: Chain) -> bool:
