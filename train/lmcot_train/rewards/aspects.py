@@ -23,7 +23,7 @@ from lmcot_train.rewards.languages import BE, NEGATIONS
 from lmcot_train.rewards.reading import Statement, linked
 from lmcot_train.rewards.routes import connections, leads_on
 
-PLAIN_WORDS = (6, 150)
+PLAIN_WORDS = (6, 120)
 """A rationale of fewer or more words is not of plain length."""
 PLAIN_VARIETY = 0.75
 """The share of distinct word trigrams that a plain text has at least."""
@@ -31,7 +31,7 @@ PLAIN_RECITAL = 0.5
 """A rationale that recites a larger share of the context has chosen nothing."""
 FEW_SENTENCES = 8
 """Of a shorter context any part may be needed."""
-PLAIN_LIX = 70
+PLAIN_LIX = 80
 """Björnsson calls texts above 60 very difficult; sentences of encyclopedias with their long names reach 70."""
 
 
@@ -53,7 +53,7 @@ def factuality(chain: Chain) -> float:
 def relevance(chain: Chain) -> float:
     """Tell how far the rationale is about the question, and nothing else.
 
-    The mean of two shares: what the question names (of what the context speaks of) that the rationale names, and the
+    The product of two shares: what the question names (of what the context speaks of) that the rationale names, and the
     statements that lead on: those that name the answer, name two things that come up elsewhere in the rationale or the
     question, or, in a comparison, say of one thing what another statement says of another. Conclusions do not count.
 
@@ -65,7 +65,7 @@ def relevance(chain: Chain) -> float:
     saying = [one for one in chain.grounded if one.claims or one.concludes]
     names = frozenset().union(*(one.names | one.statement.content for one in saying))
     mentioned = [linked([anchor], names) for anchor in chain.source.anchors]
-    return fmean([fmean(mentioned) if mentioned else 1.0, fmean(leads_on(chain))])
+    return (fmean(mentioned) if mentioned else 1.0) * fmean(leads_on(chain))
 
 
 def logicality(chain: Chain) -> float:

@@ -194,11 +194,11 @@ def _look_up(statement: Statement, names: frozenset[str], said: frozenset[str], 
     units = _candidates(statement, names | said, source)
     near = units[0] if units and _is_about(units[0], statement, lead, names | said, source) else None
     plain = statement.content - frozenset(word for name in names for word in name.split())
-    values = names - ({lead} if lead else frozenset())
-    if not (values or plain) or not (lead or near or statement.pronoun):
+    if not (plain or len(names) > 1) or not (lead or near or statement.pronoun):
         return Grounded(statement, names, 0.0, None, claims=False)
     quoted = near is not None and _share(statement, near) >= QUOTED and len(statement.content) >= QUOTED_WORDS
     borne, used = _follow(names, lead, near, units[:1] if quoted else units)
+    values = names - ({lead} & borne)
     support = _values_support(names & borne, names, plain, source) if values else _words_support(plain, used)
     topic = near.title if near and near.title else lead
     return Grounded(statement, names | ({topic} if topic else frozenset()), support, topic, claims=True)

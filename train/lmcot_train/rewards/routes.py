@@ -31,8 +31,8 @@ def connections(chain: Chain) -> list[float]:
 def leads_on(chain: Chain) -> list[bool]:
     """Return for each statement that is no conclusion whether the way to the answer needs it.
 
-    It does if it names the answer, or two knots: what the question names, what other statements are about, and what
-    conclusions name. In a comparison the two statements do that say the likest of two things that the question names.
+    It does if it names the answer, or two ends of the way: what the question names, what other statements are about,
+    what conclusions name; that which the statement is about is an end if statements about other things name it. In a comparison the two statements do that say the likest of two things that the question names.
     """
     told = [one for one in chain.grounded if not one.concludes]
     pair = _likest(chain) if chain.compares else ()
@@ -89,10 +89,14 @@ def _leads(one: Grounded, chain: Chain) -> bool:
         return True
     if chain.answer is None and one is chain.claims[-1]:
         return True
-    knots = set(chain.source.anchors)
-    for other in chain.grounded:
-        knots |= other.names if other.concludes else {other.topic} if other.topic else set()
-    return sum(linked([name], knots) for name in one.names) >= 2
+    others = [other for other in chain.grounded if other.topic != one.topic or other.concludes]
+    knots = {other.topic for other in others if other.topic}.union(
+        chain.source.anchors, *(other.names for other in others if other.concludes)
+    )
+    topic = [one.topic] if one.topic else []
+    reached = linked(topic, knots.union(*(other.names for other in others)))
+    ends = sum(linked([name], knots) for name in one.names if not linked([name], topic))
+    return reached + ends >= 2
 
 
 def _likest(chain: Chain) -> tuple[Grounded, ...]:
