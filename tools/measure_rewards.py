@@ -137,19 +137,17 @@ def _exchanged(row: Row, sentences: list[tuple[str, str]], random: Random) -> Gi
             and _alike(name, value)
             and not any(name in text for text in (*texts, row.question))
         ]
-        if others:
-            other = random.choice(others)
-            return Given(
-                re.sub(rf"(?<!\w){re.escape(value)}(?!\w)", other, chain),
-                other if is_value else _CLOSED.get(answer, answer),
-            )
+        other = random.choice(others) if others else value
+        text = re.sub(rf"(?<!\w){re.escape(value)}(?!\w)", other, chain)
+        if text != chain:
+            return Given(text, other if is_value else _CLOSED.get(answer, answer))
     return None
 
 
 def _inner_names(sentences: list[tuple[str, str]]) -> list[str]:
     """Return names and numbers, but for the first word of a sentence, which has a capital whatever it is."""
     return [
-        match[0].rstrip(".,'-")
+        match[0].removesuffix("'s").rstrip(".,'-")
         for _, text in sentences
         for match in _NAME.finditer(text)
         if match.start() > 0

@@ -57,11 +57,14 @@ class Unit:
     content: frozenset[str]
 
     def holds(self, name: str) -> bool:
-        """Whether the sentence, or its title, has a name: all of it, or an end of it that is known as a name."""
+        """Whether the sentence or its title has a name, or a longer one of which it is the end, or all but one word.
+
+        "Moore" stands for "Ann Moore", and "President Ann Moore" for her too, "Upper German" not for "German".
+        """
         words = name.split()
         if words[0] not in self.words and words[-1] not in self.words:
             return False
-        if any(same(name, own) for own in self.names):
+        if any(same(name, own) and len(words) <= _longest(own) for own in self.names):
             return True
         return f" {name} " in self.text and not any(f" {name} " in f" {own} " for own in self.names)
 
@@ -157,6 +160,12 @@ def _units(paragraph: Paragraph) -> Iterator[Unit]:
     for one in statements:
         words = frozenset(one.words).union(title.split())
         yield Unit(title, one.text, one.entities | {title}, words, words - FUNCTION_WORDS)
+
+
+def _longest(own: str) -> int:
+    """Return how many words a name may have that stands for this one."""
+    count = len(own.split())
+    return count + (count > 1)
 
 
 def _without_article(words: Sequence[str]) -> str:

@@ -78,9 +78,15 @@ def read_statement(sentence: str) -> Statement:
         entities=frozenset(entities),
         lead=entities[0] if entities and not pronoun else None,
         pronoun=pronoun,
-        asks=sentence.rstrip("\"'\u201d\u2019 ").endswith(_QUESTION_MARKS),
+        asks=_asks(sentence),
         normalized=f" {normalize_answer(' '.join(words))} ",
     )
+
+
+def _asks(sentence: str) -> bool:
+    """Whether a sentence ends in a question mark; one within quotes that are still open belongs to a title."""
+    end = sentence.rstrip("\"'\u201d\u2019 ")
+    return end.endswith(_QUESTION_MARKS) and end.count('"') % 2 == 0
 
 
 def linked(one: Iterable[str], other: Iterable[str]) -> bool:
