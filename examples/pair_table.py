@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 from lmcot_cli.datasets.reader import read_rows
 from lmcot_cli.datasets.row import Row
-from lmcot_cli.scoring.intervals import bootstrap_mean
+from lmcot_cli.scoring.intervals import mean_interval
 from lmcot_cli.scoring.metrics import score_answer
 from lmcot_train.rewards.aspects import score_aspects, weighted_mean
 from lmcot_train.rewards.chain import read_chain
@@ -70,7 +70,7 @@ def read(folder: Path, name: str, rows: dict[str, Row]) -> list[Scored]:
 def estimate(values: Sequence[float | None], sign: str = "") -> str:
     if (known := [value for value in values if value is not None]) != list(values) or not known:
         return "-"
-    found = bootstrap_mean(known)
+    found = mean_interval(known)
     mean, low, high = (f"{100 * value:{sign}.1f}" for value in (found.mean, found.low, found.high))
     return f"{mean} ({low} to {high})"
 

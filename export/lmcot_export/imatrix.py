@@ -19,8 +19,7 @@ import gguf
 import numpy as np
 from numpy.typing import NDArray
 
-from lmcot_cli.backends.base import Role
-from lmcot_cli.backends.llama.chat import template_of
+from lmcot_cli.backends.base import Request, Role
 from lmcot_cli.backends.llama.library import first_error, forget_errors, llama
 from lmcot_cli.backends.llama.model import LlamaModel
 from lmcot_cli.backends.llama.vocabulary import Vocabulary
@@ -235,11 +234,9 @@ class _Watched:
 def _chunks(model: LlamaModel, prompts: Iterable[str], size: int, most: int) -> Iterator[list[int]]:
     """Yield the tokens of prompts, at most `size` at once."""
     vocabulary = Vocabulary(model)
-    chat = template_of(model, vocabulary)
     seen = 0
     for prompt in prompts:
-        text = chat.render(prompt) if chat else prompt
-        tokens = vocabulary.encode(text, parse_special=bool(chat))
+        tokens = vocabulary.prompt_tokens(Request(prompt, seed=0))
         yield from (tokens[start : start + size] for start in range(0, len(tokens), size))
         seen += len(tokens)
         if seen >= most:

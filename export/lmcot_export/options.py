@@ -14,6 +14,7 @@ from lmcot_cli.errors import UsageError
 if TYPE_CHECKING:
     from lmcot_export.recommend import Recommendation
     from lmcot_export.verify import Verification
+    from lmcot_export.verify.report import Verdict
 
 Format = Literal["gguf", "onnx"]
 DEFAULT_TYPES: Mapping[Format, tuple[str, ...]] = {"gguf": ("f16",), "onnx": ("f32",)}
@@ -36,6 +37,7 @@ class ExportOptions:
         role: Whether the model is to be the small LM, which writes rationales, or the large one.
         large: Model spec of the LM that answers from the rationales of source and export, where it is the small one.
         thresholds: What an export must reach, as `TYPE:NAME=VALUE,...`, where the usual is not to hold.
+        allow_inconclusive: Let a file pass where the questions are too few to tell whether exact match is lost.
         adapter_only: Write the LoRA adapter by itself, as GGUF.
         imatrix: Questions whose prompts show what matters, or a matrix that llama.cpp's own tool wrote.
         converter: A llama.cpp checkout whose converter is to write the full-precision file.
@@ -53,10 +55,11 @@ class ExportOptions:
     output: Path | None = None
     verify: bool = True
     questions: Path | None = None
-    rows: int = 100
+    rows: int = 400
     role: Role = "small"
     large: str = "builtin:large"
     thresholds: Sequence[str] = ()
+    allow_inconclusive: bool = False
     adapter_only: bool = False
     imatrix: Path | None = None
     converter: Path | None = None
@@ -93,11 +96,13 @@ class Output:
     """One exported file (ONNX: folder).
 
     Attributes:
-        path: Where it is; its name ends in `.rejected` where a check failed, in `.unverified` until all are made.
+        path: Where it is; its name ends in `.rejected` where a check failed, in `.unverified` as long as
+            verification has not passed it.
         type: How its weights are stored.
         reused: Whether an earlier export had made it from the very same source.
         verification: What was found; None where nothing was verified.
         wanted: Whether its type was asked for, and it is not there only for others to be made from.
+        may_be_inconclusive: Whether it counts as passed where verification could not decide.
     """
 
     path: Path
@@ -105,6 +110,7 @@ class Output:
     reused: bool
     verification: Verification | None = None
     wanted: bool = True
+    may_be_inconclusive: bool = False
 
     @property
     def size(self) -> int:
@@ -112,9 +118,14 @@ class Output:
         return size_of(self.path)
 
     @property
+    def verdict(self) -> Verdict | None:
+        """What verification came to; None where there was none."""
+        return self.verification.verdict if self.verification else None
+
+    @property
     def passed(self) -> bool:
-        """Whether no check failed."""
-        return self.verification is None or self.verification.passed
+        """Whether nothing stands against its use: no check failed, and none is inconclusive that may not be."""
+        return self.verdict != "failed" and (self.verdict != "inconclusive" or self.may_be_inconclusive)
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +146,7 @@ class ExportReport:
 
     @property
     def passed(self) -> bool:
-        """Whether no check of any output failed."""
+        """Whether all outputs passed."""
         return all(output.passed for output in self.outputs)
 
 

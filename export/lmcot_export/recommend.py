@@ -44,10 +44,10 @@ def recommend(outputs: Sequence[Output]) -> Recommendation:
         ModelError: None passed, or none was measured.
     """
     measured = [(output, output.verification) for output in outputs if output.verification is not None]
-    good = [(output, found) for output, found in measured if found.passed and not _loses(found)]
+    good = [(output, found) for output, found in measured if output.passed and not _loses(found)]
     if not good:
         raise ModelError(
-            "there is nothing to recommend: no type passed verification without losing exact match"
+            f"there is nothing to recommend: no type passed verification without losing exact match{_open(measured)}"
         )
     fastest = max(_rate(found) for _, found in good)
     near = [(output, found) for output, found in good if _rate(found) * MUCH_FASTER >= fastest]
@@ -71,8 +71,19 @@ def _reasons(
         reasons += _exact_match(figures.exact_match, figures.rows)
     else:
         reasons.append("exact match was not measured: give questions with --verify QUESTIONS")
-    left_out = [other.type for other, other_found in measured if (other, other_found) not in good]
-    return reasons + ([f"left out, for they failed: {', '.join(left_out)}"] if left_out else [])
+    left_out = [
+        f"{other.type} ({other.verdict})"
+        for other, other_found in measured
+        if (other, other_found) not in good
+    ]
+    return reasons + ([f"left out: {', '.join(left_out)}"] if left_out else [])
+
+
+def _open(measured: Sequence[tuple[Output, Verification]]) -> str:
+    """Say what to do where nothing failed and nothing passed."""
+    if not any(output.verdict == "inconclusive" for output, _ in measured):
+        return ""
+    return "; some are inconclusive: give more questions with --verify and --rows, or --allow-inconclusive"
 
 
 def _exact_match(match: Difference, rows: int) -> list[str]:

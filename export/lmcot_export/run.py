@@ -327,14 +327,19 @@ class _Job:
         return None if self.options.converter is None else sha256(find_script(self.options.converter))
 
     def _judged(self, output: Output, found: Verification) -> Output:
-        """Give what passed its name, and what failed one that says so."""
+        """Give what passed its name, what failed one that says so, and leave to what is open that of what waits."""
         path = output.path.with_name(output.path.name.removesuffix(UNVERIFIED))
-        rejected = suffixed(path, REJECTED)
+        output = replace(
+            output,
+            verification=replace(found, exported=path),
+            may_be_inconclusive=self.options.allow_inconclusive,
+        )
+        rejected, waiting = suffixed(path, REJECTED), suffixed(path, UNVERIFIED)
         self.remove(rejected)
         if found.passed:
             self.manifest.mark_verified(output.path)
-        place = self.move(output.path, path if found.passed else rejected)
-        return replace(output, path=place, verification=replace(found, exported=path))
+        elsewhere = rejected if found.verdict == "failed" else waiting
+        return replace(output, path=self.move(output.path, path if output.passed else elsewhere))
 
     def _write_verifications(self, found: list[Verification]) -> None:
         """Write `verify.json`: what was found of each file of the folder, by its name."""

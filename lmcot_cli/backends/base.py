@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Literal, Protocol, Self, TypeAlias
@@ -34,6 +34,8 @@ class Sampling:
         limit: The option that `max_tokens` comes from, for messages.
         thinking: Whether the model is to think first.
         max_thinking_tokens: Most tokens of a thought. A model that cannot think takes no room for them.
+        enough: Asked with the reply so far whenever a line of it ends; True ends the reply. A backend that does not see
+            tokens one by one may leave it out: whoever reads the reply finds the same in a longer one.
     """
 
     temperature: float = 0.0
@@ -43,6 +45,7 @@ class Sampling:
     limit: str = field(default="--max-tokens", compare=False)
     thinking: Thinking = "off"
     max_thinking_tokens: int = 1024
+    enough: Callable[[str], bool] | None = None
 
 
 @dataclass(frozen=True, slots=True)

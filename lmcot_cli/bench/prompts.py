@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from lmcot_cli.backends.llama.chat import template_of
+from lmcot_cli.backends.base import Request
 from lmcot_cli.backends.llama.library import llama
 from lmcot_cli.backends.llama.model import LlamaModel
 from lmcot_cli.backends.llama.vocabulary import Vocabulary
@@ -91,7 +91,6 @@ class _PromptWriter:
     def __init__(self, model: LlamaModel) -> None:
         self._path = model.path
         self.vocabulary = Vocabulary(model)
-        self._template = template_of(model, self.vocabulary)
 
     def write(self, tokens: int, seed: int) -> Prompt:
         """Cut a text of MicroHop to the length, and fill up where no cut gives just that."""
@@ -116,9 +115,7 @@ class _PromptWriter:
         raise ModelError(f"{self._path}: no text gives exactly {tokens} tokens; choose other --prompt-tokens")
 
     def _encode(self, text: str) -> list[int]:
-        if self._template is None:
-            return self.vocabulary.encode(text, parse_special=False)
-        return self.vocabulary.encode(self._template.render(text), parse_special=True)
+        return self.vocabulary.prompt_tokens(Request(text, seed=0))
 
 
 def _sentences(seed: int, characters: int) -> Iterator[str]:

@@ -104,7 +104,7 @@ def export(
             "--rows",
             min=1,
             help="Rows of the questions to answer at most.",
-            show_default="100",
+            show_default="400",
             rich_help_panel=_VERIFY,
         ),
     ] = None,
@@ -137,6 +137,14 @@ def export(
             rich_help_panel=_VERIFY,
         ),
     ] = None,
+    allow_inconclusive: Annotated[
+        bool,
+        typer.Option(
+            "--allow-inconclusive",
+            help="Let a file pass where the questions are too few to tell whether exact match is lost.",
+            rich_help_panel=_VERIFY,
+        ),
+    ] = False,
     no_verify: Annotated[
         bool,
         typer.Option("--no-verify", help="Do not compare files with their source.", rich_help_panel=_VERIFY),
@@ -164,7 +172,8 @@ def export(
 ) -> None:
     """Write a trained model as GGUF or ONNX, quantized, and verify each file against its source.
 
-    Exit code 1 where a file fails; its name then ends in .rejected, and in .unverified as long as no verdict is in.
+    Exit code 1 where a file fails (its name then ends in .rejected), or where the questions are too few to tell whether
+    it answers as well as its source (.unverified); --allow-inconclusive lets the latter pass.
     Files that no export wrote are never replaced.
     """
     report = _run(context.params)
@@ -199,7 +208,7 @@ def read_options(flags: Mapping[str, Any]) -> ExportOptions:
     from lmcot_export.quantize import FULL_TYPES, ONNX_TYPES, QUANTIZED_TYPES, parse_types
 
     same = ("source", "format", "output", "rows", "role", "large", "adapter_only", "imatrix", "converter", "recommend",
-            "plot", "threads")  # fmt: skip
+            "plot", "threads", "allow_inconclusive")  # fmt: skip
     settings = {name: flags[name] for name in same}
     settings |= {
         "verify": not flags["no_verify"],
@@ -223,6 +232,7 @@ def _record(report: ExportReport) -> dict[str, object]:
                 "bytes": output.size,
                 "reused": output.reused,
                 "passed": output.passed if output.verification else None,
+                "verdict": output.verdict,
                 "verification": output.verification.to_record() if output.verification else None,
             }
             for output in report.outputs

@@ -18,6 +18,11 @@ if TYPE_CHECKING:
     from lmcot_export.options import ExportReport, Output
 
 MIB = 1024 * 1024
+_VERDICTS = {
+    "passed": Text("passed", style="green"),
+    "failed": Text("rejected", style="bold red"),
+    "inconclusive": Text("inconclusive", style="yellow"),
+}
 
 
 class Bar:
@@ -101,14 +106,20 @@ def _figures(output: Output) -> list[Text]:
         "-" if divergence is None else f"{100 * divergence.top1:.1f}%",
         "-" if match is None else f"{100 * match.difference.mean:+.1f}",
     ]
-    verdict = Text("passed", style="green") if output.passed else Text("rejected", style="bold red")
-    return [*map(Text, cells), verdict]
+    return [*map(Text, cells), _VERDICTS[found.verdict]]
 
 
 def _show_failures(console: Console, output: Output) -> None:
-    for check in output.verification.failed if output.verification else ():
+    if (found := output.verification) is None:
+        return
+    for check in (*found.failed, *found.inconclusive):
         line = f"{printable(output.path.name)}: {check.name}: {printable(check.detail)}"
-        console.print(Text(line, style="red"), soft_wrap=True)
+        console.print(Text(line, style="yellow" if check.inconclusive else "red"), soft_wrap=True)
+    if found.verdict == "inconclusive" and not output.passed:
+        console.print(
+            Text("  give more questions (--verify, --rows), or take it as it is with --allow-inconclusive"),
+            soft_wrap=True,
+        )
 
 
 def _quiet_libraries() -> None:

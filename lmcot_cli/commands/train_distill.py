@@ -43,7 +43,11 @@ def distill(
     ],
     base: Annotated[
         str,
-        typer.Option("--base", metavar="MODEL", help="Model to train: a folder, or ORG/NAME on the hub."),
+        typer.Option(
+            "--base",
+            metavar="MODEL",
+            help="Model to train: a folder, a GGUF file (unpacked to float32), or ORG/NAME on the hub.",
+        ),
     ],
     output: RunOption,
     lora_rank: Annotated[

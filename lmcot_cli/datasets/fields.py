@@ -1,6 +1,6 @@
-"""The fields that every layout has, read from a JSON object and checked.
+"""The parts that every layout has, read from a record and checked.
 
-A field of the wrong type is a `RowError` that says what was found and what is wanted.
+A part of the wrong type is a `RowError` that says what was found and what is wanted.
 """
 
 from __future__ import annotations
@@ -8,23 +8,27 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from lmcot_cli.datasets.names import Named, Place
 from lmcot_cli.datasets.records import json_type
 from lmcot_cli.datasets.row import Paragraph
+from lmcot_cli.datasets.unpack import unpacked, unpacked_or_none
 from lmcot_cli.errors import RowError
 
-_CONTEXT_FORMS = "a string, a list of strings, or [[title, [sentences]], ...]"
+_ANSWER_KEYS = ("text", "value", "aliases", "spans")
+"""What objects call the answers in them: SQuAD's `text`, TriviaQA's `value` and `aliases`, DROP's `spans`."""
 
 
-def identifier(record: Mapping[str, Any], line: int) -> str:
-    """Read `id` or `_id`; a number becomes its digits, and where there is neither the line number serves.
+def identifier(place: Place, line: int) -> str:
+    """Read an id; a number becomes its digits, and where there is none the line number serves.
 
     Raises:
         RowError: The id is neither a string nor a whole number, or empty.
     """
-    key = "id" if record.get("id") is not None else "_id"
-    value = record.get(key)
+    key, value = place
     if value is None:
         return str(line)
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
     if isinstance(value, bool) or not isinstance(value, str | int):
         raise RowError(f'"{key}" must be a string or a whole number, found {json_type(value)}')
     if value == "":
@@ -32,76 +36,96 @@ def identifier(record: Mapping[str, Any], line: int) -> str:
     return str(value)
 
 
-def question(record: Mapping[str, Any]) -> str:
-    """Read `question`.
+def question(named: Named) -> str:
+    """Read the question.
 
     Raises:
         RowError: It is missing, empty or not a string.
     """
-    if "question" not in record:
-        raise RowError('there is no "question"')
-    value = record["question"]
+    key, value = named.place("question")
+    if "question" not in named.places:
+        raise RowError(
+            f'there is no "{key}"; where the question stands elsewhere, say --fields question=COLUMN'
+        )
     if not isinstance(value, str):
-        raise RowError(f'"question" must be a string, found {json_type(value)}')
+        raise RowError(f'"{key}" must be a string, found {json_type(value)}')
     if not value.strip():
-        raise RowError('"question" is empty')
+        raise RowError(f'"{key}" is empty')
     return value
 
 
-def answers(record: Mapping[str, Any], *alias_keys: str) -> tuple[str, ...]:
-    """Read the accepted answers: `answer` first, then those under `alias_keys`; see `texts`."""
-    return texts(record, "answer", *alias_keys)
-
-
 def texts(record: Mapping[str, Any], *keys: str) -> tuple[str, ...]:
-    """Read the answers under `keys`, each once.
+    """Read the answers under `keys`; see `answers`."""
+    return answers(*(Place(key, record.get(key)) for key in keys))
 
-    A missing, null or blank answer is none: test sets come without.
+
+def answers(*places: Place) -> tuple[str, ...]:
+    """Read the accepted answers of some places, each once.
+
+    A missing, null or blank answer is none: test sets come without. A number is its digits, true and false are `yes`
+    and `no`. A list, or an object as SQuAD and TriviaQA have it, may stand inside a string, as JSON.
 
     Raises:
-        RowError: One of the keys holds something else than a string or a list of strings.
+        RowError: One of them holds something else.
     """
-    found = [text for key in keys for text in _strings(record.get(key), key)]
+    found = [text for place in places for text in _strings(place.value, place.path)]
     return tuple(dict.fromkeys(text for text in found if text.strip()))
 
 
 def _strings(value: object, key: str) -> list[str]:
+    if isinstance(value, str):
+        value = _from_string(value, key)
+    if isinstance(value, Mapping):
+        value = _from_object(value, key)
     if value is None:
         return []
-    strings = []
-    for item in value if isinstance(value, list) else [value]:
-        if not isinstance(item, str):
-            inside = "a list with " if isinstance(value, list) else ""
-            raise RowError(f'"{key}" must be a string or a list of strings, found {inside}{json_type(item)}')
-        strings.append(item)
-    return strings
+    if not isinstance(value, list):
+        return [_text(value, key, "")]
+    items = [_from_object(item, key) if isinstance(item, Mapping) else [item] for item in value]
+    return [_text(item, key, "a list with ") for several in items for item in several]
 
 
-def optional_text(record: Mapping[str, Any], key: str) -> str | None:
-    """Read a string that no method depends on; anything else under that key counts as absent."""
-    value = record.get(key)
+def _from_string(text: str, key: str) -> object:
+    """Return the list of strings or the object that a string spells, else the string itself."""
+    try:
+        spelt = unpacked(text)
+    except RowError as error:
+        raise RowError(f'"{key}" {error}') from error
+    strings = isinstance(spelt, list) and all(isinstance(item, str) for item in spelt)
+    known = isinstance(spelt, Mapping) and any(name in spelt for name in _ANSWER_KEYS)
+    return spelt if strings or known else text
+
+
+def _from_object(value: Mapping[str, Any], key: str) -> list[Any]:
+    held = [value[name] for name in _ANSWER_KEYS if value.get(name) is not None]
+    if not held and not any(name in value for name in _ANSWER_KEYS):
+        raise RowError(
+            f'"{key}" must be a string or a list of strings, found an object;'
+            f" name the place of the answer in it: --fields answer={key}.{next(iter(value), '...')}"
+        )
+    return [text for item in held for text in (item if isinstance(item, list) else [item])]
+
+
+def _text(value: object, key: str, inside: str) -> str:
+    if isinstance(value, str):
+        return value
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, int):
+        return str(value)
+    if isinstance(value, float) and abs(value) < float("inf"):
+        return str(int(value)) if value.is_integer() else repr(value)
+    raise RowError(f'"{key}" must be a string or a list of strings, found {inside}{json_type(value)}')
+
+
+def text_or_none(value: object) -> str | None:
+    """Return a string that no method depends on; anything else counts as absent."""
     return value if isinstance(value, str) and value.strip() else None
 
 
-def paragraphs(record: Mapping[str, Any], key: str = "context") -> tuple[Paragraph, ...]:
-    """Read the context: a string, a list of strings, or pairs of a title and its sentences or text.
-
-    An empty string or list is a context without paragraphs. HotpotQA's columns, an object
-    `{"title": [...], "sentences": [[...], ...]}`, are read as pairs.
-
-    Raises:
-        RowError: The key is missing, or an element has none of these forms; the message names the element.
-    """
-    if key not in record:
-        raise RowError(f'there is no "{key}": give {_CONTEXT_FORMS}; [] for none')
-    value = record[key]
-    if isinstance(value, str):
-        return (Paragraph("", (value,)),) if value.strip() else ()
-    if isinstance(value, dict):
-        value = _pairs_of_columns(value, key)
-    if not isinstance(value, list):
-        raise RowError(f'"{key}" must be {_CONTEXT_FORMS}, found {json_type(value)}')
-    return tuple(_paragraph(item, f'"{key}"[{index}]') for index, item in enumerate(value))
+def optional_text(record: Mapping[str, Any], key: str) -> str | None:
+    """Read such a string from a record."""
+    return text_or_none(record.get(key))
 
 
 def supporting(record: Mapping[str, Any], context: tuple[Paragraph, ...]) -> tuple[int, ...]:
@@ -113,7 +137,8 @@ def supporting(record: Mapping[str, Any], context: tuple[Paragraph, ...]) -> tup
     positions = record.get("supporting")
     if isinstance(positions, list):
         return tuple(position for position in range(len(context)) if position in positions)
-    titles = _titles(record.get("supporting_facts"))
+    facts = record.get("supporting_facts")
+    titles = _titles(unpacked_or_none(facts) if isinstance(facts, str) else facts)
     return tuple(position for position, paragraph in enumerate(context) if paragraph.title in titles)
 
 
@@ -125,28 +150,3 @@ def _titles(facts: object) -> set[str]:
         pairs = facts if isinstance(facts, list) else []
         named = [pair[0] for pair in pairs if isinstance(pair, list) and pair]
     return {title for title in named if isinstance(title, str)}
-
-
-def _pairs_of_columns(columns: Mapping[str, Any], key: str) -> list[list[Any]]:
-    titles, sentences = columns.get("title"), columns.get("sentences")
-    if not isinstance(titles, list) or not isinstance(sentences, list) or len(titles) != len(sentences):
-        raise RowError(f'"{key}" is an object without equally long lists "title" and "sentences"')
-    return [list(pair) for pair in zip(titles, sentences, strict=True)]
-
-
-def _paragraph(item: object, place: str) -> Paragraph:
-    if isinstance(item, str):
-        return Paragraph("", (item,))
-    if not isinstance(item, list) or len(item) != 2:
-        found = f"a list of {len(item)}" if isinstance(item, list) else json_type(item)
-        raise RowError(f"{place} must be a string or [title, [sentences]], found {found}")
-    title, body = item
-    if not isinstance(title, str):
-        raise RowError(f"{place} has {json_type(title)} as its title, not a string")
-    sentences = [body] if isinstance(body, str) else body
-    if not isinstance(sentences, list):
-        raise RowError(f"{place} has {json_type(body)} as its sentences, not a list of strings")
-    for sentence in sentences:
-        if not isinstance(sentence, str):
-            raise RowError(f"{place} has {json_type(sentence)} among its sentences, not a string")
-    return Paragraph(title, tuple(sentences))

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from lmcot_cli.datasets import native
+from lmcot_cli.datasets.names import USUAL, Paths
 from lmcot_cli.datasets.row import Row
 
 
@@ -17,10 +18,10 @@ def matches(record: Mapping[str, Any]) -> bool:
     return "context" in record and ("supporting_facts" in record or "_id" in record)
 
 
-def to_row(record: Mapping[str, Any], line: int) -> Row:
-    """Make a row of a record: its fields are those of the native layout, which was named after it.
+def to_row(record: Mapping[str, Any], line: int, paths: Paths = USUAL) -> Row:
+    """Make a row of a record: its parts are those of the native layout, which was named after it.
 
     Raises:
         RowError: A field is missing or of the wrong type.
     """
-    return native.to_row(record, line)
+    return native.to_row(record, line, paths)

@@ -1,4 +1,7 @@
-"""lmcot's own layout: `id`, `question`, `context`; optional `answer`, `type`, `rationale`, `supporting`."""
+"""lmcot's own layout: `id`, `question`, `context`; optional `answer`, `type`, `rationale`, `supporting`.
+
+Files of other making are read as this layout, too: see `names` for what their columns may be called.
+"""
 
 from __future__ import annotations
 
@@ -6,8 +9,13 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from lmcot_cli.datasets import fields
-from lmcot_cli.datasets.row import Row
+from lmcot_cli.datasets import contexts, fields
+from lmcot_cli.datasets.names import NAMES, USUAL, Named, Paths, Place, holds, part_of, understand
+from lmcot_cli.datasets.row import Columns, Row
+from lmcot_cli.errors import RowError
+
+_READ_HERE = frozenset({"supporting", "supporting_facts", "answer_aliases"})
+_OUTPUT_KEYS = frozenset({"samples", "votes", "agreement"})
 
 
 def matches(record: Mapping[str, Any]) -> bool:
@@ -15,26 +23,49 @@ def matches(record: Mapping[str, Any]) -> bool:
     return True
 
 
-def to_row(record: Mapping[str, Any], line: int) -> Row:
+def to_row(
+    record: Mapping[str, Any], line: int, paths: Paths = USUAL, *, aliases: tuple[str, ...] = ()
+) -> Row:
     """Make a row of a record.
 
+    Args:
+        record: The record.
+        line: Its place in the file.
+        paths: The places that the user named.
+        aliases: Columns with more answers to accept.
+
     Raises:
-        RowError: A field is missing or of the wrong type.
+        RowError: A part is missing or of the wrong type.
     """
+    if record.keys() >= _OUTPUT_KEYS:
+        raise RowError("this is an answer that lmcot wrote, not a question: give the file of questions")
+    named, aliases = understand(record, paths), ("answer_aliases", *aliases)
     row = Row(
-        id=fields.identifier(record, line),
-        question=fields.question(record),
-        context=fields.paragraphs(record),
-        answers=fields.answers(record),
-        type=fields.optional_text(record, "type"),
-        rationale=fields.optional_text(record, "rationale"),
+        id=fields.identifier(named.place("id"), line),
+        question=fields.question(named),
+        context=contexts.paragraphs(named.place("context")),
+        answers=fields.answers(named.place("answer"), *(Place(key, record.get(key)) for key in aliases)),
+        type=fields.text_or_none(named.place("type").value),
+        rationale=fields.text_or_none(named.place("rationale").value),
         line=line,
+        extra=_others(named, _READ_HERE.union(aliases)),
     )
     return replace(row, supporting=fields.supporting(record, row.context))
 
 
+def _others(named: Named, read: frozenset[str]) -> Columns:
+    """Return the columns that are no part of the row; `choices` are among them, by that name."""
+    others = Columns({key: named.record[key] for key in named.left if key not in read})
+    if "choices" in named.places:
+        others["choices"] = named.places["choices"].value
+    return others
+
+
 def to_record(row: Row) -> dict[str, Any]:
-    """Make the record that reads back as `row`; keys without a value are left out."""
+    """Make the record that reads back as `row`; keys without a value are left out.
+
+    A column that would be taken for a part of the row, because the user named another place for that, gets a `_`.
+    """
     record: dict[str, Any] = {
         "id": row.id,
         "question": row.question,
@@ -43,4 +74,13 @@ def to_record(row: Row) -> dict[str, Any]:
     if row.answers:
         record["answer"] = row.answers[0] if len(row.answers) == 1 else list(row.answers)
     optional = {"type": row.type, "rationale": row.rationale, "supporting": list(row.supporting) or None}
-    return record | {key: value for key, value in optional.items() if value is not None}
+    record |= {key: value for key, value in optional.items() if value is not None}
+    return record | {_column(name, record): value for name, value in row.extra.items()}
+
+
+def _column(name: str, record: Mapping[str, Any]) -> str:
+    """Name another column so that it is not taken for a part of the row."""
+    part = part_of(name)
+    own = name in record or name in _READ_HERE
+    taken_for_it = part is not None and part != "choices" and not holds(record.get(NAMES[part][0]))
+    return f"{name}_" if own or taken_for_it else name

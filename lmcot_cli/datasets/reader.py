@@ -8,19 +8,22 @@ JSONL and one JSON array are both read as a stream: memory does not grow with th
 
 from __future__ import annotations
 
-import os
-import sys
+import zlib
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple, TypeVar
 
 from lmcot_cli.datasets import hotpotqa, ircot, musique, native, twowiki
+from lmcot_cli.datasets.names import Named, Paths, understand
+from lmcot_cli.datasets.options import DEFAULT, RowOptions
 from lmcot_cli.datasets.records import MAX_RECORD_BYTES, BadRow, Record, read_records
 from lmcot_cli.datasets.row import Row
+from lmcot_cli.datasets.streams import STDIN, opened, source_name
+from lmcot_cli.datasets.wanted import Wanted
 from lmcot_cli.errors import InputError, RowError
 
 __all__ = [
+    "STDIN",
     "BadRow",
     "Layout",
     "at_least_one",
@@ -33,15 +36,13 @@ __all__ = [
 
 T = TypeVar("T")
 
-STDIN = Path("-")
-
 
 class Layout(NamedTuple):
     """How one kind of record is recognised and made a row of."""
 
     name: str
     matches: Callable[[Mapping[str, Any]], bool]
-    to_row: Callable[[Mapping[str, Any], int], Row]
+    to_row: Callable[[Mapping[str, Any], int, Paths], Row]
 
 
 LAYOUTS = (
@@ -54,18 +55,26 @@ LAYOUTS = (
 """Every layout, the more particular before the more general; the first that matches is taken."""
 
 
-def read_rows(source: Path | BinaryIO, max_row_bytes: int = MAX_RECORD_BYTES) -> Iterator[Row | BadRow]:
+def read_rows(
+    source: Path | BinaryIO, options: RowOptions = DEFAULT, *, max_row_bytes: int = MAX_RECORD_BYTES
+) -> Iterator[Row | BadRow]:
     """Read rows in order, a `BadRow` in the place of each record that makes none.
 
     Args:
         source: A file, a binary stream, or `Path("-")` for standard input.
+        options: Where rows have what.
         max_row_bytes: Longest record that is read; a longer one is a `BadRow`.
 
     Raises:
         InputError: The source cannot be opened or read; at the first row, for nothing is opened before.
+        UsageError: No row has a place or column that the options name: at the first row of a file, at the end of
+            what can be read once only.
     """
-    for record in read_source(source, max_row_bytes):
-        yield record if isinstance(record, BadRow) else to_row(record)
+    wanted, records = Wanted(options, source_name(source)), read_source(source, max_row_bytes)
+    if wanted and isinstance(source, Path) and source.is_file():
+        wanted.find(read_source(source, max_row_bytes))
+    for record in wanted.watch(records):
+        yield record if isinstance(record, BadRow) else to_row(record, options)
 
 
 def read_source(source: Path | BinaryIO, max_bytes: int = MAX_RECORD_BYTES) -> Iterator[Record | BadRow]:
@@ -75,31 +84,11 @@ def read_source(source: Path | BinaryIO, max_bytes: int = MAX_RECORD_BYTES) -> I
         InputError: The source cannot be opened or read.
     """
     try:
-        with _opened(source) as stream:
+        with opened(source) as stream:
             yield from read_records(stream, max_bytes)
-    except OSError as error:
-        raise InputError(f"{source_name(source)}: cannot be read: {error.strerror or error}") from error
-
-
-def _opened(source: Path | BinaryIO) -> nullcontext[BinaryIO] | BinaryIO:
-    if not isinstance(source, Path):
-        return nullcontext(source)
-    return _standard_input() if source == STDIN else source.open("rb")
-
-
-def _standard_input() -> nullcontext[BinaryIO] | BinaryIO:
-    """Open standard input anew: a thread that waits in Python's own stream would abort the process as it ends."""
-    try:
-        return os.fdopen(os.dup(sys.stdin.fileno()), "rb")
-    except (OSError, ValueError):  # a stand-in without a file behind it
-        return nullcontext(sys.stdin.buffer)
-
-
-def source_name(source: Path | BinaryIO) -> str:
-    """Name a source in messages, as `FILE` of `FILE:LINE:`."""
-    if isinstance(source, Path):
-        return "standard input" if source == STDIN else str(source)
-    return str(getattr(source, "name", "standard input"))
+    except (OSError, EOFError, zlib.error) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise InputError(f"{source_name(source)}: cannot be read: {reason}") from error
 
 
 def at_least_one(rows: Iterator[T], source: Path | BinaryIO) -> Iterator[T]:
@@ -122,20 +111,21 @@ def layout_of(record: Mapping[str, Any]) -> Layout:
     return next(layout for layout in LAYOUTS if layout.matches(record))
 
 
-def to_row(record: Record) -> Row | BadRow:
+def to_row(record: Record, options: RowOptions = DEFAULT) -> Row | BadRow:
     """Make a row of a record, whatever its layout."""
     try:
-        return layout_of(record.value).to_row(record.value, record.line)
+        return layout_of(record.value).to_row(record.value, record.line, options.paths)
     except RowError as error:
-        return BadRow(_usable_id(record), _usable_question(record.value), record.line, error)
+        named = understand(record.value, options.paths)
+        return BadRow(_usable_id(named, record.line), _usable_question(named), record.line, error)
 
 
-def _usable_id(record: Record) -> str:
-    value = record.value.get("id", record.value.get("_id"))
+def _usable_id(named: Named, line: int) -> str:
+    value = named.place("id").value
     usable = isinstance(value, str | int) and not isinstance(value, bool) and value != ""
-    return str(value) if usable else str(record.line)
+    return str(value) if usable else str(line)
 
 
-def _usable_question(record: Mapping[str, Any]) -> str | None:
-    question = record.get("question")
+def _usable_question(named: Named) -> str | None:
+    question = named.place("question").value
     return question if isinstance(question, str) else None

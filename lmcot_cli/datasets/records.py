@@ -23,7 +23,9 @@ _CHUNK_BYTES = 2**16
 _SPACE = re.compile(r"[ \t\r\n]*")
 _ESCAPED_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 _ESCAPED_BYTE = re.compile(r"[\udc80-\udcff]")  # what "surrogateescape" makes of a byte that is not UTF-8
-_decode = json.JSONDecoder().raw_decode
+_NO_UTF8 = "is not UTF-8; a file of an older encoding is converted by iconv -f WINDOWS-1252 -t UTF-8"
+_JSON = json.JSONDecoder(parse_constant=lambda name: None if name == "NaN" else float(name))
+# pandas writes NaN for what is missing
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,9 +108,9 @@ def _skip_line(stream: BinaryIO) -> None:
 def _parse_line(data: bytes, line: int) -> Record | BadRow:
     try:
         text = data.decode("utf-8")
-        return _checked(json.loads(text), text, line)
+        return _checked(_JSON.decode(text), text, line)
     except UnicodeDecodeError as error:
-        return _bad(line, f"byte {error.start + 1} of the line ({data[error.start]:#04x}) is not UTF-8")
+        return _bad(line, f"byte {error.start + 1} of the line ({data[error.start]:#04x}) {_NO_UTF8}")
     except json.JSONDecodeError as error:
         return _bad(line, f"not valid JSON: {_reason(error)} (column {error.colno}); write one object a line")
     except RecursionError:
@@ -183,7 +185,7 @@ class _ArrayReader:
         while True:
             self._next_character()
             try:
-                value, end = _decode(self._window, self._at)
+                value, end = _JSON.raw_decode(self._window, self._at)
             except json.JSONDecodeError:
                 if not self._grow():
                     raise
@@ -221,7 +223,7 @@ class _ArrayReader:
         if not text.isascii() and (escaped := _ESCAPED_BYTE.search(text)):
             place = len(text[: escaped.start()].encode("utf-8", "surrogateescape")) + 1
             byte = ord(escaped[0]) - 0xDC00
-            return _bad(line, f"byte {place} of this element ({byte:#04x}) is not UTF-8")
+            return _bad(line, f"byte {place} of this element ({byte:#04x}) {_NO_UTF8}")
         try:
             return _checked(value, text, line)
         except RecursionError:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from hashlib import blake2b
+from typing import Any
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,6 +19,14 @@ class Paragraph:
     def text(self) -> str:
         """The sentences joined by single spaces."""
         return " ".join(sentence.strip() for sentence in self.sentences)
+
+
+class Columns(dict[str, Any]):
+    """The columns of a record that are no part of the row itself, by name; a type of its own, for messages."""
+
+    def kept(self, names: tuple[str, ...]) -> dict[str, Any]:
+        """Return those of these names, null for one that is not there; `*` stands for all."""
+        return dict(self) if "*" in names else {name: self.get(name) for name in names}
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,9 +53,15 @@ class Row:
     rationale: str | None
     line: int
     supporting: tuple[int, ...] = ()
+    extra: Columns = field(default_factory=Columns, hash=False)
 
     @property
     def digest(self) -> str:
         """A digest of what the answer depends on, so that a changed row is noticed: 16 hexadecimal digits."""
-        parts = (self.question, [(one.title, one.sentences) for one in self.context], self.rationale)
+        parts: list[Any] = [
+            self.question,
+            [(one.title, one.sentences) for one in self.context],
+            self.rationale,
+        ]
+        parts += [self.extra] if self.extra else []
         return blake2b(json.dumps(parts).encode(), digest_size=8).hexdigest()

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
-from lmcot_cli.datasets import fields, native
+from lmcot_cli.datasets import native
+from lmcot_cli.datasets.names import USUAL, Paths
 from lmcot_cli.datasets.row import Row
 
 _OWN_KEYS = frozenset({"evidences", "evidences_id", "entity_ids", "answer_id"})
@@ -17,11 +17,10 @@ def matches(record: Mapping[str, Any]) -> bool:
     return "context" in record and not _OWN_KEYS.isdisjoint(record)
 
 
-def to_row(record: Mapping[str, Any], line: int) -> Row:
+def to_row(record: Mapping[str, Any], line: int, paths: Paths = USUAL) -> Row:
     """Make a row of a record; aliases and demonyms of the answer are accepted answers.
 
     Raises:
-        RowError: A field is missing or of the wrong type.
+        RowError: A part is missing or of the wrong type.
     """
-    accepted = fields.answers(record, "answer_aliases", "aliases", "demonyms")
-    return replace(native.to_row(record, line), answers=accepted)
+    return native.to_row(record, line, paths, aliases=("aliases", "demonyms"))

@@ -13,7 +13,7 @@ from typing import BinaryIO
 from lmcot_cli.backends.base import Backend, Role
 from lmcot_cli.backends.specs import names_endpoint, open_model
 from lmcot_cli.datasets.reader import STDIN, BadRow, read_rows, source_name
-from lmcot_cli.datasets.row import Row
+from lmcot_cli.datasets.row import Columns, Row
 from lmcot_cli.errors import RowError, TooManyErrorsError, UsageError
 from lmcot_cli.pipeline.budget import Budget
 from lmcot_cli.pipeline.cost import cost_of, prices_of
@@ -85,7 +85,7 @@ class AnswerRun:
         self._check_output()
         prompts = Prompts(self.options.prompts)
         with ExitStack() as stack:
-            rows = Rows(self.source, self.options.limit)
+            rows = Rows(self.source, self.options.limit, self.options.rows)
             journal = self._open_journal(stack, prompts)
             models = self._open_models(stack)
             items: Iterator[Item] = rows
@@ -265,13 +265,16 @@ class AnswerRun:
         """Count the rows of the input, so that each gets its share of a budget; None for a stream."""
         if not isinstance(self.source, Path) or not self.source.is_file():
             return None
-        rows = sum(1 for _ in read_rows(self.source))
+        rows = sum(1 for _ in read_rows(self.source, self.options.rows))
         return min(rows, self.options.limit or rows)
 
     def _result(self, item: Row | BadRow, outcome: Outcome | None) -> Result:
         if isinstance(item, BadRow):
             failure = Failure.of(item.error, unnamed="bad_row")
-            return Result(item.id, item.question, self.options.method, error=failure, line=item.line)
+            columns = Columns().kept(self.options.keep_columns)
+            return Result(
+                item.id, item.question, self.options.method, columns=columns, error=failure, line=item.line
+            )
         assert outcome is not None
         return row_result(item, outcome, self.options)
 
@@ -279,7 +282,14 @@ class AnswerRun:
 def row_result(row: Row, outcome: Outcome, options: AnswerOptions) -> Result:
     """Count the votes of a row's samples, or record why it failed."""
     result = Result(
-        row.id, row.question, options.method, row.answers, row.type, row_digest=row.digest, line=row.line
+        row.id,
+        row.question,
+        options.method,
+        row.answers,
+        row.type,
+        row_digest=row.digest,
+        columns=row.extra.kept(options.keep_columns),
+        line=row.line,
     )
     if isinstance(outcome, RowError):
         return replace(result, error=Failure.of(outcome))
@@ -313,6 +323,8 @@ def method_settings(options: AnswerOptions, prompts: Prompts) -> Settings:
         "given_rationales": options.given_rationales,
         "stop": options.stop,
         "vote": options.vote,
+        "fields": ",".join("=".join(pair) for pair in options.fields),
+        "keep_columns": ",".join(options.keep_columns),
         "prompts": prompts.digest(),
         "dtype": options.engine.dtype,
     }

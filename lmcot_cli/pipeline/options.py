@@ -10,6 +10,7 @@ from typing import Literal, get_args
 from lmcot_cli.backends.base import Role, Sampling, Thinking
 from lmcot_cli.backends.endpoint.options import EndpointOptions
 from lmcot_cli.backends.engine_options import DEFAULT_PARALLEL, EngineOptions
+from lmcot_cli.datasets.options import RowOptions
 from lmcot_cli.errors import UsageError
 from lmcot_cli.pipeline.cost import FREE, Price, prices_of
 from lmcot_cli.pipeline.error_limit import ErrorLimit, parse_error_limit
@@ -112,6 +113,15 @@ class AnswerOptions:
     engine: EngineOptions = field(default_factory=EngineOptions)
     endpoint: EndpointOptions = field(default_factory=EndpointOptions)
 
+    @property
+    def rows(self) -> RowOptions:
+        """How rows are read.
+
+        Raises:
+            UsageError: `--fields` names a part that rows do not have.
+        """
+        return RowOptions(self.fields, self.keep_columns)
+
     def check(self) -> None:
         """Refuse settings that cannot work together.
 
@@ -120,6 +130,7 @@ class AnswerOptions:
         """
         if self.method not in get_args(Method):
             raise UsageError(f"--method {self.method}: choose one of {', '.join(get_args(Method))}")
+        _ = self.rows  # it raises where a name is not ours
         self._check_ranges()
         self._check_vote()
         if self.given_rationales and self.method != "guided":

@@ -107,7 +107,7 @@ def preview(
     first: dict[_Asked, str] = {}
     good = bad = done = 0
     kept = _kept(output, retry_errors=retry_errors)
-    for item in Rows(source, options.limit):
+    for item in Rows(source, options.limit, options.rows):
         if next(kept, False):
             done += 1
             continue

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Mapping
 from dataclasses import asdict, astuple, dataclass, field
 from operator import add
 from typing import Any, Literal, Self
@@ -126,6 +127,7 @@ class Result:
         cut_short: The limit that kept the row from drawing them; None where the vote needed no more.
         usage: Tokens spent on the row, whether it worked or failed.
         row_digest: Of question, context and given rationale; None where the row could not be read.
+        columns: Other columns of the row, as far as they are to be kept (`--keep-columns`).
         error: Why the row failed; None where it worked.
         line: The row's place in the input (1-based), for messages; it is no part of the record.
     """
@@ -143,6 +145,7 @@ class Result:
     cut_short: CutShort | None = None
     usage: Usage = Usage()
     row_digest: str | None = None
+    columns: Mapping[str, Any] = field(default_factory=dict)
     error: Failure | None = None
     line: int = 0
 
@@ -162,6 +165,7 @@ class Result:
             "gold": list(self.gold) or None,
             "type": self.type,
             "row_digest": self.row_digest,
+            "columns": dict(self.columns),
             "error": {"type": self.error.type, "message": self.error.message} if self.error else None,
         }
 

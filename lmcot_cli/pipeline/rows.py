@@ -9,6 +9,7 @@ from queue import Queue
 from threading import Thread
 from typing import BinaryIO, Generic, TypeVar, cast
 
+from lmcot_cli.datasets.options import DEFAULT, RowOptions
 from lmcot_cli.datasets.reader import STDIN, BadRow, at_least_one, read_rows
 from lmcot_cli.datasets.row import Row
 from lmcot_cli.pipeline.duplicates import mark_duplicates
@@ -24,14 +25,15 @@ class Rows(Iterator[Row | BadRow]):
     Args:
         source: A file, a binary stream, or `Path("-")` for standard input.
         limit: Rows to read at most; None reads all.
+        options: Where rows have what.
 
     Raises:
         InputError: The source cannot be read or holds no row.
     """
 
-    def __init__(self, source: Path | BinaryIO, limit: int | None) -> None:
+    def __init__(self, source: Path | BinaryIO, limit: int | None, options: RowOptions = DEFAULT) -> None:
         items: Iterator[Row | BadRow] = islice(
-            mark_duplicates(at_least_one(read_rows(source), source)), limit
+            mark_duplicates(at_least_one(read_rows(source, options), source)), limit
         )
         self._ahead = None if _never_waits(source) else ReadAhead(items)
         items = self._ahead or items

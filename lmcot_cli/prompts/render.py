@@ -10,7 +10,7 @@ from __future__ import annotations
 from hashlib import sha256
 from pathlib import Path
 from traceback import extract_tb
-from typing import Literal
+from typing import Any, Literal
 
 from jinja2 import (
     ChoiceLoader,
@@ -21,10 +21,12 @@ from jinja2 import (
     TemplateNotFound,
     TemplateSyntaxError,
 )
+from jinja2.exceptions import TemplateRuntimeError, UndefinedError
 from jinja2.sandbox import ImmutableSandboxedEnvironment
+from jinja2.utils import missing
 
-from lmcot_cli.datasets.row import Row
-from lmcot_cli.errors import InputError
+from lmcot_cli.datasets.row import Columns, Row
+from lmcot_cli.errors import InputError, RowError
 
 Stage = Literal["standard", "cot", "guided_rationale", "guided_answer"]
 
@@ -43,9 +45,9 @@ class Prompts:
         if overrides:
             _check_folder(overrides)
         folders = [FileSystemLoader(overrides)] if overrides else []
-        self._environment = ImmutableSandboxedEnvironment(
+        self._environment = _Environment(
             loader=ChoiceLoader([*folders, PackageLoader("lmcot_cli", "prompts")]),
-            undefined=StrictUndefined,
+            undefined=_Strict,
             trim_blocks=True,
             lstrip_blocks=True,
         )
@@ -55,9 +57,13 @@ class Prompts:
 
         Raises:
             InputError: A template of the override folder is not valid Jinja2, uses an unknown name or fails.
+            RowError: It uses a column that the row does not have.
         """
         try:
             return self._environment.get_template(f"{stage}.j2").render(row=row, rationale=rationale).rstrip()
+        except _MissingColumnError as error:
+            place = _place(error) or f"{stage}.j2"
+            raise RowError(f"{place}: row {row.id!r} {error}") from error
         except _FAULTS as error:
             raise InputError(f"{_place(error) or f'{stage}.j2'}: {_reason(error)}") from error
 
@@ -78,6 +84,36 @@ class Prompts:
                 raise InputError(f"{name}: the template is not UTF-8 text") from error
             digest.update(f"{name}\0{source}\0".encode())
         return f"sha256:{digest.hexdigest()}"
+
+
+class _MissingColumnError(UndefinedError):
+    """A template uses a column that the row does not have."""
+
+
+class _Strict(StrictUndefined):
+    """A name without a value, which must not be used; one of `row.extra` is the row's fault, not the template's."""
+
+    __slots__ = ()
+
+    def __init__(
+        self,
+        hint: str | None = None,
+        obj: Any = missing,
+        name: str | None = None,
+        exc: type[TemplateRuntimeError] = UndefinedError,
+    ) -> None:
+        if isinstance(obj, Columns):
+            there = ", ".join(obj) or "none"
+            hint = f"has no other column {name!r} (it has {there}); if it may be missing: | default"
+            exc = _MissingColumnError
+        super().__init__(hint, obj, name, exc)
+
+
+class _Environment(ImmutableSandboxedEnvironment):
+    """Where `row.extra.items` is the column of this name if there is one, and only else the method of a mapping."""
+
+    def getattr(self, obj: Any, attribute: str) -> Any:
+        return self.getitem(obj, attribute) if isinstance(obj, Columns) else super().getattr(obj, attribute)
 
 
 def _place(error: Exception) -> str | None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 from lmcot_cli.datasets import fields
+from lmcot_cli.datasets.names import Place
 from lmcot_cli.datasets.reader import at_least_one, read_rows, read_source, source_name
 from lmcot_cli.datasets.records import BadRow, Record, json_type
 from lmcot_cli.errors import InputError, RowError
@@ -129,7 +130,7 @@ def _checked_answer(record: Mapping[str, Any], line: int) -> Answer:
         raise RowError(f'there is no "{missing}": give the file that `lmcot answer` wrote')
     samples = sample_records(record.get("samples"))
     return Answer(
-        id=fields.identifier(record, line),
+        id=fields.identifier(Place("id", record["id"]), line),
         question=fields.optional_text(record, "question"),
         text=optional_answer(record["answer"]),
         samples=tuple(optional_answer(sample.get("answer")) for sample in samples),

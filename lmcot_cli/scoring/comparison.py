@@ -7,14 +7,14 @@ from dataclasses import dataclass
 
 from lmcot_cli.errors import InputError
 from lmcot_cli.scoring.answers import Answer, Gold
-from lmcot_cli.scoring.intervals import Estimate, bootstrap_mean, mcnemar_exact
+from lmcot_cli.scoring.intervals import Estimate, mcnemar_exact, paired_interval
 from lmcot_cli.scoring.metrics import Scores, score_answer
 from lmcot_cli.scoring.options import ScoringOptions
 
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """A score's mean in A and in B, and their difference B - A with the paired bootstrap's interval."""
+    """A score's mean in A and in B, and their difference B - A with its paired interval (see `intervals`)."""
 
     a: float
     b: float
@@ -127,7 +127,7 @@ def _difference(scores: Sequence[tuple[float, float]], options: ScoringOptions) 
     return Difference(
         a=sum(a for a, _ in scores) / len(scores),
         b=sum(b for _, b in scores) / len(scores),
-        difference=bootstrap_mean(changes, seed=options.seed, resamples=options.resamples),
+        difference=paired_interval(changes, seed=options.seed, resamples=options.resamples),
     )
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from lmcot_cli.errors import InputError
 from lmcot_cli.scoring.answers import Answer, Gold
-from lmcot_cli.scoring.intervals import Estimate, bootstrap_mean
+from lmcot_cli.scoring.intervals import Estimate, mean_interval
 from lmcot_cli.scoring.metrics import Scores, exact_match, score_answer
 from lmcot_cli.scoring.options import ScoringOptions
 from lmcot_cli.scoring.self_consistency import majority_at_k, pass_at_k, sample_counts
@@ -108,7 +108,7 @@ def _judge(answer: Answer | None, gold: Gold, options: ScoringOptions) -> _Judge
 
 
 def _estimate(values: Sequence[float], options: ScoringOptions) -> Estimate:
-    return bootstrap_mean(values, seed=options.seed, resamples=options.resamples)
+    return mean_interval(values, seed=options.seed, resamples=options.resamples)
 
 
 def _group_scores(rows: Sequence[_Judged], options: ScoringOptions) -> GroupScores:

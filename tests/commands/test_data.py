@@ -96,8 +96,10 @@ def test_bad_rows_are_named_and_the_others_converted(tmp_path: Path) -> None:
     assert lines(result.stdout) == [CONVERTED]
     assert result.stderr.splitlines() == [
         f"warning: {path}:1: not valid JSON: invalid control character (column 19); write one object a line",
-        f"warning: {path}:3: byte 8 of the line (0xff) is not UTF-8",
-        f'warning: {path}:4: there is no "question"',
+        f"warning: {path}:3: byte 8 of the line (0xff) is not UTF-8;"
+        " a file of an older encoding is converted by iconv -f WINDOWS-1252 -t UTF-8",
+        f'warning: {path}:4: there is no "question"; where the question stands elsewhere, say'
+        " --fields question=COLUMN",
         f"error: {path}: rows that could not be read: 3 (named above)",
     ]
 

@@ -67,3 +67,21 @@ def test_a_changed_chat_template_is_noticed(model: Path, tmp_path: Path) -> None
     (folder / "chat_template.jinja").write_text("{% for m in messages %}<u>{{ m.content }}{% endfor %}")
     written = json.loads(export(folder, "-o", tmp_path / "out", "--no-verify", "--json").stdout)
     assert [output["reused"] for output in written["outputs"]] == [False]
+
+
+def test_too_few_questions_are_inconclusive_and_fail_unless_that_is_allowed(
+    model: Path, tmp_path: Path
+) -> None:
+    questions, script = tmp_path / "questions.jsonl", tmp_path / "script.jsonl"
+    questions.write_text('{"question": "Who?", "context": "An eel.", "answer": "eel"}\n')
+    script.write_text('{"match": "Who?", "text": "eel"}\n')
+    given = ["-o", tmp_path / "out", "--verify", questions, "--large", f"scripted:{script}"]
+    given += ["--threshold", "f32:rationales=none"]
+    refused = export(model, "--quantize", "f32", *given)
+    assert refused.exit_code == 1
+    assert "inconclusive" in refused.stdout
+    assert "--allow-inconclusive" in refused.stdout
+    assert [path.name for path in (tmp_path / "out").glob("*.gguf*")] == ["one.f32.gguf.unverified"]
+    allowed = export(model, "--quantize", "f32", *given, "--allow-inconclusive")
+    assert allowed.exit_code == 0, allowed.output
+    assert [path.name for path in (tmp_path / "out").glob("*.gguf*")] == ["one.f32.gguf"]

@@ -28,6 +28,13 @@ def test_a_file_without_a_checksum_is_an_error(tmp_path: Path) -> None:
         embedded.integrity("small", tmp_path)
 
 
+@pytest.mark.parametrize("name", embedded.NAMES)
+def test_the_shipped_files_are_those_of_checksums_and_card(name: str) -> None:
+    """A pair was once installed without its checksums, and `lmcot doctor` called every installation broken."""
+    assert embedded.integrity(name) is Integrity.OK
+    assert f"`{embedded.sha256(embedded.FOLDER / f'{name}.gguf')}`" in embedded.card()
+
+
 def test_an_unknown_name_is_refused_with_the_known_ones() -> None:
     with pytest.raises(ModelSpecError, match="builtin:small, builtin:large"):
         embedded.path_of("builtin:medium")

@@ -19,6 +19,7 @@ KEYS = [
     "gold",
     "type",
     "row_digest",
+    "columns",
     "error",
 ]
 WORKED = Result(

@@ -1,9 +1,10 @@
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from lmcot_cli.datasets.row import Paragraph, Row
-from lmcot_cli.errors import InputError
+from lmcot_cli.datasets.row import Columns, Paragraph, Row
+from lmcot_cli.errors import InputError, RowError
 from lmcot_cli.prompts.render import Prompts
 
 ROW = Row("q1", "Where is Lyon?", (Paragraph("Lyon", ("It is in France.",)),), (), None, None, 1)
@@ -80,3 +81,44 @@ def test_the_lock_of_an_editor_is_no_template(tmp_path: Path):
     (tmp_path / ".#cot.j2").symlink_to("someone@somewhere")
 
     assert Prompts(tmp_path).digest() == digest
+
+
+@pytest.mark.parametrize("stage", ["standard", "cot", "guided_rationale", "guided_answer"])
+def test_a_closed_book_prompt_does_not_speak_of_a_context(stage):
+    prompt = Prompts().render(stage, replace(ROW, context=()), rationale="Lyon lies there.")
+
+    assert prompt.startswith("Answer the question.\n\nQuestion: Where is Lyon?\n")
+    assert "ontext" not in prompt and "  " not in prompt
+    assert prompt.endswith(":")
+
+
+def test_the_words_of_a_prompt_with_a_context_are_those_the_embedded_pair_learnt():
+    assert Prompts().render("guided_rationale", ROW) == (
+        "Answer the question from the context.\n\nContext:\nLyon: It is in France.\n\nQuestion: Where is Lyon?\n"
+        "Write the facts from the context that lead to the answer, one short sentence each.\nRationale:"
+    )
+    assert (
+        Prompts()
+        .render("cot", ROW)
+        .endswith(
+            'Reason step by step from the context, then end with "So the answer is" and the answer in a few words.'
+            "\nReasoning:"
+        )
+    )
+
+
+def test_other_columns_reach_templates(tmp_path: Path):
+    (tmp_path / "cot.j2").write_text("{{ row.extra.choices | join('/') }} {{ row.extra.items }}")
+    row = replace(ROW, extra=Columns(choices=["a", "b"], items=3))
+
+    assert Prompts(tmp_path).render("cot", row) == "a/b 3"
+
+
+def test_a_column_that_a_row_lacks_is_that_rows_error_and_names_both(tmp_path: Path):
+    (tmp_path / "cot.j2").write_text("{{ row.question }}\n{{ row.extra.choices }}")
+    row = replace(ROW, extra=Columns(level=1))
+
+    with pytest.raises(RowError, match=r"cot\.j2:2: row 'q1' has no other column 'choices' \(it has level\)"):
+        Prompts(tmp_path).render("cot", row)
+    (tmp_path / "cot.j2").write_text("{{ row.extra.choices | default('none') }}")
+    assert Prompts(tmp_path).render("cot", row) == "none"

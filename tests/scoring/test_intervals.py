@@ -7,8 +7,17 @@ from math import comb
 
 import numpy as np
 import pytest
+from scipy.stats import binomtest
 
-from lmcot_cli.scoring.intervals import bootstrap_mean, mcnemar_exact
+from lmcot_cli.scoring.intervals import (
+    bootstrap_mean,
+    mcnemar_exact,
+    mean_interval,
+    paired_interval,
+    rows_to_decide,
+    tango,
+    wilson,
+)
 
 
 def test_equal_scores_have_no_spread() -> None:
@@ -71,3 +80,52 @@ def test_mcnemar_is_the_two_sided_binomial(only_a: int, only_b: int) -> None:
 
 def test_mcnemar_without_a_difference() -> None:
     assert mcnemar_exact(0, 0) == 1
+
+
+def test_wilson_is_scipys() -> None:
+    for right, rows in ((0, 5), (20, 20), (7, 1000), (50, 100)):
+        interval = binomtest(right, rows).proportion_ci(method="wilson")
+        found = wilson(right, rows)
+        assert (found.low, found.high) == pytest.approx((interval.low, interval.high), abs=1e-12)
+
+
+def test_a_proportion_near_0_or_1_has_wilsons_interval_and_any_other_the_bootstraps() -> None:
+    assert mean_interval([1.0] * 20) == wilson(20, 20)
+    assert mean_interval([0.0] * 991 + [1.0] * 9) == wilson(9, 1000)
+    middle = [0.0] * 10 + [1.0] * 10
+    assert mean_interval(middle, seed=3) == bootstrap_mean(middle, seed=3)
+    shares = [0.5] * 20  # F1, say: no proportion
+    assert mean_interval(shares) == bootstrap_mean(shares)
+
+
+def test_few_changes_have_tangos_interval_and_many_the_bootstraps() -> None:
+    assert paired_interval([0.0] * 100) == tango(0, 0, 100)
+    assert paired_interval([1.0, -1.0, -1.0] + [0.0] * 97) == tango(1, 2, 100)
+    many = [1.0] * 6 + [-1.0] * 4 + [0.0] * 90
+    assert paired_interval(many, seed=3) == bootstrap_mean(many, seed=3)
+    assert paired_interval([0.5] + [0.0] * 9) == bootstrap_mean([0.5] + [0.0] * 9)
+
+
+def test_tangos_interval_has_its_closed_forms() -> None:
+    """Without losses the score equation can be solved by hand: (n - z^2) / (n + z^2) where all gain."""
+    z2 = 1.959964**2
+    still, won = tango(0, 0, 100), tango(10, 0, 10)
+    assert (still.low, still.high) == pytest.approx((-z2 / (100 + z2), z2 / (100 + z2)), abs=1e-6)
+    assert won.low == pytest.approx((10 - z2) / (10 + z2), abs=1e-6)
+    assert (won.mean, won.high) == (1.0, pytest.approx(1.0))
+    one, other = tango(5, 2, 60), tango(2, 5, 60)
+    assert (one.low, one.high) == pytest.approx((-other.high, -other.low), abs=1e-12)
+
+
+def test_tangos_interval_covers_where_changes_are_rare() -> None:
+    """100 rows of which 2% get better and 4% worse: the bootstrap covered 92%."""
+    drawn = np.random.default_rng(0).multinomial(100, [0.02, 0.04, 0.94], 2000)
+    covered = sum((found := tango(g, lost, 100)).low <= -0.02 <= found.high for g, lost, _ in drawn.tolist())
+    assert 0.93 <= covered / 2000 <= 0.98
+
+
+def test_the_rows_that_would_decide_do_and_a_few_less_do_not() -> None:
+    rows = rows_to_decide(0, 0, 100, -0.01)
+    assert rows is not None
+    assert tango(0, 0, rows).low > -0.01 >= tango(0, 0, rows - 2).low
+    assert rows_to_decide(1, 2, 100, -0.01) is None  # exactly at the bound: no number does

@@ -11,7 +11,7 @@ from lmcot_cli.pipeline.answer import AnswerRun
 from lmcot_cli.pipeline.options import AnswerOptions
 from lmcot_cli.pipeline.result import Result
 from lmcot_cli.scoring.answers import Answer
-from lmcot_cli.scoring.comparison import Difference, compare
+from lmcot_cli.scoring.comparison import Comparison, compare
 from lmcot_cli.scoring.options import ScoringOptions
 from lmcot_export.verify.options import VerifyOptions
 
@@ -39,13 +39,13 @@ def equal_rationales(source: Sequence[Result], exported: Sequence[Result]) -> li
     return [_rationales(one) == _rationales(other) for one, other in zip(source, exported, strict=True)]
 
 
-def exact_match_difference(
+def compared(
     source: Sequence[Result], exported: Sequence[Result], options: VerifyOptions
-) -> Difference | None:
-    """Compare exact match, paired; None where no row has a gold answer."""
+) -> Comparison | None:
+    """Compare the answers row by row; None where no row has a gold answer."""
     if not any(result.gold for result in source):
         return None
-    return compare(_by_id(source), _by_id(exported), None, ScoringOptions(seed=options.seed)).exact_match
+    return compare(_by_id(source), _by_id(exported), None, ScoringOptions(seed=options.seed))
 
 
 def _rationales(result: Result) -> tuple[object, ...]:

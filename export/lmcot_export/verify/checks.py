@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import zip_longest
 
-from lmcot_cli.scoring.comparison import Difference
+from lmcot_cli.scoring.comparison import Comparison
+from lmcot_cli.scoring.intervals import rows_to_decide
 from lmcot_export.verify.divergence import Divergence
 from lmcot_export.verify.options import Threshold
 from lmcot_export.verify.report import Check
@@ -106,20 +107,31 @@ def check_rationales(equal: Sequence[bool], threshold: Threshold) -> Check:
     return Check("rationales", False, f"{detail}; wanted {threshold.rationales:.0%}")
 
 
-def check_answers(found: Difference | None, threshold: Threshold) -> Check:
-    """Judge the paired difference of exact match by the end of its interval that is kindest to the export."""
+def check_answers(found: Comparison | None, threshold: Threshold) -> Check:
+    """Test that the export's exact match is not inferior: its paired interval against minus the margin."""
     if found is None:
         return Check("answers", None, "no row has a gold answer")
-    change = found.difference
+    match, change = found.exact_match, found.exact_match.difference
     detail = (
-        f"exact match {found.a:.1%} with the source, {found.b:.1%} with the export,"
-        f" difference {change.mean:+.1%} [{change.low:+.1%}, {change.high:+.1%}]"
+        f"exact match {match.a:.1%} with the source, {match.b:.1%} with the export,"
+        f" difference {change.mean:+.1%} [{change.low:+.1%}, {change.high:+.1%}] on {found.rows} rows"
     )
-    if threshold.em_drop is None:
+    margin = threshold.em_drop
+    if margin is None:
         return Check("answers", None, detail)
-    if change.high >= -threshold.em_drop:
+    if change.low > -margin:
         return Check("answers", True, detail)
-    return Check("answers", False, f"{detail}; wanted no more than {threshold.em_drop:.1%} lost")
+    if change.high < -margin:
+        return Check("answers", False, f"{detail}; wanted no more than {margin:.1%} lost")
+    return Check("answers", None, f"{detail}; {_undecided(found, margin)}", inconclusive=True)
+
+
+def _undecided(found: Comparison, margin: float) -> str:
+    """Say what it would take to decide."""
+    flips = found.mcnemar
+    wanted = rows_to_decide(flips.only_b_right, flips.only_a_right, found.rows, -margin)
+    rows = "no number of rows would decide" if wanted is None else f"about {wanted:,} rows would decide"
+    return f"whether more than {margin:.1%} is lost is open, {rows}"
 
 
 def _short(text: str) -> str:

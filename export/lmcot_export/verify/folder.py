@@ -10,6 +10,7 @@ import onnx
 import torch
 from transformers.modeling_outputs import BaseModelOutput
 
+from lmcot_cli.backends.base import Request
 from lmcot_cli.backends.engine_options import EngineOptions
 from lmcot_cli.backends.llama.context import Logits
 from lmcot_cli.backends.torch.backend import FolderBackend, TransformersBackend
@@ -40,11 +41,11 @@ class FolderSubject:
 
     def render(self, prompt: str) -> str:
         """Render a prompt; see `Subject.render`."""
-        return self.backend.vocabulary.render(prompt)
+        return self.backend.vocabulary.prompt_text(Request(prompt, seed=0))
 
     def prompt_tokens(self, prompt: str) -> list[int]:
         """Tokenize a prompt; see `Subject.prompt_tokens`."""
-        return self.backend.vocabulary.encode(prompt)
+        return self.backend.vocabulary.prompt_tokens(Request(prompt, seed=0))
 
     def text_tokens(self, text: str) -> list[int]:
         """Tokenize text; see `Subject.text_tokens`."""
@@ -127,5 +128,5 @@ def _special_tokens(backend: FolderBackend) -> SpecialTokens:
         ends=backend.vocabulary.ends,
         adds_bos=bos is not None and tokens[:1] == [bos],
         adds_eos=eos is not None and tokens[-1:] == [eos],
-        has_template=backend.vocabulary.has_template,
+        has_template=backend.vocabulary.template is not None,
     )

@@ -11,7 +11,7 @@ from typing import Any
 import gguf
 import numpy as np
 
-from lmcot_cli.backends.llama.chat import template_of
+from lmcot_cli.backends.base import Request
 from lmcot_cli.backends.llama.context import Logits
 from lmcot_cli.backends.llama.library import first_error, forget_errors, llama
 from lmcot_cli.backends.llama.model import LlamaModel
@@ -40,15 +40,14 @@ class GgufSubject:
         self.type = _type(self._model)
         self.bytes = path.stat().st_size
         self.special = _special_tokens(self._model, self._vocabulary)
-        self._template = template_of(self._model, self._vocabulary)
 
     def render(self, prompt: str) -> str:
         """Render a prompt; see `Subject.render`."""
-        return self._template.render(prompt) if self._template else prompt
+        return self._vocabulary.prompt_text(Request(prompt, seed=0))
 
     def prompt_tokens(self, prompt: str) -> list[int]:
         """Tokenize a prompt; see `Subject.prompt_tokens`."""
-        return self._vocabulary.encode(self.render(prompt), parse_special=bool(self._template))
+        return self._vocabulary.prompt_tokens(Request(prompt, seed=0))
 
     def text_tokens(self, text: str) -> list[int]:
         """Tokenize text; see `Subject.text_tokens`."""

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Literal
 
 from lmcot_cli.scoring.comparison import Difference
 from lmcot_export.verify.divergence import Divergence
+
+Verdict = Literal["passed", "failed", "inconclusive"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,13 +18,15 @@ class Check:
 
     Attributes:
         name: What it is.
-        passed: Whether it is as it must be; None where it was only measured, or could not be asked.
+        passed: Whether it is as it must be; None where it was only measured, could not be asked, or is not decided.
         detail: What was found, in one line; where it failed, the first place that differs.
+        inconclusive: Whether it should have been decided, and too little was asked for that.
     """
 
     name: str
     passed: bool | None
     detail: str
+    inconclusive: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,16 +80,34 @@ class Verification:
     figures: Figures
 
     @property
+    def verdict(self) -> Verdict:
+        """What all checks come to: one that failed decides, then one that is inconclusive."""
+        if self.failed:
+            return "failed"
+        return "inconclusive" if self.inconclusive else "passed"
+
+    @property
     def passed(self) -> bool:
-        """Whether no check failed."""
-        return all(check.passed is not False for check in self.checks)
+        """Whether no check failed, and none is inconclusive."""
+        return self.verdict == "passed"
 
     @property
     def failed(self) -> tuple[Check, ...]:
         """The checks that failed."""
         return tuple(check for check in self.checks if check.passed is False)
 
+    @property
+    def inconclusive(self) -> tuple[Check, ...]:
+        """The checks that too little was asked for."""
+        return tuple(check for check in self.checks if check.inconclusive)
+
     def to_record(self) -> dict[str, object]:
         """Return everything as plain values, for JSON."""
         record = asdict(self)
-        return {**record, "source": str(self.source), "exported": str(self.exported), "passed": self.passed}
+        return {
+            **record,
+            "source": str(self.source),
+            "exported": str(self.exported),
+            "passed": self.passed,
+            "verdict": self.verdict,
+        }

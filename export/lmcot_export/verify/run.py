@@ -11,7 +11,7 @@ from tempfile import TemporaryDirectory
 from lmcot_cli.errors import LmcotError, ModelError
 from lmcot_export.options import size_of
 from lmcot_export.verify import checks
-from lmcot_export.verify.answers import answer_with, equal_rationales, exact_match_difference
+from lmcot_export.verify.answers import answer_with, compared, equal_rationales
 from lmcot_export.verify.divergence import everywhere, where_written
 from lmcot_export.verify.folder import open_onnx
 from lmcot_export.verify.gguf_file import GgufSubject
@@ -119,6 +119,11 @@ def _compare_answers(
     except LmcotError as error:
         return [Check("answers", False, str(error))], figures
     equal = equal_rationales(reference.results, results)
-    difference = exact_match_difference(reference.results, results, options)
-    figures = replace(figures, rows=len(equal), rationales=sum(equal) / len(equal), exact_match=difference)
-    return [checks.check_rationales(equal, threshold), checks.check_answers(difference, threshold)], figures
+    answers = compared(reference.results, results, options)
+    figures = replace(
+        figures,
+        rows=len(equal),
+        rationales=sum(equal) / len(equal),
+        exact_match=answers.exact_match if answers else None,
+    )
+    return [checks.check_rationales(equal, threshold), checks.check_answers(answers, threshold)], figures

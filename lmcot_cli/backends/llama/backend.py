@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from contextlib import ExitStack, closing
+from dataclasses import replace
 from functools import cached_property, lru_cache
 from pathlib import Path
 
@@ -20,7 +21,6 @@ from lmcot_cli.backends.base import (
 )
 from lmcot_cli.backends.engine_options import EngineOptions
 from lmcot_cli.backends.llama.adapters import Adapter, load_adapter
-from lmcot_cli.backends.llama.chat import template_of
 from lmcot_cli.backends.llama.context import LlamaContext, Tokens
 from lmcot_cli.backends.llama.model import LlamaModel
 from lmcot_cli.backends.llama.scheduler import Job, Scheduler, Work
@@ -68,7 +68,6 @@ class LlamaBackend(StreamBackend):
         with ExitStack() as opened:
             model = opened.enter_context(closing(LlamaModel(path, options.gpu_layers)))
             self._vocabulary = Vocabulary(model)
-            self._template = template_of(model, self._vocabulary)
             self.window = options.parallel or best_width(model, self._vocabulary.size, options)
             context = opened.enter_context(
                 closing(LlamaContext(model, self._vocabulary.size, options, self.window))
@@ -116,7 +115,7 @@ class LlamaBackend(StreamBackend):
             raise ValueError("the model is closed")
         if sampling.max_tokens < 1:
             raise ValueError(f"max_tokens must be at least 1, not {sampling.max_tokens}")
-        tokens = self._encode(request.prompt)
+        tokens = self._encode(replace(request, seed=0, constraint=None))
         refusal = self._refusal(tokens, sampling)
         if refusal:
             self._refused.append((ticket, refusal))
@@ -159,10 +158,8 @@ class LlamaBackend(StreamBackend):
         self._closed = True
         self._opened.close()
 
-    def _tokens_of(self, prompt: str) -> Tokens:
-        if self._template is None:
-            return np.array(self._vocabulary.encode(prompt, parse_special=False), np.int32)
-        return np.array(self._vocabulary.encode(self._template.render(prompt), parse_special=True), np.int32)
+    def _tokens_of(self, request: Request) -> Tokens:
+        return np.array(self._vocabulary.prompt_tokens(request), np.int32)
 
     def _refusal(self, prompt: Tokens, sampling: Sampling) -> RowError | None:
         """Say why a prompt cannot be completed; None if it can."""

@@ -83,7 +83,7 @@ class Writing:
         self.prompt = prompt
         self.sequence = sequence
         self.draws = Draws(job.sampling, job.seed)
-        self.text = StopText(job.sampling.stop)
+        self.text = StopText(job.sampling.stop, job.sampling.enough)
         self.count = 0
         self.token = -1
         self.logprob = 0.0

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import ctypes
+from collections.abc import Iterator
+from itertools import chain
 
+from lmcot_cli.backends.base import Request
+from lmcot_cli.backends.chat import ChatTemplate, is_mark, plain_text
 from lmcot_cli.backends.llama.library import llama
 from lmcot_cli.backends.llama.model import LlamaModel
 
@@ -11,7 +15,15 @@ PIECE_BYTES = 256
 
 
 class Vocabulary:
-    """A model's vocabulary; it must not outlive the model."""
+    """A model's vocabulary, chat template included; it must not outlive the model.
+
+    Attributes:
+        size: How many tokens there are.
+        template: The chat template; None where the file has none.
+
+    Raises:
+        ModelError: The chat template is not valid Jinja2.
+    """
 
     def __init__(self, model: LlamaModel) -> None:
         api = llama()
@@ -20,28 +32,35 @@ class Vocabulary:
         self._adds_bos = self._bos >= 0 and bool(api.llama_vocab_get_add_bos(self._handle))
         self._pieces: dict[int, bytes | None] = {}
         self.size = int(api.llama_vocab_n_tokens(self._handle))
+        self.template = self._template_of(model)
 
-    @property
-    def bos_text(self) -> str:
-        """How the beginning-of-text token is written in a chat template; empty where there is none."""
-        return self._token_text(self._bos)
+    def prompt_text(self, request: Request) -> str:
+        """Return what the model reads: the rendered chat, or the text as it is.
 
-    @property
-    def eos_text(self) -> str:
-        """How the end-of-text token is written in a chat template; empty where there is none."""
-        return self._token_text(int(llama().llama_vocab_eos(self._handle)))
+        Raises:
+            ModelError: The chat template cannot render it.
+        """
+        return self.template.render(request) if self.template else plain_text(request)
+
+    def prompt_tokens(self, request: Request) -> list[int]:
+        """Tokenize what the model reads; only the chat template's own marks are control tokens.
+
+        Raises:
+            ModelError: The chat template cannot render it.
+        """
+        if not self.template:
+            return self.encode(plain_text(request), parse_special=False)
+        parts = (self._tokenize(part.encode(), parse_special=True) for part in self.template.parts(request))
+        return self._begun(list(chain.from_iterable(parts)))
 
     def encode(self, text: str, *, parse_special: bool) -> list[int]:
-        """Tokenize a whole prompt; it starts with one beginning-of-text token if the vocabulary wants one.
+        """Tokenize a whole text; it starts with one beginning-of-text token if the vocabulary wants one.
 
         Args:
-            text: The prompt. Lone surrogates, which no tokenizer knows, become question marks.
+            text: The text. Lone surrogates, which no tokenizer knows, become question marks.
             parse_special: Read `<|im_start|>` and its like as control tokens, not as the characters they are.
         """
-        tokens = self._tokenize(text.encode("utf-8", errors="replace"), parse_special)
-        if self._adds_bos and tokens[:1] != [self._bos]:
-            tokens.insert(0, self._bos)
-        return tokens
+        return self._begun(self._tokenize(text.encode("utf-8", errors="replace"), parse_special))
 
     def piece(self, token: int) -> bytes | None:
         """Return the bytes a token stands for: none for a control token; None if it ends the text."""
@@ -49,6 +68,27 @@ class Vocabulary:
             ends = llama().llama_vocab_is_eog(self._handle, token)
             self._pieces[token] = None if ends else self._token_bytes(token)
         return self._pieces[token]
+
+    def _template_of(self, model: LlamaModel) -> ChatTemplate | None:
+        if not model.chat_template:
+            return None
+        eos = int(llama().llama_vocab_eos(self._handle))
+        tokens = {"bos_token": self._token_text(self._bos), "eos_token": self._token_text(eos)}
+        return ChatTemplate(model.chat_template, str(model.path), tokens, self._marks(model.chat_template))
+
+    def _marks(self, template: str) -> Iterator[str]:
+        """Yield the texts of all control tokens, and of other tokens of their own that a template writes."""
+        api = llama()
+        for token in range(self.size):
+            kind = api.llama_vocab_get_attr(self._handle, token)
+            if kind & (api.LLAMA_TOKEN_ATTR_CONTROL | api.LLAMA_TOKEN_ATTR_USER_DEFINED):
+                text = self._token_text(token)
+                if kind & api.LLAMA_TOKEN_ATTR_CONTROL or is_mark(text, template):
+                    yield text
+
+    def _begun(self, tokens: list[int]) -> list[int]:
+        """Put the beginning-of-text token in front where one is wanted and none is there."""
+        return [self._bos, *tokens] if self._adds_bos and tokens[:1] != [self._bos] else tokens
 
     def _tokenize(self, text: bytes, parse_special: bool) -> list[int]:
         # A token covers at least one byte, but some vocabularies put a space in front.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -78,8 +79,9 @@ class FolderBackend(BatchBackend):
             raise ValueError("the model is closed")
         if sampling.max_tokens < 1:
             raise ValueError(f"max_tokens must be at least 1, not {sampling.max_tokens}")
-        tokens = {prompt: self._encode(prompt) for prompt in dict.fromkeys(r.prompt for r in requests)}
-        prompts = [tokens[request.prompt] for request in requests]
+        asked = [replace(request, seed=0, constraint=None) for request in requests]
+        tokens = {request: self._encode(request) for request in dict.fromkeys(asked)}
+        prompts = [tokens[request] for request in asked]
         results: list[Completion | RowError | None] = [self._refusal(prompt, sampling) for prompt in prompts]
         accepted = [index for index, refusal in enumerate(results) if refusal is None]
         accepted.sort(key=lambda index: (len(prompts[index]), prompts[index]))  # equal prompts stand together
@@ -101,8 +103,8 @@ class FolderBackend(BatchBackend):
             return EncoderDecoderSequences(self.model, prompts, self.decoder_start)
         return DecoderSequences(self.model, prompts)
 
-    def _encode(self, prompt: str) -> Prompt:
-        return tuple(self.vocabulary.encode(prompt))
+    def _encode(self, request: Request) -> Prompt:
+        return tuple(self.vocabulary.prompt_tokens(request))
 
     def _write(self, prompts: Sequence[Prompt], seeds: Sequence[int], sampling: Sampling) -> list[Completion]:
         import torch

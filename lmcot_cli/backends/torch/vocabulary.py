@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from lmcot_cli.backends.base import Request
+from lmcot_cli.backends.chat import ChatTemplate, is_mark, plain_text
 from lmcot_cli.errors import ModelError
 
 _BYTE_TOKEN = re.compile(r"<0x([0-9A-Fa-f]{2})>")
@@ -26,9 +28,11 @@ class TokenizerVocabulary:
     Attributes:
         tokenizer: The tokenizer itself.
         ends: All ids that end a text.
+        template: The chat template; None where there is none, or where prompts go to an encoder.
 
     Raises:
-        ModelError: The tokenizer has no fast form, or one whose tokens cannot be told in bytes.
+        ModelError: The tokenizer has no fast form, or one whose tokens cannot be told in bytes, or the chat template
+            is not valid Jinja2.
     """
 
     def __init__(self, tokenizer: Any, ends: Sequence[int], *, encoder: bool, path: Path) -> None:
@@ -45,29 +49,29 @@ class TokenizerVocabulary:
             for token, added in tokenizer.added_tokens_decoder.items()
         }
         self._pieces: dict[int, bytes | None] = {}
+        self._bos = leading_bos(tokenizer)
+        self.template = self._template_of()
 
-    @property
-    def has_template(self) -> bool:
-        """Whether prompts are sent as a user's message."""
-        return bool(self.tokenizer.chat_template)
-
-    def render(self, prompt: str) -> str:
-        """Render `prompt` as the user's only message, up to where the answer begins; without template, as it is.
+    def prompt_text(self, request: Request) -> str:
+        """Return what the model reads: the rendered chat, or the text as it is.
 
         Raises:
-            ModelError: The template cannot render such a conversation.
+            ModelError: The chat template cannot render it.
         """
-        return str(self._apply_template(prompt, tokenize=False)) if self.has_template else prompt
+        return self.template.render(request) if self.template else plain_text(request)
 
-    def encode(self, prompt: str) -> list[int]:
-        """Tokenize a whole prompt, by the chat template where there is one.
+    def prompt_tokens(self, request: Request) -> list[int]:
+        """Tokenize what the model reads; only the chat template's own marks are control tokens.
 
-        Lone surrogates, which no tokenizer knows, become question marks.
+        Raises:
+            ModelError: The chat template cannot render it.
         """
-        prompt = prompt.encode("utf-8", errors="replace").decode()
-        if self.has_template:
-            return list(self._apply_template(prompt, tokenize=True))
-        return self.encode_text(prompt)
+        if not self.template:
+            return self.encode_text(plain_text(request))
+        tokens: list[int] = []
+        for part in self.template.parts(request):
+            tokens += self.tokenizer(part, add_special_tokens=False, verbose=False).input_ids
+        return tokens if self._bos is None or tokens[:1] == [self._bos] else [self._bos, *tokens]
 
     def encode_text(self, text: str) -> list[int]:
         """Tokenize text that names no control token, with the tokens the tokenizer puts around it.
@@ -97,18 +101,27 @@ class TokenizerVocabulary:
             return bytes.fromhex(byte[1])
         return str(text).replace(_WORD_START, " ").encode()
 
-    def _apply_template(self, prompt: str, *, tokenize: bool) -> Any:
-        from jinja2 import TemplateError
+    def _template_of(self) -> ChatTemplate | None:
+        source = self.tokenizer.chat_template
+        if isinstance(source, dict):  # several, for several uses
+            source = source.get("default")
+        if not source or self._encoder:
+            return None
+        marks = [
+            added.content
+            for added in self.tokenizer.added_tokens_decoder.values()
+            if added.special or is_mark(added.content, source)
+        ]
+        named = self.tokenizer.special_tokens_map.items()
+        return ChatTemplate(source, str(self._path), {k: v for k, v in named if isinstance(v, str)}, marks)
 
-        messages = [{"role": "user", "content": prompt}]
-        try:
-            return self.tokenizer.apply_chat_template(
-                messages, add_generation_prompt=True, tokenize=tokenize, return_dict=False
-            )
-        except (TemplateError, TypeError) as error:  # templates add strings to lists and the like
-            raise ModelError(
-                f"{self._path}: its chat template does not work: {error}; mend chat_template in the folder"
-            ) from error
+
+def leading_bos(tokenizer: Any) -> int | None:
+    """Return the beginning-of-text token that a tokenizer puts in front of a text, None where it does not."""
+    tokens = list(tokenizer("x").input_ids)
+    return (
+        tokens[0] if tokenizer.bos_token_id is not None and tokens[:1] == [tokenizer.bos_token_id] else None
+    )
 
 
 def _is_byte_level(tokenizer: Any, path: Path) -> bool:

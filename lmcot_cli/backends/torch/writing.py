@@ -86,7 +86,7 @@ def write(
     rows = [distinct.index(prompt) for prompt in prompts]
     if rows != list(range(len(distinct))):
         sequences.select(rows)
-    writings = [Writing(Draws(sampling, seed), StopText(sampling.stop)) for seed in seeds]
+    writings = [Writing(Draws(sampling, seed), StopText(sampling.stop, sampling.enough)) for seed in seeds]
     _go_on_to_the_end(sequences, writings, pieces, sampling.max_tokens)
     return [writing.completion(len(prompt)) for writing, prompt in zip(writings, prompts, strict=True)]
 

@@ -60,3 +60,16 @@ def test_bytes_that_are_no_character_are_replaced() -> None:
 
 def test_an_empty_stop_string_stops_nothing() -> None:
     assert feed([b"abc"], [""]) == ("abc", None)
+
+
+def test_whoever_reads_the_text_may_end_it_where_a_line_ends() -> None:
+    asked: list[str] = []
+
+    def enough(text: str) -> bool:
+        asked.append(text)
+        return "Gdynia" in text
+
+    text = StopText(enough=enough)
+
+    assert [text.add(piece) for piece in (b"Port:", b"\n", b"Gdy", b"nia", b".\n\n")] == [False] * 4 + [True]
+    assert asked == ["Port:\n", "Port:\nGdynia.\n\n"]

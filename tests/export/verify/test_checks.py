@@ -3,8 +3,9 @@ from dataclasses import replace
 
 import pytest
 
-from lmcot_cli.scoring.comparison import Difference
-from lmcot_cli.scoring.intervals import Estimate
+from lmcot_cli.scoring.answers import Answer
+from lmcot_cli.scoring.comparison import Comparison, compare
+from lmcot_cli.scoring.options import ScoringOptions
 from lmcot_export.verify.checks import (
     check_answers,
     check_logits,
@@ -83,11 +84,32 @@ def test_rationales_are_counted_and_judged_where_asked() -> None:
     assert "1 of 2" in check_rationales([True, False], NEAR).detail
 
 
-@pytest.mark.parametrize(
-    ("low", "high", "passed"), [(-0.05, 0.0, True), (-0.05, -0.005, True), (-0.05, -0.02, False)]
-)
-def test_answers_fail_where_the_whole_interval_is_a_loss(low: float, high: float, passed: bool) -> None:
-    difference = Difference(0.5, 0.47, Estimate(-0.03, low, high))
-    assert check_answers(difference, NEAR).passed is passed
-    assert check_answers(difference, Threshold()).passed is None
+def comparison(rows: int, lost: int, won: int) -> Comparison:
+    """Rows of which the export loses some, wins some and has the others right like the source."""
+    right, wrong = "Lyon", "Nice"
+    source = [right] * lost + [wrong] * won + [right] * (rows - lost - won)
+    export = [wrong] * lost + [right] * won + [right] * (rows - lost - won)
+    return compare(*({str(i): answer(str(i), text) for i, text in enumerate(texts)} for texts in (source, export)),
+                   None, ScoringOptions())  # fmt: skip
+
+
+def answer(id: str, text: str) -> Answer:
+    return Answer(
+        id=id, question=None, text=text, samples=(), accepted=("Lyon",), type=None, line=1, failed=False
+    )
+
+
+def test_answers_pass_only_where_the_whole_interval_is_above_the_margin() -> None:
+    assert check_answers(comparison(rows=400, lost=0, won=0), NEAR).passed is True
+    assert check_answers(comparison(rows=400, lost=40, won=2), NEAR).passed is False
+    assert check_answers(comparison(rows=400, lost=40, won=2), Threshold()).passed is None
     assert check_answers(None, NEAR).passed is None
+
+
+def test_too_few_rows_are_inconclusive_and_the_check_says_how_many_would_do() -> None:
+    """Twenty equal answers once passed as "no loss": they are as likely from an export that loses one in ten."""
+    check = check_answers(comparison(rows=20, lost=0, won=0), NEAR)
+    assert (check.passed, check.inconclusive) == (None, True)
+    assert "about 381 rows would decide" in check.detail
+    at_the_margin = check_answers(comparison(rows=100, lost=2, won=1), NEAR)
+    assert "no number of rows would decide" in at_the_margin.detail

@@ -281,14 +281,14 @@ def test_answers_of_the_pipeline_are_compared(
     thresholds = {"f32": replace(EXACT, rationales=0.5)}
     options = replace(QUICK, questions=questions, large=f"scripted:{script}", thresholds=thresholds)
     found = verify(source, exported, options)
-    assert found.passed, found.failed
+    assert (found.verdict, found.failed) == ("inconclusive", ())  # so few rows show nothing
     assert [check.name for check in found.checks][-2:] == ["rationales", "answers"]
     assert found.figures.rows == 4
     assert found.figures.rationales is not None and found.figures.rationales >= 0.5
     assert found.figures.exact_match is not None
     assert found.figures.exact_match.a == found.figures.exact_match.b == 1.0
     record = json.loads(json.dumps(found.to_record()))
-    assert record["passed"] is True
+    assert (record["passed"], record["verdict"]) == (False, "inconclusive")
     assert record["figures"]["exact_match"]["difference"]["mean"] == 0.0
 
 
@@ -300,7 +300,7 @@ def test_a_large_lm_is_verified_by_its_own_chains(source: Path, exported: Path, 
     assert {result.method for result in answer_with(f"gguf:{exported}", options)} == {"cot"}
     assert rationale_prompts(options) != rationale_prompts(replace(options, role="small"))
     found = verify(source, exported, replace(options, thresholds={"f32": replace(EXACT, rationales=0.5)}))
-    assert found.passed, found.failed
+    assert (found.verdict, found.failed) == ("inconclusive", ())  # so few rows show nothing
     assert [check.name for check in found.checks][-2:] == ["rationales", "answers"]
 
 

@@ -10,7 +10,7 @@ from examples.train.toy_ppo import Shape, lora_model, plain_model
 from lmcot_cli.errors import ModelError
 from lmcot_train.ppo.batch import Group, collate, pad, passes
 from lmcot_train.ppo.causal import CausalNetwork, packed_mask
-from lmcot_train.ppo.network import Network
+from lmcot_train.ppo.network import DecoderOnly, Network
 from lmcot_train.ppo.policy import Policy, scatter
 from lmcot_train.ppo.seq2seq import Seq2SeqNetwork
 
@@ -131,14 +131,13 @@ def test_the_reference_stays_where_the_policy_began(shape: Shape, full: bool) ->
     assert (after - before).abs().max() > 0.01
 
 
-def test_a_model_that_cannot_share_prompts_is_refused() -> None:
+def test_a_model_that_cannot_be_read_as_it_reads_itself_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     policy = Policy(lora_model("causal"))
-    policy.check_packing(GROUPS[0])
-    network = policy.network
-    plain = network.plain_logits
-    network.plain_logits = lambda prompt, completion: plain(prompt[1:], completion)  # type: ignore[method-assign]
-    with pytest.raises(ModelError, match=r"cannot run 'llama' models.*--algorithm grpo"):
-        policy.check_packing(GROUPS[0])
+    assert policy.fit(GROUPS[0])
+    plain = DecoderOnly.plain_logits
+    monkeypatch.setattr(DecoderOnly, "plain_logits", lambda self, prompt, one: plain(self, prompt[1:], one))
+    with pytest.raises(ModelError, match=r"'llama' models cannot be refined.*another family"):
+        policy.fit(GROUPS[0])
 
 
 def test_scatter_is_the_inverse_of_picking() -> None:

@@ -370,3 +370,30 @@ def test_a_run_whose_best_weights_were_removed_looks_for_others(
     refine(options, print)
     (tmp_path / "refined/checkpoints/best/weights.safetensors").unlink()
     assert refine(replace(options, ppo=PPO), print).results["best_update"] >= 2
+
+
+def test_grpo_of_all_weights_is_held_to_the_distilled_model(
+    tmp_path: Path, questions: Path, distilled: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """TRL would load the base that config.json names, which knows nothing of what the adapter had learned."""
+    start, seen = distilled("llama"), []
+
+    def look(trainer: Any, **_: Any) -> None:
+        seen.append(trainer)
+
+    monkeypatch.setattr("trl.GRPOTrainer.train", look)
+    options = options_for(
+        questions,
+        start,
+        tmp_path / "refined",
+        algorithm="grpo",
+        full=True,
+        ppo=replace(GRPO, kl_coefficient=0.1),
+    )
+    refine(options, lambda line: None)
+    expected, tokenizer = open_run(start)
+    ids = torch.tensor([tokenizer("Where was the film shot?")["input_ids"]])
+    with torch.no_grad():
+        found = seen[0].ref_model(input_ids=ids).logits
+        torch.testing.assert_close(found, expected(input_ids=ids).logits, atol=1e-4, rtol=1e-4)
+    assert seen[0].beta == 0.1

@@ -143,7 +143,7 @@ def _splits(
 def _record(rationales: Path, base: str, prompts: Prompts, options: DistillOptions) -> RunRecord:
     return RunRecord(
         kind="distill",
-        base=str(Path(base).resolve()) if Path(base).is_dir() else base,
+        base=str(Path(base).resolve()) if Path(base).exists() else base,
         base_digest=weights_digest(locate_base(base)),
         settings=options.settings() | {"prompts": prompts.digest()},
         seeds={"distill": options.seed},

@@ -14,14 +14,15 @@ import torch
 from torch import Tensor
 from transformers import Cache
 
-from lmcot_train.ppo.batch import Batch, Side, pad
-from lmcot_train.ppo.network import Network
+from lmcot_train.ppo.batch import Batch, pad
+from lmcot_train.ppo.network import DecoderOnly
+
+Masks = Tensor | dict[str, Tensor]
+"""An additive mask, or one for each kind of layer, by the names that transformers gives them."""
 
 
-class CausalNetwork(Network):
-    """A decoder-only transformers model."""
-
-    side: Side = "left"
+class CausalNetwork(DecoderOnly):
+    """A decoder-only transformers model whose layers are told by a mask what to attend to."""
 
     def hidden(self, batch: Batch) -> Tensor:
         """Run the rows; see `Network.hidden`."""
@@ -29,40 +30,63 @@ class CausalNetwork(Network):
         prompt = batch.prompts.shape[1]
         positions = prompt_positions(batch.prompt_mask)
         after = positions[:, -1:, None] + 1 + torch.arange(tokens, device=positions.device)
-        out = self._run(
-            torch.cat([batch.prompts, batch.completions.flatten(1)], 1),
-            torch.cat([positions, after.expand(groups, samples, tokens).flatten(1)], 1),
-            packed_mask(batch),
-        )
+        row = torch.cat([positions, after.expand(groups, samples, tokens).flatten(1)], 1)
+        tokens_of_rows = torch.cat([batch.prompts, batch.completions.flatten(1)], 1)
+        out = self._run(tokens_of_rows, row, row, packed_mask(batch))
         last = out[:, prompt - 1].view(groups, 1, 1, -1).expand(groups, samples, 1, -1)
         written = out[:, prompt:].view(groups, samples, tokens, -1)
         return torch.cat([last, written[:, :, :-1]], 2)[batch.mask]
-
-    def logits(self, hidden: Tensor) -> Tensor:
-        """Map hidden states [..., width] to logits [..., vocabulary]."""
-        return cast(Tensor, self.model.get_output_embeddings()(hidden))
 
     def decode(self, prompts: Sequence[Sequence[int]], samples: int, tokens: int) -> CausalDecoding:
         """Read the prompts; see `Network.decode`."""
         return CausalDecoding(self, *pad(prompts, self.side, self.device), samples, tokens)
 
-    def plain_logits(self, prompt: Sequence[int], completion: Sequence[int]) -> Tensor:
-        """Run the model's own forward pass; see `Network.plain_logits`."""
-        ids = torch.tensor([[*prompt, *completion]], device=self.device)
-        return cast(Tensor, self.model(input_ids=ids).logits[0, len(prompt) - 1 : -1])
+    def _run(
+        self, tokens: Tensor, positions: Tensor, seen: Tensor, mask: Tensor, cache: Cache | None = None
+    ) -> Tensor:
+        """Run the decoder under a mask of any form.
 
-    def _run(self, tokens: Tensor, positions: Tensor, mask: Tensor, cache: Cache | None = None) -> Tensor:
-        """Return the last hidden states [rows, tokens, width] under a mask of any form (True: may attend)."""
-        additive = torch.zeros(mask.shape, dtype=self._mask_dtype, device=mask.device)
-        additive.masked_fill_(~mask, torch.finfo(additive.dtype).min)
-        out = self.model.base_model(
+        Args:
+            tokens: [rows, tokens].
+            positions: Theirs, [rows, tokens].
+            seen: The positions of all that the rows hold, [rows, all].
+            mask: True where one may attend to the other, [rows, 1, tokens, all].
+            cache: What the rows hold already, if anything; it takes up what is computed.
+
+        Returns:
+            The last hidden states, [rows, tokens, width].
+        """
+        out = self.decoder(
             input_ids=tokens,
             position_ids=positions,
-            attention_mask=additive,
+            attention_mask=self._masks(positions, seen, mask),
             past_key_values=cache,
             use_cache=cache is not None,
         )
         return cast(Tensor, out.last_hidden_state)
+
+    def _masks(self, positions: Tensor, seen: Tensor, mask: Tensor) -> Masks:
+        """Write a mask as the layers read it, narrowed to their window where they have one.
+
+        A mask that is given is taken by transformers as it is, so the window (Gemma 3, Phi-3, Mistral...) is ours to
+        apply. It counts positions, not places in the row: the completions of a prompt stand side by side.
+        """
+        config = self.model.config
+        kinds, window = (
+            set(getattr(config, "layer_types", None) or ()),
+            getattr(config, "sliding_window", None),
+        )
+        if not window or kinds == {"full_attention"}:
+            return self._additive(mask)
+        near = mask & (positions[:, None, :, None] - seen[:, None, None, :] < window)
+        if not kinds:
+            return self._additive(near)
+        return {"full_attention": self._additive(mask), "sliding_attention": self._additive(near)}
+
+    def _additive(self, mask: Tensor) -> Tensor:
+        """Return 0 where a mask is true, and the least number elsewhere."""
+        additive = torch.zeros(mask.shape, dtype=self._mask_dtype, device=mask.device)
+        return additive.masked_fill_(~mask, torch.finfo(additive.dtype).min)
 
     @property
     def _mask_dtype(self) -> torch.dtype:
@@ -105,11 +129,11 @@ class CausalDecoding:
     ) -> None:
         self._network, self._samples, self._written = network, samples, 0
         self._cache = SharedPrompts(prompts.shape[1] + samples * tokens)
-        positions = prompt_positions(mask)
+        self._seen = positions = prompt_positions(mask)
         self._next_positions = positions[:, -1:] + 1
         causal = torch.ones(prompts.shape[1], prompts.shape[1], dtype=torch.bool, device=mask.device).tril()
         visible = causal & ((mask[:, None, :] & mask[:, :, None]) | ~mask[:, :, None])
-        out = network._run(prompts, positions, visible[:, None], self._cache)
+        out = network._run(prompts, positions, positions, visible[:, None], self._cache)
         self.hidden = out[:, -1:].expand(-1, samples, -1)
         own = torch.eye(samples, dtype=torch.bool, device=mask.device).repeat(1, tokens)
         shared = mask[:, None, :].expand(-1, samples, -1)
@@ -119,13 +143,14 @@ class CausalDecoding:
         """Append a token to each completion; tokens is [groups, samples]."""
         seen = self._cache.length + self._samples
         positions = (self._next_positions + self._written).expand(-1, self._samples)
-        self.hidden = self._network._run(tokens, positions, self._mask[..., :seen], self._cache)
+        self._seen = torch.cat([self._seen, positions], 1)
+        self.hidden = self._network._run(tokens, positions, self._seen, self._mask[..., :seen], self._cache)
         self._written += 1
 
     def keep(self, groups: Tensor) -> None:
         """Go on with these groups only."""
         self.hidden, self._mask = self.hidden[groups], self._mask[groups]
-        self._next_positions = self._next_positions[groups]
+        self._next_positions, self._seen = self._next_positions[groups], self._seen[groups]
         self._cache.keep(groups)
 
 

@@ -19,7 +19,10 @@ from lmcot_train.ppo.statistics import explained_variance, masked_mean, whiten
 
 @dataclass(frozen=True, slots=True)
 class Scored:
-    """A group with what the sampling policy and the reference thought of its tokens, each [samples, tokens]."""
+    """A group with what the sampling policy and the reference thought of its tokens, each [samples, tokens].
+
+    `fluency` is the reference's log-probability at temperature 1, whatever temperature sampled.
+    """
 
     group: Group
     mask: Tensor
@@ -27,10 +30,11 @@ class Scored:
     values: Tensor
     entropies: Tensor
     reference: Tensor
+    fluency: Tensor
 
     def reference_means(self) -> list[float]:
-        """Return each completion's mean log-probability a token under the reference."""
-        return [float(masked_mean(*pair)) for pair in zip(self.reference, self.mask, strict=True)]
+        """Return each completion's mean log-probability per token under the reference, at temperature 1."""
+        return [float(masked_mean(*pair)) for pair in zip(self.fluency, self.mask, strict=True)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +69,14 @@ def score(policy: Policy, groups: Sequence[Group], budget: int) -> list[Scored]:
         own = policy(batch)
         with policy.as_reference():
             reference = policy(batch)
-        tensors = (batch.mask, own.logprobs, own.values, own.entropies, reference.logprobs)
+        tensors = (
+            batch.mask,
+            own.logprobs,
+            own.values,
+            own.entropies,
+            reference.logprobs,
+            reference.untempered,
+        )
         for i, *rows in zip(indices, *(tensor.cpu() for tensor in tensors), strict=True):
             scored[i] = Scored(groups[i], *rows)
     return [scored[index] for index in range(len(groups))]

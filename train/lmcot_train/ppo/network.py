@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from inspect import signature
 from typing import Any, Protocol, cast
 
 import torch
 from torch import Tensor, nn
+from transformers.modeling_outputs import BaseModelOutputWithPast
 
 from lmcot_train.ppo.batch import Batch, Side
 
@@ -71,3 +73,56 @@ class Network(nn.Module, ABC):
     @abstractmethod
     def plain_logits(self, prompt: Sequence[int], completion: Sequence[int]) -> Tensor:
         """Return the logits of one completion's tokens [tokens, vocabulary] by the model's own forward pass."""
+
+
+class DecoderOnly(Network):
+    """What the networks of decoder-only models have in common: the model's own decoder, head and forward pass."""
+
+    side: Side = "left"
+
+    @property
+    def decoder(self) -> Any:
+        """The model without its head."""
+        return self._named_decoder[1]
+
+    @property
+    def _named_decoder(self) -> tuple[str, Any]:
+        """The part that reads tokens; `base_model_prefix` is not its name everywhere (Gemma 3)."""
+        return next(
+            (name, part)
+            for name, part in self.model.named_children()
+            if "input_ids" in signature(part.forward).parameters
+        )
+
+    def logits(self, hidden: Tensor) -> Tensor:
+        """Map hidden states [..., width] to logits [..., vocabulary] as the model does it itself.
+
+        The model's own forward pass runs, with a stand-in for its decoder: Granite and Cohere scale the logits, Gemma
+        2 caps them, and what the next family does to them is done here as well.
+        """
+        name, decoder = self._named_decoder
+        flat = hidden.reshape(1, -1, hidden.shape[-1])
+        self.model._modules[name] = _Given(flat)
+        try:
+            ids = torch.zeros(flat.shape[:2], dtype=torch.long, device=flat.device)
+            found = self.model(input_ids=ids, use_cache=False).logits
+        finally:
+            self.model._modules[name] = decoder
+        return cast(Tensor, found.view(*hidden.shape[:-1], -1))
+
+    def plain_logits(self, prompt: Sequence[int], completion: Sequence[int]) -> Tensor:
+        """Run the model's own forward pass; see `Network.plain_logits`."""
+        ids = torch.tensor([[*prompt, *completion]], device=self.device)
+        return cast(Tensor, self.model(input_ids=ids).logits[0, len(prompt) - 1 : -1])
+
+
+class _Given(nn.Module):
+    """Stands in for a decoder whose last hidden states are known."""
+
+    def __init__(self, hidden: Tensor) -> None:
+        super().__init__()
+        self.hidden = hidden
+
+    def forward(self, *_: Any, **__: Any) -> BaseModelOutputWithPast:
+        """Return them."""
+        return BaseModelOutputWithPast(last_hidden_state=self.hidden)

@@ -16,7 +16,8 @@ from lmcot_cli.errors import ModelError
 from lmcot_train.ppo.batch import Batch, Group, collate
 from lmcot_train.ppo.causal import CausalNetwork
 from lmcot_train.ppo.losses import chosen_logprobs, entropies
-from lmcot_train.ppo.network import Network
+from lmcot_train.ppo.network import DecoderOnly, Network
+from lmcot_train.ppo.separate import WORKING, SeparateNetwork, check_cache
 from lmcot_train.ppo.seq2seq import Seq2SeqNetwork
 
 
@@ -28,11 +29,13 @@ class TokenScores:
         logprobs: Log-probability of each token [groups, samples, tokens].
         values: Reward still to come, as seen before each token is written [groups, samples, tokens].
         entropies: Entropy of the distribution each token was drawn from [groups, samples, tokens].
+        untempered: Log-probability of each token at temperature 1 [groups, samples, tokens], without a gradient.
     """
 
     logprobs: Tensor
     values: Tensor
     entropies: Tensor
+    untempered: Tensor
 
 
 class Policy(nn.Module):
@@ -53,7 +56,7 @@ class Policy(nn.Module):
         inner: Any = self.adapted.get_base_model() if self.adapted else model
         kind = Seq2SeqNetwork if inner.config.is_encoder_decoder else CausalNetwork
         self.network: Network = kind(inner)
-        self._frozen = (
+        self._frozen: list[Network] = (
             [] if self.adapted else [kind(deepcopy(inner).requires_grad_(False)).eval()]
         )  # not a submodule
         self.value_head = nn.Linear(self.network.width, 1, device=self.network.device)
@@ -92,35 +95,65 @@ class Policy(nn.Module):
         with self.precision():
             hidden = self.network.hidden(batch)
             logits = self.network.logits(hidden)
+        tokens = batch.completions[batch.mask]
+        untempered = chosen_logprobs(logits.detach().float(), tokens)
         logits = logits.float() / self.temperature
         with torch.set_grad_enabled(entropy_gradient and torch.is_grad_enabled()):
             entropy = entropies(logits)
-        found = (chosen_logprobs(logits, batch.completions[batch.mask]), self._values(hidden), entropy)
+        found = (chosen_logprobs(logits, tokens), self._values(hidden), entropy, untempered)
         return TokenScores(*(scatter(values, batch.mask) for values in found))
 
     def _values(self, hidden: Tensor) -> Tensor:
         values: Tensor = self.value_head(hidden.float())
         return values.squeeze(-1)
 
+    @property
+    def reference_model(self) -> nn.Module | None:
+        """The frozen copy of a model all of whose weights learn; None where switching the adapter off gives it."""
+        return self._frozen[0].model if self._frozen else None
+
     @torch.no_grad()
-    def check_packing(self, group: Group) -> None:
+    def fit(self, group: Group) -> bool:
         """Make sure that a group's completions get the probabilities the model gives each by itself.
 
+        Where those of a decoder-only model get others when they share their prompt, each is read by itself from now on.
+
+        Returns:
+            Whether they share their prompts.
+
         Raises:
-            ModelError: They do not: the architecture needs attention masks or positions of another form.
+            ModelError: They get other probabilities all the same.
         """
+        if isinstance(self.network, DecoderOnly):
+            check_cache(self.network)
+        difference = self._packing_error(group)
+        if difference <= self._tolerance:
+            return True
+        if isinstance(self.network, CausalNetwork):
+            self.network = SeparateNetwork(self.network.model)
+            self._frozen = [SeparateNetwork(one.model).eval() for one in self._frozen]
+            difference = self._packing_error(group)
+            self.network.decode([group.prompt], 1, 1)  # raises where there is no way to write
+        if difference > self._tolerance:
+            kind = self.network.model.config.model_type
+            raise ModelError(
+                f"{kind!r} models cannot be refined: completions get other probabilities in training than in use (by"
+                f" {difference:.3g} nats per token); take a base of another family: {WORKING}"
+            )
+        return False
+
+    @property
+    def _tolerance(self) -> float:
+        return 0.1 if self._in_bfloat16 else 1e-3
+
+    def _packing_error(self, group: Group) -> float:
+        """Return how far the probabilities of a group's completions are from the model's own, in nats a token."""
         batch = collate([group], self.network.side, self.network.device)
         with self.precision():
             plain = [self.network.plain_logits(group.prompt, one) for one in group.completions]
         expected = torch.cat(plain).float() / self.temperature
         packed = self(batch).logprobs[batch.mask]
-        difference = (packed - chosen_logprobs(expected, batch.completions[batch.mask])).abs().mean()
-        if difference > (0.1 if self._in_bfloat16 else 1e-3):
-            kind = self.network.model.config.model_type
-            raise ModelError(
-                f"PPO cannot run {kind!r} models: completions that share a prompt get other probabilities than"
-                f" alone (by {difference:.3g} nats a token): use --algorithm grpo, or a base of another family"
-            )
+        return float((packed - chosen_logprobs(expected, batch.completions[batch.mask])).abs().mean())
 
 
 def scatter(values: Tensor, mask: Tensor) -> Tensor:

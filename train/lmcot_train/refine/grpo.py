@@ -175,6 +175,9 @@ def train_grpo(
         # TRL's copy of the adapter it began with, which adds nothing: "adapter off" is the same reference. And of a
         # checkpoint with a second adapter transformers loads only that one: a resumed run would forget the first.
         model.delete_adapter("ref")
+    trainer.beta = judge.options.kl_coefficient
+    if trainer.beta and (reference := judge.policy.reference_model) is not None:
+        trainer.ref_model = trainer.accelerator.prepare_model(reference, evaluation_mode=True)
     trainer.remove_callback(PrinterCallback)
     kept = last_checkpoint(folder)
     if judge.progress.update == 0:
@@ -206,7 +209,7 @@ def _arguments(options: PPOOptions, folder: Path) -> GRPOConfig:
             else {}
         ),
         warmup_steps=options.warm_up,
-        beta=options.kl_coefficient,
+        beta=0.0,  # else TRL loads the base that config.json names for reference, without what distillation taught it
         epsilon=options.clip,
         max_grad_norm=options.max_grad_norm,
         seed=options.seed,

@@ -135,8 +135,7 @@ class _Session:
             )
         usable = fitting(rows, lambda row: len(reader.prompt(row)), most, self.say)
         parts = split(usable, self.options.held_out, self.options.ppo.seed)
-        prompt = tuple(reader.prompt(parts.learn[0]))
-        policy.check_packing(Group(prompt, (prompt[:5], prompt[-7:])))
+        self._fit(policy, [tuple(reader.prompt(row)) for row in (*parts.learn, *parts.held_out)])
         task = Task(parts.learn, parts.held_out, reader.prompt, reader, self._reward())
         checkpoints = Checkpoints(self.folder.checkpoints)
         trainer = Trainer(policy, task, self.options.ppo, checkpoints, self.workers)
@@ -147,6 +146,13 @@ class _Session:
         if not checkpoints.best.is_file():  # removed by hand: it was damaged
             trainer.progress = replace(trainer.progress, best=None, best_update=0)
         return trainer
+
+    def _fit(self, policy: Policy, prompts: Sequence[tuple[int, ...]]) -> None:
+        """Try on the longest prompt how completions are to be read: a window shows only beyond its length."""
+        longest = max(prompts, key=len)
+        if not policy.fit(Group(longest, (longest[:5], longest[-7:]))):
+            kind = policy.network.model.config.model_type
+            self.say(f"{kind} models read a prompt anew for each of its rationales, which takes longer")
 
     def _reward(self) -> RationaleReward | _NoReward:
         if self.large is None:

@@ -1,0 +1,167 @@
+"""Which column of a record is what: the usual names in a fixed order, and the places that a user names."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple
+
+from lmcot_cli.datasets.unpack import unpacked_or_none
+
+Part = Literal["question", "context", "answer", "id", "type", "rationale", "choices"]
+"""A part of a row that a column can be."""
+
+NAMES: Mapping[Part, tuple[str, ...]] = {
+    "question": ("question", "query", "instruction", "problem", "prompt", "input"),
+    "context": (
+        "context", "contexts", "passages", "passage", "paragraphs", "documents", "document", "docs", "ctxs",
+        "article",
+    ),
+    "answer": (
+        "answer", "answers", "gold", "gold_answer", "gold_answers", "golden_answers", "ground_truth",
+        "ground_truths", "target", "targets", "output",
+    ),
+    "id": ("id", "_id", "qid", "question_id", "query_id", "uid"),
+    "type": ("type", "question_type"),
+    "rationale": ("rationale", "reasoning", "explanation", "chain_of_thought"),
+    "choices": ("choices", "options"),
+}  # fmt: skip
+"""The usual names, spelt in lower case. Where a record has several of a part, the first that holds a value is taken.
+
+`input` is the context where `instruction` is the question.
+"""
+
+Paths = Mapping[Part, str]
+"""Places that a user names: a part that has one is looked for nowhere else."""
+
+USUAL: Paths = {}
+"""None of them: the usual names serve."""
+
+_LIKE_AN_ANSWER = (
+    "answer", "gold", "label", "target", "solution", "truth", "reference", "expected", "response", "completion",
+)  # fmt: skip
+
+
+class Place(NamedTuple):
+    """Where a part of a record was found, and what stands there."""
+
+    path: str
+    value: Any
+
+
+@dataclass(frozen=True, slots=True)
+class Named:
+    """A record of which the parts have been found.
+
+    Attributes:
+        record: All of it.
+        places: The parts that it has.
+        left: The columns that are no part, in their order.
+        paths: The places that the user named.
+    """
+
+    record: Mapping[str, Any]
+    places: Mapping[Part, Place]
+    left: tuple[str, ...]
+    paths: Paths
+
+    def place(self, part: Part) -> Place:
+        """Return a part's place; that where it should be, without a value, where there is none."""
+        return self.places.get(part) or Place(self.paths.get(part, NAMES[part][0]), None)
+
+
+def understand(record: Mapping[str, Any], paths: Paths) -> Named:
+    """Find the parts of a record, where the user says and else by the usual names."""
+    found = {part: Place(path, value_at(record, path)) for part, path in paths.items() if has(record, path)}
+    taken = {place.path for place in found.values()}
+    plain: dict[str, str] = {}
+    for key in record:
+        plain.setdefault(_plain(key), key)
+    for part in NAMES:
+        if part in paths:
+            continue
+        keys = [_key(record, plain, name) for name in _names(part, found)]
+        usable = [key for key in keys if key is not None and key not in taken]
+        if usable:
+            key = next((key for key in usable if holds(record[key])), usable[0])
+            found[part] = Place(key, record[key])
+            taken.add(key)
+    return Named(record, found, tuple(key for key in record if key not in taken), paths)
+
+
+def part_of(name: str) -> Part | None:
+    """Return the part that a column of this name could be taken for."""
+    return next((part for part, names in NAMES.items() if _plain(name) in names), None)
+
+
+def like_an_answer(name: str) -> bool:
+    """Whether a column's name sounds as if it held gold answers."""
+    return any(word in _plain(name) for word in _LIKE_AN_ANSWER)
+
+
+def has(record: Mapping[str, Any], path: str) -> bool:
+    """Whether a record has the place of this path."""
+    try:
+        value_at(record, path)
+    except LookupError:
+        return False
+    return True
+
+
+def value_at(record: Mapping[str, Any], path: str) -> Any:
+    """Return what stands at a path: `a.b` is `b` in the object `a`, or in each object of the list `a`.
+
+    A column whose own name has dots is taken as it is.
+
+    Raises:
+        LookupError: There is no such place.
+    """
+    return record[path] if path in record else _walk(record, path.split("."))
+
+
+def _walk(value: Any, steps: list[str]) -> Any:
+    if not steps:
+        return value
+    if isinstance(value, str):
+        value = unpacked_or_none(value)
+    if isinstance(value, Mapping):
+        return _walk(value[steps[0]], steps[1:])
+    if not isinstance(value, list):
+        raise LookupError(steps[0])
+    if steps[0].isdecimal():
+        return _walk(value[int(steps[0])], steps[1:])
+    return _walk_each(value, steps)
+
+
+def _walk_each(items: list[Any], steps: list[str]) -> list[Any]:
+    """Go on in each item; where only some have the place, the others hold null there."""
+    found: list[Any] = []
+    missing: LookupError | None = None
+    for item in items:
+        try:
+            found.append(_walk(item, steps))
+        except LookupError as error:
+            found.append(None)
+            missing = error
+    if missing and all(value is None for value in found):
+        raise missing
+    return found
+
+
+def _names(part: Part, found: Mapping[Part, Place]) -> tuple[str, ...]:
+    if part == "context" and "question" in found and _plain(found["question"].path) == "instruction":
+        return (*NAMES[part], "input")
+    return NAMES[part]
+
+
+def _key(record: Mapping[str, Any], plain: Mapping[str, str], name: str) -> str | None:
+    return name if name in record else plain.get(name)
+
+
+def _plain(name: str) -> str:
+    return name.strip().lower().replace(" ", "_").replace("-", "_")
+
+
+def holds(value: object) -> bool:
+    """Whether a value says anything: null, blanks and empty lists do not."""
+    return value is not None and value != [] and not (isinstance(value, str) and not value.strip())
