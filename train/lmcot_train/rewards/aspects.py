@@ -109,8 +109,8 @@ def coherence(chain: Chain) -> float:
     """Tell how names flow from statement to statement.
 
     The mean over all claims but the first of 1 / distance to the nearest earlier claim that shares a name, or 1 if it
-    is the first to take up something that the question names: the entity graph of Guinaudeau and Strube 2013 (ACL P13-1010) with one
-    edge a statement.
+    is the first to take up something that the question names: the entity graph of Guinaudeau and Strube 2013 (ACL
+    P13-1010) with one edge a claim.
 
     Returns:
         1/2 for a single claim, which hangs together with nothing, 0 where nothing is claimed.

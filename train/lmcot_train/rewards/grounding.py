@@ -19,7 +19,7 @@ from lmcot_cli.datasets.row import Paragraph, Row
 from lmcot_train.rewards.languages import FUNCTION_WORDS
 from lmcot_train.rewards.reading import Statement, linked, read_statement, read_statements, same
 
-ALIKE = 0.5
+ALIKE = 0.6
 """A statement that begins with no title is about the context sentence that holds at least this share of it."""
 VERBATIM = 0.9
 """A statement with this share is that sentence, whoever it is about."""
@@ -174,10 +174,13 @@ def _without_article(words: Sequence[str]) -> str:
 
 def _anchors(source: Source) -> Iterator[str]:
     names = sorted(source.names(source.question))
-    known = [name for name in names if any(unit.holds(name) for unit in source.units)]
-    if known:
-        yield from known
-        return
+    known = [name for name in names if not source.units or any(unit.holds(name) for unit in source.units)]
+    if source.titles.intersection(known):  # where nothing has a capital, names cannot be told from other words
+        known = [name for name in known if name in source.titles or name.upper() != name or name.isdecimal()]
+    yield from known or _telling_words(source)
+
+
+def _telling_words(source: Source) -> Iterator[str]:
     most = COMMON * len(source.units) if len(source.units) >= SOME else float("inf")
     yield from sorted(w for w in source.question.content if 0 < len(source.places.get(w, ())) <= most)
 

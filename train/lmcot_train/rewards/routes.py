@@ -16,23 +16,28 @@ RESTATED = 0.5
 
 
 def connections(chain: Chain) -> list[float]:
-    """Return for each anchor of the question how well the best route from it to the answer is borne out."""
-    if not chain.claims:
+    """Return for each anchor of the question how well the best route from it to the answer is borne out.
+
+    Where the context speaks of nothing that the question names, the first claim is where the one route starts.
+    """
+    claims = chain.claims
+    if not claims:
         return []
     told = [one for one in chain.grounded if one.claims or one.concludes]
     ends = _ends(told, chain)
     starts = [
-        [one for one in told if one.claims and linked([anchor], one.names | one.statement.content)]
+        [one for one in claims if linked([anchor], one.names | one.statement.content)]
         for anchor in chain.source.anchors
     ]
-    return [_route(start, told, ends, chain) for start in starts]
+    return [_route(start, told, ends, chain) for start in starts or [claims[:1]]]
 
 
 def leads_on(chain: Chain) -> list[bool]:
     """Return for each statement that is no conclusion whether the way to the answer needs it.
 
     It does if it names the answer, or two ends of the way: what the question names, what other statements are about,
-    what conclusions name; that which the statement is about is an end if statements about other things name it. In a comparison the two statements do that say the likest of two things that the question names.
+    what conclusions name; that which the statement is about is an end if statements about other things name it. In a
+    comparison the two statements do that say the likest of two things that the question names.
     """
     told = [one for one in chain.grounded if not one.concludes]
     pair = _likest(chain) if chain.compares else ()
@@ -42,11 +47,6 @@ def leads_on(chain: Chain) -> list[bool]:
         found.append(one.statement.words not in seen and (one in pair or _leads(one, chain)))
         seen.add(one.statement.words)
     return found
-
-
-def answered(chain: Chain) -> bool:
-    """Whether statements that are borne out lead from the question to the answer, from one thing it names at least."""
-    return any(strength >= 0.5 for strength in connections(chain))
 
 
 def _ends(told: list[Grounded], chain: Chain) -> list[Grounded]:
@@ -103,12 +103,12 @@ def _likest(chain: Chain) -> tuple[Grounded, ...]:
     """Return the two statements about different things in the question that have most words in common."""
     about = [(one, _anchors_of(one, chain)) for one in chain.claims]
     pairs = [(one, other) for (one, a), (other, b) in combinations(about, 2) if a and b and a != b]
-    return max(pairs, key=lambda pair: _likeness(*pair), default=())
+    asked = frozenset(word for anchor in chain.source.anchors for word in anchor.split())
+    return max(pairs, key=lambda pair: _likeness(*(one.statement.content - asked for one in pair)), default=())
 
 
-def _likeness(one: Grounded, other: Grounded) -> float:
-    common = one.statement.content & other.statement.content
-    return len(common) / len(one.statement.content | other.statement.content)
+def _likeness(one: frozenset[str], other: frozenset[str]) -> float:
+    return len(one & other) / max(len(one | other), 1)
 
 
 def _anchors_of(one: Grounded, chain: Chain) -> frozenset[str]:
