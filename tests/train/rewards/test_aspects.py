@@ -134,9 +134,9 @@ class TestLogicality:
         assert logicality(read(GOOD)) == 1.0
 
     def test_a_route_is_as_good_as_its_weakest_statement(self) -> None:
-        # Ann Moore was born in Rome: one of two names is borne out, a quarter of a half. Born in Oslo: all is.
+        # In the second, Rome is not borne out: of three names one is, a quarter of a third.
         text = "Silent River was directed by Ann Moore. Ann Moore was born in Rome, Norway."
-        assert logicality(read(text)) == pytest.approx(1 / 8)
+        assert logicality(read(text)) == pytest.approx(1 / 12)
 
     def test_not_arriving_at_the_answer_lowers_it(self) -> None:
         text = "Silent River was directed by Ann Moore. Ann Moore was born in Oslo."

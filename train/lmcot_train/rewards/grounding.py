@@ -106,6 +106,7 @@ class Grounded:
         support: How far it is borne out, 0 to 1; a conclusion as far as what it is drawn from.
         topic: Who or what it is about; None where that is not known.
         claims: Whether it says anything of anything: a question, a name by itself or the question's words do not.
+        held: The largest share of its content words that stands in one context sentence.
         concludes: Whether it is drawn from earlier statements, all of whose names they name.
     """
 
@@ -114,6 +115,7 @@ class Grounded:
     support: float
     topic: str | None
     claims: bool
+    held: float = 0.0
     concludes: bool = False
 
     @property
@@ -175,7 +177,9 @@ def _without_article(words: Sequence[str]) -> str:
 def _anchors(source: Source) -> Iterator[str]:
     names = sorted(source.names(source.question))
     known = [name for name in names if not source.units or any(unit.holds(name) for unit in source.units)]
-    if source.titles.intersection(known):  # where nothing has a capital, names cannot be told from other words
+    if source.titles.intersection(
+        known
+    ):  # where nothing has a capital, names cannot be told from other words
         known = [name for name in known if name in source.titles or name.upper() != name or name.isdecimal()]
     yield from known or _telling_words(source)
 
@@ -213,7 +217,9 @@ def _look_up(statement: Statement, names: frozenset[str], said: frozenset[str], 
     values = names - ({lead} & borne)
     support = _values_support(names & borne, names, plain, source) if values else _words_support(plain, used)
     topic = near.title if near and near.title else lead
-    return Grounded(statement, names | ({topic} if topic else frozenset()), support, topic, claims=True)
+    named = names | ({topic} if topic else frozenset())
+    held = _share(statement, units[0]) if units else 0.0
+    return Grounded(statement, named, support, topic, claims=True, held=held)
 
 
 def _values_support(
@@ -240,9 +246,10 @@ def _lead(statement: Statement, names: frozenset[str]) -> str | None:
 def _candidates(statement: Statement, named: frozenset[str], source: Source) -> list[Unit]:
     """Return the context sentences with two of a statement's words or more, first those with the most."""
     counts = Counter(place for word in statement.content for place in source.places.get(word, ()))
+    known = {title for title in source.titles if any(same(title, name) for name in named)}
     least = min(2, len(statement.content))
     places = [place for place, count in counts.items() if count >= least]
-    places.sort(key=lambda place: (-counts[place], not _titled(source.units[place], named), place))
+    places.sort(key=lambda place: (-counts[place], source.units[place].title not in known, place))
     return [source.units[place] for place in places]
 
 

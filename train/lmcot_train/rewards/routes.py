@@ -5,14 +5,14 @@ from __future__ import annotations
 from itertools import combinations
 
 from lmcot_train.rewards.chain import Chain
-from lmcot_train.rewards.grounding import Grounded
+from lmcot_train.rewards.grounding import ALIKE, Grounded
 from lmcot_train.rewards.reading import linked, read_statement
 
 BROKEN = 0.25
 """What the first statement of a route that breaks off counts."""
 
 RESTATED = 0.5
-"""What a statement of nothing but the words of question and answer counts as a first step: no hop can be seen in it."""
+"""What a statement that joins the answer to the question in the question's own words counts: no hop is seen in it."""
 
 
 def connections(chain: Chain) -> list[float]:
@@ -78,8 +78,9 @@ def _route(start: list[Grounded], told: list[Grounded], ends: list[Grounded], ch
 
 
 def _restates(one: Grounded, chain: Chain) -> bool:
+    """Whether a statement of what no context sentence says has only the words of question and answer."""
     known = chain.source.question.content | read_statement(chain.answer or "").content
-    return one.statement.content <= known
+    return one.held < ALIKE and one.statement.content <= known
 
 
 def _leads(one: Grounded, chain: Chain) -> bool:
@@ -104,7 +105,9 @@ def _likest(chain: Chain) -> tuple[Grounded, ...]:
     about = [(one, _anchors_of(one, chain)) for one in chain.claims]
     pairs = [(one, other) for (one, a), (other, b) in combinations(about, 2) if a and b and a != b]
     asked = frozenset(word for anchor in chain.source.anchors for word in anchor.split())
-    return max(pairs, key=lambda pair: _likeness(*(one.statement.content - asked for one in pair)), default=())
+    return max(
+        pairs, key=lambda pair: _likeness(*(one.statement.content - asked for one in pair)), default=()
+    )
 
 
 def _likeness(one: frozenset[str], other: frozenset[str]) -> float:

@@ -12,7 +12,7 @@ from lmcot_train.rewards.languages import ABBREVIATIONS
 _ROOT = "en"  # the rules for words and sentences are those of all languages
 _JOINERS = frozenset("-&\u2010\u2011\u00b7\u30fb")
 _ABBREVIATED = re.compile(r"([^\W_](?:[^\W_]|\.)*)\.\s*$")
-_NUMBERED = re.compile(r"[A-Z]\w+ $")  # "World War I.", not "when I. Newton"
+_NUMBERED = re.compile(r"[A-Z]\w+ [A-Z]\w+ $")  # "World War I.", not "when I. Newton"
 _BEFORE_NUMBER = re.compile(
     r"(?<=[^\W_]{3}[.!?])\s+(?=\d)"
 )  # ICU sees a decimal number in "was in 1934. 1937 is"
