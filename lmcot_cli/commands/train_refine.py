@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from lmcot_cli.commands import options
+from lmcot_cli.commands import options, prompt_options
 from lmcot_cli.commands.train_arguments import (
     AspectWeightsOption,
     OverwriteRunOption,
@@ -170,6 +170,11 @@ def refine(
         ),
     ] = None,
     prompts: options.PromptsOption = None,
+    shots: prompt_options.ShotsOption = None,
+    shots_from: prompt_options.ShotsFromOption = None,
+    shots_by: prompt_options.ShotsByOption = None,
+    small_system: prompt_options.SmallSystemOption = None,
+    large_system: prompt_options.LargeSystemOption = None,
     held_out: Annotated[
         int | None, _option("held_out", "Rows to validate on, not learned from.", _RUN)
     ] = None,

@@ -15,7 +15,7 @@ from lmcot_cli.backends.base import Backend
 from lmcot_cli.datasets.row import Row
 from lmcot_cli.errors import UsageError
 from lmcot_cli.pipeline.options import AnswerOptions
-from lmcot_cli.prompts.render import Prompts
+from lmcot_cli.prompts.conversation import PromptBuilder
 from lmcot_cli.scoring.metrics import score_answer
 from lmcot_train.rewards.aspects import ASPECTS, score_aspects, weighted_mean
 from lmcot_train.rewards.chain import read_chain
@@ -111,13 +111,13 @@ class RationaleReward:
     Args:
         options: What it is made of.
         large: The frozen large LM.
-        prompts: The templates the large LM is asked with.
+        prompts: What builds the prompts that the large LM is asked.
 
     Attributes:
         answers: The large LM's answers, with the counts of calls, cache hits and refusals.
     """
 
-    def __init__(self, options: RewardOptions, large: Backend, prompts: Prompts) -> None:
+    def __init__(self, options: RewardOptions, large: Backend, prompts: PromptBuilder) -> None:
         self.options = options
         self.answers = LargeAnswers(
             large, prompts, options.max_large_calls, options.max_answer_tokens, options.memory
