@@ -182,7 +182,9 @@ class Scheduler:
 
     def _decode(self) -> None:
         """Decode the newest tokens and a batch of prompts, in one go only if they are few."""
-        writing, self._writing = self._writing, []  # those that go on come back with their next token
+        # Of recurrent models llama.cpp computes only sequences with successive numbers at once, as they come.
+        writing = sorted(self._writing, key=lambda each: each.sequence)
+        self._writing = []  # those that go on come back with their next token
         self._add_written(writing)
         pending = sum(len(prompt.tokens) - prompt.decoded for prompt in self._prefilling)
         if writing and len(writing) + pending > MAX_MIXED:
