@@ -89,7 +89,6 @@ def _read_schema(source: str) -> Mapping[str, Any]:
 def _check_schema(schema: Mapping[str, Any], source: str) -> None:
     from jsonschema.exceptions import SchemaError
     from jsonschema.validators import validator_for
-    from referencing.exceptions import Unresolvable
 
     try:
         validator_for(schema).check_schema(schema)
@@ -97,18 +96,22 @@ def _check_schema(schema: Mapping[str, Any], source: str) -> None:
     except SchemaError as error:
         place = "/".join(map(str, error.absolute_path)) or "its top"
         raise UsageError(f"--answer json: the schema is not valid at {place}: {error.message}") from error
-    except Unresolvable as error:
-        raise UsageError(f"--answer json: the schema refers to {error.ref}, which is not in it") from error
 
 
 def _resolve_all(schema: Mapping[str, Any]) -> None:
     """Look up every reference, so that a missing one is told before the first row."""
     from referencing import Registry
+    from referencing.exceptions import Unresolvable
     from referencing.jsonschema import DRAFT202012
 
     resolver = Registry().with_resource("", DRAFT202012.create_resource(schema)).resolver()
     for reference in _references(schema):
-        resolver.lookup(reference)
+        try:
+            resolver.lookup(reference)
+        except Unresolvable as error:
+            raise UsageError(
+                f"--answer json: the schema refers to {reference}, which is not in it"
+            ) from error
 
 
 def _references(value: object) -> list[str]:
