@@ -33,6 +33,7 @@ __all__ = [
     "read_source",
     "source_name",
     "to_row",
+    "watched",
 ]
 
 T = TypeVar("T")
@@ -71,10 +72,7 @@ def read_rows(
         UsageError: No row has a place or column that the options name: at the first row of a file, at the end of
             what can be read once only.
     """
-    wanted, records = Wanted(options, source_name(source)), read_source(source, max_row_bytes, options)
-    if wanted and isinstance(source, Path) and source.is_file():
-        wanted.find(read_source(source, max_row_bytes, options))
-    for record in wanted.watch(records):
+    for record in watched(source, options, max_row_bytes):
         yield record if isinstance(record, BadRow) else to_row(record, options)
 
 
@@ -95,6 +93,20 @@ def read_source(
     except (OSError, EOFError, zlib.error) as error:
         reason = getattr(error, "strerror", None) or error
         raise InputError(f"{source_name(source)}: cannot be read: {reason}") from error
+
+
+def watched(
+    source: Path | BinaryIO, options: RowOptions, max_bytes: int = MAX_RECORD_BYTES
+) -> Iterator[Record | BadRow]:
+    """Read records as `read_source` does, and see to it that the places which the options name are there.
+
+    Raises:
+        UsageError: No record has one of them: at the first record of a file, at the end of what can be read once only.
+    """
+    wanted = Wanted(options, source_name(source))
+    if wanted and isinstance(source, Path) and (source.is_file() or source.is_dir()):
+        wanted.find(read_source(source, max_bytes, options))
+    yield from wanted.watch(read_source(source, max_bytes, options))
 
 
 def _records(source: Path | BinaryIO, max_bytes: int, options: RowOptions) -> Iterator[Record | BadRow]:

@@ -312,7 +312,10 @@ def test_a_cell_that_never_ends_takes_no_memory(tmp_path: Path) -> None:
     file = tmp_path / "q.csv"
     file.write_text('question,answer\n"Who?' + "x" * 5000 + "\n" * 5000 + "\nB?,y\n")
     first = next(read_rows(file, max_row_bytes=1000))
-    assert isinstance(first, BadRow) and str(first.error) == "not valid CSV: field larger than field limit (1000)"
+    assert (
+        isinstance(first, BadRow)
+        and str(first.error) == "not valid CSV: field larger than field limit (1000)"
+    )
     write_csv(file, [{"question": "A?", "context": "x" * 10**6}])  # more than csv takes by itself
     assert len(good(file)[0].context[0].text) == 10**6
 
