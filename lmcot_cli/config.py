@@ -31,7 +31,9 @@ from lmcot_cli.backends.engine_options import Dtype, EngineOptions, KvType, pars
 from lmcot_cli.datasets.options import parse_fields
 from lmcot_cli.errors import InputError
 from lmcot_cli.pipeline.cost import Price
-from lmcot_cli.pipeline.options import AnswerOptions, ShotsBy
+from lmcot_cli.pipeline.options import AnswerOptions
+from lmcot_cli.prompts.options import ShotsBy
+from lmcot_cli.prompts.system import names_file
 
 FILE_NAME = "lmcot.toml"
 _ANSWER_KEYS = frozenset(field.name for field in fields(AnswerOptions)) - {
@@ -122,7 +124,8 @@ def config_places() -> list[Path]:
 def load_config(path: Path | None = None) -> Config:
     """Read the settings file named by the user, else the first that exists, else none.
 
-    Relative paths in it, `prompts`, `shots_from` and `reply_cache`, are taken from the folder of the file.
+    Relative paths in it, `prompts`, `shots_from` and `reply_cache`, and system messages that name a file there, are
+    taken from the folder of the file.
 
     Raises:
         InputError: The file cannot be read, is not TOML, or has a key or value that is not allowed.
@@ -154,6 +157,8 @@ def answer_options(config: Config, flags: Mapping[str, Any]) -> AnswerOptions:
         if name in _ANSWER_KEYS | _ENGINE_KEYS | _ENDPOINT_KEYS and value is not None
     }
     values = config.answer.model_dump(exclude_none=True) | given
+    if given.get("shots") == 0 and "shots_from" not in given:
+        values.pop("shots_from", None)  # switched off for once
     for name, parse in _WRITTEN_OUT.items():
         if name in values:
             values[name] = parse(values[name])
@@ -213,5 +218,9 @@ def _explain(detail: Mapping[str, Any]) -> str:
 def _with_paths_from(folder: Path, config: Config) -> Config:
     answer = config.answer
     paths = {"prompts": answer.prompts, "reply_cache": answer.reply_cache, "shots_from": answer.shots_from}
-    found = {name: folder / path for name, path in paths.items() if path is not None}
+    found: dict[str, Path | str] = {name: folder / path for name, path in paths.items() if path is not None}
+    systems = {"small_system": answer.small_system, "large_system": answer.large_system}
+    found |= {
+        name: str(folder / text) for name, text in systems.items() if text and names_file(folder / text)
+    }
     return config.model_copy(update={"answer": answer.model_copy(update=found)})

@@ -12,6 +12,7 @@
         ├── PromptTooLongError  1   a prompt does not fit the model's context
         ├── DuplicateIdError    1   an earlier row has the same id
         ├── MissingRationaleError   1   a rationale was to come with the row, and did not
+        ├── TooFewShotsError    1   the row itself is among too few examples
         └── OutOfBudgetError    1   what the run may spend was spent before the row began
 
 A bug is none of these: anything else keeps its traceback.
@@ -117,6 +118,10 @@ class DuplicateIdError(RowError):
 
 class MissingRationaleError(RowError):
     """A row without the rationale it was to be answered from."""
+
+
+class TooFewShotsError(RowError):
+    """A row that is an example itself, with none to take its place."""
 
 
 class OutOfBudgetError(RowError):

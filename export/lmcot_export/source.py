@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from lmcot_cli.backends.torch.checkpoint import weights_digest
+from lmcot_cli.backends.torch.unpacked import is_gguf, unpacked
 from lmcot_cli.errors import InputError, ModelError, UsageError
 from lmcot_export.json_file import read_object
 
@@ -86,6 +87,8 @@ def _find_base(folder: Path, base: Any) -> Path:
     """Return the folder of a base model: as it is written, from the run's folder, or from the Hugging Face Hub."""
     if not isinstance(base, str) or not base:
         raise ModelError(f"{folder}: does not say which model it is based on")
+    if is_gguf(base):
+        return unpacked(Path(base))
     for place in (Path(base), folder / base):
         if (place / "config.json").is_file():
             return place

@@ -47,6 +47,10 @@ class Sampling:
     max_thinking_tokens: int = 1024
     enough: Callable[[str], bool] | None = None
 
+    def room(self, thinks: bool) -> int:
+        """Return the most tokens to be written, by a model that may think first or by one that may not."""
+        return self.max_tokens + (self.max_thinking_tokens if thinks else 0)
+
 
 @dataclass(frozen=True, slots=True)
 class Shot:
@@ -236,11 +240,14 @@ class Closing(ABC):
 
     Attributes:
         in_background: Whether requests make progress between polls; a backend that serves them elsewhere says so.
-        constraints: The kinds of constraint that it enforces; a backend that can says which.
     """
 
     in_background = False
-    constraints: frozenset[type[Constraint]] = frozenset()
+
+    @property
+    def constraints(self) -> frozenset[type[Constraint]]:
+        """The kinds of constraint that it enforces; a backend that can says which."""
+        return frozenset()
 
     @abstractmethod
     def close(self) -> None:

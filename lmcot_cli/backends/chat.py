@@ -20,7 +20,9 @@ from jinja2.ext import Extension
 from jinja2.parser import Parser
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
-from lmcot_cli.backends.base import Request
+from lmcot_cli.backends.base import Request, Thinking
+from lmcot_cli.backends.thinking import OPENINGS
+from lmcot_cli.backends.thinking_switches import ThinkingSwitches
 from lmcot_cli.errors import ModelError
 
 _CUT = "\U000f1c07"
@@ -48,22 +50,24 @@ class ChatTemplate:
         self, source: str, model_name: str, tokens: Mapping[str, str], marks: Iterable[str] = ()
     ) -> None:
         self._model_name = model_name
+        self._source = source
         self._tokens = tokens
         self._marks = _beginnings(marks)
         try:
             self._template = _environment().from_string(source)
+            self._switches = ThinkingSwitches(_environment().parse(source))
         except TemplateError as error:
             raise self._error(error) from error
 
-    def render(self, request: Request) -> str:
+    def render(self, request: Request, thinking: Thinking = "off") -> str:
         """Render a request's messages, up to where the model's reply begins.
 
         Raises:
             ModelError: The template cannot render such a conversation.
         """
-        return "".join(self.parts(request))
+        return "".join(self.parts(request, thinking))
 
-    def parts(self, request: Request) -> list[str]:
+    def parts(self, request: Request, thinking: Thinking = "off") -> list[str]:
         """Render a request's messages; return the text, cut wherever a message would forge a mark.
 
         Raises:
@@ -73,13 +77,29 @@ class ChatTemplate:
         if request.system and not self._takes_system:
             messages = _folded(messages)
         guarded = [{**message, "content": self._guarded(message["content"])} for message in messages]
-        return [part for part in self._render(guarded, add_generation_prompt=True).split(_CUT) if part]
+        return [part for part in self._prompt(guarded, thinking).split(_CUT) if part]
+
+    def thinks(self, thinking: Thinking) -> bool:
+        """Tell whether the model may think before a reply: not where its template says that it shall not."""
+        if thinking != "off" or not self._speaks_of_thinking:
+            return thinking != "off"
+        return not (self._switches.can_be_off and self._is_switched)
 
     @cached_property
     def turn_end(self) -> str:
         """What the template writes after a reply that is the last turn of a conversation; empty where nothing."""
         rendered = self._render([_message("user", "?"), _message("assistant", _PROBE)])
         return rendered.rpartition(_PROBE)[2]
+
+    @cached_property
+    def _is_switched(self) -> bool:
+        """Whether the switch makes a difference to what a model reads."""
+        question = [_message("user", "?")]
+        return self._prompt(question, "off") != self._prompt(question, "on")
+
+    @cached_property
+    def _speaks_of_thinking(self) -> bool:
+        return self._switches.known or any(opening in self._source for opening in OPENINGS)
 
     @cached_property
     def _takes_system(self) -> bool:
@@ -94,6 +114,12 @@ class ChatTemplate:
         content = content.encode("utf-8", "replace").decode().replace(_CUT, "")
         return self._marks.sub(rf"\1{_CUT}", content) if self._marks else content
 
+    def _prompt(self, messages: Sequence[Message], thinking: Thinking) -> str:
+        """Render what the model replies to."""
+        values, word = self._switches.settings(thinking)
+        messages = _with_word(messages, word) if word else messages
+        return self._render(messages, add_generation_prompt=True, **values)
+
     def _render(self, messages: Sequence[Message], **settings: Any) -> str:
         try:
             return self._template.render(messages=messages, **settings, **self._tokens)
@@ -104,6 +130,11 @@ class ChatTemplate:
         return ModelError(
             f"{self._model_name}: its chat template does not work: {error}; export the model again"
         )
+
+
+def thinks(template: ChatTemplate | None, thinking: Thinking) -> bool:
+    """Tell whether a model, with a chat template or without one, may think before a reply."""
+    return template.thinks(thinking) if template else thinking != "off"
 
 
 def plain_text(request: Request) -> str:
@@ -133,6 +164,13 @@ def _folded(messages: Sequence[Message]) -> list[Message]:
     """Put the system message in front of the first user's."""
     system, first, *others = messages
     return [_message("user", f"{system['content']}\n\n{first['content']}"), *others]
+
+
+def _with_word(messages: Sequence[Message], word: str) -> list[Message]:
+    """Put a word that switches thinking behind the system message, one of its own where there is none."""
+    system = messages[0] if messages[0]["role"] == "system" else _message("system", "")
+    others = messages[1:] if messages[0]["role"] == "system" else messages
+    return [_message("system", f"{system['content']} {word}".strip()), *others]
 
 
 class _GenerationBlock(Extension):

@@ -3,7 +3,8 @@ r"""A backend that reads its replies from a file: the test double that ships wit
 The file is JSONL. A line is a string, or an object of
 
     text           the reply, verbatim; or a list of replies, of which the request's seed picks one
-    match          optional: the reply answers every prompt that contains this string, any number of times
+    match          optional: the reply answers every prompt that contains this string, any number of times; what
+                   stands before the prompt (system message, examples) is not looked at
     finish_reason  optional: "stop" (the default) or "length"
     logprob        optional: the mean log-probability to report
     seconds        optional: how long writing the reply takes, to stand in for a model that takes its time
@@ -54,7 +55,7 @@ class ScriptedReply(BaseModel):
         time.sleep(self.seconds)
         text = self.text if isinstance(self.text, str) else self.text[request.seed % len(self.text)]
         words = len(text.split())
-        return Completion(text, len(request.prompt.split()), words, self.finish_reason, self.logprob)
+        return Completion(text, len(request.text.split()), words, self.finish_reason, self.logprob)
 
 
 _LINE: TypeAdapter[str | ScriptedReply] = TypeAdapter(str | ScriptedReply)

@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from rich.table import Table
 from rich.text import Text
 
+from lmcot_cli.backends.base import Request
 from lmcot_cli.commands.console import stdout_console
 from lmcot_cli.commands.printable import as_text, printable
 from lmcot_cli.pipeline.preview import CHARACTERS_A_TOKEN, Preview
 
 
 def show_preview(preview: Preview) -> None:
-    """Print the prompts of the first row, then what all rows come to."""
+    """Print what is asked for the first row, then what all rows come to."""
     with stdout_console() as console:
         for stage in preview.stages:
             console.print(Text(f"── {stage.stage}, to {printable(stage.model)} ──", style="bold"))
-            console.print(
-                Text("\n".join(map(printable, stage.prompt.splitlines())), style="dim"), soft_wrap=True
-            )
-            console.print()
+            for heading, text in _parts(stage.request):
+                if heading:
+                    console.print(Text(f"{heading}:"))
+                console.print(Text("\n".join(map(printable, text.splitlines())), style="dim"), soft_wrap=True)
+                console.print()
         if preview.stages:
             console.print(_table(preview))
         for note in preview.notes:
@@ -29,6 +33,16 @@ def show_preview(preview: Preview) -> None:
             f" {CHARACTERS_A_TOKEN} characters a token.",
             style="dim",
         )
+
+
+def _parts(request: Request) -> Iterator[tuple[str, str]]:
+    """Yield what a model is given, each with its heading; a prompt with nothing before it needs none."""
+    if request.system:
+        yield "system message", request.system
+    for number, shot in enumerate(request.shots, 1):
+        yield f"example {number} of {len(request.shots)}", shot.prompt
+        yield "its reply", shot.reply
+    yield "prompt" if request.system or request.shots else "", request.prompt
 
 
 def _rows(preview: Preview) -> str:

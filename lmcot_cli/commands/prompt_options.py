@@ -9,7 +9,7 @@ import typer
 
 from lmcot_cli.backends.base import Thinking
 from lmcot_cli.commands.options import DEFAULTS
-from lmcot_cli.pipeline.options import ShotsBy
+from lmcot_cli.prompts.options import ShotsBy
 
 _PROMPT, _ANSWER, _THINKING, _DATA, _ENDPOINT = "Prompt", "Answer", "Thinking", "Data", "Endpoint"
 
@@ -29,7 +29,8 @@ ShotsFromOption = Annotated[
     typer.Option(
         "--shots-from",
         metavar="FILE",
-        help="Rows with answers (and rationales, for cot and guided) to make examples of.",
+        help="Rows to make examples of, in any layout: with an answer and, for cot and guided, a rationale or"
+        " supporting facts. Their supporting paragraphs, where named, are all the context an example shows.",
         rich_help_panel=_PROMPT,
     ),
 ]
@@ -37,7 +38,8 @@ ShotsByOption = Annotated[
     ShotsBy | None,
     typer.Option(
         "--shots-by",
-        help="first: the first rows of the file, the same for all. bm25: the rows most like each question.",
+        help="first: the first rows of the file, the same for all, which are read once. bm25: those whose questions"
+        " share most words with each question, the nearest last. A row is never its own example.",
         show_default=DEFAULTS.shots_by,
         rich_help_panel=_PROMPT,
     ),
@@ -47,7 +49,7 @@ SmallSystemOption = Annotated[
     typer.Option(
         "--small-system",
         metavar="TEXT|FILE",
-        help="System message of the small LM.",
+        help="System message of the small LM: the content of a file of that name (UTF-8), else the text itself.",
         rich_help_panel=_PROMPT,
     ),
 ]
@@ -56,7 +58,7 @@ LargeSystemOption = Annotated[
     typer.Option(
         "--large-system",
         metavar="TEXT|FILE",
-        help="System message of the large LM.",
+        help="System message of the large LM: the content of a file of that name (UTF-8), else the text itself.",
         rich_help_panel=_PROMPT,
     ),
 ]

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from lmcot_cli.commands import prompt_options
 from lmcot_cli.commands.train_arguments import (
     OverwriteRunOption,
     PromptsOption,
@@ -18,6 +19,7 @@ from lmcot_cli.commands.train_arguments import (
     stderr_report,
     train_extra,
 )
+from lmcot_cli.prompts.options import PromptOptions
 
 if TYPE_CHECKING:
     from lmcot_train.distill.options import DistillOptions
@@ -43,7 +45,11 @@ def distill(
     ],
     base: Annotated[
         str,
-        typer.Option("--base", metavar="MODEL", help="Model to train: a folder, or ORG/NAME on the hub."),
+        typer.Option(
+            "--base",
+            metavar="MODEL",
+            help="Model to train: a folder, a GGUF file (unpacked to float32), or ORG/NAME on the hub.",
+        ),
     ],
     output: RunOption,
     lora_rank: Annotated[
@@ -166,6 +172,10 @@ def distill(
     ] = None,
     seed: SeedOption = None,
     prompts: PromptsOption = None,
+    shots: prompt_options.ShotsOption = None,
+    shots_from: prompt_options.ShotsFromOption = None,
+    shots_by: prompt_options.ShotsByOption = None,
+    small_system: prompt_options.SmallSystemOption = None,
     threads: Annotated[
         int | None, typer.Option("--threads", min=1, help="Threads that compute.", show_default="torch's own")
     ] = None,
@@ -174,7 +184,8 @@ def distill(
 ) -> None:
     """Teach a small LM to write rationales: an adapter (LoRA) on a base that stays as it is.
 
-    The loss is on the rationales only; prompts are those of `lmcot answer --method guided`. Training stops when the
+    The loss is on the rationales only; prompts are those of `lmcot answer --method guided` with the same --prompts,
+    --shots and --small-system: what is trained with them is to be asked with them. Training stops when the
     validation loss gets no better, and the best weights are kept. RUN/adapter is a PEFT adapter.
     """
     with train_extra():
@@ -196,4 +207,8 @@ def read_options(flags: Mapping[str, Any]) -> DistillOptions:
     lora = {name: flags[f"lora_{name}"] for name in ("rank", "alpha", "dropout")} | {
         "targets": tuple(targets.split(",")) if targets else None
     }
-    return DistillOptions(**given(DistillOptions, flags), lora=LoraOptions(**given(LoraOptions, lora)))
+    return DistillOptions(
+        **given(DistillOptions, flags),
+        lora=LoraOptions(**given(LoraOptions, lora)),
+        prompting=PromptOptions(**given(PromptOptions, flags)),
+    )

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, BinaryIO
 
 import typer
 
-from lmcot_cli.commands import options
+from lmcot_cli.commands import options, prompt_options
 from lmcot_cli.commands.train_arguments import LargeOption, given, train_extra
 from lmcot_cli.errors import UsageError
 
@@ -67,6 +67,10 @@ def rationales(
     seed: options.SeedOption = None,
     limit: options.LimitOption = None,
     prompts: options.PromptsOption = None,
+    shots: prompt_options.ShotsOption = None,
+    shots_from: prompt_options.ShotsFromOption = None,
+    shots_by: prompt_options.ShotsByOption = None,
+    large_system: prompt_options.LargeSystemOption = None,
     config: options.ConfigOption = None,
     parallel: options.ParallelOption = None,
     threads: options.ThreadsOption = None,

@@ -5,7 +5,8 @@ A part of the wrong type is a `RowError` that says what was found and what is wa
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from itertools import zip_longest
 from typing import Any
 
 from lmcot_cli.datasets.names import Named, Place
@@ -137,16 +138,42 @@ def supporting(record: Mapping[str, Any], context: tuple[Paragraph, ...]) -> tup
     positions = record.get("supporting")
     if isinstance(positions, list):
         return tuple(position for position in range(len(context)) if position in positions)
-    facts = record.get("supporting_facts")
-    titles = _titles(unpacked_or_none(facts) if isinstance(facts, str) else facts)
+    titles = {title for title, _ in _facts(record)}
     return tuple(position for position, paragraph in enumerate(context) if paragraph.title in titles)
 
 
-def _titles(facts: object) -> set[str]:
+def supporting_sentences(
+    record: Mapping[str, Any], context: tuple[Paragraph, ...]
+) -> tuple[tuple[int, int], ...]:
+    """Find the sentences that the question needs, as positions of the paragraph and of the sentence in it.
+
+    They stand in `supporting_sentences`, as such positions, or in HotpotQA's `supporting_facts` (see `supporting`).
+    A record that names paragraphs only names all sentences of these. What is not there counts as absent.
+    """
+    pairs = record.get("supporting_sentences")
+    if not isinstance(pairs, list):
+        places = {paragraph.title: place for place, paragraph in reversed([*enumerate(context)])}
+        pairs = [[places.get(title), number] for title, number in _facts(record)]
+    there = sentences_of(range(len(context)), context)
+    named = [tuple(pair) for pair in pairs if isinstance(pair, list)]
+    found = dict.fromkeys(there[there.index(pair)] for pair in named if pair in there)
+    return tuple(found or sentences_of(supporting(record, context), context))
+
+
+def sentences_of(paragraphs: Iterable[int], context: tuple[Paragraph, ...]) -> list[tuple[int, int]]:
+    """Return the positions of all sentences of some paragraphs."""
+    return [(place, number) for place in paragraphs for number in range(len(context[place].sentences))]
+
+
+def _facts(record: Mapping[str, Any]) -> list[tuple[str, object]]:
+    """Read `supporting_facts` as pairs of a title and a sentence number."""
+    facts = record.get("supporting_facts")
+    facts = unpacked_or_none(facts) if isinstance(facts, str) else facts
     if isinstance(facts, dict):
-        named = facts.get("title")
-        named = named if isinstance(named, list) else []
+        columns = [facts.get(key) for key in ("title", "sent_id")]
+        titles, numbers = (column if isinstance(column, list) else [] for column in columns)
+        pairs = [list(pair) for pair in zip_longest(titles, numbers[: len(titles)])]
     else:
         pairs = facts if isinstance(facts, list) else []
-        named = [pair[0] for pair in pairs if isinstance(pair, list) and pair]
-    return {title for title in named if isinstance(title, str)}
+    found = [(*pair, None)[:2] for pair in pairs if isinstance(pair, list) and pair]
+    return [(title, number) for title, number in found if isinstance(title, str)]

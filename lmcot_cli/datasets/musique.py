@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from lmcot_cli.datasets import native
+from lmcot_cli.datasets import fields, native
 from lmcot_cli.datasets.names import USUAL, Paths
 from lmcot_cli.datasets.row import Row
 
@@ -30,7 +30,16 @@ def to_row(record: Mapping[str, Any], line: int, paths: Paths = USUAL) -> Row:
     """
     row = native.to_row(record, line, paths)
     hops = _HOPS_IN_ID.match(row.id)
-    return replace(row, type=hops[0] if hops else None, supporting=_supporting(record["paragraphs"]))
+    marked = _supporting(record["paragraphs"])
+    supporting = tuple(
+        place for place in marked if place < len(row.context)
+    )  # the context may be another column
+    return replace(
+        row,
+        type=hops[0] if hops else None,
+        supporting=supporting,
+        supporting_sentences=tuple(fields.sentences_of(supporting, row.context)),
+    )
 
 
 def _supporting(paragraphs: object) -> tuple[int, ...]:

@@ -1,5 +1,6 @@
-"""lmcot's own layout: `id`, `question`, `context`; optional `answer`, `type`, `rationale`, `supporting`.
+"""lmcot's own layout: `id`, `question`, `context`, and more where there is more.
 
+That is `answer`, `type`, `rationale`, `supporting` and `supporting_sentences`.
 Files of other making are read as this layout, too: see `names` for what their columns may be called.
 """
 
@@ -14,7 +15,7 @@ from lmcot_cli.datasets.names import NAMES, USUAL, Named, Paths, Place, holds, p
 from lmcot_cli.datasets.row import Columns, Row
 from lmcot_cli.errors import RowError
 
-_READ_HERE = frozenset({"supporting", "supporting_facts", "answer_aliases"})
+_READ_HERE = frozenset({"supporting", "supporting_sentences", "supporting_facts", "answer_aliases"})
 _OUTPUT_KEYS = frozenset({"samples", "votes", "agreement"})
 
 
@@ -50,7 +51,11 @@ def to_row(
         line=line,
         extra=_others(named, _READ_HERE.union(aliases)),
     )
-    return replace(row, supporting=fields.supporting(record, row.context))
+    return replace(
+        row,
+        supporting=fields.supporting(record, row.context),
+        supporting_sentences=fields.supporting_sentences(record, row.context),
+    )
 
 
 def _others(named: Named, read: frozenset[str]) -> Columns:
@@ -73,7 +78,13 @@ def to_record(row: Row) -> dict[str, Any]:
     }
     if row.answers:
         record["answer"] = row.answers[0] if len(row.answers) == 1 else list(row.answers)
-    optional = {"type": row.type, "rationale": row.rationale, "supporting": list(row.supporting) or None}
+    sentences = [list(position) for position in row.supporting_sentences]
+    optional = {
+        "type": row.type,
+        "rationale": row.rationale,
+        "supporting": list(row.supporting) or None,
+        "supporting_sentences": sentences or None,
+    }
     record |= {key: value for key, value in optional.items() if value is not None}
     return record | {_column(name, record): value for name, value in row.extra.items()}
 

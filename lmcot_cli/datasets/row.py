@@ -42,7 +42,9 @@ class Row:
         rationale: A rationale that came with the record (written by a human or a generator), if any.
         line: 1-based position in the input (line of a JSONL file, element of a JSON array).
         supporting: Positions in `context` of the paragraphs that the record names as those the question needs; empty
-            where it names none. No answer is ever given from this: it serves `lmcot train rationales`.
+            where it names none. No answer is ever given from this: it serves `lmcot train rationales` and examples.
+        supporting_sentences: The sentences that the record names as those the question needs, as positions of the
+            paragraph and of the sentence in it, in the record's order; whole paragraphs where it names only these.
     """
 
     id: str
@@ -53,6 +55,7 @@ class Row:
     rationale: str | None
     line: int
     supporting: tuple[int, ...] = ()
+    supporting_sentences: tuple[tuple[int, int], ...] = ()
     extra: Columns = field(default_factory=Columns, hash=False)
 
     @property

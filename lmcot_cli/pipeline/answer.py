@@ -26,7 +26,7 @@ from lmcot_cli.pipeline.resume import Item, failed_again, finish_retry, open_ret
 from lmcot_cli.pipeline.rows import Rows
 from lmcot_cli.pipeline.run_file import RunFile, Settings, Totals
 from lmcot_cli.pipeline.vote import count_votes
-from lmcot_cli.prompts.render import Prompts
+from lmcot_cli.prompts.conversation import PromptBuilder
 
 
 class AnswerRun:
@@ -83,7 +83,7 @@ class AnswerRun:
         """
         self.options.check()
         self._check_output()
-        prompts = Prompts(self.options.prompts)
+        prompts = PromptBuilder(self.options.prompt_options, self.options.stages)
         with ExitStack() as stack:
             rows = Rows(self.source, self.options.limit, self.options.rows)
             journal = self._open_journal(stack, prompts)
@@ -112,7 +112,7 @@ class AnswerRun:
                 f"--retry-errors: {self.output} does not exist; leave the option out to begin it"
             )
 
-    def _open_journal(self, stack: ExitStack, prompts: Prompts) -> Journal | None:
+    def _open_journal(self, stack: ExitStack, prompts: PromptBuilder) -> Journal | None:
         if self.output is None:
             return None
         if _same_file(self.source, self.output):
@@ -174,7 +174,7 @@ class AnswerRun:
     def _open_models(self, stack: ExitStack) -> dict[Role, Backend]:
         """Open the models that are asked, in the order in which they are."""
         roles: list[Role] = ["large"]
-        if self.options.method == "guided" and not self.options.given_rationales:
+        if "guided_rationale" in self.options.stages:
             roles.insert(0, "small")
         return {role: stack.enter_context(self._open_model(role)) for role in roles}
 
@@ -191,7 +191,7 @@ class AnswerRun:
             endpoint=options.endpoint,
         )
 
-    def _run_file(self, prompts: Prompts, models: Mapping[Role, Backend]) -> RunFile:
+    def _run_file(self, prompts: PromptBuilder, models: Mapping[Role, Backend]) -> RunFile:
         settings: dict[str, str | int | float | bool | None] = {
             **method_settings(self.options, prompts),
             **model_settings("small", models.get("small")),
@@ -201,6 +201,7 @@ class AnswerRun:
         if self._asks_endpoint(models):
             endpoint = self.options.endpoint.to_record()
             settings["endpoint_api"] = endpoint.pop("endpoint_api")  # a chat template changes answers
+            settings["request_fields"] = " ".join(endpoint.pop("request_fields")) or None
         return RunFile(
             self.command, source_name(self.source), settings, asdict(self.options.local_engine), endpoint
         )
@@ -222,7 +223,7 @@ class AnswerRun:
         items: Iterator[Item],
         would_wait: Callable[[], bool],
         models: Mapping[Role, Backend],
-        prompts: Prompts,
+        prompts: PromptBuilder,
     ) -> Iterator[Result | Recorded]:
         """Answer rows; yield the results of all of them in order, records between them as they are."""
         self._flow = Flow(
@@ -305,7 +306,7 @@ def row_result(row: Row, outcome: Outcome, options: AnswerOptions) -> Result:
     )
 
 
-def method_settings(options: AnswerOptions, prompts: Prompts) -> Settings:
+def method_settings(options: AnswerOptions, prompts: PromptBuilder) -> Settings:
     """Return the settings that change answers, as far as they are known before a model is loaded.
 
     How an engine batches and computes changes the last bits of its logits; only a deterministic run promises
@@ -325,8 +326,8 @@ def method_settings(options: AnswerOptions, prompts: Prompts) -> Settings:
         "vote": options.vote,
         "fields": ",".join("=".join(pair) for pair in options.fields),
         "keep_columns": ",".join(options.keep_columns),
-        "prompts": prompts.digest(),
         "dtype": options.engine.dtype,
+        **prompts.settings(),
     }
     return settings | asdict(options.local_engine) if options.deterministic else settings
 

@@ -55,7 +55,7 @@ class Budget:
     def reserve(self, request: Request, sampling: Sampling) -> None:
         """Set aside what a request will take, so that those that are out do not overrun the budget by much."""
         written = self._written / self._replies if self._replies else sampling.max_tokens / 4
-        self._reserved.append(len(request.prompt) / _CHARACTERS_A_TOKEN + written)
+        self._reserved.append(len(request.text) / _CHARACTERS_A_TOKEN + written)
 
     def spend(self, done: Completion | RowError, price: Price) -> None:
         """Count a reply; a completion that was kept from an earlier run costs nothing."""

@@ -19,7 +19,8 @@ from lmcot_cli.pipeline.result import CutShort, Sample
 from lmcot_cli.pipeline.seeds import sample_seed
 from lmcot_cli.pipeline.stopping import leaders
 from lmcot_cli.pipeline.vote import Ballot, VoteBy, tally, weight_of
-from lmcot_cli.prompts.render import Prompts, Stage
+from lmcot_cli.prompts.conversation import PromptBuilder
+from lmcot_cli.prompts.options import Stage
 
 
 class Ask(NamedTuple):
@@ -71,18 +72,22 @@ class Method(Protocol):
         ...
 
 
-def build_method(options: AnswerOptions, prompts: Prompts, small: Backend | None, large: Backend) -> Method:
+def build_method(
+    options: AnswerOptions, prompts: PromptBuilder, small: Backend | None, large: Backend
+) -> Method:
     """Build the method that `options.method` names; `small` is None where no small LM is asked."""
+
+    def asked(model: Backend, stage: Stage, sampling: Sampling) -> AskedModel:
+        return AskedModel(model, stage, prompts.sampling(stage, sampling), prompts)
+
     if options.method == "standard":
-        return SampledAnswers(AskedModel(large, "standard", options.answer_sampling, prompts), options)
+        return SampledAnswers(asked(large, "standard", options.answer_sampling), options)
     if options.method == "cot":
-        return SampledAnswers(AskedModel(large, "cot", options.chain_sampling, prompts), options)
-    answers = AskedModel(large, "guided_answer", options.guided_answer_sampling, prompts)
+        return SampledAnswers(asked(large, "cot", options.chain_sampling), options)
+    answers = asked(large, "guided_answer", options.guided_answer_sampling)
     if small is None:
         return GivenRationale(answers, options)
-    return Guided(
-        AskedModel(small, "guided_rationale", options.rationale_sampling, prompts), answers, options
-    )
+    return Guided(asked(small, "guided_rationale", options.rationale_sampling), answers, options)
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,26 +97,26 @@ class AskedModel:
     model: Backend
     name: Stage
     sampling: Sampling
-    prompts: Prompts
+    prompts: PromptBuilder
 
-    def render(self, row: Row, rationale: str | None = None) -> str:
-        """Render the prompt.
+    def render(self, row: Row, rationale: str | None = None) -> Request:
+        """Render the prompt, with what stands before it.
 
         Raises:
             RowError: The row holds what no prompt can.
         """
-        prompt = self.prompts.render(self.name, row, rationale)
+        request = self.prompts.request(self.name, row, rationale)
         try:
-            prompt.encode()
+            request.prompt.encode()
         except UnicodeEncodeError as error:
             raise RowError(
                 "question, context or rationale holds half a surrogate pair, which is no character"
             ) from error
-        return prompt
+        return request
 
-    def ask(self, prompt: str, seed: int = 0) -> Ask:
+    def ask(self, request: Request, seed: int = 0) -> Ask:
         """Ask for one completion."""
-        return Ask(self.model, Request(prompt, seed), self.sampling)
+        return Ask(self.model, replace(request, seed=seed), self.sampling)
 
 
 @dataclass(slots=True)
@@ -177,10 +182,10 @@ class SampledAnswers:
     def __call__(self, row: Row) -> RowWork:
         """Draw samples until the vote needs no more."""
         draws = Draws(row, self.options)
-        prompt = self.stage.render(row)
+        request = self.stage.render(row)
         while seeds := draws.next_seeds():
             try:
-                replies = yield Wave([self.stage.ask(prompt, seed) for seed in seeds], draws.lead)
+                replies = yield Wave([self.stage.ask(request, seed) for seed in seeds], draws.lead)
             except CutShortError as cut:
                 return Drawn(tuple(draws.samples), cut.reason)
             draws.samples += [
@@ -206,10 +211,10 @@ class Guided:
         """Draw rationales and their answers until the vote needs no more."""
         draws = Draws(row, self.options)
         answered: dict[str, Completion] = {}
-        prompt = self.rationales.render(row)
+        request = self.rationales.render(row)
         while seeds := draws.next_seeds():
             try:
-                replies = yield Wave([self.rationales.ask(prompt, seed) for seed in seeds], draws.lead)
+                replies = yield Wave([self.rationales.ask(request, seed) for seed in seeds], draws.lead)
             except CutShortError as cut:
                 return Drawn(tuple(draws.samples), cut.reason)
             texts = [done.text.strip() for done in replies]

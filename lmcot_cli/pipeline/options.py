@@ -16,11 +16,9 @@ from lmcot_cli.pipeline.cost import FREE, Price, prices_of
 from lmcot_cli.pipeline.error_limit import ErrorLimit, parse_error_limit
 from lmcot_cli.pipeline.stopping import StoppingRule, parse_stop
 from lmcot_cli.pipeline.vote import VoteBy
+from lmcot_cli.prompts.options import PromptOptions, ShotsBy, Stage
 
 Method = Literal["standard", "cot", "guided"]
-
-ShotsBy = Literal["first", "bm25"]
-"""How shots are chosen: the first rows of the file, alike for all rows, or those nearest to each row."""
 
 _SEVERAL_TEMPERATURE = 0.7
 _NEXT_PART = ("\nQuestion:", "\nContext:")
@@ -57,8 +55,8 @@ class AnswerOptions:
         large_thinking: The same for the large LM alone; None is `thinking`.
         max_thinking_tokens: Most tokens of a thought.
         keep_thinking: Keep the text of thoughts in the output.
-        small_system: System message of the small LM.
-        large_system: System message of the large LM.
+        small_system: System message of the small LM, or a file that holds it.
+        large_system: System message of the large LM, or a file that holds it.
         shots: Examples before each prompt.
         shots_from: File of the rows that they are made of.
         shots_by: How they are chosen.
@@ -132,6 +130,7 @@ class AnswerOptions:
             raise UsageError(f"--method {self.method}: choose one of {', '.join(get_args(Method))}")
         _ = self.rows  # it raises where a name is not ours
         self._check_ranges()
+        self.prompt_options.check()
         self._check_vote()
         if self.given_rationales and self.method != "guided":
             raise UsageError(
@@ -248,14 +247,30 @@ class AnswerOptions:
         stop = (*_NEXT_PART, "\nAnswer:")
         return self._sampling("small", self.sampled_temperature, self.top_p, self.max_tokens, stop=stop)
 
+    @property
+    def stages(self) -> tuple[Stage, ...]:
+        """The stages that a row goes through."""
+        if self.method != "guided":
+            return (self.method,)
+        return ("guided_answer",) if self.given_rationales else ("guided_rationale", "guided_answer")
+
+    @property
+    def prompt_options(self) -> PromptOptions:
+        """What models are asked beside the question."""
+        return PromptOptions(
+            self.prompts,
+            self.shots,
+            self.shots_from,
+            self.shots_by,
+            self.small_system,
+            self.large_system,
+            self.fields,
+        )
+
     def thinking_of(self, role: Role) -> Thinking:
         """Return whether a role's model is to think."""
         own = self.small_thinking if role == "small" else self.large_thinking
         return own or self.thinking
-
-    def system_of(self, role: Role) -> str | None:
-        """Return a role's system message."""
-        return self.small_system if role == "small" else self.large_system
 
     def _sampling(
         self,

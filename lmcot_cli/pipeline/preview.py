@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
-from lmcot_cli.backends.base import Role
+from lmcot_cli.backends.base import Request, Role
 from lmcot_cli.backends.endpoint import address
 from lmcot_cli.backends.endpoint.key import VARIABLE
 from lmcot_cli.backends.specs import check_model, gguf_file, names_endpoint, resolve
@@ -20,7 +20,8 @@ from lmcot_cli.pipeline.cost import FREE, prices_of
 from lmcot_cli.pipeline.options import AnswerOptions
 from lmcot_cli.pipeline.result import Tokens
 from lmcot_cli.pipeline.rows import Rows
-from lmcot_cli.prompts.render import Prompts, Stage
+from lmcot_cli.prompts.conversation import PromptBuilder, role_of
+from lmcot_cli.prompts.options import Stage
 
 CHARACTERS_A_TOKEN = 4
 """Of English text, about: https://help.openai.com says so of its models, and others differ by a third or so."""
@@ -29,11 +30,15 @@ _A_RATIONALE = "(the rationale that the small LM writes)"
 
 
 class _Asked(NamedTuple):
-    """A stage of the method: its template, the role that is asked, and the most it may write."""
+    """A stage of the method: its template, and the most that may be written."""
 
     stage: Stage
-    role: Role
     max_tokens: int
+
+    @property
+    def role(self) -> Role:
+        """The role that is asked."""
+        return role_of(self.stage)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +48,7 @@ class StagePreview:
     Attributes:
         stage: Its template.
         model: The spec of the model it asks.
-        prompt: The prompt of the first good row.
+        request: What it asks for the first good row: system message, examples and prompt.
         requests: Requests at most: rows by samples.
         tokens: Tokens: of prompts about so many, by their characters; of completions at most, by their limit.
         cost: What these cost by the price table.
@@ -52,7 +57,7 @@ class StagePreview:
 
     stage: str
     model: str
-    prompt: str
+    request: Request
     requests: int
     tokens: Tokens
     cost: float
@@ -95,16 +100,16 @@ def preview(
 
     Raises:
         UsageError: Settings that cannot work together, or a model spec that names no model.
-        InputError: The input cannot be read, or none of its rows can be asked about.
+        InputError: The input, or what prompts are made of, cannot be read, or none of its rows can be asked about.
         OutputError: The output cannot be read.
         ModelError: A model's file is not there.
     """
     options.check()
-    prompts, asked = Prompts(options.prompts), _stages(options)
+    prompts, asked = PromptBuilder(options.prompt_options, options.stages), _stages(options)
     for one in asked:
         check_model(_model(one, options), role=one.role, aliases=options.aliases)
     characters = dict.fromkeys(asked, 0)
-    first: dict[_Asked, str] = {}
+    first: dict[_Asked, Request] = {}
     good = bad = done = 0
     kept = _kept(output, retry_errors=retry_errors)
     for item in Rows(source, options.limit, options.rows):
@@ -116,9 +121,9 @@ def preview(
             bad += 1
             continue
         good += 1
-        for one, prompt in rendered:
-            characters[one] += len(prompt)
-            first.setdefault(one, prompt)
+        for one, request in rendered:
+            characters[one] += len(request.text)
+            first.setdefault(one, request)
     if not good and not done:
         raise InputError("no row can be asked about: see what is wrong with lmcot data inspect")
     stages = (_stage(one, first[one], good, characters[one], options) for one in asked if one in first)
@@ -158,35 +163,31 @@ def _notes(role: Role, model: str, options: AnswerOptions) -> Iterator[str]:
 
 
 def _stages(options: AnswerOptions) -> list[_Asked]:
-    if options.method == "standard":
-        return [_Asked("standard", "large", options.max_answer_tokens)]
-    if options.method == "cot":
-        return [_Asked("cot", "large", options.max_tokens)]
-    answer = _Asked("guided_answer", "large", options.max_answer_tokens)
-    return (
-        [answer]
-        if options.given_rationales
-        else [_Asked("guided_rationale", "small", options.max_tokens), answer]
-    )
+    """Return the stages; one that ends in an answer alone has a limit of its own."""
+    chains: tuple[Stage, ...] = ("cot", "guided_rationale")
+    return [
+        _Asked(stage, options.max_tokens if stage in chains else options.max_answer_tokens)
+        for stage in options.stages
+    ]
 
 
 def _rendered(
-    row: Row, asked: list[_Asked], prompts: Prompts, options: AnswerOptions
-) -> list[tuple[_Asked, str]] | None:
-    """Return the prompts of a row; None where there is none to be had."""
+    row: Row, asked: list[_Asked], prompts: PromptBuilder, options: AnswerOptions
+) -> list[tuple[_Asked, Request]] | None:
+    """Return the requests of a row; None where there is none to be had."""
     if options.given_rationales and not row.rationale:
         return None
     rationale = row.rationale if options.given_rationales else _A_RATIONALE
     try:
         return [
-            (one, prompts.render(one.stage, row, rationale if one.stage == "guided_answer" else None))
+            (one, prompts.request(one.stage, row, rationale if one.stage == "guided_answer" else None))
             for one in asked
         ]
     except RowError:
         return None
 
 
-def _stage(one: _Asked, prompt: str, rows: int, characters: int, options: AnswerOptions) -> StagePreview:
+def _stage(one: _Asked, request: Request, rows: int, characters: int, options: AnswerOptions) -> StagePreview:
     read = characters
     if (
         one.stage == "guided_answer" and not options.given_rationales
@@ -197,7 +198,7 @@ def _stage(one: _Asked, prompt: str, rows: int, characters: int, options: Answer
     return StagePreview(
         stage=one.stage,
         model=model,
-        prompt=prompt,
+        request=request,
         requests=rows * options.samples,
         tokens=tokens,
         cost=prices_of(options)[one.role].of(tokens),

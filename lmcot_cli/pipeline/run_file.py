@@ -19,6 +19,7 @@ from lmcot_cli.errors import OutputError
 from lmcot_cli.pipeline.result import Tokens, Usage
 
 FORMAT = 1
+_LONGEST_SHOWN = 200
 Settings = Mapping[str, str | int | float | bool | None]
 
 
@@ -184,7 +185,10 @@ def differing(old: Settings, new: Settings) -> list[str]:
 
 
 def _shown(value: object) -> str:
-    return value if isinstance(value, str) else json.dumps(value)
+    """Write a value on one line; long text (a system message) by its beginning."""
+    text = value if isinstance(value, str) else json.dumps(value)
+    line = " ".join(text.split())
+    return line if len(line) <= _LONGEST_SHOWN else f"{line[:_LONGEST_SHOWN]}..."
 
 
 def now() -> str:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from hashlib import sha256
 from pathlib import Path
 from traceback import extract_tb
-from typing import Any, Literal
+from typing import Any
 
 from jinja2 import (
     ChoiceLoader,
@@ -27,8 +27,7 @@ from jinja2.utils import missing
 
 from lmcot_cli.datasets.row import Columns, Row
 from lmcot_cli.errors import InputError, RowError
-
-Stage = Literal["standard", "cot", "guided_rationale", "guided_answer"]
+from lmcot_cli.prompts.options import Stage
 
 _FAULTS = (TemplateError, ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
 """What a template can raise: its own errors, and those of the Python expressions in it."""

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from runpy import run_path
 from typing import Any
 
 import gguf
@@ -89,6 +91,20 @@ def open_tiny(tiny_gguf: Callable[..., Path]) -> Iterator[Callable[..., LlamaBac
             )
 
         yield load
+
+
+@pytest.fixture(scope="session")
+def tiny_family(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
+    """Write a tiny model of a family named in `tiny_families.FAMILIES`; equal settings give the same file."""
+    write_family = run_path(str(Path(__file__).with_name("tiny_families.py")))["write_family"]
+    folder = tmp_path_factory.mktemp("families")
+
+    def write(family: str, context: int = 512) -> Path:
+        path = folder / f"{family}-{context}.gguf"
+        add_tokenizer = partial(_write_tokenizer, shape=TinyLlama())
+        return path if path.exists() else write_family(path, family, add_tokenizer, context)
+
+    return write
 
 
 def byte_symbols() -> list[str]:

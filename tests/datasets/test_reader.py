@@ -84,12 +84,32 @@ def test_supporting_paragraphs_are_found_by_title(facts: object, supporting: tup
     assert good(native(context=context, supporting_facts=facts)).supporting == supporting
 
 
+@pytest.mark.parametrize(
+    ("fields", "sentences"),
+    [
+        ({"supporting_facts": [["Bo", 1], ["Ann", 0], ["Bo", 1]]}, ((1, 1), (0, 0))),
+        ({"supporting_facts": {"title": ["Ann", "Bo"], "sent_id": [0, 0]}}, ((0, 0), (1, 0))),
+        ({"supporting_facts": [["Bo", 7], ["Ann", 0], ["Dee", 0], ["Bo", None], ["Bo", {}]]}, ((0, 0),)),
+        ({"supporting_facts": [["Bo"]]}, ((1, 0), (1, 1))),
+        ({"supporting": [1]}, ((1, 0), (1, 1))),
+        ({"supporting": [1], "supporting_sentences": [[1, 1], [0, 5], 3, [1], [[], 0]]}, ((1, 1),)),
+        ({"supporting_facts": "Bo"}, ()),
+        ({}, ()),
+    ],
+)
+def test_supporting_sentences(fields: dict[str, object], sentences: tuple[tuple[int, int], ...]) -> None:
+    context = [["Ann", ["One."]], ["Bo", ["Two.", "Three."]]]
+    assert good(native(context=context, **fields)).supporting_sentences == sentences
+
+
 def test_supporting_paragraphs_of_musique_are_marked_in_place() -> None:
     paragraphs = [
         {"title": "Ann", "paragraph_text": "One.", "is_supporting": False},
         {"title": "Ann", "paragraph_text": "Two.", "is_supporting": True},
     ]
-    assert good({"id": "2hop__1", "question": "Who?", "paragraphs": paragraphs}).supporting == (1,)
+    row = good({"id": "2hop__1", "question": "Who?", "paragraphs": paragraphs})
+    assert row.supporting == (1,)
+    assert row.supporting_sentences == ((1, 0),)
 
 
 @pytest.mark.parametrize("answer", [None, "", " ", [], [""]])

@@ -1,5 +1,6 @@
 import pytest
 
+from lmcot_cli.backends.base import Request, Sampling, Shot
 from lmcot_cli.errors import UsageError
 from lmcot_cli.pipeline.budget import Budget, parse_duration
 
@@ -46,3 +47,15 @@ def test_a_time_is_read_as_it_is_written(text: str, seconds: float):
 def test_what_is_no_time_is_refused(text: str):
     with pytest.raises(UsageError, match="1h30m"):
         parse_duration(text)
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [Request("x" * 400, 0), Request("x", 0, "s" * 400), Request("x", 0, shots=(Shot("p" * 400, "r"),))],
+)
+def test_what_is_set_aside_counts_all_that_stands_before_a_prompt(request_: Request):
+    budget = Budget(max_tokens=100)
+    budget.reserve(Request("x", 0), Sampling(max_tokens=8))
+    assert not budget.is_tight()
+    budget.reserve(request_, Sampling(max_tokens=8))
+    assert budget.is_tight()

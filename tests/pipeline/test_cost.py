@@ -94,8 +94,8 @@ def test_a_preview_counts_rows_and_shows_the_first_prompts_and_opens_no_model(op
     rationale, answer = shown.stages
 
     assert (shown.rows, shown.bad) == (10, 1)
-    assert "Where is 0?" in rationale.prompt
-    assert "the rationale that the small LM writes" in answer.prompt
+    assert "Where is 0?" in rationale.request.prompt
+    assert "the rationale that the small LM writes" in answer.request.prompt
     assert (rationale.requests, rationale.tokens.completion) == (30, 30 * 256)
     assert answer.tokens.prompt > rationale.tokens.prompt + 30 * 200
     assert answer.cost == PRICE.of(answer.tokens)

@@ -14,7 +14,7 @@ from lmcot_cli.pipeline.methods import Drawn, build_method
 from lmcot_cli.pipeline.options import AnswerOptions
 from lmcot_cli.pipeline.result import Tokens
 from lmcot_cli.pipeline.seeds import sample_seed
-from lmcot_cli.prompts.render import Prompts
+from lmcot_cli.prompts.conversation import PromptBuilder
 
 
 class RecordingBackend(ScriptedBackend):
@@ -54,7 +54,7 @@ def row(row_id: str, rationale: str | None = None) -> Row:
 def ended(
     options: AnswerOptions, small: RecordingBackend | None, large: RecordingBackend, rows: Sequence[Row]
 ) -> list[tuple[Outcome | None, Spent]]:
-    method = build_method(options, Prompts(), small, large)
+    method = build_method(options, PromptBuilder(options.prompt_options, options.stages), small, large)
     flow: Flow[Row] = Flow(method, {model: FREE for model in (small, large) if model})
     return [(outcome, spent) for _, outcome, spent in flow.run(iter(rows))]
 

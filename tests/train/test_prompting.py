@@ -14,7 +14,10 @@ from transformers import AutoTokenizer
 
 from lmcot_cli.backends.engine_options import EngineOptions
 from lmcot_cli.backends.llama.backend import LlamaBackend
+from lmcot_cli.datasets.native import to_record
 from lmcot_cli.datasets.row import Row
+from lmcot_cli.prompts.conversation import PromptBuilder
+from lmcot_cli.prompts.options import PromptOptions
 from lmcot_cli.prompts.render import Prompts
 from lmcot_train.prompting import RationalePrompts
 
@@ -22,9 +25,17 @@ Rows = Callable[..., list[Row]]
 Base = Callable[..., Path]
 
 
-def open_prompts(folder: Path, *, encoder_decoder: bool = False) -> tuple[RationalePrompts, Any]:
+def open_prompts(
+    folder: Path, *, encoder_decoder: bool = False, prompts: PromptBuilder | None = None
+) -> tuple[RationalePrompts, Any]:
     tokenizer = AutoTokenizer.from_pretrained(folder)
-    return RationalePrompts(tokenizer, encoder_decoder=encoder_decoder), tokenizer
+    return RationalePrompts(tokenizer, encoder_decoder=encoder_decoder, prompts=prompts), tokenizer
+
+
+def with_examples(path: Path, rows: list[Row]) -> PromptBuilder:
+    """Build prompts with two examples and a system message before them."""
+    path.write_text("".join(json.dumps(to_record(row)) + "\n" for row in rows))
+    return PromptBuilder(PromptOptions(shots=2, shots_from=path, small_system="Write facts."))
 
 
 def as_gguf(folder: Path, path: Path) -> Path:
@@ -73,17 +84,33 @@ def awkward(rows: list[Row]) -> list[Row]:
 
 
 @pytest.mark.parametrize("chat", [False, True])
+@pytest.mark.parametrize("examples", [False, True])
 def test_prompts_have_the_ids_that_llama_cpp_gives_them(
-    tiny_base: Base, microhop: Rows, tmp_path: Path, chat: bool
+    tiny_base: Base, microhop: Rows, tmp_path: Path, chat: bool, examples: bool
 ) -> None:
     folder = tiny_base(chat=chat)
-    prompts, _ = open_prompts(folder)
+    builder = with_examples(tmp_path / "s.jsonl", microhop(4, seed=7)) if examples else PromptBuilder()
+    prompts, _ = open_prompts(folder, prompts=builder)
     with LlamaBackend(
         as_gguf(folder, tmp_path / "tiny.gguf"), EngineOptions(threads=1, parallel=16)
     ) as backend:
         for row in awkward(microhop(20)):
-            text = Prompts().render("guided_rationale", row)
-            assert prompts.prompt(row) == backend._encode(text).tolist()
+            request = builder.request("guided_rationale", row)
+            assert len(request.shots) == (2 if examples else 0)
+            assert prompts.prompt(row) == backend._encode(request).tolist()
+
+
+def test_what_a_model_writes_ends_where_it_begins_an_example_of_its_own(
+    tiny_base: Base, microhop: Rows, tmp_path: Path
+) -> None:
+    written = " Ann sings.\n\nAnswer the question from the context."
+    texts = {}
+    for builder in (PromptBuilder(), with_examples(tmp_path / "s.jsonl", microhop(2, seed=7))):
+        prompts, tokenizer = open_prompts(tiny_base(), prompts=builder)
+        texts[builder] = prompts.read(tokenizer(written, add_special_tokens=False)["input_ids"])
+    alone, shown = texts.values()
+    assert (alone.rationale, alone.finished) == (written.strip(), False)
+    assert (shown.rationale, shown.finished) == ("Ann sings.", True)
 
 
 def test_a_plain_prompt_is_followed_by_a_space_the_rationale_and_the_end(

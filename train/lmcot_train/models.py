@@ -31,6 +31,7 @@ from transformers import (
 
 from lmcot_cli.backends.torch.checkpoint import weights_digest
 from lmcot_cli.backends.torch.loading import OWN_CODE_REFUSED, loading, reason_of
+from lmcot_cli.backends.torch.unpacked import is_gguf, unpacked
 from lmcot_cli.errors import LmcotError, ModelError, UsageError
 from lmcot_train.lora import LoraOptions
 from lmcot_train.run_folder import RunFolder, RunRecord
@@ -57,14 +58,16 @@ class Opened(NamedTuple):
 
 
 def locate_base(spec: str) -> Path:
-    """Return the folder of a base model, fetched first where `spec` is a hub id that is not in the cache.
+    """Return the folder of a base model, fetched or unpacked first where that is needed.
 
     Args:
-        spec: A folder with config.json, or ORG/NAME of a model on the Hugging Face hub.
+        spec: A folder with config.json, a GGUF file, or ORG/NAME of a model on the Hugging Face hub.
 
     Raises:
         ModelError: There is no such model, it cannot be fetched, or it has no safetensors.
     """
+    if is_gguf(spec):
+        return unpacked(Path(spec))
     is_folder = os.path.isdir(spec)  # noqa: PTH112  (Path's own raises where a name is too long for a file)
     folder = Path(spec) if is_folder else _fetch(spec)
     if not (folder / "config.json").is_file():
@@ -86,7 +89,7 @@ def open_base(spec: str, *, dtype: torch.dtype = torch.float32, report: Report =
     """Open an untrained model, decoder-only or encoder-decoder as its config says.
 
     Args:
-        spec: A folder or a hub id; see `locate_base`.
+        spec: A folder, a GGUF file or a hub id; see `locate_base`.
         dtype: Type of the weights.
         report: Is told what the model lacks and what is done about it.
 

@@ -1,22 +1,26 @@
 """How a prompt and a rationale become token ids: as inference does it, and nowhere else.
 
-The text of a prompt comes from `lmcot_cli.prompts`. A model with a chat template gets it as the user's message; any
-other gets it as it is. Special tokens are those that the tokenizer puts in front by itself. Characters that look like
-a special token are read as characters in a plain prompt, and as that token in a chat, as llama.cpp reads them here.
+What stands in a prompt comes from `lmcot_cli.prompts`. A model with a chat template gets it as the user's message, with
+examples as earlier turns and the system message as its own; any other gets all of it as one text. Special tokens are
+those that the tokenizer puts in front by itself and those that the chat template writes; characters of a row that look
+like one are read as characters, as every backend reads them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from transformers import PreTrainedTokenizerBase
 
+from lmcot_cli.backends.base import Request
 from lmcot_cli.backends.torch.loading import loading
+from lmcot_cli.backends.torch.vocabulary import TokenizerVocabulary
 from lmcot_cli.datasets.row import Row
 from lmcot_cli.pipeline.options import AnswerOptions
-from lmcot_cli.prompts.render import Prompts
+from lmcot_cli.prompts.conversation import PromptBuilder
 
 _MARK = "\u2063"  # an invisible separator, which no chat template writes by itself
 
@@ -48,7 +52,7 @@ class RationalePrompts:
     Args:
         tokenizer: The tokenizer of the model that writes rationales.
         encoder_decoder: Whether prompts go to an encoder.
-        prompts: The templates; ours where not given.
+        prompts: What builds prompts; without it they have our templates and nothing before them.
 
     Attributes:
         end_ids: Tokens that end a completion.
@@ -58,34 +62,37 @@ class RationalePrompts:
     """
 
     def __init__(
-        self, tokenizer: PreTrainedTokenizerBase, *, encoder_decoder: bool, prompts: Prompts | None = None
+        self,
+        tokenizer: PreTrainedTokenizerBase,
+        *,
+        encoder_decoder: bool,
+        prompts: PromptBuilder | None = None,
     ) -> None:
         self._tokenizer, self._encoder_decoder = tokenizer, encoder_decoder
-        self._prompts = prompts or Prompts()
-        self._chat = tokenizer.chat_template is not None and not encoder_decoder
-        self._bos = _leading_bos(tokenizer)
+        self._prompts = prompts or PromptBuilder()
+        self._vocabulary = TokenizerVocabulary(
+            tokenizer, (), encoder=encoder_decoder, path=Path(tokenizer.name_or_path)
+        )
+        self._chat = self._vocabulary.template is not None
         self._end = self._turn_end() if self._chat else int(tokenizer.eos_token_id)
         self.end_ids = frozenset({self._end, int(tokenizer.eos_token_id)})
-        self._stop = AnswerOptions().rationale_sampling.stop
-
-    def digest(self) -> str:
-        """Return what tells whether two runs asked alike: a digest over the templates."""
-        return self._prompts.digest()
+        self._stop = self._prompts.sampling("guided_rationale", AnswerOptions().rationale_sampling).stop
 
     def prompt(self, row: Row) -> list[int]:
         """Return the ids that a model is given for a row."""
-        return self._encode(self._text(row))
+        return self._vocabulary.prompt_tokens(self._request(row))
 
     def example(self, row: Row, rationale: str) -> Example:
         """Return the prompt of a row with the ids of a rationale, as the model should write them."""
-        prompt, completion = self._text(row), self._completion_text(rationale)
-        ids = self._encode(prompt)
+        request, completion = self._request(row), self._completion_text(rationale)
+        ids = self._vocabulary.prompt_tokens(request)
         if self._encoder_decoder:
             return Example(ids, [*self._ids(completion), self._end])
-        whole = self._encode(prompt + completion)
+        last = self._chat_parts(request)[-1] if self._chat else self._vocabulary.prompt_text(request)
+        before, whole = self._ids(last), self._ids(last + completion)
         # A tokenizer that reads the first word otherwise after the prompt: what decodes to the text is right too.
-        joined = whole[: len(ids)] == ids
-        following = whole[len(ids) :] if joined else self._ids(completion)
+        joined = whole[: len(before)] == before
+        following = whole[len(before) :] if joined else self._ids(completion)
         return Example(ids, [*following, self._end])
 
     def read(self, ids: Sequence[int]) -> Written:
@@ -97,22 +104,17 @@ class RationalePrompts:
         stops = [at for stop in self._stop if (at := text.find(stop)) >= 0]
         return Written(text[: min(stops)].strip() if stops else text.strip(), bool(ends or stops))
 
-    def _text(self, row: Row) -> str:
-        prompt = self._prompts.render("guided_rationale", row).encode("utf-8", "replace").decode()
-        if not self._chat:
-            return prompt
-        return self._chat_text([_message("user", prompt)], add_generation_prompt=True)
+    def _request(self, row: Row) -> Request:
+        return self._prompts.request("guided_rationale", row)
+
+    def _chat_parts(self, request: Request) -> list[str]:
+        template = self._vocabulary.template
+        assert template is not None
+        return template.parts(request)
 
     def _completion_text(self, rationale: str) -> str:
         """Return what follows the prompt's last character: a cue is followed by a space, a chat's turn by none."""
         return rationale.strip() if self._chat or self._encoder_decoder else f" {rationale.strip()}"
-
-    def _encode(self, text: str) -> list[int]:
-        """Tokenize a whole input, with the special tokens that the tokenizer or template puts around it."""
-        if self._encoder_decoder:
-            return list(self._tokenizer(text, split_special_tokens=True)["input_ids"])
-        ids = self._ids(text)
-        return ids if self._bos is None or ids[:1] == [self._bos] else [self._bos, *ids]
 
     def _ids(self, text: str) -> list[int]:
         encoded = self._tokenizer(text, add_special_tokens=False, split_special_tokens=not self._chat)
@@ -135,9 +137,3 @@ class RationalePrompts:
 
 def _message(role: str, content: str) -> dict[str, str]:
     return {"role": role, "content": content}
-
-
-def _leading_bos(tokenizer: PreTrainedTokenizerBase) -> int | None:
-    """Return the beginning-of-text token that the tokenizer puts in front of a text, None where it does not."""
-    ids = list(tokenizer("x")["input_ids"])
-    return ids[0] if tokenizer.bos_token_id is not None and ids[0] == tokenizer.bos_token_id else None

@@ -3,14 +3,28 @@
 from __future__ import annotations
 
 import os
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from ipaddress import IPv6Address, ip_address
-from urllib.parse import SplitResult, urlsplit
+from typing import Literal
+from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
 from lmcot_cli.errors import ModelSpecError
 
 SCHEME = "openai:"
 DEFAULT_URL = "https://api.openai.com/v1"
+
+Api = Literal["chat", "completions"]
+
+PATHS: Mapping[Api, str] = {"chat": "/chat/completions", "completions": "/completions"}
+"""Where an API is, below the endpoint's URL."""
+
+_OTHER_APIS = ("/responses", "/messages", "/embeddings", "/api/chat", "/api/generate")
+_VERSION = "api-version"
+"""What Azure wants to be told in the query; anything else there may be a secret."""
+
+_DEPLOYMENT = re.compile(r"/openai/deployments/([^/]+)$")
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,20 +34,33 @@ class Address:
     Attributes:
         url: Where the API starts, without a slash at the end; it usually ends in `/v1`.
         model: The model's name there.
+        api: The API that the user's URL ended in; None where it did not say.
+        version: Azure's `api-version`; empty elsewhere.
     """
 
     url: str
     model: str
+    api: Api | None = None
+    version: str = ""
 
     @property
     def spec(self) -> str:
         """Return the model spec, which names the endpoint also where OPENAI_BASE_URL did."""
-        return f"{SCHEME}{self.model}" if self.url == DEFAULT_URL else f"{self.url}#{self.model}"
+        if self == Address(DEFAULT_URL, self.model):
+            return f"{SCHEME}{self.model}"
+        path = PATHS[self.api] if self.api else ""
+        query = f"?{_VERSION}={self.version}" if self.version else ""
+        return f"{self.url}{path}{query}#{self.model}"
 
     @property
     def host(self) -> str:
         """Return the host's name or address."""
         return urlsplit(self.url).hostname or ""
+
+    @property
+    def azure(self) -> bool:
+        """Whether the key goes where Azure wants it: into the header `api-key`."""
+        return bool(self.version) or self.host.endswith(".azure.com")
 
     @property
     def plain(self) -> bool:
@@ -54,6 +81,9 @@ class Address:
 def parse(spec: str) -> Address:
     """Read `openai:MODEL`, at OPENAI_BASE_URL if that is set, or `http://host:port/v1#MODEL`.
 
+    The URL may name a route of the API, as in `/v1/chat/completions`, and Azure's `?api-version=`; the model of an
+    Azure deployment is the deployment, unless another is named.
+
     Raises:
         ModelSpecError: There is no model or no host in it, or a password; the message repeats no URL that may
             hold one.
@@ -67,16 +97,49 @@ def parse(spec: str) -> Address:
 
 def _checked(url: str, model: str, source: str) -> Address:
     parts = _split(url, source)
-    if "@" in parts.netloc or parts.query or parts.fragment:
+    version = _version(parts)
+    if "@" in parts.netloc or version is None or parts.fragment:
         raise ModelSpecError(
-            f"{source} holds a password, a query or a fragment in its URL: write just http(s)://host:port/v1,"
-            " and give the key in OPENAI_API_KEY or by --key-command"
+            f"{source} holds a password, a query or a fragment in its URL: write just http(s)://host:port/v1"
+            " (Azure's ?api-version=VERSION may follow), and give the key in OPENAI_API_KEY or by --key-command"
         )
     if parts.scheme not in ("http", "https") or not parts.hostname or not (url + model).isprintable():
         raise ModelSpecError(f"{source}: {url!r} is no URL of an endpoint; write https://host:port/v1")
+    base, api = _without_route(url.partition("?")[0].rstrip("/"), source)
+    deployment = _DEPLOYMENT.search(base)
+    model = model if model.strip() or not deployment else unquote(deployment[1])
     if not model.strip():
         raise ModelSpecError(f"{source} names no model: write openai:MODEL or {url}#MODEL")
-    return Address(url.rstrip("/"), model)
+    return Address(base, model, api, version)
+
+
+def _version(parts: SplitResult) -> str | None:
+    """Return what a query says of Azure's version, empty where there is no query; None where it says more."""
+    pairs = parse_qsl(parts.query, keep_blank_values=True)
+    if not pairs:
+        return None if parts.query else ""
+    (name, value), *more = pairs
+    fits = name == _VERSION and not more and re.fullmatch(r"[\w.-]{1,40}", value, re.ASCII)
+    return value if fits else None
+
+
+def _without_route(url: str, source: str) -> tuple[str, Api | None]:
+    """Take the route of a call off a URL, and return which API it is of.
+
+    Raises:
+        ModelSpecError: It is a route of an API that is not spoken here.
+    """
+    for api, path in PATHS.items():
+        if url.endswith(path):
+            return url.removesuffix(path).rstrip("/"), api
+    other = next((path for path in _OTHER_APIS if url.endswith(path)), None)
+    if other:
+        start = url.removesuffix(other)
+        raise ModelSpecError(
+            f"{source}: {other} is another API than OpenAI's chat and completions; give the URL that those start at,"
+            f" such as {start if start.endswith('/v1') else start + '/v1'}"
+        )
+    return url, None
 
 
 def _split(url: str, source: str) -> SplitResult:

@@ -7,19 +7,21 @@ import threading
 from collections.abc import Callable, Coroutine
 from contextlib import ExitStack
 from dataclasses import replace
+from functools import partial
 from queue import Empty, SimpleQueue
 from typing import Any, TypeVar
 
 from lmcot_cli.backends.base import Completion, ModelIdentity, Reply, Request, Sampling, StreamBackend
+from lmcot_cli.backends.constraint import Constraint
 from lmcot_cli.backends.endpoint.address import Address
 from lmcot_cli.backends.endpoint.cache import ReplyCache, default_file, digest
 from lmcot_cli.backends.endpoint.calls import Job
 from lmcot_cli.backends.endpoint.client import Client
-from lmcot_cli.backends.endpoint.dialect import Api, Dialect, canonical, full_body
+from lmcot_cli.backends.endpoint.dialect import Dialect, wanted
 from lmcot_cli.backends.endpoint.dispatch import Counters, Dispatcher
 from lmcot_cli.backends.endpoint.key import find_key
 from lmcot_cli.backends.endpoint.options import EndpointOptions
-from lmcot_cli.backends.endpoint.probe import probe
+from lmcot_cli.backends.endpoint.probe import Probe
 from lmcot_cli.errors import RowError
 
 T = TypeVar("T")
@@ -62,11 +64,18 @@ class EndpointBackend(StreamBackend):
             opened.callback(self._start_thread())
             self._client = self._run(self._new_client())
             opened.callback(lambda: self._run(self._client.close()))
+            self._dialect = Dialect.of(address, self._options.endpoint_api, self._options.fields)
             self._dispatcher = self._run(self._new_dispatcher())
             opened.callback(lambda: self._run(self._dispatcher.cancel()))
-            self._run(probe(address, self._client, self._dispatcher.count, self._ask))
+            probe = Probe(address, self._client, self._dialect, self._dispatcher.count, self._ask)
+            self._run(probe.run())
             self._opened = opened.pop_all()
         self._closed = False
+
+    @property
+    def constraints(self) -> frozenset[type[Constraint]]:
+        """The kinds of constraint that the endpoint is told of; fewer once it has refused to be."""
+        return self._dialect.constraints
 
     @property
     def counters(self) -> Counters:
@@ -150,9 +159,10 @@ class EndpointBackend(StreamBackend):
         return Client(self._address, self._key, self._options.max_in_flight)
 
     async def _new_dispatcher(self) -> Dispatcher:
-        dialect = Dialect.of(self._address, self._options.endpoint_api)
         self._loop.set_exception_handler(self._report_bug)
-        return Dispatcher(self._address, self._options, self._client, dialect, fail=self._arrived.put)
+        return Dispatcher(
+            self._address, self._options, self._client, self._dialect, self._key, fail=self._arrived.put
+        )
 
     def _report_bug(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         """Hand the exception of a callback to `poll`, which would else wait forever for what it was to bring."""
@@ -161,14 +171,16 @@ class EndpointBackend(StreamBackend):
         else:
             loop.default_exception_handler(context)
 
-    async def _ask(self, request: Request, sampling: Sampling) -> Completion | RowError:
-        """Ask for one reply, from within the event loop.
+    async def _ask(
+        self, request: Request, sampling: Sampling, *, once: bool = False
+    ) -> Completion | RowError:
+        """Ask for one reply, from within the event loop; `once` tries no second time.
 
         Raises:
             ModelError: The endpoint as a whole does not answer.
         """
         answered: asyncio.Future[Completion | RowError] = self._loop.create_future()
-        self._take(Job(request, sampling, answered.set_result))
+        self._take(Job(request, sampling, answered.set_result, once))
         stopped = self._dispatcher.stopped
         waited_for: set[asyncio.Future[Any]] = {answered, stopped}
         await asyncio.wait(waited_for, return_when=asyncio.FIRST_COMPLETED)
@@ -181,38 +193,29 @@ class EndpointBackend(StreamBackend):
         if self._cache is None:
             self._dispatcher.take(job)
             return
-        key = self._digest(job)
-        if kept := self._cache.find(key):
+        if kept := self._cache.find(self._digest(job)):
             self._dispatcher.counters.cache_hits += 1
+            self._dialect.notice([kept], {})
             job.done(replace(kept, cached=True))
             return
-        self._dispatcher.take(Job(job.request, job.sampling, _keeping(self._cache, key, job.done)))
+        self._dispatcher.take(replace(job, done=partial(self._keep, job)))
+
+    def _keep(self, job: Job, reply: Completion | RowError) -> None:
+        """Keep a reply in the cache before it is handed on."""
+        if self._cache is not None and isinstance(reply, Completion):
+            self._cache.keep(self._digest(job), reply)
+        job.done(reply)
 
     def _digest(self, job: Job) -> bytes:
-        """Return what a job's reply is kept under: endpoint, model and the request as written, its seed included.
+        """Return what a job's reply is kept under: endpoint, API, model and the request as written, its seed included.
 
         Samples differ in their seeds, so no two share a reply; what an endpoint does not take is part of it too.
         """
-        chosen = self._options.endpoint_api
-        api: Api = "completions" if chosen == "completions" else "chat"
-        body = full_body(api, self._address, job.request, job.sampling)
-        return digest(self._address.url, chosen, canonical(body))
+        address, dialect = self._address, self._dialect
+        return digest(address.url, address.version, dialect.api, wanted(dialect, job.request, job.sampling))
 
 
 def _open_cache(address: Address, options: EndpointOptions) -> ReplyCache | None:
     """Open the reply cache, if the options or, without a word in them, the endpoint's place ask for one."""
     wanted = options.cache if options.cache is not None else bool(options.reply_cache) or not address.loopback
     return ReplyCache(options.reply_cache or default_file()) if wanted else None
-
-
-def _keeping(
-    cache: ReplyCache, key: bytes, done: Callable[[Completion | RowError], None]
-) -> Callable[[Completion | RowError], None]:
-    """Keep a reply in the cache before it is handed on."""
-
-    def keep(reply: Completion | RowError) -> None:
-        if isinstance(reply, Completion):
-            cache.keep(key, reply)
-        done(reply)
-
-    return keep

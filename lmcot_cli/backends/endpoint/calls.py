@@ -15,11 +15,12 @@ GATHERING_SECONDS = 0.005
 
 @dataclass(slots=True, eq=False)
 class Job:
-    """One request, and where its reply goes."""
+    """One request, where its reply goes, and whether one try is enough for it."""
 
     request: Request
     sampling: Sampling
     done: Callable[[Completion | RowError], None]
+    once: bool = False
 
 
 @dataclass(slots=True, eq=False)
@@ -33,6 +34,7 @@ class Call:
         failed_at: When that was last, by the dispatcher's clock; None before the first time.
         deadline: When to give it up, by the dispatcher's clock; None before the first try.
         refused_with_n: Whether it was part of a call for several choices that was refused, for whatever reason.
+        is_trial: Whether it is to show if the key is good.
     """
 
     jobs: list[Job]
@@ -41,6 +43,7 @@ class Call:
     failed_at: float | None = None
     deadline: float | None = None
     refused_with_n: bool = False
+    is_trial: bool = False
 
     @property
     def request(self) -> Request:
@@ -52,9 +55,15 @@ class Call:
         """Return how all of them are sampled."""
         return self.jobs[0].sampling
 
+    @property
+    def once(self) -> bool:
+        """Whether one try is enough."""
+        return self.jobs[0].once
+
     def takes(self, job: Job) -> bool:
         """Whether a job can be asked for along with the others."""
-        return job.request.prompt == self.request.prompt and job.sampling == self.sampling
+        alike = replace(job.request, seed=self.request.seed) == self.request
+        return alike and job.sampling == self.sampling
 
     def apart(self) -> list[Call]:
         """Return a call for each job."""

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from lmcot_cli.backends.endpoint.address import Address
 from lmcot_cli.backends.endpoint.dialect import Body
-from lmcot_cli.backends.endpoint.faults import Fault, Transient, judge_status
+from lmcot_cli.backends.endpoint.faults import Fault, Transient, judge_body, judge_status
 from lmcot_cli.backends.endpoint.key import ApiKey
+from lmcot_cli.backends.endpoint.stream import joined
 from lmcot_cli.errors import ModelError
 
 if TYPE_CHECKING:
@@ -59,7 +60,7 @@ class Client:
             ) from error
 
     async def post(self, path: str, body: Body, timeout: float) -> bytes:
-        """Send a call, and return the body of its reply.
+        """Send a call, and return the body of its reply, put together where it came in pieces.
 
         Args:
             path: Below the endpoint's URL.
@@ -70,9 +71,11 @@ class Client:
             FaultError: It brought no reply.
             UnreachableError: There is no connection.
         """
-        return await self._send(
-            self._openai.post(path, body=body, cast_to=bytes, options=self._headers()), timeout
-        )
+        sending = self._openai.post(path, body=body, cast_to=bytes, options=self._headers())
+        reply = joined(await self._send(sending, timeout))
+        if fault := judge_body(reply, self._key, self._address.url):
+            raise FaultError(fault)
+        return reply
 
     async def get(self, path: str, timeout: float) -> bytes:
         """Fetch a page; see `post`."""
@@ -85,7 +88,10 @@ class Client:
     def _headers(self) -> RequestOptions:
         from openai import Omit
 
-        return {"headers": {"Authorization": f"Bearer {self._key.reveal()}" if self._key else Omit()}}
+        key = self._key.reveal()
+        if key and self._address.azure and not _is_token(key):
+            return {"headers": {"Authorization": Omit(), "api-key": key}}
+        return {"headers": {"Authorization": f"Bearer {key}" if key else Omit()}}
 
     async def _send(self, sending: Any, timeout: float) -> bytes:
         from openai import APIConnectionError, APIStatusError, APITimeoutError
@@ -123,6 +129,7 @@ def _new_client(address: Address, connections: int) -> AsyncOpenAI:
     return openai.AsyncOpenAI(
         api_key=_NO_KEY,
         base_url=address.url,
+        default_query={"api-version": address.version} if address.version else None,
         max_retries=0,
         timeout=openai.Timeout(None, connect=_CONNECT_SECONDS),
         http_client=openai.DefaultAsyncHttpxClient(
@@ -132,6 +139,11 @@ def _new_client(address: Address, connections: int) -> AsyncOpenAI:
             trust_env=not (address.plain and address.loopback),
         ),
     )
+
+
+def _is_token(key: str) -> bool:
+    """Whether a key is a token of a login (JWT), which Azure wants as such."""
+    return key.startswith("eyJ") and key.count(".") == 2
 
 
 def _causes(error: BaseException) -> list[BaseException]:

@@ -5,32 +5,41 @@ from __future__ import annotations
 import json
 import logging
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from lmcot_cli.backends.base import Request, Sampling
-from lmcot_cli.backends.endpoint.address import Address
+from lmcot_cli.backends.base import Completion, Request, Sampling
+from lmcot_cli.backends.constraint import Constraint
+from lmcot_cli.backends.endpoint import effort, guidance, refusals
+from lmcot_cli.backends.endpoint.address import PATHS, Address, Api
 from lmcot_cli.backends.endpoint.faults import Refusal
 from lmcot_cli.backends.endpoint.options import EndpointApi
+from lmcot_cli.errors import RowError
 
-Api = Literal["chat", "completions"]
 Body = dict[str, Any]
 
-PATHS: Mapping[Api, str] = {"chat": "/chat/completions", "completions": "/completions"}
-
-_OPTIONAL = ("logprobs", "repeat_penalty", "seed", "stop", "temperature", "top_p")
+_OPTIONAL = (
+    *("logprobs", "repeat_penalty", "seed", "stop", "stream", "temperature", "top_p", "response_format"),
+    *(effort.EFFORT, effort.TEMPLATE),
+)
 _LOST = {
+    "logprobs": "replies come without log-probabilities, which --vote logprob needs",
     "seed": "samples cannot be drawn again alike",
+    "stop": "replies are cut here, and may cost more tokens than are used",
     "temperature": "it samples at its own, --temperature plays no part",
     "top_p": "--top-p plays no part",
+    "response_format": "answers are checked when they have come, not held to their kind",
+    effort.EFFORT: "--thinking plays no part; if it has another field for it, name that with --request-field",
+    effort.TEMPLATE: "its template cannot be told whether to think; see --request-field",
 }
 """What the user is told of a parameter that an endpoint does not take; the others are made up for."""
 
-_NOT_TAKEN = re.compile(
-    r"not support|unsupported|unknown|unrecogni[sz]ed|unexpected|not permitted|not allowed|not available",
-    re.I,
-)
+_MOST_STOPS = 4
+"""OpenAI's limit, which others have taken over."""
+_COLD = 0.01
+"""In place of a temperature of 0, and as a `top_p` in place of any: next to greedy in both."""
+
 _NO_ROUTE = (404, 405, 501)
 
 _log = logging.getLogger(__name__)
@@ -44,62 +53,182 @@ class Dialect:
         address: The endpoint and the model.
         api: The API in use.
         settled: Whether the endpoint is known to have that API for the model, or the user has chosen it.
+        extra: Fields that the user adds to each call.
         n_honoured: Whether one call may ask for several choices; None before that was tried.
+        thinks: Whether the model is known to think before it replies.
     """
 
     address: Address
     api: Api
     settled: bool
+    extra: Mapping[str, Any] = field(default_factory=dict)
     n_honoured: bool | None = None
+    thinks: bool = False
     _max_tokens: str = "max_tokens"
     _refused: set[str] = field(default_factory=set)
+    _coldest: float = 0.0
+    _either: bool = False
+    _blank_stops: bool = True
+    _told: set[str] = field(default_factory=set)
 
     @classmethod
-    def of(cls, address: Address, api: EndpointApi) -> Dialect:
-        """Begin with what the user chose."""
-        return cls(address, "chat" if api == "auto" else api, settled=api != "auto")
+    def of(cls, address: Address, api: EndpointApi, extra: Mapping[str, Any] | None = None) -> Dialect:
+        """Begin with what the user chose, by option or by the URL."""
+        chosen = address.api if api == "auto" else api
+        return cls(address, chosen or "chat", settled=chosen is not None, extra=extra or {})
 
     @property
     def path(self) -> str:
         """Return the path that calls go to."""
         return PATHS[self.api]
 
+    @property
+    def constraints(self) -> frozenset[type[Constraint]]:
+        """Return the kinds of constraint that the endpoint is told of, and has not refused."""
+        told = self.api == "chat" and not {"response_format"} & (self._refused | self.extra.keys())
+        return guidance.ENFORCED if told else frozenset()
+
     def body(self, request: Request, sampling: Sampling, n: int = 1) -> Body:
         """Write the body of a call for `n` choices."""
-        whole = full_body(self.api, self.address, request, sampling)
-        body = {name: value for name, value in whole.items() if name not in self._refused}
-        if self._max_tokens != "max_tokens":
-            body[self._max_tokens] = body.pop("max_tokens")
-        return body | {"n": n} if n > 1 else body
+        body = full_body(self.api, self.address, request, sampling)
+        self._cool(body)
+        body["stop"] = self._stops(sampling.stop)
+        if self.api == "chat":
+            body |= self._thinking(sampling)
+            body["response_format"] = guidance.response_format(request.constraint)
+        kept = {
+            name: value
+            for name, value in body.items()
+            if name not in self._refused and value is not None and value != []
+        }
+        del kept["max_tokens"]
+        kept[self._max_tokens] = self.most_tokens(sampling)
+        return kept | ({"n": n} if n > 1 else {}) | dict(self.extra)
+
+    def most_tokens(self, sampling: Sampling) -> int:
+        """Return the tokens that a reply may take, its thought among them."""
+        thinks = self.thinks or self._max_tokens != "max_tokens" or sampling.thinking == "on"
+        return sampling.max_tokens + (sampling.max_thinking_tokens if thinks else 0)
 
     def adapt(self, refusal: Refusal, body: Body) -> bool:
         """Learn from a refused call; return whether one that is written anew may be taken."""
-        if refusal.about_length:
+        if refusal.about_length or refusal.about_content or refusal.forbids:
             return False
         if "n" in body and refusal.status < 500 and _names_n(refusal):
             self.n_honoured = False
             return True
-        if "messages" in body and (self.api != "chat" or (not self.settled and _no_chat(refusal))):
+        if "messages" in body and not self.settled and _no_chat(refusal):
             self.api, self.settled = "completions", True
             return True
         if "max_tokens" in body and "max_completion_tokens" in refusal.message:
-            self._max_tokens = "max_completion_tokens"
+            self._max_tokens = "max_completion_tokens"  # which counts thoughts, too
+            return True
+        if refusals.needs_room(refusal) and not self.thinks:
+            self.thinks = True
             return True
         return self._without_refused(refusal, body)
 
+    def notice(self, replies: Iterable[Completion | RowError], body: Body) -> None:
+        """Learn from replies: a thought shows that the model thinks, an empty one that it was stopped too soon."""
+        for reply in replies:
+            if not isinstance(reply, Completion):
+                continue
+            self.thinks = self.thinks or reply.thought is not None
+            blank = not reply.text.strip() and reply.finish_reason == "stop"
+            if blank and any(not stop.strip() for stop in body.get("stop", ())):
+                self._blank_stops = False
+
+    def _cool(self, body: Body) -> None:
+        """Say how to sample, in what the endpoint takes of that."""
+        if body["temperature"] == 0:
+            body["temperature"] = self._coldest
+            if "temperature" in self._refused and self._coldest:
+                body["top_p"] = _COLD
+        if self._either and "temperature" not in self._refused:
+            body.pop("top_p", None)
+
+    def _stops(self, stop: Sequence[str]) -> list[str]:
+        """Return the stop strings to send; all of them are looked for in the replies, too.
+
+        A chat model may begin with a line end, or think in its text, and is not to be stopped there: blank ones are
+        for plain completions alone, which go on and on without them, until one was stopped before it began.
+        """
+        if self.thinks:
+            return []
+        blank_too = self.api == "completions" and self._blank_stops
+        sent = [one for one in stop if one.strip() or (blank_too and one)]
+        return sent if self.address.plain else sent[:_MOST_STOPS]
+
+    def _thinking(self, sampling: Sampling) -> Body:
+        """Return the fields that say whether to think; models that do not think are told nothing of it."""
+        if self.extra.keys() & effort.FIELDS or (sampling.thinking != "on" and not self.thinks):
+            return {}
+        return effort.thinking_fields(self.address, sampling.thinking, self._refused)
+
     def _without_refused(self, refusal: Refusal, body: Body) -> bool:
-        if not _NOT_TAKEN.search(refusal.message):
-            return False
-        names = [name for name in _OPTIONAL if name in body and _named(name, refusal)]
+        names = [
+            name for name in refusals.named(refusal, _OPTIONAL) if name in body and name not in self.extra
+        ]
+        if {"temperature", "top_p"} <= {*names} and refusals.excludes_both(refusal):
+            self._either = True
+            self._tell("top_p", "takes temperature or top_p, not both: --top-p plays no part")
+            return True
         for name in names:
-            if name not in self._refused and name in _LOST:
-                _log.warning("%s takes no %s: %s", self.address.spec, name, _LOST[name])
-            self._refused.add(name)
+            self._leave_out(name, refusal, body)
         return bool(names)
+
+    def _leave_out(self, name: str, refusal: Refusal, body: Body) -> None:
+        """Leave a parameter out from now on, or say less with it where that may be enough."""
+        if name == "temperature" and self._warmer(refusal, body):
+            return
+        if name == "stop" and self._fewer_stops(refusal, body):
+            return
+        if name == effort.EFFORT:
+            self._less_effort(refusal, body)
+            return
+        self._refused.add(name)
+        if name in _LOST:
+            self._tell(name, f"takes no {name}: {_LOST[name]}")
+
+    def _warmer(self, refusal: Refusal, body: Body) -> bool:
+        """Take the least temperature that is not refused; return whether there may be one."""
+        asked = body["temperature"]
+        if asked > _COLD or refusals.only_default(refusal):
+            self._coldest = 0.0
+            return False
+        least = refusals.least_value(refusal) or _COLD
+        if least <= asked:
+            self._tell("temperature", f"takes no temperature near 0: top_p {_COLD} is used in its place")
+            return False
+        self._coldest = least
+        self._tell("cold", f"takes no temperature of 0: {least} is used, which is nearly greedy")
+        return True
+
+    def _fewer_stops(self, refusal: Refusal, body: Body) -> bool:
+        """Send no blank stop strings, where those are refused; return whether there may be others."""
+        others = [one for one in body["stop"] if one.strip()]
+        if not refusals.about_blanks(refusal) or others == body["stop"]:
+            return False
+        self._blank_stops = False
+        self._tell("stop", f"takes no blank stop strings: {_LOST['stop']}")
+        return True
+
+    def _less_effort(self, refusal: Refusal, body: Body) -> None:
+        asked = body[effort.EFFORT]
+        wanted: Literal["off", "on"] = "on" if asked in ("medium", "high") else "off"
+        self._refused |= effort.refused_efforts(asked, wanted, refusal.message)
+        if effort.EFFORT in self._refused:
+            self._tell(effort.EFFORT, f"takes no {effort.EFFORT} {asked!r}: {_LOST[effort.EFFORT]}")
+
+    def _tell(self, about: str, message: str) -> None:
+        """Warn of something, once."""
+        if about not in self._told:
+            self._told.add(about)
+            _log.warning("%s %s", self.address.spec, message)
 
 
 def full_body(api: Api, address: Address, request: Request, sampling: Sampling) -> Body:
-    """Write the body of a call for one choice, with everything that we would say.
+    """Write the body of a call for one choice, with everything that we would say to an endpoint that takes it all.
 
     Own servers (plain http) are asked not to penalise repetition, which is outside OpenAI's API: llama_cpp.server
     does it by default, and the model then no longer chooses what it would choose.
@@ -109,11 +238,12 @@ def full_body(api: Api, address: Address, request: Request, sampling: Sampling) 
         "max_tokens": sampling.max_tokens,
         "temperature": sampling.temperature,
         "seed": request.seed,
+        "stream": False,
     }
     if api == "chat":
-        body |= {"messages": [{"role": "user", "content": request.prompt}], "logprobs": True}
+        body |= {"messages": request.messages, "logprobs": True}
     else:
-        body |= {"prompt": request.prompt, "logprobs": 1}
+        body |= {"prompt": request.text, "logprobs": 1}
     if address.plain:
         body["repeat_penalty"] = 1.0
     if sampling.temperature > 0 and sampling.top_p < 1:
@@ -123,9 +253,13 @@ def full_body(api: Api, address: Address, request: Request, sampling: Sampling) 
     return body
 
 
-def canonical(body: Body) -> str:
-    """Write a body so that equal ones are equal strings."""
-    return json.dumps(body, sort_keys=True, ensure_ascii=True, separators=(",", ":"))
+def wanted(dialect: Dialect, request: Request, sampling: Sampling) -> str:
+    """Write all that a reply depends on, whatever of it the endpoint takes, so that equal wishes are equal strings."""
+    body = full_body(dialect.api, dialect.address, request, sampling)
+    constraint = guidance.response_format(request.constraint)
+    thought = {"thinking": sampling.thinking, "max_thinking_tokens": sampling.max_thinking_tokens}
+    whole = body | {"response_format": constraint} | dict(dialect.extra)
+    return json.dumps([whole, thought], sort_keys=True, ensure_ascii=True, separators=(",", ":"))
 
 
 def _no_chat(refusal: Refusal) -> bool:
@@ -135,7 +269,3 @@ def _no_chat(refusal: Refusal) -> bool:
 def _names_n(refusal: Refusal) -> bool:
     """Whether a refusal speaks of the parameter `n`; other things have an n in their names, or end a line with one."""
     return refusal.parameter == "n" or bool(re.search(r"(?<![\w\\-])n(?![\w-])", refusal.message))
-
-
-def _named(parameter: str, refusal: Refusal) -> bool:
-    return parameter == refusal.parameter or bool(re.search(rf"\b{parameter}\b", refusal.message))

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from random import Random
 
+from lmcot_cli.backends.base import Completion
 from lmcot_cli.backends.endpoint.address import Address
 from lmcot_cli.backends.endpoint.backoff import MOST_TRIES, backoff, failures_that_count
 from lmcot_cli.backends.endpoint.breaker import Breaker
@@ -15,10 +16,12 @@ from lmcot_cli.backends.endpoint.calls import Call, Gathering, Job
 from lmcot_cli.backends.endpoint.client import Client, FaultError, UnreachableError
 from lmcot_cli.backends.endpoint.concurrency import InFlight, Sent
 from lmcot_cli.backends.endpoint.dialect import Body, Dialect
-from lmcot_cli.backends.endpoint.faults import Fault, Refusal, Transient
+from lmcot_cli.backends.endpoint.faults import Fault, Refusal, Transient, refused_key
+from lmcot_cli.backends.endpoint.forbidden import TRIAL, TRIAL_SAMPLING, Doubts
+from lmcot_cli.backends.endpoint.key import ApiKey
 from lmcot_cli.backends.endpoint.options import EndpointOptions
 from lmcot_cli.backends.endpoint.rates import Entry, Rates
-from lmcot_cli.backends.endpoint.reply import Answered, UnusableReplyError, read_reply
+from lmcot_cli.backends.endpoint.reply import Answered, UnusableReplyError, read_reply, without_reply
 from lmcot_cli.errors import ModelError, RowError
 
 _TEMPLATE_TOKENS = 32
@@ -64,6 +67,7 @@ class Dispatcher:
         options: Its settings.
         client: Sends a call.
         dialect: How the endpoint is spoken to.
+        key: The key in use, for what is said where it is refused.
         fail: Takes the error after which nothing more can be asked.
 
     Attributes:
@@ -79,11 +83,13 @@ class Dispatcher:
         options: EndpointOptions,
         client: Client,
         dialect: Dialect,
+        key: ApiKey,
         *,
         fail: Callable[[BaseException], None],
     ) -> None:
         self._address, self._options, self._client = address, options, client
-        self._dialect, self._fail = dialect, fail
+        self._dialect, self._key, self._fail = dialect, key, fail
+        self._doubts = Doubts()
         self._loop = asyncio.get_running_loop()
         self._breaker = Breaker(address.url)
         self._rates = Rates(options.rpm, options.tpm)
@@ -206,20 +212,38 @@ class Dispatcher:
         self.in_flight.answered(flight.sent, now)
         self._rates.correct(flight.entry, answered.usage.total, now)
         self._dialect.settled = True
+        self._dialect.notice(answered.replies, flight.body)
         self._count(flight.call, answered)
+        for call, refusal in self._doubts.answered():
+            self._give_up(call, str(refusal))
         if len(jobs) > 1:
             self._dialect.n_honoured = len(answered.replies) == len(jobs)
         elif flight.call.refused_with_n and self._dialect.n_honoured is None:
             self._dialect.n_honoured = False  # Its prompt was not to blame, then.
-        for index, (job, reply) in enumerate(zip(jobs, answered.replies, strict=False)):
-            seeded = index == 0 and "seed" in flight.body
-            job.done(reply if seeded or isinstance(reply, RowError) else replace(reply, seeded=False))
-        self._ready.extendleft(Call([job]) for job in reversed(jobs[len(answered.replies) :]))
+        self._hand_out(flight, answered.replies)
+
+    def _hand_out(self, flight: Flight, replies: Sequence[Completion | RowError]) -> None:
+        """Hand out replies; ask anew for those that are missing, or empty for what was said and is not any more."""
+        jobs = flight.call.jobs
+        again = jobs[len(replies) :]
+        for index, (job, reply) in enumerate(zip(jobs, replies, strict=False)):
+            empty = isinstance(reply, Completion) and not reply.text.strip()
+            if empty and self._written_anew(flight):
+                again.append(job)
+            else:
+                job.done(_as_handed_out(reply, seeded=index == 0 and "seed" in flight.body))
+        self._ready.extendleft(Call([job]) for job in reversed(again))
+
+    def _written_anew(self, flight: Flight) -> bool:
+        """Whether a call would be written otherwise by now."""
+        call = flight.call
+        body = self._dialect.body(call.request, call.sampling, len(call.jobs))
+        return (self._dialect.path, body) != (flight.path, flight.body)
 
     def _count(self, call: Call, answered: Answered) -> None:
         self.counters.prompt_tokens += answered.usage.prompt_tokens
         self.counters.completion_tokens += answered.usage.completion_tokens
-        seen = answered.usage.prompt_tokens / max(1, len(call.request.prompt.encode("utf-8", "replace")))
+        seen = answered.usage.prompt_tokens / max(1, len(call.request.text.encode("utf-8", "replace")))
         self._tokens_per_byte = max(1.1 * seen, 0.95 * self._tokens_per_byte)
 
     def _refused(self, flight: Flight, refusal: Refusal) -> None:
@@ -229,17 +253,33 @@ class Dispatcher:
         """
         call = flight.call
         self._breaker.answered(self._loop.time())
-        if self._dialect.adapt(refusal, flight.body):
+        if refusal.forbids:
+            self._forbidden(call, refusal)
+        elif self._written_anew(flight) or self._dialect.adapt(refusal, flight.body):
             self._ready.appendleft(call)
         elif len(call.jobs) > 1 and not refusal.about_length:
             self._take_apart(replace(call, refused_with_n=True))
         else:
             self._give_up(call, str(refusal))
 
+    def _forbidden(self, call: Call, refusal: Refusal) -> None:
+        """Say that a prompt is forbidden, if the key is known to be good; else find that out first."""
+        if call.is_trial:
+            self.stop(refused_key(refusal, self._key, self._address.url))
+        elif self._doubts.is_about_prompt():
+            self._give_up(call, str(refusal))
+        elif self._doubts.wait(call, refusal):
+            self._ready.appendleft(Call([Job(TRIAL, TRIAL_SAMPLING, self._tried_key)], is_trial=True))
+
+    def _tried_key(self, reply: Completion | RowError) -> None:
+        """Give up the calls that waited for the key to be tried, which brought this, or an error of its own."""
+        for call, refusal in self._doubts.settled():
+            self._give_up(call, str(refusal))
+
     def _failed_try(self, flight: Flight, fault: Transient) -> None:
         """Try again later, unless it was tried often or long enough."""
         call, now = flight.call, self._loop.time()
-        if fault.refusal and self._dialect.adapt(fault.refusal, flight.body):
+        if fault.refusal and (self._written_anew(flight) or self._dialect.adapt(fault.refusal, flight.body)):
             self._breaker.answered(now)
             self._ready.appendleft(call)
             return
@@ -266,7 +306,8 @@ class Dispatcher:
         call.failed_at = self._loop.time()
         failures = failures_that_count(call.failures) if others_answered else call.failures
         delay = backoff(failures, fault.retry_after, self._random)
-        if call.failures - call.busy >= MOST_TRIES or delay >= self._remaining(call):
+        worn_out = call.once or call.failures - call.busy >= MOST_TRIES
+        if worn_out or delay >= self._remaining(call):
             times = "once" if call.failures == 1 else f"{call.failures} times"
             self._give_up(call, f"the endpoint failed {times}, at last with {fault.reason}")
             return
@@ -314,9 +355,16 @@ class Dispatcher:
         """Reckon, rather too high, what a call may take; only a limit of tokens per minute asks for it."""
         if not self._options.tpm:
             return 0
-        size = len(call.request.prompt.encode("utf-8", "replace"))
+        size = len(call.request.text.encode("utf-8", "replace"))
         prompt = int(size * self._tokens_per_byte) + _TEMPLATE_TOKENS
-        return prompt + len(call.jobs) * call.sampling.max_tokens
+        return prompt + len(call.jobs) * self._dialect.most_tokens(call.sampling)
+
+
+def _as_handed_out(reply: Completion | RowError, *, seeded: bool) -> Completion | RowError:
+    """Return a reply as its request gets it: with an error in place of a thought that nothing follows."""
+    if isinstance(reply, RowError):
+        return reply
+    return without_reply(reply) or replace(reply, seeded=seeded)
 
 
 def _more_than_a_minute(tokens: int, limit: int) -> str:

@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any, TypeAlias
 
+from lmcot_cli.backends.endpoint.credit import is_exhausted
 from lmcot_cli.backends.endpoint.key import ApiKey
 from lmcot_cli.errors import ModelError
 
 _TRANSIENT = (408, 409, 425, 429)
 _BUSY = (408, 429, 503, 504)
-_NO_CREDIT = ("insufficient_quota", "billing_hard_limit_reached", "billing_not_active")
 _LONGEST_MESSAGE = 300
+
+_STATUS_OF: Mapping[str, int] = {
+    "auth": 401, "api_key": 401, "permission": 403, "forbidden": 403, "moderation": 403,
+    "rate_limit": 429, "too_many_requests": 429, "overloaded": 503, "unavailable": 503, "timeout": 504,
+    "context_length": 400, "content_filter": 400, "too_long": 400, "bad_request": 400, "badrequest": 400,
+    "unsupported": 400, "not_supported": 400, "invalid": 400, "not_found": 404, "notfound": 404,
+}  # fmt: skip
+"""What an error that comes with status 200 is, by a part of its code or type."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,17 +35,31 @@ class Refusal:
         message: The endpoint's words.
         parameter: The parameter it names.
         code: Its code for the error.
+        kind: Its type of the error.
     """
 
     status: int
     message: str
     parameter: str | None = None
     code: str | None = None
+    kind: str | None = None
+
+    @property
+    def forbids(self) -> bool:
+        """Whether it is a 403: of this prompt, if the key is known to be good, else maybe of the key."""
+        return self.status == 403
 
     @property
     def about_length(self) -> bool:
         """Whether the prompt was too long."""
         return self.code == "context_length_exceeded" or "context length" in self.message.lower()
+
+    @property
+    def about_content(self) -> bool:
+        """Whether a content filter stopped the prompt."""
+        return (
+            "content_filter" in (self.code, self.kind) or "content management policy" in self.message.lower()
+        )
 
     def __str__(self) -> str:
         return f"the endpoint answered {self.status}: {self.message}"
@@ -73,16 +96,72 @@ def judge_status(status: int, headers: Mapping[str, str], body: Any, key: ApiKey
         name: The endpoint, for messages.
     """
     refusal = _refusal(status, body, key)
-    if status in (401, 403):
-        return ModelError(f"{name} refused the key ({status}): {key.advice}")
-    if refusal.code in _NO_CREDIT:
-        return ModelError(f"{name}: the account has no credit left: {refusal.message}")
+    if is_exhausted(status, refusal.message, refusal.code, refusal.kind):
+        return ModelError(
+            f"{name}: the account has no credit left ({status}: {refusal.message}): add credit, then give the same"
+            " command again"
+        )
+    if status == 401:
+        return refused_key(refusal, key, name)
     if 300 <= status < 400:
         return ModelError(f"{name} answers that it has moved ({status}): give the URL that it moved to")
     if status in _TRANSIENT or (status >= 500 and status not in (501, 505)):
         perhaps = refusal if status >= 500 else None
         return Transient(f"{status}: {refusal.message}", retry_after(headers), status in _BUSY, perhaps)
     return refusal
+
+
+def refused_key(refusal: Refusal, key: ApiKey, name: str) -> ModelError:
+    """Say that an endpoint takes no call at all; a 403 may have other causes than the key, so its words are shown."""
+    if refusal.forbids:
+        return ModelError(f"{name} forbids every call (403: {refusal.message}): {key.advice}")
+    return ModelError(f"{name} refused the key ({refusal.status}): {key.advice}")
+
+
+def judge_body(body: bytes, key: ApiKey, name: str) -> Fault | None:
+    """Find an error in the body of a reply that came with status 200; None where there is none, or no JSON.
+
+    The error is at the top, in place of the choices, or in the first choice.
+    """
+    if b'"choices"' in body and b'"error"' not in body:
+        return None
+    try:
+        reply = json.loads(body)
+    except (ValueError, RecursionError):
+        return None
+    error = _error_in(reply)
+    return None if error is None else judge_status(_status_of(error), {}, {"error": error}, key, name)
+
+
+def _error_in(reply: Any) -> Any:
+    """Return the error that a decoded reply holds, None for none."""
+    if not isinstance(reply, dict):
+        return None
+    choices = reply.get("choices")
+    if isinstance(choices, list) and choices:
+        only = choices[0] if len(choices) == 1 and isinstance(choices[0], dict) else {}
+        return only.get("error") or (None if _has_text(only) else reply.get("error"))
+    if reply.get("error"):
+        return reply["error"]
+    # Some put what belongs into `error` at the top.
+    return reply if "choices" not in reply and {"message", "msg", "detail"} & reply.keys() else None
+
+
+def _has_text(choice: Mapping[str, Any]) -> bool:
+    message = choice.get("message")
+    return bool(choice.get("text") or (isinstance(message, dict) and message.get("content")))
+
+
+def _status_of(error: Any) -> int:
+    """Return the HTTP status that an error within a 200 would have had; 500 where nothing tells."""
+    if not isinstance(error, dict):
+        return 500
+    for name in ("code", "status", "status_code", "http_status"):
+        number = str(error.get(name))
+        if number.isascii() and number.isdigit() and len(number) == 3 and int(number) >= 400:
+            return int(number)
+    said = f"{error.get('code')} {error.get('status')} {error.get('type')}".lower()
+    return next((status for word, status in _STATUS_OF.items() if word in said), 500)
 
 
 def retry_after(headers: Mapping[str, str], now: datetime | None = None) -> float | None:
@@ -119,14 +198,26 @@ def _refusal(status: int, body: Any, key: ApiKey) -> Refusal:
     details = body.get("error", body) if isinstance(body, dict) else body
     if not isinstance(details, dict):
         return Refusal(status, _words(details, key))
-    message = details.get("message", details.get("detail", details))
-    parameter, code = details.get("param"), details.get("code")
+    message = next((details[name] for name in ("message", "msg", "detail") if name in details), details)
+    raw = _provider(details)
     return Refusal(
         status,
-        _words(message, key),
-        parameter if isinstance(parameter, str) else None,
-        code if isinstance(code, str) else None,
+        _words(f"{message}: {raw}" if raw else message, key),
+        _text(details.get("param")),
+        _text(details.get("code")),
+        _text(details.get("type")),
     )
+
+
+def _provider(details: Mapping[str, Any]) -> str | None:
+    """Return what the provider behind a router said, where the router passes it on (`metadata.raw`)."""
+    metadata = details.get("metadata")
+    raw = metadata.get("raw") if isinstance(metadata, dict) else None
+    return raw if isinstance(raw, str) and raw.strip() else None
+
+
+def _text(value: Any) -> str | None:
+    return value if isinstance(value, str) else None
 
 
 def _words(message: Any, key: ApiKey) -> str:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
+from lmcot_cli.backends.endpoint.request_fields import parse_fields
 from lmcot_cli.errors import UsageError
 
 EndpointApi = Literal["auto", "chat", "completions"]
@@ -48,11 +49,17 @@ class EndpointOptions:
     reply_cache: Path | None = None
     request_fields: tuple[str, ...] = ()
 
-    def to_record(self) -> dict[str, str | int | float | bool | None]:
+    @property
+    def fields(self) -> dict[str, Any]:
+        """Return the fields to add to each request, with their values."""
+        return parse_fields(self.request_fields)
+
+    def to_record(self) -> dict[str, Any]:
         """Return the settings for the run file; the key command, which might hold a key, is not among them."""
         record = asdict(self)
         del record["key_command"]
-        return record | {"reply_cache": str(self.reply_cache) if self.reply_cache else None}
+        kept = {"reply_cache": str(self.reply_cache) if self.reply_cache else None}
+        return record | kept | {"request_fields": list(self.request_fields)}
 
     def __post_init__(self) -> None:
         if self.endpoint_api not in get_args(EndpointApi):
@@ -69,5 +76,6 @@ class EndpointOptions:
         ):
             if not 0 < seconds < float("inf"):
                 raise UsageError(f"--{option} {seconds:g}: give seconds above 0")
+        parse_fields(self.request_fields)
         if self.cache is False and self.reply_cache:
             raise UsageError("--no-cache and --reply-cache exclude each other: leave one of them out")

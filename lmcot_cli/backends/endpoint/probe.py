@@ -3,32 +3,60 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from random import Random
+from typing import Protocol
 from urllib.parse import urlsplit
 
 from lmcot_cli.backends.base import Completion, Request, Sampling
 from lmcot_cli.backends.endpoint.address import Address
 from lmcot_cli.backends.endpoint.backoff import backoff
 from lmcot_cli.backends.endpoint.client import Client, FaultError, UnreachableError
+from lmcot_cli.backends.endpoint.dialect import Dialect
 from lmcot_cli.backends.endpoint.faults import Fault, Refusal, Transient
 from lmcot_cli.backends.endpoint.reply import read_models
 from lmcot_cli.errors import ModelError, RowError
 
-Ask = Callable[[Request, Sampling], Awaitable[Completion | RowError]]
 
-REQUEST = Request("Say yes.", seed=0)
-SAMPLING = Sampling(max_tokens=16)
-"""Enough for models that refuse to stop at once, and next to nothing."""
+class Ask(Protocol):
+    """Asks the model, with all retries or `once`."""
+
+    def __call__(
+        self, request: Request, sampling: Sampling, *, once: bool = False
+    ) -> Awaitable[Completion | RowError]:
+        """Return what came of it."""
+        ...
+
+
+QUESTION = Request(
+    "Answer the question from the context.\n\nContext:\n"
+    "Valsen Press: Valsen Press is based in West Falmouth. It was founded in 1938.\n"
+    "Wensen Foods: Wensen Foods was founded in 1933. It was founded by Dorte Torick.\n"
+    "Barmont Media: Barmont Media is based in Old Falmouth. Barmont Media opened for business in 1916.\n\n"
+    "Question: Where is Valsen Press based?\nGive only the answer, in a few words.\nAnswer:",
+    seed=0,
+)
+"""A question as those that follow; any LM finds the answer, unless a template is around it that is not its own."""
+ANSWER = "West Falmouth"
+
+SAMPLING = Sampling(max_tokens=32, stop=("\n",), thinking="auto")
+"""Enough for an answer in a sentence, and next to nothing."""
+LONG_SAMPLING = replace(SAMPLING, max_tokens=512)
+"""Enough for a thought about it."""
 
 _TRIES = 5
 _SECONDS = 10.0
 _MOST_NAMES = 5
 
+_log = logging.getLogger(__name__)
 
-async def probe(address: Address, client: Client, count: Callable[[], None], ask: Ask) -> None:
-    """Fetch the list of models, and ask the model for a few words.
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """Fetches the list of models, and asks the model a question.
 
     Own servers (plain http) often answer whatever model is named, so there the list has the last word. Elsewhere
     it is the answer that has: some providers list only a part.
@@ -36,21 +64,72 @@ async def probe(address: Address, client: Client, count: Callable[[], None], ask
     Args:
         address: The endpoint and the model.
         client: Fetches the list.
-        count: Called before each try to fetch it.
-        ask: Asks the model, with all retries.
-
-    Raises:
-        ModelError: In one line, what is wrong and what to type.
+        dialect: How the endpoint is spoken to; learns from what comes.
+        count: Called before each try to fetch the list.
+        ask: Asks the model.
     """
-    models = await _models(address, client, count)
-    if models and address.model not in models and address.plain:
-        raise ModelError(_unknown(address, models))
-    reply = await ask(REQUEST, SAMPLING)
-    if isinstance(reply, RowError):
-        advice = _advice(address, models)
-        raise ModelError(
-            f"{address.url} does not answer a test request to {address.model!r}: {reply}{advice}"
-        )
+
+    address: Address
+    client: Client
+    dialect: Dialect
+    count: Callable[[], None]
+    ask: Ask
+
+    async def run(self) -> None:
+        """Find out whether the endpoint answers, and by which API.
+
+        Raises:
+            ModelError: In one line, what is wrong and what to type.
+        """
+        models = await _models(self.address, self.client, self.count)
+        if models and self.address.model not in models and self.address.plain:
+            raise ModelError(_unknown(self.address, models))
+        open_choice = not self.dialect.settled
+        reply = await self._asked(SAMPLING, models)
+        if self.dialect.api == "chat" and _may_be_a_thought(reply):
+            reply = await self._asked(LONG_SAMPLING, models)
+        if open_choice and self.dialect.api == "chat" and _is_lost(reply) and not self.dialect.thinks:
+            await self._try_completions()
+
+    async def _asked(self, sampling: Sampling, models: list[str] | None) -> Completion:
+        reply = await self.ask(QUESTION, sampling)
+        if isinstance(reply, RowError):
+            advice = _advice(self.address, models)
+            raise ModelError(
+                f"{self.address.url} does not answer a test request to {self.address.model!r}: {reply}{advice}"
+            )
+        return reply
+
+    async def _try_completions(self) -> None:
+        """Turn to plain completions if they answer the question, which chat has not.
+
+        The chat route may be there for any model, with a template that is somebody's default and not the model's. One
+        try is enough: what the route does not bring at once it does not bring.
+        """
+        self.dialect.api = "completions"
+        reply = await self.ask(QUESTION, SAMPLING, once=True)
+        if isinstance(reply, Completion) and _answers(reply):
+            _log.warning(
+                "%s answers a test question by plain completions and not by chat, whose template seems not to be the"
+                " model's own: it is asked by plain completions (--endpoint-api chat to have it otherwise)",
+                self.address.spec,
+            )
+        else:
+            self.dialect.api = "chat"
+
+
+def _answers(reply: Completion) -> bool:
+    return ANSWER.lower() in " ".join(reply.text.lower().split())
+
+
+def _is_lost(reply: Completion) -> bool:
+    """Whether a reply is none: empty, or words without end."""
+    return not _answers(reply) and (not reply.text.strip() or reply.finish_reason == "length")
+
+
+def _may_be_a_thought(reply: Completion) -> bool:
+    """Whether a reply that was cut may be a thought without a mark at its beginning, as some templates have it."""
+    return reply.finish_reason == "length" and reply.thought is None and not _answers(reply)
 
 
 def _advice(address: Address, models: list[str] | None) -> str:

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import isfinite
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
-from lmcot_cli.backends.base import Completion, Request, Sampling
+from lmcot_cli.backends.base import Completion, FinishReason, Request, Sampling, Thought
+from lmcot_cli.backends.endpoint.guidance import unwrapped
+from lmcot_cli.backends.endpoint.message import Said, read_message, without_tags
 from lmcot_cli.errors import RowError
 
 _BYTES_PER_TOKEN = 4
@@ -28,7 +30,11 @@ class _Part(BaseModel):
 
 
 class _Message(_Part):
-    content: str | None = None
+    """A chat message: `content` and whatever else an endpoint puts beside it."""
+
+    model_config = ConfigDict(strict=True, frozen=True, extra="allow")
+
+    content: str | list[Any] | dict[str, Any] | None = None
 
 
 class _Choice(_Part):
@@ -48,6 +54,15 @@ class _Reply(_Part):
 class _Usage(_Part):
     prompt_tokens: Annotated[int, Field(ge=0, lt=2**53)]
     completion_tokens: Annotated[int, Field(ge=0, lt=2**53)]
+    completion_tokens_details: Any = None
+
+    @property
+    def reasoning_tokens(self) -> int | None:
+        """Tokens of thoughts among the completion's; None where the endpoint counts none."""
+        details = self.completion_tokens_details
+        counted = details.get("reasoning_tokens") if isinstance(details, dict) else None
+        fits = type(counted) is int and 0 <= counted <= self.completion_tokens
+        return counted if fits else None
 
 
 class _ListedModel(_Part):
@@ -112,12 +127,17 @@ def read_reply(body: bytes, request: Request, sampling: Sampling, asked: int) ->
     choices = reply.choices[:asked]
     if not choices:
         raise UnusableReplyError("the reply holds no choice")
-    usage = _usage(reply.usage, request, choices)
+    said = [_said(choice) for choice in choices]
+    usage, reasoning = _usage(reply.usage, request, said)
     logprobs = [_logprobs(choice.logprobs) for choice in choices]
-    counts = _shares(usage.completion_tokens, choices, logprobs)
+    counts = _shares(usage.completion_tokens, said, logprobs)
     replies = [
         _completion(
-            choice, sampling, usage.prompt_tokens if index == 0 else 0, counts[index], logprobs[index]
+            _Read(choice, said[index], counts[index], _thought_tokens(said[index], counts, index, reasoning)),
+            request,
+            sampling,
+            usage.prompt_tokens if index == 0 else 0,
+            logprobs[index],
         )
         for index, choice in enumerate(choices)
     ]
@@ -146,43 +166,84 @@ def _validated(body: bytes) -> _Reply:
         raise UnusableReplyError(f"the reply is {fault}") from None
 
 
+@dataclass(frozen=True, slots=True)
+class _Read:
+    """A choice, what it holds, and how many tokens that took, its thought's among them."""
+
+    choice: _Choice
+    said: Said
+    tokens: int
+    thought_tokens: int
+
+
 def _completion(
-    choice: _Choice, sampling: Sampling, prompt_tokens: int, tokens: int, logprobs: Sequence[float]
+    read: _Read, request: Request, sampling: Sampling, prompt_tokens: int, logprobs: Sequence[float]
 ) -> Completion | RowError:
-    if choice.finish_reason == "content_filter":
-        return RowError("the endpoint's content filter withheld the reply")
-    if choice.finish_reason in _BROKEN_OFF:
-        raise UnusableReplyError(f"the endpoint broke the reply off ({choice.finish_reason})")
-    text, stopped = cut_at_stop(_text(choice), sampling.stop)
-    reason: Literal["stop", "length"] = "stop"
-    if choice.finish_reason in _CUT_SHORT and not stopped:
-        reason = "length"
+    ended, said = read.choice.finish_reason, read.said
+    if ended == "content_filter":
+        return RowError("the endpoint's content filter withheld the reply (finish_reason content_filter)")
+    if ended in _BROKEN_OFF:
+        raise UnusableReplyError(f"the endpoint broke the reply off ({ended})")
+    if fault := said.fault(ended):
+        return fault
+    text, stopped = cut_at_stop(said.text, sampling.stop)
+    reason: FinishReason = "length" if ended in _CUT_SHORT and not stopped else "stop"
     mean = sum(logprobs) / len(logprobs) if logprobs else None
-    return Completion(text, prompt_tokens, tokens, reason, mean)
+    text = unwrapped(text, request.constraint)
+    return Completion(text, prompt_tokens, read.tokens, reason, mean, thought=_thought(read))
 
 
-def _text(choice: _Choice) -> str:
-    """Return a choice's text; a chat message without content (a refusal, say) is an empty one."""
+def _thought(read: _Read) -> Thought | None:
+    """Return the thought of a choice; None where there is none, and nothing was counted for one."""
+    said = read.said
+    if not said.thought.strip() and not read.thought_tokens:
+        return None
+    return Thought(
+        read.thought_tokens, said.thought.strip() or None, said.finished and bool(said.text.strip())
+    )
+
+
+def without_reply(reply: Completion) -> RowError | None:
+    """Return the error of a reply that ends after its thought, not for want of tokens; None for any other."""
+    if reply.text.strip() or reply.thought is None or reply.finish_reason == "length":
+        return None
+    return RowError(
+        "the model thought and wrote no reply after it: try --thinking auto, or another field for it by"
+        " --request-field (some servers take every reply for a thought where thinking is off)"
+    )
+
+
+def _said(choice: _Choice) -> Said:
+    """Read what a choice of either API holds."""
     if choice.message is not None:
-        return choice.message.content or ""
+        return without_tags(read_message(choice.message.model_dump()))
     if choice.text is None:
         raise UnusableReplyError("the reply holds a choice without a text")
-    return choice.text
+    return without_tags(Said(choice.text))
 
 
 def cut_at_stop(text: str, stop: Sequence[str]) -> tuple[str, bool]:
-    """Cut a text before the first stop string, for endpoints that know none or leave it in."""
-    places = [place for place in (text.find(string) for string in stop if string) if place >= 0]
+    """Cut a text before the first stop string that follows text which is not blank."""
+    begin = len(text) - len(text.lstrip()) + 1
+    places = [place for place in (text.find(string, begin) for string in stop if string) if place >= 0]
     return (text[: min(places)], True) if places else (text, False)
 
 
-def _usage(usage: Any, request: Request, choices: Sequence[_Choice]) -> Usage:
+def _thought_tokens(said: Said, counts: Sequence[int], index: int, reasoning: int | None) -> int:
+    """Return the tokens of a choice's thought: as the endpoint counts them, else estimated."""
+    if reasoning is not None and len(counts) == 1 and (reasoning or not said.thought):
+        return reasoning
+    return min(estimated_tokens(said.thought), counts[index])
+
+
+def _usage(usage: Any, request: Request, said: Sequence[Said]) -> tuple[Usage, int | None]:
+    """Return what was billed, and how much of it for thoughts where the endpoint counts that."""
     try:
         counted = _Usage.model_validate(usage)
     except ValidationError:
-        written = sum(estimated_tokens(_text(choice)) for choice in choices)
-        return Usage(estimated_tokens(request.prompt), written)
-    return Usage(counted.prompt_tokens, counted.completion_tokens)
+        written = sum(estimated_tokens(one.thought + one.text) for one in said)
+        return Usage(estimated_tokens(request.text), written), None
+    return Usage(counted.prompt_tokens, counted.completion_tokens), counted.reasoning_tokens
 
 
 def estimated_tokens(text: str) -> int:
@@ -203,14 +264,14 @@ def _logprobs(logprobs: Any) -> list[float]:
     return found if all(isfinite(logprob) for logprob in found) else []
 
 
-def _shares(total: int, choices: Sequence[_Choice], logprobs: Sequence[Sequence[float]]) -> list[int]:
+def _shares(total: int, said: Sequence[Said], logprobs: Sequence[Sequence[float]]) -> list[int]:
     """Divide the tokens of all choices among them: as counted by their log-probabilities, else by length."""
-    if len(choices) == 1:
+    if len(said) == 1:
         return [total]
     counted = [len(one) for one in logprobs]
     if sum(counted) == total:
         return counted
-    lengths = [len(_text(choice)) + 1 for choice in choices]
+    lengths = [len(one.thought) + len(one.text) + 1 for one in said]
     shares = [total * length // sum(lengths) for length in lengths]
     shares[0] += total - sum(shares)
     return shares

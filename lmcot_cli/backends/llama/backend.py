@@ -18,15 +18,20 @@ from lmcot_cli.backends.base import (
     Request,
     Sampling,
     StreamBackend,
+    Thinking,
 )
+from lmcot_cli.backends.chat import thinks
 from lmcot_cli.backends.engine_options import EngineOptions
 from lmcot_cli.backends.llama.adapters import Adapter, load_adapter
 from lmcot_cli.backends.llama.context import LlamaContext, Tokens
+from lmcot_cli.backends.llama.masks import Masks
 from lmcot_cli.backends.llama.model import LlamaModel
 from lmcot_cli.backends.llama.scheduler import Job, Scheduler, Work
 from lmcot_cli.backends.llama.vocabulary import Vocabulary
 from lmcot_cli.backends.llama.width import best_width
-from lmcot_cli.errors import PromptTooLongError, RowError
+from lmcot_cli.backends.reply import prompt_too_long
+from lmcot_cli.backends.thinking import Marks, opened_by
+from lmcot_cli.errors import RowError
 
 ENCODED_PROMPTS = 256
 """Prompts whose tokens are remembered: the samples of a row come in one after another."""
@@ -54,6 +59,8 @@ class LlamaBackend(StreamBackend):
         ModelError: The file cannot be loaded, or there is not enough memory.
     """
 
+    constraints = Masks.kinds
+
     def __init__(
         self,
         path: Path,
@@ -68,6 +75,7 @@ class LlamaBackend(StreamBackend):
         with ExitStack() as opened:
             model = opened.enter_context(closing(LlamaModel(path, options.gpu_layers)))
             self._vocabulary = Vocabulary(model)
+            self._masks = Masks(self._vocabulary)
             self.window = options.parallel or best_width(model, self._vocabulary.size, options)
             context = opened.enter_context(
                 closing(LlamaContext(model, self._vocabulary.size, options, self.window))
@@ -81,7 +89,7 @@ class LlamaBackend(StreamBackend):
             self._opened = opened.pop_all()
         self._closed = False
         self._refused: list[Reply] = []
-        self._encode = lru_cache(ENCODED_PROMPTS)(self._tokens_of)
+        self._encode = lru_cache(ENCODED_PROMPTS)(self._prompt_of)
         self._room = context.room
         self.context_tokens = context.room.request_tokens
 
@@ -109,18 +117,21 @@ class LlamaBackend(StreamBackend):
 
         Raises:
             ModelError: The chat template does not work.
+            UsageError: The schema that constrains the reply is one that llama.cpp cannot follow.
             ValueError: The backend is closed, or no token is to be written.
         """
         if self._closed:
             raise ValueError("the model is closed")
         if sampling.max_tokens < 1:
             raise ValueError(f"max_tokens must be at least 1, not {sampling.max_tokens}")
-        tokens = self._encode(replace(request, seed=0, constraint=None))
-        refusal = self._refusal(tokens, sampling)
+        tokens, opened = self._encode(replace(request, seed=0, constraint=None), sampling.thinking)
+        room = sampling.room(thinks(self._vocabulary.template, sampling.thinking))
+        refusal = self._refusal(tokens, sampling, room)
         if refusal:
             self._refused.append((ticket, refusal))
         else:
-            self._scheduler.submit(Job(ticket, tokens, request.seed, sampling))
+            mask = self._masks.mask(request.constraint, sampling.stop)
+            self._scheduler.submit(Job(ticket, tokens, request.seed, sampling, room, opened, mask))
 
     def poll(self, *, wait: bool = True) -> list[Reply]:
         """Return the replies that have come; see `Backend.poll`.
@@ -158,19 +169,16 @@ class LlamaBackend(StreamBackend):
         self._closed = True
         self._opened.close()
 
-    def _tokens_of(self, request: Request) -> Tokens:
-        return np.array(self._vocabulary.prompt_tokens(request), np.int32)
+    def _prompt_of(self, request: Request, thinking: Thinking) -> tuple[Tokens, Marks | None]:
+        """Return the tokens of a prompt, and the marks of the thought that it opens."""
+        tokens = self._vocabulary.prompt_tokens(request, thinking)
+        return np.array(tokens, np.int32), opened_by(self._vocabulary.prompt_text(request, thinking))
 
-    def _refusal(self, prompt: Tokens, sampling: Sampling) -> RowError | None:
+    def _refusal(self, prompt: Tokens, sampling: Sampling, room: int) -> RowError | None:
         """Say why a prompt cannot be completed; None if it can."""
         if len(prompt) == 0:
             return RowError("the prompt is empty, and the model has no token to begin with")
-        if len(prompt) + sampling.max_tokens > self.context_tokens:
-            return self._too_long(len(prompt), sampling)
+        if len(prompt) + room > self.context_tokens:
+            kv = self._room
+            return prompt_too_long(len(prompt), room, kv.request_tokens, sampling, kv.limit, kv.advice)
         return None
-
-    def _too_long(self, prompt_tokens: int, sampling: Sampling) -> PromptTooLongError:
-        room, written = self._room, sampling.max_tokens
-        return PromptTooLongError(
-            prompt_tokens, written, room.request_tokens, sampling.limit, room.limit, room.advice
-        )

@@ -15,10 +15,13 @@ from lmcot_cli.backends.llama.model import LlamaModel
 from lmcot_cli.backends.llama.room import BATCH_TOKENS, MIB, plan_room
 from lmcot_cli.errors import ModelError
 
-TO_THE_END = -1  # as a position
+WHOLE = -1  # as a first and a last position
 
 SPARE_SEQUENCES = 8
-"""Sequences besides one for each completion at work and one for its prompt."""
+"""Sequences besides those of each completion at work and of its prompt."""
+
+MAX_SEQUENCES = 256
+"""Most sequences llama.cpp knows (LLAMA_MAX_SEQ)."""
 
 Tokens: TypeAlias = npt.NDArray[np.int32]
 Logits: TypeAlias = npt.NDArray[np.float32]
@@ -27,10 +30,17 @@ Logits: TypeAlias = npt.NDArray[np.float32]
 class LlamaContext:
     """One KV cache shared by all sequences, sized by the options and the model.
 
+    A model with recurrent layers has a state for each sequence beside it, or instead of it: that of its last
+    token. llama.cpp shares it as it is, whatever part of a sequence is asked for.
+
     Attributes:
         room: What the KV cache holds.
         cells: Tokens it holds; one that several sequences share counts once.
         sequences: How many sequences there may be, numbered from 0.
+        shares_parts: Whether a sequence can begin with a part of another, not only with all of it.
+        guards: Whether tokens that other sequences may still begin with need a second sequence that holds them.
+            Where a layer attends to a window of the newest tokens only, llama.cpp gives away the cells of older
+            tokens as long as one sequence alone holds them.
         batch: The batch to fill before `decode`.
 
     Raises:
@@ -41,8 +51,11 @@ class LlamaContext:
     def __init__(
         self, model: LlamaModel, vocabulary_size: int, options: EngineOptions, parallel: int
     ) -> None:
-        self.room = plan_room(model.kv_values_per_token, model.trained_context, options, parallel)
-        self.sequences = 2 * parallel + SPARE_SEQUENCES
+        self.room = plan_room(model.memory_shape, model.trained_context, options, parallel)
+        self.shares_parts = model.memory_kind in ("attention", "window")
+        self.guards = model.memory_kind == "window"
+        self.sequences = self.room.states or _sequences(parallel, 2 if self.guards else 1)
+        self._guard_of: dict[int, int] = {}
         self.batch = Batch(BATCH_TOKENS)
         self._path = model.path
         self._vocabulary_size = vocabulary_size
@@ -54,14 +67,34 @@ class LlamaContext:
         """Forget every sequence, so that what follows does not depend on what went before."""
         llama().llama_memory_clear(self._memory, False)
         self.batch.clear()
+        self._guard_of.clear()
 
     def share(self, source: int, target: int, length: int) -> None:
-        """Let the sequence `target` begin with the first tokens of `source`, at no cost in cells."""
-        llama().llama_memory_seq_cp(self._memory, source, target, 0, length)
+        """Let the sequence `target` begin with the first tokens of `source`, at no cost in cells.
+
+        These have to be all that it holds, unless `shares_parts`.
+        """
+        part = (0, length) if self.shares_parts else (WHOLE, WHOLE)
+        llama().llama_memory_seq_cp(self._memory, source, target, *part)
+
+    def guard(self, sequence: int, guard: int) -> None:
+        """Let the sequence `guard`, which is empty, hold what is decoded for `sequence` from now on."""
+        self._guard_of[sequence] = guard
 
     def drop(self, sequence: int, kept: int = 0) -> None:
-        """Forget a sequence but for its first `kept` tokens; cells that no other one shares become free."""
-        llama().llama_memory_seq_rm(self._memory, sequence, kept, TO_THE_END)
+        """Forget a sequence but for its first `kept` tokens; cells that no other one shares become free.
+
+        Raises:
+            ModelError: The model's memory cannot forget a part.
+        """
+        held = [sequence]
+        if (guard := self._guard_of.get(sequence)) is not None:
+            held.append(guard)
+        if not kept:
+            self._guard_of.pop(sequence, None)
+        for one in held:
+            if not llama().llama_memory_seq_rm(self._memory, one, kept, WHOLE):
+                raise ModelError(f"{self._path}: llama.cpp cannot forget a part of a sequence")
 
     def add_adapters(self, handles: Sequence[Any], scales: Sequence[float]) -> None:
         """Add LoRA adapters, which the model has loaded, to all that is computed from now on.
@@ -90,6 +123,7 @@ class LlamaContext:
         status = api.llama_decode(self._handle, self.batch.struct)
         if status != 0:
             raise ModelError(f"{self._path}: llama.cpp could not decode a batch ({status}): {first_error()}")
+        self._guard_runs()
         shape = (self.batch.outputs, self._vocabulary_size)
         self.batch.clear()
         if shape[0] == 0:
@@ -101,6 +135,12 @@ class LlamaContext:
         if self._handle:
             llama().llama_free(self._handle)
             self._handle = None
+
+    def _guard_runs(self) -> None:
+        """Let guards hold what was decoded, before another batch could take its cells."""
+        for sequence, start, end in self.batch.runs:
+            if (guard := self._guard_of.get(sequence)) is not None:
+                llama().llama_memory_seq_cp(self._memory, sequence, guard, start, end)
 
     def _create(self, model: LlamaModel, options: EngineOptions) -> Any:
         api = llama()
@@ -126,11 +166,17 @@ class LlamaContext:
         return handle
 
 
+def _sequences(parallel: int, sequences_each: int) -> int:
+    """Count the sequences of `parallel` completions and of prompts that take `sequences_each`."""
+    return min((1 + sequences_each) * parallel + sequences_each * SPARE_SEQUENCES, MAX_SEQUENCES)
+
+
 class Batch:
     """The arrays of a `llama_batch`, allocated once.
 
     Attributes:
         struct: What llama.cpp reads.
+        runs: Sequence, first position and the one behind the last of each run.
         outputs: How many of the tokens ask for logits.
     """
 
@@ -142,6 +188,7 @@ class Batch:
         starts = self._sequences.ctypes.data + self._sequences.itemsize * np.arange(capacity, dtype=np.uint64)
         self._sequence_pointers = starts.astype(np.uintp)
         self.struct = self._as_struct()
+        self.runs: list[tuple[int, int, int]] = []
         self.outputs = 0
 
     def __len__(self) -> int:
@@ -160,6 +207,7 @@ class Batch:
         self._sequences[place] = sequence
         self._wants_logits[place] = 0
         self._wants_logits[place.stop - 1] = last_logits
+        self.runs.append((sequence, start, start + len(tokens)))
         self.outputs += last_logits
 
     def add_each(self, tokens: Sequence[int], positions: Sequence[int], sequences: Sequence[int]) -> None:
@@ -179,6 +227,7 @@ class Batch:
     def clear(self) -> None:
         """Take all tokens out."""
         self.struct.n_tokens = 0
+        self.runs.clear()
         self.outputs = 0
 
     def _as_struct(self) -> Any:

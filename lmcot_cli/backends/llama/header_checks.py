@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from lmcot_cli.backends.llama.gguf_header import GgufHeader
+from lmcot_cli.backends.llama.memory_shape import has_attention, has_state, layer_tensors
 from lmcot_cli.errors import ModelError
 
 MAX_LAYERS = 512
@@ -19,7 +19,16 @@ MAX_HEADS = 4096
 MAX_CONTEXT = 1 << 27
 """More tokens of context than this are a damaged number; the longest known are some ten million."""
 
-_LAYER = re.compile(r"blk\.(\d{1,6})\.")
+STATE_SIZES = {
+    "ssm.conv_kernel": 1 << 10,
+    "ssm.inner_size": 1 << 20,
+    "ssm.state_size": 1 << 16,
+    "ssm.group_count": 1 << 16,
+    "shortconv.l_cache": 1 << 10,
+    "wkv.head_size": 1 << 16,
+    "token_shift_count": 1 << 10,
+}
+"""Highest sizes of what a recurrent layer keeps."""
 
 
 def check_shape(path: Path, header: GgufHeader) -> None:
@@ -46,11 +55,13 @@ def _number_faults(header: GgufHeader) -> Iterator[str]:
         "rope.dimension_count": 1 << 16,
         "expert_count": 1024,
         "expert_used_count": 1024,
+        **STATE_SIZES,
     }
+    absent = _absent_parts(header)
     for name, highest in bounds.items():
         key = f"{header.architecture}.{name}"
         value = header.metadata.get(key)
-        lowest = 0 if isinstance(value, list) or name.startswith("expert") else 1  # some layers have none
+        lowest = 0 if isinstance(value, list) or name.startswith(absent) else 1  # some layers have none
         for number in value if isinstance(value, list) else [value]:
             if value is not None and not _within(number, lowest, highest):
                 yield f"{key} is {number!r}"
@@ -60,13 +71,26 @@ def _number_faults(header: GgufHeader) -> Iterator[str]:
             yield f"{header.architecture}.{name} is {epsilon!r}"
 
 
+def _absent_parts(header: GgufHeader) -> tuple[str, ...]:
+    """Return how the numbers begin that may be 0: converters write what Mamba has not as 0."""
+    layers = layer_tensors(header).values()
+    parts = ["expert", *STATE_SIZES]
+    if any(map(has_state, layers)):
+        parts += (
+            ["feed_forward_length"]
+            if any(map(has_attention, layers))
+            else ["feed_forward_length", "attention."]
+        )
+    return tuple(parts)
+
+
 def _within(number: Any, lowest: int, highest: int) -> bool:
     return isinstance(number, int) and not isinstance(number, bool) and lowest <= number <= highest
 
 
 def _layer_faults(header: GgufHeader) -> Iterator[str]:
     """Compare the number of layers with those there are tensors for."""
-    layers = {int(found[1]) for tensor in header.tensors if (found := _LAYER.match(tensor.name))}
+    layers = layer_tensors(header)
     count = header.metadata.get(f"{header.architecture}.block_count")
     if layers and isinstance(count, int) and count > max(layers) + 1:
         yield f"{count} layers, but tensors for {max(layers) + 1}"

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from lmcot_cli.backends.engine_options import EngineOptions
 from lmcot_cli.backends.llama.gguf_header import GgufHeader, TensorInfo, read_header
 from lmcot_cli.backends.llama.header_checks import check_shape
 from lmcot_cli.backends.llama.library import llama
+from lmcot_cli.backends.llama.memory_shape import MemoryShape, largest
 from lmcot_cli.backends.llama.room import BATCH_TOKENS, plan_room
 from lmcot_cli.backends.llama.width import likely_width
 
@@ -33,7 +33,7 @@ class MemoryEstimate:
         program: Python and the libraries.
         weights: The model file, which is mapped into memory, and the vocabulary made from it.
         repacked: The copy of the weights that is made for the CPU.
-        kv_cache: The KV cache.
+        kv_cache: The KV cache, and the states of recurrent layers.
         compute: What a batch passes through, and the logits that come out and are kept.
     """
 
@@ -61,10 +61,8 @@ def memory_estimate(path: Path, options: EngineOptions) -> MemoryEstimate:
     header = read_header(path)
     check_shape(path, header)
     parallel = options.parallel or likely_width(path, options)
-    shape = _Shape.of(header)
-    room = plan_room(shape.kv_values, header.context_length or BATCH_TOKENS, options, parallel)
+    room = plan_room(MemoryShape.of(header), header.context_length or BATCH_TOKENS, options, parallel)
     vocabulary = header.vocabulary_size or 0
-    activations = BATCH_TOKENS * (2 * shape.feed_forward + 6 * shape.width) * _FLOAT
     # A row of logits for each completion at work, as computed and as handed out, and for each prompt as kept.
     logits = 3 * parallel * vocabulary * _FLOAT
     return MemoryEstimate(
@@ -72,33 +70,17 @@ def memory_estimate(path: Path, options: EngineOptions) -> MemoryEstimate:
         weights=path.stat().st_size + vocabulary * TOKEN_TEXT,
         repacked=sum(tensor.size for tensor in header.tensors if _is_repacked(tensor)),
         kv_cache=room.size,
-        compute=activations + logits,
+        compute=BATCH_TOKENS * _activations(header) * _FLOAT + logits,
     )
 
 
-@dataclass(frozen=True, slots=True)
-class _Shape:
-    """What of a model's shape takes memory; `kv_values` are keys and values of one token in all layers."""
+def _activations(header: GgufHeader) -> int:
+    """Return how many values a token passes through at once."""
 
-    width: int
-    feed_forward: int
-    kv_values: int
+    def number(key: str) -> int:
+        return largest(header.metadata.get(f"{header.architecture}.{key}", 0))
 
-    @classmethod
-    def of(cls, header: GgufHeader) -> _Shape:
-        def number(key: str, default: int = 0) -> int:
-            return _largest(header.metadata.get(f"{header.architecture}.{key}", default))
-
-        width, heads = number("embedding_length"), max(number("attention.head_count"), 1)
-        head_width = width // heads
-        key, value = number("attention.key_length", head_width), number("attention.value_length", head_width)
-        kv_heads = number("attention.head_count_kv", heads) * number("block_count")
-        return cls(width, number("feed_forward_length"), max(kv_heads * (key + value), 1))
-
-
-def _largest(value: Any) -> int:
-    """Read a number that some architectures give for each layer."""
-    return int(max(value, default=0) if isinstance(value, list) else value)
+    return 2 * max(number("feed_forward_length"), number("ssm.inner_size")) + 6 * number("embedding_length")
 
 
 def _is_repacked(tensor: TensorInfo) -> bool:

@@ -9,6 +9,7 @@ from typing import Any
 from lmcot_cli.backends.llama.gguf_header import MAGIC, read_header
 from lmcot_cli.backends.llama.header_checks import check_shape
 from lmcot_cli.backends.llama.library import first_error, forget_errors, llama
+from lmcot_cli.backends.llama.memory_shape import MemoryKind, MemoryShape
 from lmcot_cli.errors import ModelError, UsageError
 
 METADATA_BYTES = 1024  # numbers and names; chat templates have an accessor of their own
@@ -20,6 +21,7 @@ class LlamaModel:
     Attributes:
         path: The file.
         handle: llama.cpp's `llama_model *`; None once closed.
+        memory_shape: What it keeps of a text.
 
     Raises:
         UsageError: Layers for a GPU that this build of llama.cpp cannot use.
@@ -30,6 +32,9 @@ class LlamaModel:
     def __init__(self, path: Path, gpu_layers: int = 0) -> None:
         check_path(path)
         self.path = path
+        header = read_header(path)
+        check_shape(path, header)
+        self.memory_shape = MemoryShape.of(header)
         self.handle = self._load(gpu_layers)
         try:
             self._check_kind()
@@ -49,19 +54,14 @@ class LlamaModel:
         return template.decode("utf-8", errors="replace") if template else None
 
     @property
-    def kv_values_per_token(self) -> int:
-        """Values one token takes in the KV cache, if all layers are like the first.
-
-        Where the first has no attention (hybrid models), all heads of all layers count: more than it is.
-        """
+    def memory_kind(self) -> MemoryKind:
+        """What it remembers a text by, as llama.cpp sees it."""
         api = llama()
-        head_width = api.llama_model_n_embd(self.handle) // max(api.llama_model_n_head(self.handle), 1)
-        key = int(self.architecture_value("attention.key_length") or head_width)
-        value = int(self.architecture_value("attention.value_length") or head_width)
-        heads = int(api.llama_model_n_head_kv(self.handle) or api.llama_model_n_head(self.handle)) * int(
-            api.llama_model_n_layer(self.handle)
-        )
-        return max(heads * (key + value), 1)
+        if api.llama_model_is_hybrid(self.handle):
+            return "hybrid"
+        if api.llama_model_is_recurrent(self.handle):
+            return "recurrent"
+        return "window" if api.llama_model_n_swa(self.handle) > 0 else "attention"
 
     def metadata(self, key: str) -> str | None:
         """Return a metadata value as llama.cpp prints it; None where the file has no such key."""
@@ -89,7 +89,6 @@ class LlamaModel:
             )
         params = api.llama_model_default_params()
         params.n_gpu_layers = gpu_layers
-        check_shape(self.path, read_header(self.path))
         handle = api.llama_model_load_from_file(str(self.path).encode(), params)
         if not handle:
             raise ModelError(f"{self.path}: llama.cpp cannot load it: {first_error()}")

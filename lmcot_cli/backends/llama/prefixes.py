@@ -1,13 +1,15 @@
 """The prompts whose tokens are in the KV cache, and the account of its cells.
 
 A new prompt finds the one with which it has its longest beginning in common and stands on it: it takes those
-cells over, and only its rest is decoded. So the instructions common to all rows, a row's question, and equal
+cells over, and only its rest is decoded. What a recurrent layer keeps of a prompt is that of its end, so there a
+prompt stands on whole ones only. So the instructions common to all rows, a row's question, and equal
 prompts (the samples of a row) are decoded once, whenever they come. What nobody uses any more stays until its
 room is needed, least recently used first; of a prompt that others stand on, the part they stand on stays.
 """
 
 from __future__ import annotations
 
+from bisect import insort
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -17,7 +19,7 @@ from lmcot_cli.backends.llama.context import SPARE_SEQUENCES, LlamaContext, Logi
 WORTH_SHARING = 16
 """Tokens to save before a prompt stands on another, for whose decoding it may have to wait."""
 
-MAX_DEPTH = SPARE_SEQUENCES
+MAX_DEPTH = SPARE_SEQUENCES - 1
 """Prompts that stand on one another: one more and its completion have to find free sequences above them."""
 
 
@@ -33,6 +35,7 @@ class Prompt:
     Attributes:
         tokens: Its ids, [length]; once evicted in part, those that others stand on.
         sequence: Its sequence in the KV cache.
+        guard: A second one that holds the same, where the KV cache needs it.
         parent: The prompt it stands on.
         shared: How many of its first tokens lie in cells of `parent`, or of what that stands on.
         decoded: How many of its first tokens its sequence holds.
@@ -43,6 +46,7 @@ class Prompt:
 
     tokens: Tokens
     sequence: int
+    guard: int | None
     parent: Prompt | None
     shared: int
     decoded: int = 0
@@ -74,6 +78,9 @@ class PrefixCache:
         self._whole: dict[bytes, Prompt] = {}  # by their tokens; those evicted in part are not here
         self._free_cells = context.cells
         self._free_sequences = list(range(context.sequences))
+        self._sequences_each = 2 if context.guards else 1
+        # What a new prompt and its completion take has to be there besides those of what the prompt stands on.
+        self._max_depth = min(MAX_DEPTH, (context.sequences - 1) // self._sequences_each - 1)
 
     def take(self, tokens: Tokens, room: int) -> tuple[Prompt, int] | None:
         """Find a place for a completion of `room` tokens at most, behind the prompt of these tokens.
@@ -84,8 +91,9 @@ class PrefixCache:
         """
         prompt = self._whole.get(tokens.tobytes())
         base, shared = (prompt, len(tokens)) if prompt else self._closest(tokens)
+        sequences = 1 if prompt else 1 + self._sequences_each
         if not self._make_room(
-            cells=len(tokens) - shared + room, sequences=1 if prompt else 2, base=base, shared=shared
+            cells=len(tokens) - shared + room, sequences=sequences, base=base, shared=shared
         ):
             return None
         if not prompt:
@@ -94,12 +102,12 @@ class PrefixCache:
         prompt.completions += 1
         self._touch(prompt)
         self._free_cells -= room
-        return prompt, self._free_sequences.pop()
+        return prompt, self._free_sequences.pop(0)
 
     def give_back(self, prompt: Prompt, sequence: int, room: int) -> None:
         """Free what a completion took; its prompt stays in the cache."""
         self._context.drop(sequence)
-        self._free_sequences.append(sequence)
+        insort(self._free_sequences, sequence)
         self._free_cells += room
         prompt.completions -= 1
 
@@ -114,7 +122,6 @@ class PrefixCache:
         """Forget all prompts; no completion may be at work."""
         while self._prompts:
             self._evict(next(prompt for prompt in self._prompts if not prompt.children), 0)
-        self._free_sequences.sort()
         self._context.clear()
 
     def _closest(self, tokens: Tokens) -> tuple[Prompt | None, int]:
@@ -122,16 +129,25 @@ class PrefixCache:
         best: Prompt | None = None
         shared = WORTH_SHARING - 1
         for prompt in self._prompts:
-            if len(prompt.tokens) > shared and (common := _common_length(tokens, prompt.tokens)) > shared:
+            if len(prompt.tokens) > shared and (common := self._shareable(tokens, prompt)) > shared:
                 best, shared = prompt, common
         shared = min(shared, len(tokens) - 1)  # what comes after the last token has to be computed
-        while best and (shared <= best.shared or best.depth >= MAX_DEPTH - 1):
+        while best and (shared <= best.shared or best.depth >= self._max_depth):
             shared = min(shared, best.shared)
             best = best.parent
         return (best, shared) if best else (None, 0)
 
+    def _shareable(self, tokens: Tokens, prompt: Prompt) -> int:
+        """Return with how many of these tokens one could stand on a prompt."""
+        common = _common_length(tokens, prompt.tokens)
+        return common if self._context.shares_parts or common == len(prompt.tokens) else 0
+
     def _add(self, tokens: Tokens, parent: Prompt | None, shared: int) -> Prompt:
-        prompt = Prompt(tokens, self._free_sequences.pop(), parent, shared)
+        sequence = self._free_sequences.pop()
+        guard = self._free_sequences.pop() if self._context.guards else None
+        if guard is not None:
+            self._context.guard(sequence, guard)
+        prompt = Prompt(tokens, sequence, guard, parent, shared)
         self._free_cells -= prompt.own_cells
         self._whole[tokens.tobytes()] = prompt
         if parent:
@@ -191,7 +207,9 @@ class PrefixCache:
             prompt.decoded = kept
             return
         self._free_cells += prompt.own_cells
-        self._free_sequences.append(prompt.sequence)
+        insort(self._free_sequences, prompt.sequence)
+        if prompt.guard is not None:
+            insort(self._free_sequences, prompt.guard)
         del self._prompts[prompt]
         if prompt.parent:
             prompt.parent.children.remove(prompt)

@@ -1,10 +1,11 @@
-"""How many tokens a KV cache is made to hold, and what a request finds too little."""
+"""How many tokens and sequences a KV cache is made to hold, and what a request finds too little."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 from lmcot_cli.backends.engine_options import KV_BYTES, EngineOptions
+from lmcot_cli.backends.llama.memory_shape import MemoryShape
 from lmcot_cli.errors import UsageError
 
 BATCH_TOKENS = 512
@@ -16,17 +17,22 @@ USUAL_REQUEST_TOKENS = 1024
 LEAST_REQUEST_TOKENS = 256
 """What a question with a little context and its answer take."""
 
+LEAST_STATES = 2
+"""A completion and the prompt it begins with."""
+
 MIB = 1024 * 1024
+_STATE_BYTES = 4  # llama.cpp keeps states as float32, whatever the keys and values are
 _STEP = 256  # llama.cpp rounds the size of a cache up to a multiple of this
 
 
 @dataclass(frozen=True, slots=True)
 class KvRoom:
-    """The room of a KV cache.
+    """The room of a KV cache, and of the states beside it.
 
     Attributes:
         request_tokens: Most tokens one request may take, prompt and completion together.
         cells: Tokens the cache holds; one that several sequences share counts once.
+        states: How many sequences have room for their state; None where the model has none.
         size: Bytes it takes.
         limit: What keeps `request_tokens` from being more, in words.
         advice: What to type where that is too little; None where the model has no more.
@@ -34,16 +40,51 @@ class KvRoom:
 
     request_tokens: int
     cells: int
+    states: int | None
     size: int
     limit: str
     advice: str | None
 
 
-def plan_room(values_per_token: int, trained_context: int, options: EngineOptions, parallel: int) -> KvRoom:
+@dataclass(frozen=True, slots=True)
+class _Budget:
+    """What the budget for the KV cache has to hold; sizes in bytes.
+
+    Attributes:
+        whole: All of it.
+        token: Keys and values of one token.
+        state: State of one sequence.
+    """
+
+    whole: int
+    token: float
+    state: int
+
+    def states(self, wanted: int, tokens: int) -> int | None:
+        """Return how many sequences get a state: the least, and of what `tokens` leave no more than half."""
+        if not self.state:
+            return None
+        spare = self.whole - LEAST_STATES * self.state - tokens * self.token
+        share = spare / 2 if self.token else spare
+        return max(LEAST_STATES, min(wanted, LEAST_STATES + int(share // self.state)))
+
+    def tokens(self, states: int | None, most: int) -> int:
+        """Return how many tokens, up to `most`, fit beside so many states."""
+        left = self.whole - (states or 0) * self.state
+        if left < 0:
+            return 0
+        return min(most, int(left / self.token)) if self.token else most
+
+    def for_request(self, tokens: int) -> int:
+        """Return the MiB that a request of so many tokens takes, alone."""
+        return _mib(tokens * self.token + LEAST_STATES * self.state)
+
+
+def plan_room(shape: MemoryShape, trained_context: int, options: EngineOptions, parallel: int) -> KvRoom:
     """Size the KV cache: for `parallel` requests of usual size, for any single one, within the budget.
 
     Args:
-        values_per_token: Keys and values of one token, in all layers.
+        shape: What the model keeps of a text.
         trained_context: Tokens of context the model was trained with.
         options: Settings of the engine.
         parallel: Most requests at work.
@@ -51,36 +92,42 @@ def plan_room(values_per_token: int, trained_context: int, options: EngineOption
     Raises:
         UsageError: The budget holds no request.
     """
-    bytes_per_token = values_per_token * KV_BYTES[options.kv_type]
+    budget = _Budget(
+        whole=options.kv_mib * MIB,
+        token=shape.token_values * KV_BYTES[options.kv_type],
+        state=shape.state_values * _STATE_BYTES,
+    )
     wanted = min(options.n_ctx or trained_context, trained_context)
-    affordable = int(options.kv_mib * MIB / bytes_per_token)
-    _check_budget(affordable, wanted, bytes_per_token, options)
-    request_tokens = min(wanted, affordable)
+    least = wanted if options.n_ctx else min(wanted, LEAST_REQUEST_TOKENS)
+    states = budget.states(LEAST_STATES * parallel, least)
     usual = parallel * min(wanted, USUAL_REQUEST_TOKENS)
+    affordable = budget.tokens(states, max(usual, wanted))
+    _check_budget(budget, affordable, least, options)
+    request_tokens = min(wanted, affordable)
     cells = max(min(usual, affordable), request_tokens, BATCH_TOKENS)
     cells = -(-cells // _STEP) * _STEP
+    size = int(cells * budget.token) + (states or 0) * budget.state
     limit: tuple[str, str | None] = "the model's context", None
     if affordable < wanted:
-        whole = _mib(trained_context * bytes_per_token)
+        whole = budget.for_request(trained_context)
         limit = "the KV budget", f"raise --kv-mib (the model's whole context takes --kv-mib {whole})"
     elif wanted < trained_context:
         limit = "the --n-ctx", f"raise --n-ctx (the model's own context is {trained_context})"
-    return KvRoom(request_tokens, cells, int(cells * bytes_per_token), *limit)
+    return KvRoom(request_tokens, cells, states, size, *limit)
 
 
-def _check_budget(affordable: int, wanted: int, bytes_per_token: float, options: EngineOptions) -> None:
+def _check_budget(budget: _Budget, affordable: int, least: int, options: EngineOptions) -> None:
     """Refuse a budget below what was asked for, or below any use.
 
     Raises:
         UsageError: Names the budget that would do.
     """
-    least = wanted if options.n_ctx else min(wanted, LEAST_REQUEST_TOKENS)
     if affordable >= least:
         return
     or_less = f", or --n-ctx {affordable}" if options.n_ctx and affordable >= LEAST_REQUEST_TOKENS else ""
     raise UsageError(
         f"--kv-mib {options.kv_mib} holds {affordable} tokens of this model, and one row may take {least}:"
-        f" use --kv-mib {_mib(least * bytes_per_token)}{or_less}"
+        f" use --kv-mib {budget.for_request(least)}{or_less}"
     )
 
 

@@ -18,6 +18,7 @@ import numpy.typing as npt
 
 from lmcot_cli.backends.base import Sampling
 from lmcot_cli.backends.llama.context import Logits
+from lmcot_cli.backends.masks.base import Mask
 from lmcot_cli.errors import ModelError
 
 Weights: TypeAlias = npt.NDArray[np.float32]
@@ -37,14 +38,20 @@ class Draws:
 
     Nucleus sampling is Holtzman et al. 2020 (arXiv 1904.09751); the order is that of transformers and vLLM.
     What is drawn depends on the seed and on the logits alone. Temperature 0 takes the likeliest token.
+
+    Attributes:
+        mask: What may come next; None where anything may. A token it does not allow is drawn again, from the
+            allowed ones alone (and their nucleus), with the next random number: what llama.cpp's tools do, and
+            at top-p 1 the same as drawing from the allowed ones at once.
     """
 
-    __slots__ = ("random", "temperature", "top_p")
+    __slots__ = ("mask", "random", "temperature", "top_p")
 
-    def __init__(self, sampling: Sampling, seed: int) -> None:
+    def __init__(self, sampling: Sampling, seed: int, mask: Mask | None = None) -> None:
         self.temperature = sampling.temperature
         self.top_p = sampling.top_p
         self.random = Random(seed).random
+        self.mask = mask
 
 
 class Sampler:
@@ -102,6 +109,7 @@ class Sampler:
             end = begin + self._rows_at_once
             rows = logits[begin:end]
             chosen, chosen_logprobs = choose_rows(rows, draws[begin:end], scratch[: len(rows)])
+            _mend(chosen, chosen_logprobs, rows, draws[begin:end])
             tokens += chosen.tolist()
             logprobs += chosen_logprobs.tolist()
         return tokens, logprobs
@@ -135,6 +143,32 @@ def choose_rows(
     if greedy.any():
         tokens[greedy] = logits[greedy].argmax(axis=1)
     return tokens, logits[np.arange(len(tokens)), tokens] - highest[:, 0] - log_totals
+
+
+def _mend(
+    tokens: npt.NDArray[np.intp],
+    logprobs: npt.NDArray[np.float32],
+    logits: Logits,
+    draws: Sequence[Draws],
+) -> None:
+    """Choose again, in place, where a mask does not allow what was chosen; see `Draws.mask`."""
+    for row, draw in enumerate(draws):
+        if draw.mask is None or draw.mask.allows(int(tokens[row])):
+            continue
+        allowed = draw.mask.allowed()
+        if len(allowed):  # else the reply cannot go on, and the mask ends it at the token chosen first
+            token = allowed[_choose_among(logits[row, allowed], draw)]
+            logprobs[row] += logits[row, token] - logits[row, tokens[row]]
+            tokens[row] = token
+
+
+def _choose_among(logits: Logits, draw: Draws) -> int:
+    """Choose one of a few tokens by their logits alone, and return its index."""
+    if draw.temperature == 0:
+        return int(logits.argmax())
+    weights = np.zeros((1, -(-len(logits) // GROUP) * GROUP), np.float32)
+    weights[0, : len(logits)] = np.exp((logits - logits.max()) / draw.temperature)
+    return int(draw_tokens(weights, [draw])[0])
 
 
 def draw_tokens(weights: Weights, draws: Sequence[Draws]) -> npt.NDArray[np.intp]:

@@ -11,16 +11,17 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 from time import perf_counter
-from typing import Literal
 
 import numpy as np
 
-from lmcot_cli.backends.base import Completion, Sampling
+from lmcot_cli.backends.base import Completion, FinishReason, Sampling
 from lmcot_cli.backends.llama.context import LlamaContext, Logits, Tokens
 from lmcot_cli.backends.llama.prefixes import PrefixCache, Prompt
 from lmcot_cli.backends.llama.sampling import Draws, Sampler
-from lmcot_cli.backends.llama.text import StopText
 from lmcot_cli.backends.llama.vocabulary import Vocabulary
+from lmcot_cli.backends.masks.base import Mask
+from lmcot_cli.backends.reply import Reply
+from lmcot_cli.backends.thinking import Marks
 
 MAX_MIXED = 63
 """Tokens up to which prompts go into one batch with written tokens. From 64 tokens on llama.cpp computes
@@ -51,15 +52,21 @@ class Job:
 
     Attributes:
         ticket: What its completion is known by.
-        tokens: Its prompt; with `max_tokens` no more than the cache holds.
+        tokens: Its prompt; with `room` no more than the cache holds.
         seed: Of its draws.
         sampling: How its tokens are chosen.
+        room: Most tokens to write, thought and reply together.
+        opened: The marks of the thought that the prompt has opened.
+        mask: What its reply must be, None where nothing constrains it.
     """
 
     ticket: int
     tokens: Tokens
     seed: int
     sampling: Sampling
+    room: int
+    opened: Marks | None = None
+    mask: Mask | None = None
 
 
 class Writing:
@@ -70,38 +77,24 @@ class Writing:
         prompt: The prompt it stands on.
         sequence: Its own sequence in the KV cache.
         draws: How its tokens are drawn.
-        text: What they spell.
-        count: How many they are.
+        reply: What they make.
         token: The newest.
-        logprob: Sum of their log-probabilities.
     """
 
-    __slots__ = ("count", "draws", "job", "logprob", "prompt", "sequence", "text", "token")
+    __slots__ = ("draws", "job", "prompt", "reply", "sequence", "token")
 
-    def __init__(self, job: Job, prompt: Prompt, sequence: int) -> None:
+    def __init__(self, job: Job, prompt: Prompt, sequence: int, vocabulary: Vocabulary) -> None:
         self.job = job
         self.prompt = prompt
         self.sequence = sequence
-        self.draws = Draws(job.sampling, job.seed)
-        self.text = StopText(job.sampling.stop, job.sampling.enough)
-        self.count = 0
+        self.reply = Reply(vocabulary, job.sampling, job.room, job.opened, job.mask)
+        self.draws = Draws(job.sampling, job.seed, self.reply.mask)
         self.token = -1
-        self.logprob = 0.0
 
     @property
     def position(self) -> int:
         """Where the newest token stands."""
-        return len(self.job.tokens) + self.count - 1
-
-    def completion(self, finish_reason: Literal["stop", "length"]) -> Completion:
-        """Return what was written."""
-        return Completion(
-            text=self.text.text,
-            prompt_tokens=len(self.job.tokens),
-            completion_tokens=self.count,
-            finish_reason=finish_reason,
-            logprob=self.logprob / self.count if self.count else None,
-        )
+        return len(self.job.tokens) + self.reply.tokens - 1
 
 
 class Scheduler:
@@ -163,14 +156,14 @@ class Scheduler:
         """Admit the next jobs, as many as there is room for."""
         while self._waiting and len(self._starting) + len(self._writing) < self._parallel:
             job = self._waiting[0]
-            taken = self._cache.take(job.tokens, job.sampling.max_tokens)
+            taken = self._cache.take(job.tokens, job.room)
             if taken is None:
                 return
             self._waiting.popleft()
             prompt, sequence = taken
             if prompt.logits is None and prompt.completions == 1:  # it is new
                 self._prefilling.append(prompt)
-            self._starting.append(Writing(job, prompt, sequence))
+            self._starting.append(Writing(job, prompt, sequence, self._vocabulary))
 
     def _start(self) -> None:
         """Choose the first tokens of the completions whose prompts are decoded."""
@@ -189,7 +182,9 @@ class Scheduler:
 
     def _decode(self) -> None:
         """Decode the newest tokens and a batch of prompts, in one go only if they are few."""
-        writing, self._writing = self._writing, []  # those that go on come back with their next token
+        # Of recurrent models llama.cpp computes only sequences with successive numbers at once, as they come.
+        writing = sorted(self._writing, key=lambda each: each.sequence)
+        self._writing = []  # those that go on come back with their next token
         self._add_written(writing)
         pending = sum(len(prompt.tokens) - prompt.decoded for prompt in self._prefilling)
         if writing and len(writing) + pending > MAX_MIXED:
@@ -239,21 +234,15 @@ class Scheduler:
         """Choose the next token of each completion, and see whether it is the last."""
         tokens, logprobs = self._sampler.choose(logits, [each.draws for each in writing])
         for each, token, logprob in zip(writing, tokens, logprobs, strict=True):
-            piece = self._vocabulary.piece(token)
-            if piece is None:
-                self._retire(each, "stop")
-                continue
             each.token = token
-            each.count += 1
-            each.logprob += logprob
-            if each.text.add(piece):
-                self._retire(each, "stop")
-            elif each.count == each.job.sampling.max_tokens:
-                self._retire(each, "length")
+            finish_reason = each.reply.add(token, logprob)
+            if finish_reason:
+                self._retire(each, finish_reason)
             else:
                 self._writing.append(each)
 
-    def _retire(self, writing: Writing, finish_reason: Literal["stop", "length"]) -> None:
+    def _retire(self, writing: Writing, finish_reason: FinishReason) -> None:
         """Record a completion and free what it held."""
-        self.done.append((writing.job.ticket, writing.completion(finish_reason)))
-        self._cache.give_back(writing.prompt, writing.sequence, writing.job.sampling.max_tokens)
+        completion = writing.reply.completion(len(writing.job.tokens), finish_reason)
+        self.done.append((writing.job.ticket, completion))
+        self._cache.give_back(writing.prompt, writing.sequence, writing.job.room)

@@ -5,11 +5,13 @@ from __future__ import annotations
 import ctypes
 from collections.abc import Iterator
 from itertools import chain
+from typing import Any
 
-from lmcot_cli.backends.base import Request
+from lmcot_cli.backends.base import Request, Thinking
 from lmcot_cli.backends.chat import ChatTemplate, is_mark, plain_text
 from lmcot_cli.backends.llama.library import llama
 from lmcot_cli.backends.llama.model import LlamaModel
+from lmcot_cli.backends.thinking import MARK_TOKENS
 
 PIECE_BYTES = 256
 
@@ -34,15 +36,20 @@ class Vocabulary:
         self.size = int(api.llama_vocab_n_tokens(self._handle))
         self.template = self._template_of(model)
 
-    def prompt_text(self, request: Request) -> str:
+    @property
+    def handle(self) -> Any:
+        """llama.cpp's `llama_vocab *`."""
+        return self._handle
+
+    def prompt_text(self, request: Request, thinking: Thinking = "off") -> str:
         """Return what the model reads: the rendered chat, or the text as it is.
 
         Raises:
             ModelError: The chat template cannot render it.
         """
-        return self.template.render(request) if self.template else plain_text(request)
+        return self.template.render(request, thinking) if self.template else plain_text(request)
 
-    def prompt_tokens(self, request: Request) -> list[int]:
+    def prompt_tokens(self, request: Request, thinking: Thinking = "off") -> list[int]:
         """Tokenize what the model reads; only the chat template's own marks are control tokens.
 
         Raises:
@@ -50,8 +57,9 @@ class Vocabulary:
         """
         if not self.template:
             return self.encode(plain_text(request), parse_special=False)
-        parts = (self._tokenize(part.encode(), parse_special=True) for part in self.template.parts(request))
-        return self._begun(list(chain.from_iterable(parts)))
+        parts = self.template.parts(request, thinking)
+        tokens = (self._tokenize(part.encode(), parse_special=True) for part in parts)
+        return self._begun(list(chain.from_iterable(tokens)))
 
     def encode(self, text: str, *, parse_special: bool) -> list[int]:
         """Tokenize a whole text; it starts with one beginning-of-text token if the vocabulary wants one.
@@ -68,6 +76,11 @@ class Vocabulary:
             ends = llama().llama_vocab_is_eog(self._handle, token)
             self._pieces[token] = None if ends else self._token_bytes(token)
         return self._pieces[token]
+
+    def mark(self, token: int) -> str:
+        """Return the text of a control token that begins or ends a thought; empty for any other token."""
+        text = "" if self.piece(token) else self._token_text(token)
+        return text if text in MARK_TOKENS else ""
 
     def _template_of(self, model: LlamaModel) -> ChatTemplate | None:
         if not model.chat_template:

@@ -82,6 +82,8 @@ def measure_width(model: LlamaModel, vocabulary_size: int, options: EngineOption
     deadline = perf_counter() + SECONDS
     probe = replace(options, n_ctx=_CELLS_EACH)
     with closing(LlamaContext(model, vocabulary_size, probe, WIDTHS[-1])) as context:
+        if not _holds(context, WIDTHS[0]):
+            return USUAL  # the engine takes as many of them at a time as there is room for
         begun = perf_counter()
         _step(context, range(WIDTHS[0]), 0)
         _step(context, range(WIDTHS[0]), 1)
@@ -96,7 +98,7 @@ def _fastest(context: LlamaContext, deadline: float) -> int:
     position = _PROMPT_TOKENS
     ready = 0
     for width in WIDTHS:
-        if perf_counter() > deadline or width * _CELLS_EACH > context.cells:
+        if perf_counter() > deadline or not _holds(context, width):
             break
         for first in range(ready, width, _PROMPT_SHARERS):
             _begin(context, range(first, first + _PROMPT_SHARERS), position)
@@ -109,6 +111,10 @@ def _fastest(context: LlamaContext, deadline: float) -> int:
         if rate > best_rate * WORTH_WIDENING:
             best, best_rate = width, rate
     return best
+
+
+def _holds(context: LlamaContext, width: int) -> bool:
+    return width * _CELLS_EACH <= context.cells and width <= context.sequences
 
 
 def _begin(context: LlamaContext, sequences: range, length: int) -> None:

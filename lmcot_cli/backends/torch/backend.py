@@ -9,8 +9,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from lmcot_cli.backends.base import BatchBackend, Completion, ModelIdentity, Request, Sampling
+from lmcot_cli.backends.base import BatchBackend, Completion, ModelIdentity, Request, Sampling, Thinking
+from lmcot_cli.backends.chat import thinks
 from lmcot_cli.backends.engine_options import DEFAULT_PARALLEL, EngineOptions
+from lmcot_cli.backends.masks.lexicon import Lexicon
+from lmcot_cli.backends.masks.portable import PORTABLE, portable_mask
+from lmcot_cli.backends.reply import prompt_too_long
+from lmcot_cli.backends.thinking import Marks, opened_by
 from lmcot_cli.backends.torch.checkpoint import SCHEME, Checkpoint, find
 from lmcot_cli.backends.torch.loading import (
     decoder_start,
@@ -21,7 +26,7 @@ from lmcot_cli.backends.torch.loading import (
 )
 from lmcot_cli.backends.torch.sequences import DecoderSequences, EncoderDecoderSequences, Sequences
 from lmcot_cli.backends.torch.writing import Prompt, write
-from lmcot_cli.errors import ModelError, PromptTooLongError, RowError
+from lmcot_cli.errors import ModelError, RowError
 
 
 class FolderBackend(BatchBackend):
@@ -48,12 +53,15 @@ class FolderBackend(BatchBackend):
         ModelError: The model cannot be loaded.
     """
 
+    constraints = PORTABLE
+
     def __init__(self, checkpoint: Checkpoint, options: EngineOptions, spec: str) -> None:
         super().__init__(options.parallel or DEFAULT_PARALLEL)
         self._spec, self._checkpoint = spec, checkpoint
         config = load_config(checkpoint, options)
         self.decoder_start = decoder_start(checkpoint.base, config) if config.is_encoder_decoder else None
         self.vocabulary = load_vocabulary(checkpoint, config, options)
+        self._lexicon = Lexicon(self.vocabulary, len(self.vocabulary.tokenizer))
         self.context_tokens = _context(config, options.n_ctx)
         self.model: Any = self._load(config, options)
 
@@ -80,15 +88,19 @@ class FolderBackend(BatchBackend):
         if sampling.max_tokens < 1:
             raise ValueError(f"max_tokens must be at least 1, not {sampling.max_tokens}")
         asked = [replace(request, seed=0, constraint=None) for request in requests]
-        tokens = {request: self._encode(request) for request in dict.fromkeys(asked)}
-        prompts = [tokens[request] for request in asked]
+        read = {request: self._prompt_of(request, sampling.thinking) for request in dict.fromkeys(asked)}
+        prompts, opened = [read[request][0] for request in asked], [read[request][1] for request in asked]
         results: list[Completion | RowError | None] = [self._refusal(prompt, sampling) for prompt in prompts]
         accepted = [index for index, refusal in enumerate(results) if refusal is None]
         accepted.sort(key=lambda index: (len(prompts[index]), prompts[index]))  # equal prompts stand together
         for start in range(0, len(accepted), self.window):
             batch = accepted[start : start + self.window]
-            seeds = [requests[index].seed for index in batch]
-            completions = self._write([prompts[index] for index in batch], seeds, sampling)
+            completions = self._write(
+                [prompts[index] for index in batch],
+                [requests[index] for index in batch],
+                sampling,
+                [opened[index] for index in batch],
+            )
             for index, completion in zip(batch, completions, strict=True):
                 results[index] = completion
         return [result for result in results if result is not None]
@@ -103,19 +115,41 @@ class FolderBackend(BatchBackend):
             return EncoderDecoderSequences(self.model, prompts, self.decoder_start)
         return DecoderSequences(self.model, prompts)
 
-    def _encode(self, request: Request) -> Prompt:
-        return tuple(self.vocabulary.prompt_tokens(request))
+    def _prompt_of(self, request: Request, thinking: Thinking) -> tuple[Prompt, Marks | None]:
+        """Return the tokens of a prompt, and the marks of the thought that it opens."""
+        tokens = self.vocabulary.prompt_tokens(request, thinking)
+        return tuple(tokens), opened_by(self.vocabulary.prompt_text(request, thinking))
 
-    def _write(self, prompts: Sequence[Prompt], seeds: Sequence[int], sampling: Sampling) -> list[Completion]:
+    def _room(self, sampling: Sampling) -> int:
+        return sampling.room(thinks(self.vocabulary.template, sampling.thinking))
+
+    def _write(
+        self,
+        prompts: Sequence[Prompt],
+        requests: Sequence[Request],
+        sampling: Sampling,
+        opened: Sequence[Marks | None],
+    ) -> list[Completion]:
         import torch
 
+        seeds = [request.seed for request in requests]
+        masks = [portable_mask(request.constraint, self._lexicon, sampling.stop) for request in requests]
         try:
             with torch.inference_mode():
-                return write(self.begin, self.vocabulary, prompts, seeds, sampling)
+                return write(
+                    self.begin,
+                    self.vocabulary,
+                    prompts,
+                    seeds,
+                    masks,
+                    sampling,
+                    room=self._room(sampling),
+                    opened=opened,
+                )
         except torch.OutOfMemoryError as error:
             raise ModelError(
                 f"{self._spec}: no memory for {len(prompts)} sequences of {max(map(len, prompts))} prompt tokens"
-                f" + {sampling.max_tokens}; try a smaller --parallel"
+                f" + {self._room(sampling)}; try a smaller --parallel"
             ) from error
 
     def _refusal(self, prompt: Prompt, sampling: Sampling) -> RowError | None:
@@ -124,14 +158,12 @@ class FolderBackend(BatchBackend):
             return RowError("the prompt is empty, and the model has no token to begin with")
         if self.context_tokens is None:
             return None
-        encoder = self.decoder_start is not None
-        if encoder and sampling.max_tokens > self.context_tokens:
-            return RowError(
-                f"{sampling.max_tokens} tokens are more than the {self.context_tokens} a decoder holds"
-            )
-        written = 0 if encoder else sampling.max_tokens
+        encoder, room = self.decoder_start is not None, self._room(sampling)
+        if encoder and room > self.context_tokens:
+            return RowError(f"{room} tokens are more than the {self.context_tokens} a decoder holds")
+        written = 0 if encoder else room
         if len(prompt) + written > self.context_tokens:
-            return PromptTooLongError(len(prompt), written, self.context_tokens, sampling.limit)
+            return prompt_too_long(len(prompt), written, self.context_tokens, sampling)
         return None
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from lmcot_cli.backends.torch.unpacked import is_gguf, unpacked
 from lmcot_cli.errors import ModelError
 from lmcot_cli.models import hub
 
@@ -123,6 +124,8 @@ def _adapter_folder(name: str, remote_code: bool) -> Path:
 
 def _folder(name: str, remote_code: bool) -> Path:
     path = Path(name)
+    if is_gguf(path):
+        return unpacked(path)
     return path if path.is_dir() else hub.download_model(name, remote_code=remote_code)
 
 

@@ -8,8 +8,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from lmcot_cli.backends.base import Request
+from lmcot_cli.backends.base import Request, Thinking
 from lmcot_cli.backends.chat import ChatTemplate, is_mark, plain_text
+from lmcot_cli.backends.thinking import MARK_TOKENS
 from lmcot_cli.errors import ModelError
 
 _BYTE_TOKEN = re.compile(r"<0x([0-9A-Fa-f]{2})>")
@@ -52,15 +53,15 @@ class TokenizerVocabulary:
         self._bos = leading_bos(tokenizer)
         self.template = self._template_of()
 
-    def prompt_text(self, request: Request) -> str:
+    def prompt_text(self, request: Request, thinking: Thinking = "off") -> str:
         """Return what the model reads: the rendered chat, or the text as it is.
 
         Raises:
             ModelError: The chat template cannot render it.
         """
-        return self.template.render(request) if self.template else plain_text(request)
+        return self.template.render(request, thinking) if self.template else plain_text(request)
 
-    def prompt_tokens(self, request: Request) -> list[int]:
+    def prompt_tokens(self, request: Request, thinking: Thinking = "off") -> list[int]:
         """Tokenize what the model reads; only the chat template's own marks are control tokens.
 
         Raises:
@@ -69,7 +70,7 @@ class TokenizerVocabulary:
         if not self.template:
             return self.encode_text(plain_text(request))
         tokens: list[int] = []
-        for part in self.template.parts(request):
+        for part in self.template.parts(request, thinking):
             tokens += self.tokenizer(part, add_special_tokens=False, verbose=False).input_ids
         return tokens if self._bos is None or tokens[:1] == [self._bos] else [self._bos, *tokens]
 
@@ -88,6 +89,11 @@ class TokenizerVocabulary:
         if token not in self._pieces:
             self._pieces[token] = None if token in self.ends else self._bytes(token)
         return self._pieces[token]
+
+    def mark(self, token: int) -> str:
+        """Return the text of a control token that begins or ends a thought; empty for any other token."""
+        added = self.tokenizer.added_tokens_decoder.get(token)
+        return added.content if added and added.special and added.content in MARK_TOKENS else ""
 
     def _bytes(self, token: int) -> bytes:
         if token in self._added:

@@ -94,7 +94,9 @@ class Stats:
 
 
 def text_of(prompt: str, seed: int, index: int = 0) -> str:
-    """Return the text that answers a prompt."""
+    """Return the text that answers a prompt: nonsense, but to the question that is asked first of all."""
+    if "Where is Valsen Press based?" in prompt:
+        return "West Falmouth"
     return "reply " + hashlib.sha256(f"{prompt}|{seed}|{index}".encode()).hexdigest()[:16]
 
 

@@ -69,3 +69,58 @@ def test_a_spec_with_a_secret_is_refused_and_not_repeated(monkeypatch: pytest.Mo
     with pytest.raises(ModelSpecError) as caught:
         parse("openai:m")
     assert "hunter2" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("spec", "address"),
+    [
+        ("https://a.example/v1/chat/completions#m", Address("https://a.example/v1", "m", "chat")),
+        ("https://a.example/v1/chat/completions/#m", Address("https://a.example/v1", "m", "chat")),
+        ("https://a.example/v1/completions#m", Address("https://a.example/v1", "m", "completions")),
+        (
+            "https://r.example/openai/deployments/d?api-version=2024-10-21#m",
+            Address("https://r.example/openai/deployments/d", "m", None, "2024-10-21"),
+        ),
+        (
+            "https://r.example/openai/deployments/d/chat/completions?api-version=2024-10-21",
+            Address("https://r.example/openai/deployments/d", "d", "chat", "2024-10-21"),
+        ),
+        ("https://r.example/openai/v1/?api-version=preview#m",
+         Address("https://r.example/openai/v1", "m", None, "preview")),
+    ],
+)  # fmt: skip
+def test_a_url_may_name_its_route_and_azures_version(spec: str, address: Address) -> None:
+    assert parse(spec) == address
+    assert parse(address.spec) == address
+
+
+@pytest.mark.parametrize(
+    "query", ["api-version=1&key=hunter2", "api-version=hunter2 x", "key=hunter2", "hunter2", "api-version="]
+)
+def test_any_other_query_is_refused_and_not_repeated(query: str) -> None:
+    with pytest.raises(ModelSpecError, match="holds a password, a query") as caught:
+        parse(f"https://a.example/v1?{query}#m")
+    assert "hunter2" not in str(caught.value)
+
+
+def test_a_route_of_another_api_is_refused_with_the_one_to_give() -> None:
+    with pytest.raises(ModelSpecError, match=r"/responses is another API .* such as https://a.example/v1$"):
+        parse("https://a.example/v1/responses#m")
+    with pytest.raises(
+        ModelSpecError, match=r"/api/chat is another API .* such as http://localhost:11434/v1$"
+    ):
+        parse("http://localhost:11434/api/chat#m")
+
+
+@pytest.mark.parametrize(
+    ("url", "azure"),
+    [
+        ("https://r.openai.azure.com/openai/v1", True),
+        ("https://r.services.ai.azure.com/models", True),
+        ("http://127.0.0.1:1/openai/deployments/d?api-version=1", True),
+        ("https://azure.com.evil.example/v1", False),
+        ("https://api.openai.com/v1", False),
+    ],
+)
+def test_where_the_key_goes_into_azures_header(url: str, azure: bool) -> None:
+    assert parse(f"{url}#m").azure is azure

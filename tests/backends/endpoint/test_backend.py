@@ -19,6 +19,7 @@ from replies import chat, fuzzed
 from lmcot_cli.backends.base import Completion, Request, Sampling
 from lmcot_cli.backends.endpoint import backoff, breaker, dispatch
 from lmcot_cli.backends.endpoint.backend import EndpointBackend
+from lmcot_cli.backends.endpoint.probe import QUESTION
 from lmcot_cli.backends.endpoint.rates import Rates
 from lmcot_cli.errors import ModelError, RowError
 
@@ -164,7 +165,7 @@ def test_one_refused_prompt_does_not_end_calls_for_several_samples(
         assert {type(reply) for reply in replies} == {wanted}
     several = [prompt for prompt, n in asked if n == 4]
     assert set(several) == {f"row {row}" for row in range(6)}
-    assert {prompt for prompt, n in asked if n == 1} - {"Say yes."} <= {f"row {refused}"}
+    assert {prompt for prompt, n in asked if n == 1} - {QUESTION.prompt} <= {f"row {refused}"}
 
 
 def test_an_endpoint_that_refuses_n_without_naming_it_is_asked_for_each_sample(

@@ -116,3 +116,12 @@ def test_an_answer_of_one_choice_is_asked_for_as_often_as_there_are_samples(
 def test_a_model_that_the_server_does_not_have(server: str, connect: Connect) -> None:
     with pytest.raises(ModelError, match=r"lists no model 'larg'; near ones are 'large'"):
         connect(server, "larg")
+
+
+def test_auto_finds_out_that_the_chat_template_is_not_the_models(
+    server: str, connect: Connect, prompts: list[str]
+) -> None:
+    found = completions(connect(server, "large", request_timeout=60.0), prompts[:6])
+    plain = connect(server, "large", endpoint_api="completions", request_timeout=60.0)
+    assert [reply.text for reply in found] == [reply.text for reply in completions(plain, prompts[:6])]
+    assert all(reply.text.strip() for reply in found)

@@ -51,6 +51,54 @@ def test_a_shared_beginning_counts_as_the_sequences_own(context: LlamaContext) -
     np.testing.assert_allclose(context.decode(), whole, atol=0.05)
 
 
+def test_tokens_outside_the_window_stay_for_those_who_may_begin_with_them(
+    tiny_family: Callable[..., Path],
+) -> None:
+    # The window is 24 tokens. A third sequence has more tokens than the first one left cells free, and llama.cpp
+    # gives it those of the second, in the layers with a window, unless a guard holds them, too.
+    model = LlamaModel(tiny_family("gemma3"))
+    context = LlamaContext(model, Vocabulary(model).size, EngineOptions(threads=1), parallel=1)
+    long = np.arange(100, dtype=np.int32)
+    context.batch.add_run(long[:41], 0, sequence=0, last_logits=True)
+    whole = context.decode().copy()
+    context.drop(0)
+    context.batch.add_run(long[:50], 0, sequence=0, last_logits=False)
+    context.guard(1, 7)
+    context.batch.add_run(long, 0, sequence=1, last_logits=False)
+    context.decode()
+    context.drop(0)
+    context.batch.add_run(long[:80], 0, sequence=2, last_logits=False)
+    context.decode()
+    context.share(1, 3, 40)
+    context.batch.add_run(long[40:41], 40, sequence=3, last_logits=True)
+    np.testing.assert_allclose(context.decode(), whole, atol=0.2)
+    context.close()
+    model.close()
+
+
+@pytest.mark.parametrize("family", ["mamba", "lfm2"])
+def test_a_state_is_shared_as_a_whole_and_cannot_forget_a_part(
+    tiny_family: Callable[..., Path], family: str
+) -> None:
+    model = LlamaModel(tiny_family(family))
+    context = LlamaContext(model, Vocabulary(model).size, EngineOptions(threads=1), parallel=1)
+    assert not context.shares_parts
+    context.batch.add_run(tokens(1, 2, 3, 4, 5), 0, sequence=0, last_logits=True)
+    whole = context.decode().copy()
+    context.clear()
+    context.batch.add_run(tokens(1, 2, 3), 0, sequence=0, last_logits=False)
+    context.decode()
+    context.share(0, 1, 3)
+    context.batch.add_run(tokens(9, 9), 3, sequence=0, last_logits=False)
+    context.batch.add_run(tokens(4, 5), 3, sequence=1, last_logits=True)
+    np.testing.assert_allclose(context.decode(), whole, atol=0.05)
+    with pytest.raises(ModelError, match="cannot forget a part"):
+        context.drop(0, kept=2)
+    context.drop(0)
+    context.close()
+    model.close()
+
+
 def test_decoding_more_than_the_cache_holds_is_a_model_error(context: LlamaContext) -> None:
     with pytest.raises(ModelError, match="could not decode a batch"):
         for start in range(0, context.cells + 512, 512):

@@ -7,6 +7,7 @@ import pytest
 
 from lmcot_cli.backends.llama.gguf_header import GgufHeader
 from lmcot_cli.backends.llama.header_checks import check_shape
+from lmcot_cli.backends.llama.memory_shape import MemoryShape
 from lmcot_cli.backends.llama.model import LlamaModel
 from lmcot_cli.errors import ModelError
 
@@ -31,7 +32,7 @@ def test_metadata(tiny_gguf: TinyGguf) -> None:
     assert model.metadata("no.such.key") is None
     assert model.chat_template is not None
     # 3 layers x 2 KV heads x (32 key + 32 value)
-    assert model.kv_values_per_token == 384
+    assert model.memory_shape == MemoryShape(token_values=384)
     model.close()
 
 

@@ -3,40 +3,65 @@
 from __future__ import annotations
 
 from random import Random
-from typing import cast
+from typing import cast, get_args
 
 import numpy as np
 import pytest
 
 from lmcot_cli.backends.llama.context import SPARE_SEQUENCES, LlamaContext, Tokens
+from lmcot_cli.backends.llama.memory_shape import MemoryKind
 from lmcot_cli.backends.llama.prefixes import WORTH_SHARING, PrefixCache, Prompt
 
 
 class Cells:
     """What a KV cache does with cells: one is in use as long as any sequence holds it."""
 
-    def __init__(self, cells: int, sequences: int) -> None:
-        self.cells, self.sequences = cells, sequences
+    def __init__(
+        self, cells: int, sequences: int, *, shares_parts: bool = True, guards: bool = False
+    ) -> None:
+        self.cells, self.sequences, self.shares_parts, self.guards = cells, sequences, shares_parts, guards
+        self.guard_of: dict[int, int] = {}
         self.held: dict[int, list[object]] = {sequence: [] for sequence in range(sequences)}
 
     def share(self, source: int, target: int, length: int) -> None:
         assert self.held[target] == []
         assert len(self.held[source]) >= length
+        assert self.shares_parts or len(self.held[source]) == length
         self.held[target] = self.held[source][:length]
 
+    def guard(self, sequence: int, guard: int) -> None:
+        assert self.held[guard] == []
+        self.guard_of[sequence] = guard
+
     def drop(self, sequence: int, kept: int = 0) -> None:
+        assert self.shares_parts or not kept
+        if (guard := self.guard_of.get(sequence)) is not None:
+            begin = len(self.held[sequence]) - len(self.held[guard])
+            del self.held[guard][max(kept - begin, 0) :]
+        if not kept:
+            self.guard_of.pop(sequence, None)
         del self.held[sequence][kept:]
 
     def clear(self) -> None:
         assert all(held == [] for held in self.held.values())
 
     def write(self, sequence: int, count: int) -> None:
-        self.held[sequence] += [object() for _ in range(count)]
+        cells = [object() for _ in range(count)]
+        self.held[sequence] += cells
+        if (guard := self.guard_of.get(sequence)) is not None:
+            self.held[guard] += cells
         assert len({cell for held in self.held.values() for cell in held}) <= self.cells
 
 
-def new_cache(cells: int = 200, parallel: int = 4) -> tuple[PrefixCache, Cells]:
-    context = Cells(cells, 2 * parallel + SPARE_SEQUENCES)
+def new_cache(
+    cells: int = 200, parallel: int = 4, kind: MemoryKind = "attention", states: int | None = None
+) -> tuple[PrefixCache, Cells]:
+    context = Cells(
+        cells,
+        states or 3 * parallel + 2 * SPARE_SEQUENCES,
+        shares_parts=kind in ("attention", "window"),
+        guards=kind == "window",
+    )
     return PrefixCache(cast("LlamaContext", context)), context
 
 
@@ -120,12 +145,35 @@ def test_the_least_recently_used_prompt_goes_first() -> None:
     assert finish(cache, context, rows[1]) == 90
 
 
-@pytest.mark.parametrize("seed", range(30))
-def test_any_order_of_prompts_fits_and_decodes_no_more_than_itself(seed: int) -> None:
+def test_where_parts_cannot_be_shared_a_prompt_stands_on_whole_ones_only() -> None:
+    cache, context = new_cache(cells=1000, kind="hybrid")
+    assert cache.take(prompt_of((99, 400)), 10)  # as long as it is at work, others may lie idle
+    assert finish(cache, context, prompt_of((1, 50))) == 50
+    assert finish(cache, context, prompt_of((1, 40), (2, 20))) == 60
+    assert finish(cache, context, prompt_of((1, 30))) == 30
+    assert finish(cache, context, prompt_of((1, 50), (2, 20))) == 20
+    assert finish(cache, context, prompt_of((1, 50))) == 0
+
+
+def test_with_states_for_two_sequences_prompts_follow_one_another() -> None:
+    cache, context = new_cache(kind="recurrent", states=2)
+    assert finish(cache, context, prompt_of((1, 50))) == 50
+    assert finish(cache, context, prompt_of((1, 50), (2, 20))) == 70
+    assert finish(cache, context, prompt_of((1, 50), (2, 20))) == 0
+    taken = cache.take(prompt_of((1, 9)), 10)
+    assert taken
+    assert cache.take(prompt_of((1, 9)), 10) is None
+    cache.give_back(*taken, 10)
+    assert cache.take(prompt_of((1, 9)), 10)
+
+
+@pytest.mark.parametrize("kind", get_args(MemoryKind))
+@pytest.mark.parametrize("seed", range(20))
+def test_any_order_of_prompts_fits_and_decodes_no_more_than_itself(seed: int, kind: MemoryKind) -> None:
     # `Cells` counts what is really in use: it never exceeds the cache, and one prompt always finds room.
     random = Random(seed)
     parallel = random.choice([1, 2, 5])
-    cache, context = new_cache(cells=120, parallel=parallel)
+    cache, context = new_cache(cells=120, parallel=parallel, kind=kind)
     prompts = [prompt_of((0, 1))]
     while len(prompts) < 40:
         parent = random.choice(prompts).tolist()

@@ -3,10 +3,11 @@ from __future__ import annotations
 import pytest
 
 from lmcot_cli.backends.engine_options import EngineOptions
+from lmcot_cli.backends.llama.memory_shape import MemoryShape
 from lmcot_cli.backends.llama.room import MIB, plan_room
 from lmcot_cli.errors import UsageError
 
-VALUES = 23_040 // 2  # of the 135M shape: 30 layers x 3 KV heads x (64 + 64)
+VALUES = MemoryShape(23_040 // 2)  # of the 135M shape: 30 layers x 3 KV heads x (64 + 64)
 
 
 def test_the_cache_holds_usual_requests_within_the_budget() -> None:

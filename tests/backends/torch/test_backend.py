@@ -16,7 +16,7 @@ from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM, AutoTokeni
 
 from lmcot_cli.backends.base import Completion, Request, Sampling
 from lmcot_cli.backends.engine_options import EngineOptions
-from lmcot_cli.backends.llama.text import StopText
+from lmcot_cli.backends.reply import ReplyText
 from lmcot_cli.backends.torch.backend import TransformersBackend
 from lmcot_cli.errors import ModelError, PromptTooLongError, RowError, UsageError
 
@@ -86,7 +86,7 @@ def completions(
 
 
 def spelled(backend: TransformersBackend, tokens: list[int]) -> str:
-    text = StopText()
+    text = ReplyText()
     for token in tokens:
         text.add(backend.vocabulary.piece(token) or b"")
     return text.text

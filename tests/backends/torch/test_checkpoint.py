@@ -16,7 +16,7 @@ from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM, AutoTokeni
 
 from lmcot_cli.backends.base import Backend, Completion, Request, Sampling
 from lmcot_cli.backends.engine_options import EngineOptions
-from lmcot_cli.backends.llama.text import StopText
+from lmcot_cli.backends.reply import ReplyText
 from lmcot_cli.backends.specs import open_model
 from lmcot_cli.backends.torch.backend import TransformersBackend
 from lmcot_cli.backends.torch.checkpoint import Checkpoint, find
@@ -37,7 +37,7 @@ def text_of(backend: Backend, prompt: str = "the cat") -> str:
 
 def spelled(backend: Backend, tokens: list[int]) -> str:
     assert isinstance(backend, TransformersBackend)
-    text = StopText()
+    text = ReplyText()
     for token in tokens:
         text.add(backend.vocabulary.piece(token) or b"")
     return text.text

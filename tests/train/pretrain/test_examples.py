@@ -8,7 +8,8 @@ from lmcot_cli.datasets.microhop import MicroHopOptions, records
 from lmcot_cli.datasets.microhop.names import NameBook
 from lmcot_cli.datasets.microhop.questions import plan
 from lmcot_cli.datasets.microhop.world import World
-from lmcot_cli.prompts.render import Prompts, Stage
+from lmcot_cli.prompts.options import Stage
+from lmcot_cli.prompts.render import Prompts
 from lmcot_train.pretrain.examples import (
     MENTION,
     NO_QUESTION,

@@ -15,7 +15,7 @@ from lmcot_cli.datasets.row import Paragraph, Row
 from lmcot_cli.errors import InputError, ModelError, RowError
 from lmcot_cli.pipeline.answer import AnswerRun
 from lmcot_cli.pipeline.options import AnswerOptions
-from lmcot_cli.prompts.render import Prompts
+from lmcot_cli.prompts.conversation import PromptBuilder
 from lmcot_train.rewards.large_answers import LargeCallsSpentError
 from lmcot_train.rewards.reward import RationaleReward, RewardOptions, RolledOut, reward, task_reward
 
@@ -62,22 +62,22 @@ class Served(ScriptedBackend):
 
 
 def test_a_right_answer_is_worth_its_weight(large: Backend) -> None:
-    right, wrong = RationaleReward(RewardOptions(task_weight=2.0), large, Prompts())([RIGHT, WRONG])
+    right, wrong = RationaleReward(RewardOptions(task_weight=2.0), large, PromptBuilder())([RIGHT, WRONG])
     assert (right.task, right.answer) == (1.0, "Oslo")
     assert (wrong.task, wrong.answer) == (0.0, "Rome")
     assert right.total == pytest.approx(2.0 + 0.5 * right.aspect_mean)
-    assert wrong.total == pytest.approx(0.5 * wrong.aspect_mean)
+    assert wrong.total == pytest.approx(0.5 * wrong.aspect_mean - 0.25 * 7 / 8)
     assert list(right.aspects) == [
         "factuality", "relevance", "logicality", "consistency", "coherence", "fluency", "naturalness", "readability",
     ]  # fmt: skip
 
 
 def test_penalties_are_taken_off() -> None:
-    options = RewardOptions(loop_penalty=3.0, unfinished_penalty=0.25)
+    options = RewardOptions(loop_penalty=3.0, unfinished_penalty=0.25, unsupported_penalty=0.75)
     looping = RolledOut(ROW, "Oslo Oslo Oslo", finished=False)
     found = reward(looping, "Oslo", options)
-    assert found.penalties == {"loops": pytest.approx(3.0 * 2 / 3), "unfinished": 0.25}
-    assert found.total == pytest.approx(1.0 + 0.5 * found.aspect_mean - 2.0 - 0.25)
+    assert found.penalties == {"loops": pytest.approx(3.0 * 2 / 3), "unfinished": 0.25, "unsupported": 0.75}
+    assert found.total == pytest.approx(1.0 + 0.5 * found.aspect_mean - 2.0 - 0.25 - 0.75)
 
 
 def test_a_weight_of_one_aspect_is_that_aspect() -> None:
@@ -92,7 +92,7 @@ def test_the_task_is_measured_by_exact_match_or_f1() -> None:
 
 
 def test_the_large_lm_is_asked_once_for_each_prompt(large: Backend) -> None:
-    score = RationaleReward(RewardOptions(), large, Prompts())
+    score = RationaleReward(RewardOptions(), large, PromptBuilder())
     score([RIGHT, WRONG, RIGHT])
     assert (score.answers.calls, score.answers.hits) == (2, 1)
     score([RIGHT])
@@ -100,7 +100,7 @@ def test_the_large_lm_is_asked_once_for_each_prompt(large: Backend) -> None:
 
 
 def test_no_more_calls_are_made_than_allowed(large: Backend) -> None:
-    score = RationaleReward(RewardOptions(max_large_calls=1), large, Prompts())
+    score = RationaleReward(RewardOptions(max_large_calls=1), large, PromptBuilder())
     score([RIGHT, RIGHT])
     with pytest.raises(LargeCallsSpentError, match="--max-large-calls 1: 1 calls are made and 1 more"):
         score([RIGHT, WRONG])
@@ -110,14 +110,14 @@ def test_no_more_calls_are_made_than_allowed(large: Backend) -> None:
 
 def test_replies_outlive_the_process_and_count(large: Backend, tmp_path: Path) -> None:
     options = RewardOptions(memory=tmp_path / "replies.jsonl", max_large_calls=2)
-    RationaleReward(options, large, Prompts())([RIGHT])
+    RationaleReward(options, large, PromptBuilder())([RIGHT])
     with (tmp_path / "replies.jsonl").open("a") as file:
         file.write('{"key": "torn')
-    later = RationaleReward(options, large, Prompts())
+    later = RationaleReward(options, large, PromptBuilder())
     assert later([RIGHT])[0].answer == "Oslo"
     assert (later.answers.calls, later.answers.hits) == (1, 1)
     later([WRONG])
-    assert RationaleReward(options, large, Prompts()).answers.calls == 2
+    assert RationaleReward(options, large, PromptBuilder()).answers.calls == 2
 
 
 def test_replies_before_an_endpoint_died_are_kept_and_what_was_asked_counts(tmp_path: Path) -> None:
@@ -126,9 +126,9 @@ def test_replies_before_an_endpoint_died_are_kept_and_what_was_asked_counts(tmp_
     script.write_text('"Oslo"\n"Rome"\n')  # dies at the third
     options = RewardOptions(memory=tmp_path / "replies.jsonl", max_large_calls=7)
     with pytest.raises(ModelError, match="no reply is left"):
-        RationaleReward(options, Served(script), Prompts())(items)
+        RationaleReward(options, Served(script), PromptBuilder())(items)
     script.write_text('"Bergen"\n"Turku"\n"Riga"\n')
-    resumed = RationaleReward(options, Served(script), Prompts())
+    resumed = RationaleReward(options, Served(script), PromptBuilder())
     assert resumed.answers.calls == 4, "two were answered, two more were on their way"
     assert [one.answer for one in resumed(items)] == ["Oslo", "Rome", "Bergen", "Turku", "Riga"]
     assert (resumed.answers.calls, resumed.answers.hits) == (7, 2)
@@ -140,8 +140,8 @@ def test_what_a_model_on_this_machine_was_asked_counts_too(large: Backend, tmp_p
     """Its replies are asked for again together, so that a resume learns from the same ones."""
     options = RewardOptions(memory=tmp_path / "replies.jsonl")
     with pytest.raises(ModelError, match="no reply is left"):
-        RationaleReward(options, large, Prompts())([RIGHT, replace(RIGHT, rationale="Something else.")])
-    resumed = RationaleReward(options, large, Prompts())
+        RationaleReward(options, large, PromptBuilder())([RIGHT, replace(RIGHT, rationale="Something else.")])
+    resumed = RationaleReward(options, large, PromptBuilder())
     assert resumed.answers.calls == 2
     resumed([RIGHT])
     assert (resumed.answers.calls, resumed.answers.hits) == (3, 0)
@@ -149,25 +149,25 @@ def test_what_a_model_on_this_machine_was_asked_counts_too(large: Backend, tmp_p
 
 def test_a_memory_that_does_not_say_what_was_asked_counts_its_replies(large: Backend, tmp_path: Path) -> None:
     memory = tmp_path / "replies.jsonl"
-    RationaleReward(RewardOptions(memory=memory), large, Prompts())([RIGHT])
+    RationaleReward(RewardOptions(memory=memory), large, PromptBuilder())([RIGHT])
     memory.write_text("".join(line for line in memory.read_text().splitlines(True) if "asked" not in line))
-    assert RationaleReward(RewardOptions(memory=memory), large, Prompts()).answers.calls == 1
+    assert RationaleReward(RewardOptions(memory=memory), large, PromptBuilder()).answers.calls == 1
 
 
 def test_a_file_of_something_else_is_no_memory(large: Backend, tmp_path: Path) -> None:
     (tmp_path / "replies.jsonl").write_text('{"id": 1}\n')
     with pytest.raises(InputError, match="holds something else"):
-        RationaleReward(RewardOptions(memory=tmp_path / "replies.jsonl"), large, Prompts())
+        RationaleReward(RewardOptions(memory=tmp_path / "replies.jsonl"), large, PromptBuilder())
 
 
 def test_a_prompt_the_large_lm_refuses_has_no_answer_and_is_counted(large: Backend, tmp_path: Path) -> None:
-    score = RationaleReward(RewardOptions(), Refusing(tmp_path / "large.jsonl"), Prompts())
+    score = RationaleReward(RewardOptions(), Refusing(tmp_path / "large.jsonl"), PromptBuilder())
     (found,) = score([RIGHT])
     assert (found.answer, found.task, score.answers.refused) == (None, 0.0, 1)
 
 
 def test_a_large_lm_that_cannot_go_on_ends_the_run(large: Backend) -> None:
-    score = RationaleReward(RewardOptions(), large, Prompts())
+    score = RationaleReward(RewardOptions(), large, PromptBuilder())
     with pytest.raises(ModelError, match="no reply is left"):
         score([replace(RIGHT, rationale="Something else.")])
 
@@ -183,5 +183,5 @@ def test_the_large_lm_sees_what_answering_shows_it(tmp_path: Path) -> None:
     questions.write_text(json.dumps(record | {"rationale": RIGHT.rationale}))
     options = AnswerOptions(large=f"scripted:{script}", given_rationales=True)
     (answered,) = AnswerRun(questions, options).results()
-    (rewarded,) = RationaleReward(RewardOptions(), ScriptedBackend(script), Prompts())([RIGHT])
+    (rewarded,) = RationaleReward(RewardOptions(), ScriptedBackend(script), PromptBuilder())([RIGHT])
     assert answered.answer == rewarded.answer == "Oslo"

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
 from math import inf
-from pathlib import Path
 from typing import Any, Literal
 
 from lmcot_cli.errors import UsageError
+from lmcot_cli.prompts.options import PromptOptions
 from lmcot_train.lora import LoraOptions
 
 Precision = Literal["auto", "float32", "bfloat16"]
@@ -38,7 +38,7 @@ class DistillOptions:
         patience: Evaluations in a row without a better validation loss after which training stops.
         precision: Of the arithmetic; `auto` is bfloat16 on CUDA and float32 elsewhere.
         seed: Seeds the adapter, the split, the order and dropout.
-        prompts: Folder with templates that replace ours.
+        prompting: What the model is asked beside the question, as `lmcot answer` is to ask it.
         threads: Threads that compute on a CPU; None leaves it to torch.
     """
 
@@ -56,7 +56,7 @@ class DistillOptions:
     patience: int = 3
     precision: Precision = "auto"
     seed: int = 0
-    prompts: Path | None = None
+    prompting: PromptOptions = field(default_factory=PromptOptions)
     threads: int | None = None
 
     def check(self, processes: int = 1) -> None:
@@ -96,6 +96,7 @@ class DistillOptions:
             raise UsageError(f"--learning-rate {self.learning_rate:g}: give a number above 0")
         if not 0 <= self.weight_decay < inf:
             raise UsageError(f"--weight-decay {self.weight_decay:g}: give a number from 0")
+        self.prompting.check()
         self._check_shares(processes)
 
     def _check_shares(self, processes: int) -> None:
@@ -111,7 +112,7 @@ class DistillOptions:
 
     def settings(self) -> dict[str, Any]:
         """Return what changes the result, by the name of its option, for the run file."""
-        elsewhere = {"lora", "seed", "prompts", "threads", "micro_batch"}
+        elsewhere = {"lora", "seed", "prompting", "threads", "micro_batch"}
         values = {name: value for name, value in asdict(self).items() if name not in elsewhere}
         lora = {} if self.full else {f"lora_{name}": value for name, value in asdict(self.lora).items()}
         return values | {name: list(v) if isinstance(v, tuple) else v for name, v in lora.items()}

@@ -20,9 +20,10 @@ from transformers import Trainer, set_seed
 
 from lmcot_cli.backends.torch.checkpoint import weights_digest
 from lmcot_cli.errors import InputError
-from lmcot_cli.prompts.render import Prompts
+from lmcot_cli.prompts.conversation import PromptBuilder
 from lmcot_train.curves import draw_curves
 from lmcot_train.distill.data import causal_columns, encoder_columns, read_rationales, split, tokenize
+from lmcot_train.distill.endings import share_ended, warning
 from lmcot_train.distill.options import DistillOptions
 from lmcot_train.distill.trainers import (
     LESS,
@@ -85,7 +86,7 @@ def distill(
 
     Raises:
         UsageError: An option out of its range.
-        InputError: The rationales cannot be read or none is usable.
+        InputError: The rationales, or what prompts are made of, cannot be read or none is usable.
         ModelError: The base cannot be found or loaded, or learning made weights of it that are not finite.
         OutputError: The run folder cannot be written or holds another run.
     """
@@ -94,9 +95,9 @@ def distill(
     report = report if is_first_process() else silent
     if options.threads:
         torch.set_num_threads(options.threads)
+    prompts = PromptBuilder(options.prompting, ("guided_rationale",))
     rows = read_rationales(rationales)
     opened = _open(base, options, report)
-    prompts = Prompts(options.prompts)
     splits = _splits(rows, opened, prompts, options, report)
     run = RunFolder(output)
     made = arguments(options, run, splits, encoder=is_encoder_decoder(opened.model))
@@ -122,7 +123,7 @@ def _open(base: str, options: DistillOptions, report: Report) -> Opened:
 
 
 def _splits(
-    rows: list[Any], opened: Opened, prompts: Prompts, options: DistillOptions, report: Report
+    rows: list[Any], opened: Opened, prompts: PromptBuilder, options: DistillOptions, report: Report
 ) -> Splits:
     encoder = is_encoder_decoder(opened.model)
     reader = RationalePrompts(opened.tokenizer, encoder_decoder=encoder, prompts=prompts)
@@ -140,12 +141,12 @@ def _splits(
     return Splits(train, validation if len(validation) else None)
 
 
-def _record(rationales: Path, base: str, prompts: Prompts, options: DistillOptions) -> RunRecord:
+def _record(rationales: Path, base: str, prompts: PromptBuilder, options: DistillOptions) -> RunRecord:
     return RunRecord(
         kind="distill",
-        base=str(Path(base).resolve()) if Path(base).is_dir() else base,
+        base=str(Path(base).resolve()) if Path(base).exists() else base,
         base_digest=weights_digest(locate_base(base)),
-        settings=options.settings() | {"prompts": prompts.digest()},
+        settings=options.settings() | prompts.settings(),
         seeds={"distill": options.seed},
         data={rationales.name: sha256_of(rationales)},
         adapter=None if options.full else "adapter",
@@ -168,21 +169,32 @@ def _train(trainer: Trainer, run: RunFolder, record: RunRecord, report: Report) 
     checkpoint = last_checkpoint(run.checkpoints)
     if checkpoint:
         report(f"going on from {checkpoint}")
-    started = time.monotonic()
+    started, results = time.monotonic(), dict[str, Any]()
     with _endings_explained(run, report):
         trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
         learned = trainer.accelerator.unwrap_model(trainer.model)
         check_finite(learned, f"{run.path}: learned nothing of use: {LESS}")
         if trainer.is_world_process_zero():
+            results["rationales_ended"] = _ended(learned, trainer, record, report)
             folder = run.adapter if record.adapter else run.model
             learned.save_pretrained(folder)
             trainer.processing_class.save_pretrained(folder)
     if trainer.is_world_process_zero():
         draw_curves(run.metrics, run.curves, PANELS)
-        run.finish(record, _results(trainer, time.monotonic() - started))
+        run.finish(record, _results(trainer, time.monotonic() - started) | results)
         shutil.rmtree(run.checkpoints, ignore_errors=True)
     trainer.accelerator.wait_for_everyone()
     return run.read()
+
+
+def _ended(model: Any, trainer: Trainer, record: RunRecord, report: Report) -> float:
+    """Return how many rationales the model ends as it should, and warn where they are few."""
+    data = trainer.eval_dataset or trainer.train_dataset
+    share = share_ended(model, data)
+    end = trainer.processing_class.convert_ids_to_tokens(int(data[0]["labels"][-1]))
+    if line := warning(share, end, full=record.adapter is None):
+        report(line)
+    return share
 
 
 def _results(trainer: Trainer, seconds: float) -> dict[str, Any]:

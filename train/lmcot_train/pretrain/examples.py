@@ -22,7 +22,8 @@ from lmcot_cli.datasets.microhop.questions import Program, Question, ask, plan
 from lmcot_cli.datasets.microhop.relations import COMPARISONS, INFERENCES, SAME
 from lmcot_cli.datasets.microhop.world import Fact, Sentence, TitledParagraph, World, state
 from lmcot_cli.datasets.row import Paragraph, Row
-from lmcot_cli.prompts.render import Prompts, Stage
+from lmcot_cli.prompts.options import Stage
+from lmcot_cli.prompts.render import Prompts
 from lmcot_train.pretrain.tokenizer import BOS, EOS, special_id
 
 Task = Stage | Literal["restate"]

@@ -18,7 +18,8 @@ from torch import Tensor
 from lmcot_cli.datasets.hotpotqa import to_row
 from lmcot_cli.datasets.microhop import MicroHopOptions, records
 from lmcot_cli.errors import OutputError
-from lmcot_cli.prompts.render import Prompts, Stage
+from lmcot_cli.prompts.options import Stage
+from lmcot_cli.prompts.render import Prompts
 from lmcot_export.gguf.write import write_gguf
 from lmcot_export.quantize import quantize
 from lmcot_train.pretrain.examples import COPY_LAYER, Task

@@ -114,7 +114,7 @@ def _supporting_only(row: Row | BadRow, source: Path) -> dict[str, Any]:
             " in a paragraph): leave --context supporting out"
         )
     context = tuple(row.context[position] for position in row.supporting)
-    return to_record(replace(row, context=context, supporting=()))
+    return to_record(replace(row, context=context, supporting=(), supporting_sentences=()))
 
 
 def collect(

@@ -10,6 +10,7 @@ from typing import Any, Literal, TypeAlias
 
 from lmcot_cli.backends.engine_options import EngineOptions
 from lmcot_cli.errors import UsageError
+from lmcot_cli.prompts.options import PromptOptions
 from lmcot_train.ppo.options import PPOOptions, option_of
 from lmcot_train.rewards.reward import RewardOptions
 
@@ -49,7 +50,7 @@ class RefineOptions:
         held_out: Rows kept for validation, a fifth of all at most; 0: none.
         limit: Rows to use at most; None: all.
         overwrite: Start the output anew.
-        prompts: Folder with templates that replace ours.
+        prompting: What both models are asked beside the question, as `lmcot answer` is to ask them.
         aliases: Names that stand for model specs.
         engine: Settings of local engines.
         ppo: The settings of the algorithm; GRPO has no use for some of them, which keep their defaults then.
@@ -66,7 +67,7 @@ class RefineOptions:
     held_out: int = 64
     limit: int | None = None
     overwrite: bool = False
-    prompts: Path | None = None
+    prompting: PromptOptions = field(default_factory=PromptOptions)
     aliases: Mapping[str, str] = field(default_factory=dict)
     engine: EngineOptions = field(default_factory=EngineOptions)
     ppo: PPOOptions = field(default_factory=PPOOptions)
@@ -80,6 +81,7 @@ class RefineOptions:
         """
         self.ppo.check()
         self.reward.check()
+        self.prompting.check()
         if self.algorithm == "grpo":
             self._check_grpo()
         if not 1 <= self.lora_rank <= _MOST_RANK:
@@ -131,6 +133,7 @@ def from_settings(settings: Mapping[str, Any], aliases: Mapping[str, str]) -> Re
     return RefineOptions(
         **_fields(RefineOptions, given),
         aliases=aliases,
+        prompting=PromptOptions(**_fields(PromptOptions, given)),
         engine=EngineOptions(**_fields(EngineOptions, given)),
         ppo=PPOOptions(**_fields(PPOOptions, given)),
         reward=RewardOptions(**_fields(RewardOptions, given)),

@@ -16,7 +16,7 @@ from lmcot_cli.backends.specs import open_model
 from lmcot_cli.backends.torch.checkpoint import weights_digest
 from lmcot_cli.datasets.row import Row
 from lmcot_cli.errors import InputError, UsageError
-from lmcot_cli.prompts.render import Prompts
+from lmcot_cli.prompts.conversation import PromptBuilder
 from lmcot_train.curves import draw_curves
 from lmcot_train.models import Report, is_encoder_decoder, silent
 from lmcot_train.ppo.batch import Group
@@ -60,7 +60,7 @@ def refine(options: RefineOptions, report: Report) -> Refined:
 
     Raises:
         UsageError: Settings that cannot work.
-        InputError: The rows, or the run to start from, cannot be read.
+        InputError: The rows, what prompts are made of, or the run to start from, cannot be read.
         OutputError: The output cannot be written, or holds another run.
         ModelError: A model cannot be loaded or run.
     """
@@ -69,11 +69,12 @@ def refine(options: RefineOptions, report: Report) -> Refined:
     torch.set_num_threads(options.engine.threads)
     workers = Workers.join()
     say = report if workers.first else silent
+    prompts = PromptBuilder(options.prompting, ("guided_rationale", "guided_answer"))
     rows = read_answered(options.questions, options.limit, say)
     folder = RunFolder(options.output)
     with ExitStack() as stack:
         large = stack.enter_context(_open_large(options)) if workers.first else None
-        opened = folder.opened(_record(options, large), overwrite=options.overwrite)
+        opened = folder.opened(_record(options, prompts, large), overwrite=options.overwrite)
         writing = stack.enter_context(opened if workers.first else nullcontext(None))
         record = workers.from_first(writing)
         assert record is not None
@@ -87,7 +88,7 @@ def refine(options: RefineOptions, report: Report) -> Refined:
             seed=options.ppo.seed,
             report=say,
         )
-        return _Session(options, folder, record, start, large, workers, say).run(rows)
+        return _Session(options, prompts, folder, record, start, large, workers, say).run(rows)
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +96,7 @@ class _Session:
     """One session of a run, with all that it needs open."""
 
     options: RefineOptions
+    prompts: PromptBuilder
     folder: RunFolder
     record: RunRecord
     start: Start
@@ -124,7 +126,7 @@ class _Session:
         reader = RationalePrompts(
             self.start.tokenizer,
             encoder_decoder=is_encoder_decoder(policy.network.model),
-            prompts=Prompts(self.options.prompts),
+            prompts=self.prompts,
         )
         room = getattr(config, "max_position_embeddings", None)
         most = room - self.options.ppo.max_tokens if room and not config.is_encoder_decoder else None
@@ -160,8 +162,7 @@ class _Session:
         memory = self.folder.path / _REPLIES
         if not self.folder.metrics.exists():
             memory.unlink(missing_ok=True)  # of a run that was there before
-        prompts = Prompts(self.options.prompts)
-        return RationaleReward(replace(self.options.reward, memory=memory), self.large, prompts)
+        return RationaleReward(replace(self.options.reward, memory=memory), self.large, self.prompts)
 
     def _train(self, trainer: Trainer) -> None:
         log = Log(self.folder, trainer.progress.update) if self.workers.first else None
@@ -248,7 +249,7 @@ def _open_large(options: RefineOptions) -> Backend:
     return open_model(options.large, role="large", aliases=options.aliases, options=options.engine)
 
 
-def _record(options: RefineOptions, large: Backend | None) -> RunRecord:
+def _record(options: RefineOptions, prompts: PromptBuilder, large: Backend | None) -> RunRecord:
     """Return the run to be.
 
     Raises:
@@ -259,7 +260,7 @@ def _record(options: RefineOptions, large: Backend | None) -> RunRecord:
     asked = {
         "large": identity.spec if identity else None,
         "large_digest": identity.digest if identity else None,
-        "prompts": Prompts(options.prompts).digest(),
+        **prompts.settings(),
         "parent_digest": _start_digest(options.start, parent),
     }
     return RunRecord(

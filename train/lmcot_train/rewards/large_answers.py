@@ -13,7 +13,7 @@ from lmcot_cli.datasets.row import Row
 from lmcot_cli.errors import InputError, LmcotError, RowError
 from lmcot_cli.pipeline.extract import answer_line
 from lmcot_cli.pipeline.options import AnswerOptions
-from lmcot_cli.prompts.render import Prompts
+from lmcot_cli.prompts.conversation import PromptBuilder
 from lmcot_train.run_folder import cannot_write
 
 
@@ -26,7 +26,7 @@ class LargeAnswers:
 
     Args:
         large: The large LM.
-        prompts: The templates.
+        prompts: What builds prompts.
         max_calls: Most prompts to send; None is no limit.
         max_answer_tokens: Tokens an answer may take.
         memory: JSONL file that keeps what was asked and replied between sessions, by a digest of model and prompt;
@@ -45,7 +45,7 @@ class LargeAnswers:
     def __init__(
         self,
         large: Backend,
-        prompts: Prompts,
+        prompts: PromptBuilder,
         max_calls: int | None = None,
         max_answer_tokens: int = AnswerOptions().max_answer_tokens,
         memory: Path | None = None,
@@ -66,18 +66,18 @@ class LargeAnswers:
             LargeCallsSpentError: There are more new prompts than calls left; none of them was sent.
             ModelError: The large LM as a whole cannot go on.
         """
-        prompts = [self._prompts.render("guided_answer", row, rationale) for row, rationale in asked]
-        keys = [self._key(prompt) for prompt in prompts]
-        new = {key: prompt for key, prompt in zip(keys, prompts, strict=True) if key not in self._known}
+        requests = [self._prompts.request("guided_answer", row, rationale) for row, rationale in asked]
+        keys = [self._key(request) for request in requests]
+        new = {key: request for key, request in zip(keys, requests, strict=True) if key not in self._known}
         self._check_cap(len(new))
         self._ask(new)
         self.hits += len(asked) - len(new)
         return [self._known[key] for key in keys]
 
-    def _ask(self, new: dict[bytes, str]) -> None:
+    def _ask(self, new: dict[bytes, Request]) -> None:
         if not new:
             return
-        keys, requests = list(new), [Request(prompt, seed=0) for prompt in new.values()]
+        keys, requests = list(new), list(new.values())
         arriving = self._served if self._large.in_background else self._here
         for replies in arriving(keys, requests):
             self.refused += sum(isinstance(reply, RowError) for _, reply in replies)
@@ -118,8 +118,10 @@ class LargeAnswers:
                 " what was trained so far is kept: give a higher number to go on"
             )
 
-    def _key(self, prompt: str) -> bytes:
-        return blake2b(f"{self._identity}\0{prompt}".encode("utf-8", "replace"), digest_size=16).digest()
+    def _key(self, request: Request) -> bytes:
+        before = request.system or request.shots
+        asked = json.dumps(request.messages) if before else request.prompt
+        return blake2b(f"{self._identity}\0{asked}".encode("utf-8", "replace"), digest_size=16).digest()
 
     def _remember(self, records: Iterable[dict[str, str | None]]) -> None:
         if self._memory is None:

@@ -1,0 +1,116 @@
+"""What a model said, in whichever of the forms that endpoints have for it: text, parts, thoughts, tool calls."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from lmcot_cli.errors import RowError
+
+_THOUGHTS = ("reasoning_content", "reasoning", "thinking", "reasoning_details")
+"""Where endpoints put a thought: vLLM, SGLang, llama-server and DeepSeek the first, OpenRouter and new vLLM the second
+(OpenRouter the last, too, in parts), Ollama the third."""
+
+_THOUGHT_PARTS = ("thinking", "reasoning", "reasoning.text", "reasoning.summary", "thought", "summary_text")
+_TEXT_PARTS = ("text", "output_text")
+_SHOWN = 200
+"""Characters of a refusal that a message repeats."""
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """What a choice holds.
+
+    Attributes:
+        text: The reply; empty where there is none.
+        thought: What the endpoint says was thought before it; empty where it says nothing of that.
+        finished: Whether the thought, where it stood in the text, came to its end.
+        refusal: Why the model does not want to reply, in its words; empty where it does.
+        tools: Names of the tools that it called instead.
+    """
+
+    text: str
+    thought: str = ""
+    finished: bool = True
+    refusal: str = ""
+    tools: tuple[str, ...] = ()
+
+    def fault(self, finish_reason: str | None) -> RowError | None:
+        """Return why there is no reply, where that is not for want of tokens; None where there is one."""
+        if self.text.strip():
+            return None
+        if self.refusal.strip():
+            return RowError(
+                f"the model refused to reply: {_short(self.refusal)}; --prompts changes what it is asked"
+            )
+        if self.tools or finish_reason in ("tool_calls", "function_call", "tool_use"):
+            named = f" ({', '.join(self.tools)})" if self.tools else ""
+            return RowError(
+                f"the model called a tool{named} instead of replying, and lmcot has none: choose a model or an endpoint"
+                " without tools, or say so with --large-system or --small-system"
+            )
+        return None
+
+
+def read_message(message: Mapping[str, Any]) -> Said:
+    """Read the message of a chat reply; what is unknown in it is left alone."""
+    parts = _parts(message.get("content"))
+    fields = (_text_of(message.get(name)) for name in _THOUGHTS)
+    return Said(
+        _joined(parts, _TEXT_PARTS),
+        next((thought for thought in fields if thought.strip()), "") or _joined(parts, _THOUGHT_PARTS),
+        refusal=_text_of(message.get("refusal")) or _joined(parts, ("refusal",)),
+        tools=tuple(_tools(message)),
+    )
+
+
+def without_tags(said: Said) -> Said:
+    """Split off a thought that stands in the text, in tags or a channel of its own."""
+    return said
+
+
+def _parts(content: Any) -> list[tuple[str, str]]:
+    """Return the parts of a content: the kind and the text of each."""
+    if isinstance(content, str):
+        return [("text", content)]
+    listed = content if isinstance(content, list) else [content]
+    return [_part(part) for part in listed if isinstance(part, str | dict)]
+
+
+def _part(part: str | dict[str, Any]) -> tuple[str, str]:
+    if isinstance(part, str):
+        return "text", part
+    kind = part.get("type", "text")
+    return (kind if isinstance(kind, str) else "", _text_of(part))
+
+
+def _joined(parts: Iterable[tuple[str, str]], kinds: tuple[str, ...]) -> str:
+    return "".join(text for kind, text in parts if kind in kinds)
+
+
+def _text_of(value: Any) -> str:
+    """Return the text in a value: a string, a list of texts, or an object that holds one."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, list):
+        return "".join(_text_of(item) for item in value)
+    if isinstance(value, dict):
+        names = ("text", "thinking", "reasoning", "summary", "refusal", "content")
+        return next((text for name in names if (text := _text_of(value.get(name)))), "")
+    return ""
+
+
+def _tools(message: Mapping[str, Any]) -> Iterable[str]:
+    """Yield the names of the tools that a message calls."""
+    calls = message.get("tool_calls")
+    for call in [*(calls if isinstance(calls, list) else []), {"function": message.get("function_call")}]:
+        function = call.get("function") if isinstance(call, dict) else None
+        if isinstance(function, dict):
+            name = function.get("name")
+            yield _short(name) if isinstance(name, str) and name else "unnamed"
+
+
+def _short(text: str) -> str:
+    line = " ".join(text.split())
+    return line if len(line) <= _SHOWN else f"{line[:_SHOWN]}..."

@@ -1,0 +1,87 @@
+"""Where the words of a text begin and end, in any script."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from functools import lru_cache
+
+# Scripts that put no space between words, or hang endings on them (Korean): each character stands for itself.
+_UNSPACED = (
+    (0x0E00, 0x0EFF),  # Thai, Lao
+    (0x1000, 0x109F),  # Myanmar
+    (0x1780, 0x17FF),  # Khmer
+    (0x3040, 0x30FF),  # Hiragana, Katakana
+    (0x3400, 0x9FFF),  # Han
+    (0xAC00, 0xD7AF),  # Hangul syllables
+    (0xF900, 0xFAFF),  # Han, compatibility forms
+    (0x20000, 0x3FFFF),  # Han, rare characters
+)
+
+_CHUNK = re.compile("(?:[wd]m*|(?<=d)s(?=d))+|[ups]m*|m+")
+_LONE_MARKS = re.compile("(?<= )[psm]+(?= )")
+_WORD_KINDS = "wdum"
+_JOINTS = "'.\N{RIGHT SINGLE QUOTATION MARK}"
+
+
+def edges(text: str) -> tuple[list[int], list[int]]:
+    """Return where a run of whole words may begin and where it may end, both as indices into `text`.
+
+    Punctuation may go with the word beside it (`$5`, `U.S.`), never with one it does not touch. What stands right
+    after the apostrophe or the full stop of another word (`Temple's`, `U.S.`) begins no run, and none ends before
+    such a full stop. The marks inside a number (1,000.5) do not part it.
+    """
+    padded = (
+        " " + "".join(map(_kind, text)) + " "
+    )  # the kind of the character at `index` is padded[index + 1]
+    padded = _LONE_MARKS.sub(lambda found: " " * len(found[0]), padded)
+    kinds = padded[1:-1]
+    starts, ends = [], []
+    for chunk in _CHUNK.finditer(kinds):
+        begin, end = chunk.span()
+        word = kinds[begin] in _WORD_KINDS
+        before, after = padded[begin], padded[end + 1]
+        opens = before not in _WORD_KINDS and after != " "
+        closes = after not in _WORD_KINDS and before != " "
+        if not _is_joint(text, padded, begin - 1) if word else opens:
+            starts.append(begin)
+        if text[end : end + 1] != "." or not _is_joint(text, padded, end) if word else closes:
+            ends.append(end)
+    return starts, ends
+
+
+def _is_joint(text: str, padded: str, index: int) -> bool:
+    """Tell whether the character at `index` joins two words."""
+    sides = padded[index : index + 3 : 2]
+    return index > 0 and text[index] in _JOINTS and all(side in _WORD_KINDS for side in sides)
+
+
+@lru_cache(8192)
+def _kind(character: str) -> str:
+    """Return a letter for what a character is.
+
+    `d` digit, `m` combining mark, `s` separator within numbers, `u` of a script without spaces, `w` other letter,
+    `p` anything else that is seen, and a space.
+    """
+    if character.isspace():
+        return " "
+    if character in ".,":
+        return "s"
+    if unicodedata.category(character)[0] == "M":
+        return "m"
+    code = ord(character)
+    if any(first <= code <= last for first, last in _UNSPACED) and character.isalnum():
+        return "u"
+    if character.isdigit():
+        return "d"
+    return "w" if character.isalnum() or character == "_" else "p"
+
+
+def is_run_of_words(span: str, text: str) -> bool:
+    """Tell whether `span` is a run of whole words of `text`; any white space is as good as a space."""
+    span, text = " ".join(span.split()), " ".join(text.split())
+    if not span:
+        return False
+    starts, ends = map(set, edges(text))
+    places = [match.start() for match in re.finditer(f"(?={re.escape(span)})", text)]
+    return any(place in starts and place + len(span) in ends for place in places)

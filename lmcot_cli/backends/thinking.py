@@ -1,0 +1,242 @@
+"""The thought before a reply: which marks models put around it, and how a text is parted at them.
+
+Only what comes first is a thought. A text may also have a closing mark alone: then the prompt's template wrote the
+opening one, and all before the closing mark is the thought.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from enum import Enum, auto
+
+
+@dataclass(frozen=True, slots=True)
+class Marks:
+    """What stands around a thought.
+
+    Attributes:
+        opening: What it begins with.
+        closing: What it ends with.
+        alone: Whether `closing` means a thought where nothing opened it, which plain words do not.
+        inner: Marks within a thought, which are not its text: a regular expression.
+        after: What ends the reply after such a thought, for models that wrap it, too.
+    """
+
+    opening: str
+    closing: str
+    alone: bool = True
+    inner: str = ""
+    after: str = ""
+
+
+_HARMONY = Marks(
+    "<|channel|>",
+    r"<\|channel\|>final[^<]*(?:<\|constrain\|>[^<]*)?<\|message\|>",
+    inner=r"<\|channel\|>[^<]*<\|message\|>|<\|end\|>|<\|start\|>assistant[^<]*",
+    after="<|end|>",
+)
+"""gpt-oss: channels `analysis` and `commentary`, then `final`. Its closing mark is a regular expression already."""
+
+
+def _tags(opening: str, closing: str, **more: bool | str) -> Marks:
+    return Marks(opening, re.escape(closing), **more)  # type: ignore[arg-type]
+
+
+FORMATS = (
+    _tags(
+        "<think>", "</think>"
+    ),  # Qwen3, DeepSeek-R1, SmolLM3, Phi-4-reasoning, GLM, Granite 3.3, Nemotron, LFM2.5
+    _tags("<thinking>", "</thinking>", alone=False),
+    _tags("<thought>", "</thought>", alone=False),  # EXAONE Deep
+    _tags("<reasoning>", "</reasoning>", alone=False),
+    _tags("<seed:think>", "</seed:think>"),
+    _tags("<think:opensource>", "</think:opensource>"),  # Hunyuan 3
+    _tags("<mm:think>", "</mm:think>"),  # MiniMax-M3
+    _tags("[THINK]", "[/THINK]"),  # Magistral, Ministral 3
+    _tags("<|START_THINKING|>", "<|END_THINKING|>"),  # Command A and R7B
+    _tags("<|inner_prefix|>", "<|inner_suffix|>"),  # Apertus
+    _tags("◁think▷", "◁/think▷"),  # Kimi-VL
+    _tags("<|channel>thought", "<channel|>"),  # Gemma 4
+    _HARMONY,
+)
+
+_WORDS = (
+    _tags("Here is my thought process:", "Here is my response:"),  # Granite 3.2
+    _tags("Here are my reasoning steps:", "[BEGIN FINAL RESPONSE]", after="[END FINAL RESPONSE]"),  # Apriel
+)
+"""Marks that any model may write as words of its reply: they count where both are there, or the prompt opened them."""
+
+_WRAPPERS = {
+    "<response>": "</response>",  # Granite 3.3, Ernie 4.5
+    "<answer>": "</answer>",  # Hunyuan
+    "<|START_RESPONSE|>": "<|END_RESPONSE|>",
+    "<|START_TEXT|>": "<|END_TEXT|>",
+}
+"""Marks around the reply that follows a thought."""
+
+_HARMONY_MARKS = frozenset({"<|channel|>", "<|message|>", "<|start|>", "<|end|>", "<|constrain|>"})
+MARK_TOKENS = _HARMONY_MARKS | {
+    *(marks.opening for marks in FORMATS),
+    *(marks.closing.replace("\\", "") for marks in FORMATS if marks is not _HARMONY),
+    "<|channel>",
+}
+"""Texts of control tokens that say where a thought begins and ends; the text of any other is not shown."""
+
+OPENINGS = frozenset(marks.opening for marks in (*FORMATS, *_WORDS))
+"""What a thought may begin with: a template that has one of these is of a model that thinks."""
+
+_ALONE = re.compile("|".join(marks.closing for marks in FORMATS if marks.alone))
+_LONGEST = 64
+"""Characters that a mark may take: so far back one may have begun."""
+
+
+class Part(Enum):
+    """Where a text has come to."""
+
+    UNDECIDED = auto()
+    THOUGHT = auto()
+    REPLY = auto()
+
+
+class Splitter:
+    """Parts a text that grows into thought and reply.
+
+    Args:
+        opened: The marks of the thought that the prompt has opened; see `opened_by`.
+
+    Attributes:
+        part: Where the text has come to: undecided as long as it may become an opening mark.
+    """
+
+    def __init__(self, opened: Marks | None = None) -> None:
+        self.part = Part.THOUGHT if opened else Part.UNDECIDED
+        self._marks = opened
+        self._text = ""
+        self._thought = (0, 0)
+        self._reply = 0
+
+    @property
+    def has_thought(self) -> bool:
+        """Whether a thought has begun."""
+        return self._marks is not None
+
+    @property
+    def thought(self) -> str | None:
+        """The thought so far, without marks; None where there is none."""
+        if self._marks is None:
+            return None
+        begin, end = self._thought
+        text = self._text[begin : None if self.part is Part.THOUGHT else end]
+        return (re.sub(self._marks.inner, "\n", text) if self._marks.inner else text).strip()
+
+    @property
+    def reply(self) -> str:
+        """The reply so far; after a thought, without white space and marks around it."""
+        if self.part is Part.THOUGHT:
+            return ""
+        text = self._text[self._reply :]
+        return _unwrapped(text.lstrip(), self._marks.after) if self._marks else text
+
+    def add(self, text: str) -> None:
+        """Add what comes next."""
+        seen = max(len(self._text) - _LONGEST, 0)
+        self._text += text
+        if self.part is Part.UNDECIDED:
+            self._decide()
+        if self.part is Part.THOUGHT:
+            self._look_for_the_end(seen)
+        elif self.part is Part.REPLY and self._marks is None:
+            self._look_back(seen)
+
+    def add_mark(self, text: str) -> None:
+        """Add the text of a control token; within the reply it means nothing but the end of a thought before it."""
+        if self.part is not Part.REPLY or (self._marks is None and _ALONE.fullmatch(text)):
+            self.add(text)
+
+    def may_think(self, text: str) -> bool:
+        """Tell whether the text, with this behind it, is a thought or the beginning of its opening mark."""
+        begun = (self._text + text).lstrip()
+        may_begin = any(_agree(begun, marks.opening) for marks in FORMATS)
+        return self.part is Part.THOUGHT or (self.part is Part.UNDECIDED and may_begin)
+
+    def _decide(self) -> None:
+        begun = self._text.lstrip()
+        for marks in FORMATS:
+            if begun.startswith(marks.opening):
+                begin = len(self._text) - len(begun)
+                self._thought = (begin if marks is _HARMONY else begin + len(marks.opening), 0)
+                self._marks, self.part = marks, Part.THOUGHT
+                return
+        if begun and not any(marks.opening.startswith(begun) for marks in FORMATS):
+            self.part = Part.REPLY
+
+    def _look_for_the_end(self, seen: int) -> None:
+        assert self._marks
+        begin = self._thought[0]
+        found = re.compile(self._marks.closing).search(self._text, max(seen, begin))
+        if found:
+            self._thought = (begin, found.start())
+            self._reply, self.part = found.end(), Part.REPLY
+
+    def _look_back(self, seen: int) -> None:
+        """See whether what was taken for the reply was the thought."""
+        if found := _ALONE.search(self._text, seen):
+            self._part_at(found, next(marks for marks in FORMATS if re.fullmatch(marks.closing, found[0])))
+        for marks in _WORDS:
+            begins = self._text.lstrip().startswith(marks.opening)
+            if begins and (found := re.compile(marks.closing).search(self._text, seen)):
+                self._part_at(found, marks)
+                self._thought = (self._text.index(marks.opening) + len(marks.opening), found.start())
+
+    def _part_at(self, found: re.Match[str], marks: Marks) -> None:
+        self._marks, self._thought, self._reply = marks, (0, found.start()), found.end()
+
+
+def _agree(one: str, other: str) -> bool:
+    """Tell whether one of two texts begins with the other."""
+    return one.startswith(other) or other.startswith(one)
+
+
+@dataclass(frozen=True, slots=True)
+class Split:
+    """A whole text, parted.
+
+    Attributes:
+        reply: What follows the thought; all of it where there is none.
+        thought: The thought, without marks; None where there is none.
+        finished: Whether the thought has come to its end.
+    """
+
+    reply: str
+    thought: str | None = None
+    finished: bool = True
+
+
+def split(text: str) -> Split:
+    """Part a whole text into thought and reply.
+
+    Args:
+        text: What a model wrote.
+    """
+    splitter = Splitter()
+    splitter.add(text)
+    return Split(splitter.reply, splitter.thought, splitter.part is not Part.THOUGHT)
+
+
+def opened_by(prompt: str) -> Marks | None:
+    """Return the marks of the thought that a prompt has opened at its end, None where it has not."""
+    end = prompt.rstrip()
+    return next((marks for marks in (*FORMATS, *_WORDS) if end.endswith(marks.opening)), None)
+
+
+def _unwrapped(reply: str, after: str) -> str:
+    """Take the marks around a reply away, as far as they have come."""
+    if after:
+        return reply.partition(after)[0].rstrip() if after in reply else reply
+    for opening, closing in _WRAPPERS.items():
+        if reply.startswith(opening):
+            return reply.removeprefix(opening).partition(closing)[0].strip()
+        if opening.startswith(reply):  # not all of the mark has come
+            return ""
+    return reply

@@ -1,0 +1,80 @@
+"""How a chat template lets one choose whether the model thinks: variables of many names, or a word in a message."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from jinja2 import meta, nodes
+
+from lmcot_cli.backends.base import Thinking
+
+_VARIABLES: Mapping[str, tuple[Any, Any]] = {
+    "enable_thinking": (False, True),  # Qwen3, SmolLM3, GLM, Gemma 4, Nemotron 3
+    "thinking": (False, True),  # Granite 3.2 and 3.3, DeepSeek-V3.1
+    "reasoning": (False, True),  # Command A
+    "thinking_budget": (0, -1),  # Seed-OSS
+    "thinking_mode": ("disabled", "enabled"),  # MiniMax-M3
+}
+"""Variables that templates ask for, with their values for `off` and `on`."""
+
+_EFFORT = "reasoning_effort"  # gpt-oss, Hunyuan 3, Solar Open
+_NO_EFFORT = ("none", "no_think", "minimal")
+_EFFORTS: Mapping[str, tuple[str, ...]] = {"off": (*_NO_EFFORT, "low"), "on": ("high",)}
+_WORDS: Mapping[str, str] = {"off": "/no_think", "on": "/think"}  # Nemotron Nano 2
+
+
+class ThinkingSwitches:
+    """The switches of one template.
+
+    Args:
+        template: Its syntax tree.
+
+    Attributes:
+        known: Whether it has any.
+        can_be_off: Whether thinking can be switched off by them, and not only be made less.
+    """
+
+    def __init__(self, template: nodes.Template) -> None:
+        compared, strings = (
+            _compared_with(_EFFORT, template),
+            _strings(template),
+        )  # first: the next line folds them
+        asked = meta.find_undeclared_variables(template)
+        self._variables = sorted(_VARIABLES.keys() & asked)
+        self._compared = compared
+        self._has_effort = _EFFORT in asked and not self._variables
+        self._has_words = not asked & {*_VARIABLES, _EFFORT} and _WORDS["off"] in strings
+        self.known = bool(self._variables or self._has_effort or self._has_words)
+        effort_goes = any(effort in self._compared for effort in (*_NO_EFFORT, "low"))
+        self.can_be_off = self.known and (effort_goes or not self._has_effort)
+
+    def settings(self, thinking: Thinking) -> tuple[dict[str, Any], str | None]:
+        """Return the values to render with, and the word to put into a message; neither for `auto`."""
+        if thinking == "auto":
+            return {}, None
+        values = {name: _VARIABLES[name][thinking == "on"] for name in self._variables}
+        if self._has_effort:
+            values[_EFFORT] = self._effort(thinking)
+        return values, _WORDS[thinking] if self._has_words else None
+
+    def _effort(self, thinking: str) -> str:
+        """Choose an effort that the template compares with; one that compares with none takes any, as gpt-oss's."""
+        efforts = _EFFORTS[thinking]
+        usual = "low" if thinking == "off" else "medium"
+        return next((effort for effort in efforts if effort in self._compared), usual)
+
+
+def _strings(tree: nodes.Node) -> set[str]:
+    return {node.value for node in tree.find_all(nodes.Const) if isinstance(node.value, str)}
+
+
+def _compared_with(name: str, tree: nodes.Node) -> set[str]:
+    """Return the strings that a variable is compared with."""
+    compares = tree.find_all(nodes.Compare)
+    return {
+        string
+        for compare in compares
+        if any(found.name == name for found in compare.find_all(nodes.Name))
+        for string in _strings(compare)
+    }

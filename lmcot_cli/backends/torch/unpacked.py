@@ -1,0 +1,72 @@
+"""A GGUF file unpacked into a folder that transformers can train from, by transformers' own reader.
+
+The folder lies in the user's cache under the file's digest and holds the weights in float32. Who is based on the file
+names the file, so that a cache that was emptied is filled again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from lmcot_cli.errors import ModelError
+
+SUFFIX = ".gguf"
+_COMPLETE = "config.json"
+_JUNK = "tokenizer.model"
+"""transformers saves the whole GGUF file by this name, as if it were a SentencePiece model."""
+
+
+def is_gguf(name: str | Path) -> bool:
+    """Whether a name is that of a GGUF file."""
+    return str(name).endswith(SUFFIX)
+
+
+def unpacked(path: Path) -> Path:
+    """Return the folder with what a GGUF file holds; it is made if it is not there.
+
+    Raises:
+        ModelError: There is no such file, transformers cannot read its architecture, or the cache cannot be written.
+        MissingExtraError: torch, transformers or gguf is not installed.
+    """
+    from filelock import FileLock
+    from platformdirs import user_cache_path
+
+    from lmcot_cli.backends.llama.model import check_path
+
+    check_path(path)
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    folder = user_cache_path("lmcot") / "unpacked" / f"{path.stem}-{digest[:16]}"
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(f"{folder}.lock"):
+            if not (folder / _COMPLETE).is_file():
+                _unpack(path, folder)
+    except OSError as error:
+        raise ModelError(f"{path}: cannot be unpacked into {folder}: {error.strerror or error}") from error
+    return folder
+
+
+def _unpack(path: Path, folder: Path) -> None:
+    """Unpack a file under another name, which the folder leaves when it is complete."""
+    from lmcot_cli.backends.torch.loading import OWN_CODE_REFUSED, loading, prepare_transformers
+
+    prepare_transformers(threads=1)
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    with (
+        TemporaryDirectory(dir=folder.parent, prefix=f".{path.stem}-") as partial,
+        loading(path, OWN_CODE_REFUSED),
+    ):
+        place, name = str(path.parent), path.name
+        model = AutoModelForCausalLM.from_pretrained(
+            place, gguf_file=name, dtype=torch.float32, trust_remote_code=False
+        )
+        model.save_pretrained(partial, safe_serialization=True)
+        AutoTokenizer.from_pretrained(place, gguf_file=name, trust_remote_code=False).save_pretrained(partial)
+        (Path(partial) / _JUNK).unlink(missing_ok=True)
+        Path(partial).rename(folder)
+        Path(partial).mkdir()  # for its context manager to remove

@@ -1,0 +1,95 @@
+from __future__ import annotations
+
+import pytest
+
+from lmcot_cli.backends.thinking import Part, Split, Splitter, opened_by, split
+
+HARMONY = (
+    "<|channel|>analysis<|message|>A port.<|end|><|start|>assistant<|channel|>commentary<|message|>Hm.<|end|>"
+    "<|start|>assistant<|channel|>final<|message|>Gdynia"
+)
+TEXTS = [
+    ("<think>\nA port.\n</think>\n\nGdynia", Split("Gdynia", "A port.")),
+    (" \n<think></think>Gdynia", Split("Gdynia", "")),
+    ("A port.</think>\nGdynia", Split("Gdynia", "A port.")),
+    ("[THINK]A port.[/THINK]Gdynia", Split("Gdynia", "A port.")),
+    ("<seed:think>A port.</seed:think>Gdynia", Split("Gdynia", "A port.")),
+    ("<|channel>thought\nA port.\n<channel|>Gdynia", Split("Gdynia", "A port.")),
+    ("<|START_THINKING|>A.<|END_THINKING|><|START_TEXT|>B<|END_TEXT|>", Split("B", "A.")),
+    ("<think>A.</think><response>\nB\n</response>", Split("B", "A.")),
+    ("<think>A.</think>\n<answer>\nB\n</answer>\n", Split("B", "A.")),
+    ("<thinking>A.</thinking>B", Split("B", "A.")),
+    (HARMONY, Split("Gdynia", "A port.\n\n\nHm.")),
+    ("<|channel|>final<|message|>Gdynia<|end|>", Split("Gdynia", "")),
+    ("<|channel|>analysis<|message|>A.<|end|><|start|>assistant<|channel|>final <|constrain|>json<|message|>1",
+     Split("1", "A.")),
+    ("Here is my thought process:\nA.\n\nHere is my response:\n\nB", Split("B", "A.")),
+]  # fmt: skip
+REPLIES = [
+    "Gdynia",
+    "",
+    "\n\nGdynia",
+    "<",
+    "<b>Gdynia</b>",
+    "a < b, [1] and <thin",
+    "The tag <think> opens a thought.",
+    "Here is my thought process: the port is Gdynia.",
+    "One closes it with </thinking> or </reasoning>.",
+]
+
+
+def in_steps(text: str, length: int) -> Split:
+    splitter = Splitter()
+    for start in range(0, len(text), length):
+        splitter.add(text[start : start + length])
+    return Split(splitter.reply, splitter.thought, splitter.part is not Part.THOUGHT)
+
+
+@pytest.mark.parametrize("length", [1, 2, 3, 7, 1000])
+@pytest.mark.parametrize(("text", "expected"), TEXTS)
+def test_a_leading_thought_is_parted_from_the_reply_however_the_text_comes(
+    text: str, expected: Split, length: int
+) -> None:
+    assert in_steps(text, length) == split(text) == expected
+
+
+@pytest.mark.parametrize("length", [1, 1000])
+@pytest.mark.parametrize("text", REPLIES)
+def test_a_text_without_thought_stays_as_it_is(text: str, length: int) -> None:
+    assert in_steps(text, length) == split(text) == Split(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "thought"),
+    [("<think>A port", "A port"), ("[THINK]", ""), ("<|channel|>analysis<|message|>A port", "A port")],
+)
+def test_a_thought_without_end_has_no_reply(text: str, thought: str) -> None:
+    assert split(text) == Split("", thought, finished=False)
+
+
+def test_only_the_first_thought_is_one() -> None:
+    assert split("<think>A.</think>B <think>C</think>") == Split("B <think>C</think>", "A.")
+
+
+@pytest.mark.parametrize(
+    ("prompt", "opening"),
+    [
+        ("<|im_start|>assistant\n<think>\n", "<think>"),
+        ("<|im_start|>assistant\n<think>\n\n</think>\n\n", None),
+        ("[/INST]", None),
+        ("assistant\nHere are my reasoning steps:\n", "Here are my reasoning steps:"),
+    ],
+)
+def test_a_prompt_that_ends_in_an_opening_mark_has_opened_the_thought(
+    prompt: str, opening: str | None
+) -> None:
+    marks = opened_by(prompt)
+    assert (marks.opening if marks else None) == opening
+
+
+def test_a_thought_that_the_prompt_opened_has_no_opening_mark() -> None:
+    splitter = Splitter(opened_by("<think>\n"))
+    splitter.add("A port.")
+    assert (splitter.reply, splitter.thought) == ("", "A port.")
+    splitter.add("</think>Gdynia")
+    assert (splitter.reply, splitter.thought) == ("Gdynia", "A port.")
