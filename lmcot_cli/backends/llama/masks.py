@@ -149,7 +149,7 @@ class GrammarMask(Mask):
     def allowed(self) -> TokenIds:
         """Ask the grammar for every token that is text."""
         if not self._unfinished:
-            return self._grammar.among(self._lexicon.sound)
+            return self._lexicon.search(self._grammar.among)
         return as_ids([token for token in self._lexicon.inner if self.allows(token)])
 
     def accept(self, token: int) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import codecs
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import cached_property
 from typing import Protocol
 
@@ -32,7 +32,7 @@ class Pieces(Protocol):
 
 
 class Lexicon:
-    """An index of a vocabulary, made at the first look into it (a second for Gemma's).
+    """An index of a vocabulary, made at the first look into it (some seconds for Gemma's 262,144 tokens).
 
     Args:
         pieces: The vocabulary.
@@ -84,12 +84,34 @@ class Lexicon:
         """The tokens that stand for text, and those that end it."""
         return as_ids([*self.ends, *(token for ids in self._ids.values() for token in ids)])
 
+    def search(self, among: Callable[[TokenIds], TokenIds]) -> TokenIds:
+        """Return all tokens that a test lets through, of those that end a text and those UTF-8 may begin with.
+
+        Args:
+            among: Returns those of some tokens that pass. A token passes only if its beginnings do: it is not
+                asked for where they have failed, as nearly all have where little may follow.
+        """
+        passed = np.zeros(self._size, np.bool_)
+        for tokens, beginnings in self._by_beginning:
+            passed[among(tokens[passed[beginnings] | (beginnings == tokens)])] = True
+        return np.flatnonzero(passed)
+
     @cached_property
-    def sound(self) -> TokenIds:
-        """Those of `visible` that UTF-8 may begin with."""
-        return as_ids(
-            [token for token in self.visible.tolist() if unfinished(self.piece(token) or b"") is not None]
-        )
+    def _by_beginning(self) -> list[tuple[TokenIds, TokenIds]]:
+        """Tokens, each with the longest other one that it begins with (or itself), which an earlier pair holds."""
+        depths: dict[bytes, int] = {}
+        levels: list[list[tuple[int, int]]] = [[(token, token) for token in self.ends]]
+        for piece in sorted(piece for piece in self._ids if unfinished(piece) is not None):
+            shorter = (piece[:size] for size in range(len(piece) - 1, 0, -1))
+            beginning = next((part for part in shorter if part in depths), b"")
+            depth = depths[piece] = depths.get(beginning, -1) + 1
+            if depth == len(levels):
+                levels.append([])
+            levels[depth] += [
+                (token, self._ids[beginning][0] if beginning else token) for token in self._ids[piece]
+            ]
+        arrays = (np.array(level, np.intp).reshape(-1, 2) for level in levels)
+        return [(array[:, 0], array[:, 1]) for array in arrays]
 
     @cached_property
     def inner(self) -> list[int]:
@@ -142,6 +164,8 @@ def unfinished(piece: bytes, before: bytes = b"") -> bytes | None:
         piece: The piece.
         before: What came before it and was left unfinished.
     """
+    if not before and piece.isascii():
+        return b""
     decoder = codecs.getincrementaldecoder("utf-8")()
     try:
         decoder.decode(before + piece)

@@ -18,6 +18,7 @@ from lmcot_cli.backends.base import Completion, Request, Sampling
 from lmcot_cli.backends.constraint import Choices, Constraint, JsonSchema, Number, Span
 from lmcot_cli.backends.engine_options import EngineOptions
 from lmcot_cli.backends.llama.backend import LlamaBackend
+from lmcot_cli.backends.llama.masks import Masks
 from lmcot_cli.backends.masks.words import is_run_of_words
 from lmcot_cli.errors import UsageError
 
@@ -107,6 +108,23 @@ def test_every_reply_fits_its_constraint(
             assert reply.completion_tokens == sampling.max_tokens
             cut = isinstance(request.constraint, JsonSchema)
             assert cut or fits(reply.text, request.constraint)
+
+
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    st.sampled_from([constraint for constraint in CONSTRAINTS if constraint]),
+    st.lists(st.integers(0, 10**6), min_size=1, max_size=12),
+)
+def test_the_allowed_tokens_are_those_that_are_allowed_one_by_one(
+    backend: LlamaBackend, constraint: Constraint, choices: list[int]
+) -> None:
+    mask = Masks(backend._vocabulary).mask(constraint, ())
+    assert mask is not None
+    for choice in choices:
+        allowed = mask.allowed()
+        assert allowed.tolist() == [token for token in range(backend._vocabulary.size) if mask.allows(token)]
+        if mask.accept(int(allowed[choice % len(allowed)])):
+            return
 
 
 @pytest.mark.parametrize("constraint", CONSTRAINTS[1:], ids=lambda constraint: type(constraint).__name__)

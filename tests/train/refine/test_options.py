@@ -49,7 +49,9 @@ def test_the_defaults_suit_both_algorithms() -> None:
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
-@pytest.mark.parametrize("name", ["task_weight", "aspects_weight", "loop_penalty", "unfinished_penalty"])
+@pytest.mark.parametrize(
+    "name", ["task_weight", "aspects_weight", "loop_penalty", "unfinished_penalty", "unsupported_penalty"]
+)
 def test_weights_of_the_reward_are_finite(name: str, value: float) -> None:
     with pytest.raises(UsageError, match=f"--{name.replace('_', '-')} {value:g}: give a finite number"):
         options(reward=RewardOptions(**{name: value})).check()  # type: ignore[arg-type]

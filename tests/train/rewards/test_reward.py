@@ -66,18 +66,18 @@ def test_a_right_answer_is_worth_its_weight(large: Backend) -> None:
     assert (right.task, right.answer) == (1.0, "Oslo")
     assert (wrong.task, wrong.answer) == (0.0, "Rome")
     assert right.total == pytest.approx(2.0 + 0.5 * right.aspect_mean)
-    assert wrong.total == pytest.approx(0.5 * wrong.aspect_mean)
+    assert wrong.total == pytest.approx(0.5 * wrong.aspect_mean - 0.25 * 7 / 8)
     assert list(right.aspects) == [
         "factuality", "relevance", "logicality", "consistency", "coherence", "fluency", "naturalness", "readability",
     ]  # fmt: skip
 
 
 def test_penalties_are_taken_off() -> None:
-    options = RewardOptions(loop_penalty=3.0, unfinished_penalty=0.25)
+    options = RewardOptions(loop_penalty=3.0, unfinished_penalty=0.25, unsupported_penalty=0.75)
     looping = RolledOut(ROW, "Oslo Oslo Oslo", finished=False)
     found = reward(looping, "Oslo", options)
-    assert found.penalties == {"loops": pytest.approx(3.0 * 2 / 3), "unfinished": 0.25}
-    assert found.total == pytest.approx(1.0 + 0.5 * found.aspect_mean - 2.0 - 0.25)
+    assert found.penalties == {"loops": pytest.approx(3.0 * 2 / 3), "unfinished": 0.25, "unsupported": 0.75}
+    assert found.total == pytest.approx(1.0 + 0.5 * found.aspect_mean - 2.0 - 0.25 - 0.75)
 
 
 def test_a_weight_of_one_aspect_is_that_aspect() -> None:
