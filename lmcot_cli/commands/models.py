@@ -218,7 +218,9 @@ def _spec_line(row: dict[str, Any]) -> str:
 def _catalogue_line(entry: catalogue.Entry) -> str:
     size = _human("size", entry.size)
     line = f"  {size:>8}  {entry.name:<16} {entry.role:<6} {_THINKING[entry.thinking]:<16} {entry.license}"
-    installed = f"installed (package {entry.package.distribution})" if entry.package and entry.packaged else ""
+    installed = (
+        f"installed (package {entry.package.distribution})" if entry.package and entry.packaged else ""
+    )
     return "; ".join(filter(None, (line, entry.note, installed)))
 
 

@@ -13,7 +13,6 @@ from typing import Literal
 
 from lmcot_cli.backends.base import Role
 
-
 CanThink = Literal["never", "optional", "always"]
 """Whether a model thinks before it replies: `optional` where `--thinking` decides."""
 

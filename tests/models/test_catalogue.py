@@ -47,7 +47,10 @@ def test_the_file_of_an_installed_package_is_taken_and_else_the_hubs(
     assert entry and entry.package
     file = tmp_path / entry.package.file
     monkeypatch.setattr(catalogue, "distribution", lambda name: Installed(tmp_path))
-    assert (entry.packaged, resolve("smollm2-135m", {})) == (None, entry.hub_spec)  # installed without its file
+    assert (entry.packaged, resolve("smollm2-135m", {})) == (
+        None,
+        entry.hub_spec,
+    )  # installed without its file
     file.parent.mkdir()
     file.touch()
     assert (entry.packaged, resolve("SmolLM2-135M", {})) == (file, str(file))

@@ -11,7 +11,9 @@ from typing import Any
 
 import pytest
 
+from lmcot_cli.backends.base import Completion, Request, Sampling
 from lmcot_cli.backends.engine_options import EngineOptions
+from lmcot_cli.backends.specs import open_model
 from lmcot_cli.models import catalogue
 from lmcot_cli.pipeline.answer import AnswerRun
 from lmcot_cli.pipeline.options import AnswerOptions
@@ -39,26 +41,29 @@ def answer(rows: list[dict[str, Any]], options: AnswerOptions = OPTIONS) -> dict
         return {result.id: result for result in results}
 
 
-def test_every_row_gets_an_answer_and_ends_by_itself() -> None:
+def test_every_row_gets_an_answer_of_its_own() -> None:
     results = answer(ROWS)
     assert [result.error for result in results.values()] == [None] * 3
     assert "Gdynia" in str(results["port"].answer)
     assert "1938" in str(results["year"].answer)
     assert "Paris" in str(results["book"].answer)  # closed book
-    assert {one.finish_reason for result in results.values() for one in result.samples} == {"stop"}
     assert not any("<|" in str(result.answer) for result in results.values())
 
 
-def test_a_reply_that_a_limit_cuts_says_so() -> None:
-    [result] = answer(ROWS[:1], replace(OPTIONS, max_answer_tokens=2)).values()
-    assert [one.finish_reason for one in result.samples] == ["length"]
+@pytest.mark.parametrize(("limit", "reason"), [(64, "stop"), (2, "length")])
+def test_a_reply_says_why_it_ended(limit: int, reason: str) -> None:
+    request = Request("Name the capital of France in one sentence.", seed=0)
+    with open_model(MODEL, role="large", aliases={}, options=OPTIONS.engine) as model:
+        [reply] = model.complete([request], Sampling(max_tokens=limit))
+    assert isinstance(reply, Completion)
+    assert (reply.finish_reason, "<|" in reply.text) == (reason, False)
 
 
 def test_a_small_model_writes_a_rationale_and_the_large_one_answers_from_it() -> None:
     [result] = answer(ROWS[:1], replace(OPTIONS, method="guided", small=MODEL, max_tokens=48)).values()
     [sample] = result.samples
     assert result.answer and sample.rationale and "Orzel" in sample.rationale
-    assert sample.rationale_finish_reason in ("stop", "length")
+    assert 0 < result.usage.small.completion <= 48
 
 
 def test_control_tokens_of_a_row_are_text() -> None:
