@@ -12,6 +12,7 @@ from transformers import PreTrainedTokenizerBase
 
 from lmcot_train.lora import LoraOptions
 from lmcot_train.models import Report, add_adapter, open_run
+from lmcot_train.prompting import RationalePrompts
 from lmcot_train.refine import adapters
 
 
@@ -42,6 +43,8 @@ class Start(NamedTuple):
         else:
             _merged(self.model).save_pretrained(folder, safe_serialization=True)
         self.tokenizer.save_pretrained(folder)
+        encoder = bool(self.model.config.is_encoder_decoder)
+        RationalePrompts(self.tokenizer, encoder_decoder=encoder).write_generation_config(folder)
 
     @property
     def leaves_adapter(self) -> bool:
