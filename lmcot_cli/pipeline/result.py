@@ -126,7 +126,7 @@ class Result:
         samples_saved: How many more the row could have drawn; None where it failed.
         cut_short: The limit that kept the row from drawing them; None where the vote needed no more.
         usage: Tokens spent on the row, whether it worked or failed.
-        row_digest: Of question, context and given rationale; None where the row could not be read.
+        row_digest: Of question, context, given rationale and other columns; None where the row could not be read.
         columns: Other columns of the row, as far as they are to be kept (`--keep-columns`).
         error: Why the row failed; None where it worked.
         line: The row's place in the input (1-based), for messages; it is no part of the record.

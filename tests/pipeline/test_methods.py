@@ -9,6 +9,7 @@ from lmcot_cli.backends.scripted import ScriptedBackend
 from lmcot_cli.datasets.row import Paragraph, Row
 from lmcot_cli.errors import MissingRationaleError, PromptTooLongError, RowError
 from lmcot_cli.pipeline.cost import FREE
+from lmcot_cli.pipeline.extract import NEXT_PART, has_answer
 from lmcot_cli.pipeline.flow import Flow, Outcome, Spent
 from lmcot_cli.pipeline.methods import Drawn, build_method
 from lmcot_cli.pipeline.options import AnswerOptions
@@ -77,7 +78,7 @@ def test_standard_asks_for_the_samples_of_all_rows_in_one_call(scripted: Scripte
     first, second = worked(one), worked(other)
 
     [(requests, sampling)] = large.calls
-    assert sampling == Sampling(0.7, 0.95, 48, ("\n",))
+    assert sampling == Sampling(0.7, 0.95, 48, NEXT_PART, enough=has_answer)
     assert [request.seed for request in requests] == [
         sample_seed(7, id_, i) for id_ in "ab" for i in range(2)
     ]
@@ -110,7 +111,7 @@ def test_guided_asks_each_model_once_and_alike_rationales_once(scripted: Scripte
     assert len(asked_small) == 6
     assert sampling_small.temperature == 0.7
     assert [r.prompt.split("Rationale: ")[1][:2] for r in asked_large] == ["R1", "R2", "R3"]
-    assert sampling_large == Sampling(0.0, 1.0, 48, ("\n",))
+    assert sampling_large == Sampling(0.0, 1.0, 48, NEXT_PART, enough=has_answer)
     assert [(s.rationale, s.answer) for s in first.samples] == [
         ("R1", "Lyon"),
         ("R2", "Nice"),
