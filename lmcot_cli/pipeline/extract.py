@@ -87,6 +87,12 @@ def chain_answer(chain: str, own: Sequence[str] = ()) -> ChainAnswer:
     return ChainAnswer(found.rationale, None if found.answer is None else answer_line(found.answer, own))
 
 
+def before_sentence(text: str, position: int) -> str:
+    """Return what stands before the sentence at a position: the rationale of an answer that is found there."""
+    starts = [start for start in sentence_starts(text, position) if start <= position]
+    return tidy_rationale(text[: starts[-1]]) if starts else ""
+
+
 def tidy_rationale(text: str) -> str:
     """Take the echo of the cue off a rationale."""
     return markers.RATIONALE_LABEL.sub("", text, count=1).strip()

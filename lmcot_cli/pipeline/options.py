@@ -5,19 +5,25 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal, get_args
+from typing import TYPE_CHECKING, Literal, get_args
 
 from lmcot_cli.backends.base import Role, Sampling, Thinking
 from lmcot_cli.backends.endpoint.options import EndpointOptions
 from lmcot_cli.backends.engine_options import DEFAULT_PARALLEL, EngineOptions
 from lmcot_cli.datasets.options import RowOptions
 from lmcot_cli.errors import UsageError
+from lmcot_cli.pipeline.answer_kinds import AnswerKind, parse_kind
+from lmcot_cli.pipeline.answer_schema import Json
 from lmcot_cli.pipeline.cost import FREE, Price, prices_of
 from lmcot_cli.pipeline.error_limit import ErrorLimit, parse_error_limit
 from lmcot_cli.pipeline.extract import NEXT_PART, has_answer
+from lmcot_cli.pipeline.reading import compile_pattern
 from lmcot_cli.pipeline.stopping import StoppingRule, parse_stop
 from lmcot_cli.pipeline.vote import VoteBy
 from lmcot_cli.prompts.options import PromptOptions, ShotsBy, Stage
+
+if TYPE_CHECKING:
+    import regex
 
 Method = Literal["standard", "cot", "guided"]
 
@@ -129,6 +135,7 @@ class AnswerOptions:
         if self.method not in get_args(Method):
             raise UsageError(f"--method {self.method}: choose one of {', '.join(get_args(Method))}")
         _ = self.rows  # it raises where a name is not ours
+        _ = self.kind, self.answer_pattern
         self._check_ranges()
         self.prompt_options.check()
         self._check_vote()
@@ -241,7 +248,10 @@ class AnswerOptions:
         sampling = self._sampling(
             "large", 0.0, 1.0, self.max_answer_tokens, stop=NEXT_PART, limit="--max-answer-tokens"
         )
-        return sampling if self.answer_regex else replace(sampling, enough=has_answer)
+        if self.answer_regex:
+            return sampling
+        kind = self.kind
+        return replace(sampling, enough=kind.has_answer if isinstance(kind, Json) else has_answer)
 
     @property
     def chain_sampling(self) -> Sampling:
@@ -253,6 +263,24 @@ class AnswerOptions:
         """Sampling of a rationale, which ends where the model would go on to answer."""
         stop = (*NEXT_PART, "\nAnswer:")
         return self._sampling("small", self.sampled_temperature, self.top_p, self.max_tokens, stop=stop)
+
+    @property
+    def kind(self) -> AnswerKind:
+        """What an answer is.
+
+        Raises:
+            UsageError: `answer_kind` or `choices` cannot be used.
+        """
+        return parse_kind(self.answer_kind, self.choices)
+
+    @property
+    def answer_pattern(self) -> regex.Pattern[str] | None:
+        """The expression that finds answers, where there is one.
+
+        Raises:
+            UsageError: It is none.
+        """
+        return None if self.answer_regex is None else compile_pattern(self.answer_regex)
 
     @property
     def stages(self) -> tuple[Stage, ...]:

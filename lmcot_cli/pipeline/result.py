@@ -41,7 +41,8 @@ class Sample:
         logprob: Mean natural-log probability per token of the completion that held the answer.
         tokens: Tokens written for this sample, rationale and answer together.
         seed: The seed the sample was drawn with; None where an endpoint was given none for it.
-        finish_reason: Why the reply that held the answer ended: `stop`, or `length` where a limit cut it.
+        finish_reason: Why the reply that held the answer ended: `stop`, or `length` where a limit cut it before the
+            answer was complete.
         rationale_finish_reason: The same of the rationale; None where none was asked for by itself.
         thoughts: What the models thought before their replies; none of one that did not think.
     """
