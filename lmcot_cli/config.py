@@ -28,7 +28,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from lmcot_cli.backends.base import Thinking
 from lmcot_cli.backends.endpoint.options import EndpointOptions
 from lmcot_cli.backends.engine_options import Dtype, EngineOptions, KvType, parse_parallel
-from lmcot_cli.errors import InputError, UsageError
+from lmcot_cli.datasets.options import parse_fields
+from lmcot_cli.errors import InputError
 from lmcot_cli.pipeline.cost import Price
 from lmcot_cli.pipeline.options import AnswerOptions
 from lmcot_cli.prompts.options import ShotsBy
@@ -174,18 +175,7 @@ def _names(value: str | list[str]) -> tuple[str, ...]:
 
 
 def _pairs(value: str | dict[str, str]) -> tuple[tuple[str, str], ...]:
-    """Read `OURS=THEIRS,...`.
-
-    Raises:
-        UsageError: A part of it is no pair.
-    """
-    if isinstance(value, dict):
-        return tuple(value.items())
-    pairs = [part.partition("=") for part in _names(value)]
-    for ours, equals, theirs in pairs:
-        if not (ours.strip() and equals and theirs.strip()):
-            raise UsageError(f"--fields {value}: write OURS=THEIRS, such as question=query,context=docs")
-    return tuple((ours.strip(), theirs.strip()) for ours, _, theirs in pairs)
+    return tuple(value.items()) if isinstance(value, dict) else parse_fields(value)
 
 
 _WRITTEN_OUT: Mapping[str, Callable[[Any], object]] = {

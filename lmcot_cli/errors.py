@@ -12,6 +12,9 @@
         ├── PromptTooLongError  1   a prompt does not fit the model's context
         ├── DuplicateIdError    1   an earlier row has the same id
         ├── MissingRationaleError   1   a rationale was to come with the row, and did not
+        ├── MissingChoicesError 1   a row that is to be answered by a choice names none
+        ├── ReplyCutError       1   a limit left no room for an answer
+        ├── SlowPatternError    1   --answer-regex takes too long on a reply
         ├── TooFewShotsError    1   the row itself is among too few examples
         └── OutOfBudgetError    1   what the run may spend was spent before the row began
 
@@ -118,6 +121,18 @@ class DuplicateIdError(RowError):
 
 class MissingRationaleError(RowError):
     """A row without the rationale it was to be answered from."""
+
+
+class MissingChoicesError(RowError):
+    """A row without the choices that its answer was to be one of."""
+
+
+class ReplyCutError(RowError):
+    """A row none of whose replies came to an answer before a limit cut it."""
+
+
+class SlowPatternError(RowError):
+    """A reply on which the expression of `--answer-regex` takes too long."""
 
 
 class TooFewShotsError(RowError):

@@ -88,8 +88,11 @@ class ChatTemplate:
     @cached_property
     def turn_end(self) -> str:
         """What the template writes after a reply that is the last turn of a conversation; empty where nothing."""
-        rendered = self._render([_message("user", "?"), _message("assistant", _PROBE)])
-        return rendered.rpartition(_PROBE)[2]
+        try:
+            rendered = self._render([_message("user", "?"), _message("assistant", _PROBE)])
+        except ModelError:  # it may yet render what it is asked for
+            return ""
+        return rendered.rpartition(_PROBE)[2] if _PROBE in rendered else ""
 
     @cached_property
     def _is_switched(self) -> bool:

@@ -58,7 +58,8 @@ class EngineOptions:
         parallel: Most requests decoded in one batch; None takes what is quickest for the model.
         threads: Threads that compute.
         gpu_layers: Layers to put on a GPU, where llama.cpp was built for one; -1 means all.
-        kv_mib: Most memory for llama.cpp's KV cache, in MiB. Less is taken where `parallel` full requests need less.
+        kv_mib: Most memory for llama.cpp's KV cache and the states of recurrent layers, in MiB. Less is taken where
+            `parallel` full requests need less.
         device: Where transformers computes, as torch names it; None is the GPU where there is one, else the CPU.
         dtype: What transformers computes in; None is float32 on a CPU, the checkpoint's own type on a GPU.
         trust_remote_code: Run the Python code that a model's repository brings.

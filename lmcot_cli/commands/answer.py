@@ -26,7 +26,7 @@ FileArgument = Annotated[
     Path | None,
     typer.Argument(
         metavar="[FILE|-]",
-        help="Questions: JSONL, or a HotpotQA, 2WikiMultiHopQA or MuSiQue file.",
+        help="Questions: JSON, JSONL, CSV, TSV, Parquet, or a folder of datasets; JSON from standard input.",
         show_default="standard input",
     ),
 ]

@@ -127,9 +127,24 @@ class Report:
             spent += f", {now.samples_saved:,} of {planned:,} samples saved"
         if run.cost:
             spent += f", worth {run.cost:.4g} by the price table"
+        spent += self._cut()
         results = f"; results in {run.output}" if run.output else ""
         hint = _NO_ANSWERS if totals.unanswered == totals.rows else ""
         return f"{', '.join(parts)}; {spent}{results}{hint}"
+
+    def _cut(self) -> str:
+        """Say what limits cut in this session, and how to raise them."""
+        now, chains = self._run.answered_now, self._run.options.method == "cot"
+        limits = {
+            ("reply", "replies", "--max-tokens" if chains else "--max-answer-tokens"): now.cut_replies,
+            ("rationale", "rationales", "--max-tokens"): now.cut_rationales,
+        }
+        also = " or --max-thinking-tokens" if now.thoughts else ""
+        return "".join(
+            f"; {count:,} {one if count == 1 else several} {'was' if count == 1 else 'were'} cut: raise {option}{also}"
+            for (one, several, option), count in limits.items()
+            if count
+        )
 
     def _interrupted(self) -> str:
         done = f"interrupted after {self._run.totals.rows:,} rows"

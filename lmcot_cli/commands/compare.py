@@ -12,6 +12,7 @@ import typer
 from lmcot_cli.commands.console import stdout_console
 from lmcot_cli.commands.printable import as_text
 from lmcot_cli.commands.scoring_arguments import (
+    GoldFieldsOption,
     GoldOption,
     JsonOption,
     ResamplesOption,
@@ -23,6 +24,7 @@ from lmcot_cli.commands.scoring_arguments import (
     report_ids,
     write_json,
 )
+from lmcot_cli.datasets.options import RowOptions
 from lmcot_cli.scoring.options import ScoringOptions
 
 if TYPE_CHECKING:
@@ -46,6 +48,7 @@ def compare(
     a: Annotated[Path, typer.Argument(metavar="A", help="What `lmcot answer` wrote; - for stdin.")],
     b: Annotated[Path, typer.Argument(metavar="B", help="Other answers to the same questions.")],
     gold: GoldOption = None,
+    fields: GoldFieldsOption = None,
     rules: RulesOption = _DEFAULTS.rules,
     seed: SeedOption = _DEFAULTS.seed,
     resamples: ResamplesOption = _DEFAULTS.resamples,
@@ -58,7 +61,7 @@ def compare(
 
     refuse_stdin_twice(a, b, gold)
     options = ScoringOptions(rules, seed, resamples)
-    golds = read_gold(gold) if gold else None
+    golds = read_gold(gold, RowOptions.parse(fields)) if gold else None
     result = comparison.compare(read_answers(a), read_answers(b), golds, options)
     report_ids(result.only_in_a, f"rows of {a} only, not compared")
     report_ids(result.only_in_b, f"rows of {b} only, not compared")

@@ -12,10 +12,12 @@ from typing import Annotated, BinaryIO, Literal
 import typer
 
 from lmcot_cli.commands.data_report import BadRowLog, print_summary, summary_record
+from lmcot_cli.commands.prompt_options import FieldsOption
 from lmcot_cli.commands.stdout import write_data
 from lmcot_cli.datasets.microhop import MicroHopOptions, records
 from lmcot_cli.datasets.native import to_record
-from lmcot_cli.datasets.reader import at_least_one, read_rows, read_source, source_name
+from lmcot_cli.datasets.options import RowOptions
+from lmcot_cli.datasets.reader import at_least_one, read_rows, source_name, watched
 from lmcot_cli.datasets.summary import summarize
 from lmcot_cli.errors import OutputError
 
@@ -27,6 +29,8 @@ _CONVERT_EPILOG = """\
 [bold]Examples[/bold]
 
 [cyan]lmcot data convert hotpot_dev_distractor_v1.json -o questions.jsonl[/cyan]  from HotpotQA
+
+[cyan]lmcot data convert mine.csv --fields question=frage,answer=antwort -o questions.jsonl[/cyan]  from one's own
 """
 
 _INSPECT_EPILOG = """\
@@ -44,7 +48,11 @@ _SYNTH_EPILOG = """\
 """
 
 FileArgument = Annotated[
-    Path, typer.Argument(metavar="FILE", help="Questions in any layout, JSONL or a JSON array; - for stdin.")
+    Path,
+    typer.Argument(
+        metavar="FILE",
+        help="Questions: JSON, JSONL, CSV, TSV, Parquet, or a folder of datasets; - for JSON from stdin.",
+    ),
 ]
 
 
@@ -57,14 +65,17 @@ def convert(
     limit: Annotated[
         int | None, typer.Option("--limit", metavar="N", min=1, help="Read the first N rows only.")
     ] = None,
+    fields: FieldsOption = None,
 ) -> None:
     """Convert questions of any layout to lmcot's own.
 
-    That is JSONL with id, question, context, answer, type and rationale, as far as a row has them.
+    That is JSONL with id, question, context, answer, type and rationale, as far as a row has them; other columns are
+    kept.
     """
+    options = RowOptions.parse(fields)
     bad = BadRowLog(source_name(file))
     with _line_writer(output) as write:
-        for row in bad.filtered(islice(at_least_one(read_rows(file), file), limit)):
+        for row in bad.filtered(islice(at_least_one(read_rows(file, options), file), limit)):
             write(json.dumps(to_record(row), ensure_ascii=False).encode() + b"\n")
     bad.raise_if_any()
 
@@ -75,11 +86,13 @@ def inspect(
     rows: Annotated[
         int, typer.Option("--rows", metavar="N", min=0, help="How many of the first rows to show.")
     ] = 3,
+    fields: FieldsOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")] = False,
 ) -> None:
-    """Show what a question file holds: layout, counts, question types, context sizes, and the first rows."""
+    """Show what a question file holds: which column is what, counts, types, context sizes, and the first rows."""
+    options = RowOptions.parse(fields)
     bad = BadRowLog(source_name(file))
-    summary = summarize(at_least_one(read_source(file), file), rows)
+    summary = summarize(at_least_one(watched(file, options), file), rows, options)
     if as_json:
         write_data(json.dumps(summary_record(summary), ensure_ascii=False, indent=2).encode() + b"\n")
     else:

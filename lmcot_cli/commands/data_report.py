@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import typer
 
 from lmcot_cli.commands.console import stdout_console
 from lmcot_cli.commands.printable import as_text, printable
+from lmcot_cli.datasets.names import Part
 from lmcot_cli.datasets.native import to_record
 from lmcot_cli.datasets.records import BadRow
 from lmcot_cli.datasets.row import Row
@@ -60,6 +61,9 @@ def summary_record(summary: Summary) -> dict[str, Any]:
     return {
         "rows": summary.rows,
         "layouts": dict(summary.layouts),
+        "read_as": _places(summary),
+        "left_over": dict(summary.left),
+        "not_understood": dict(summary.unread),
         "types": dict(summary.types),
         "paragraphs": asdict(paragraphs) if paragraphs else None,
         "words": asdict(words) if words else None,
@@ -78,8 +82,11 @@ def print_summary(summary: Summary) -> None:
     facts = {
         "layout": _counted(summary.layouts) or "none",
         "rows": f"{summary.rows}{bad}",
+        "read as": _read_as(summary),
+        "left over": _counted(summary.left) or "no column",
+        **_not_understood(summary),
         "types": _counted(summary.types) or "none named",
-        "paragraphs": _spread(Spread.of(summary.paragraphs)),
+        "paragraphs": _spread(Spread.of(summary.paragraphs)) + _closed_book(summary),
         "words": _spread(Spread.of(summary.words)),
         "answers": f"{summary.with_answer} rows have one, {summary.with_aliases} of them several to accept",
         "rationales": f"{summary.with_rationale} rows come with one",
@@ -90,6 +97,33 @@ def print_summary(summary: Summary) -> None:
             console.print(f"{name:<13}", as_text(text), soft_wrap=True)
         for row in summary.first:
             _print_row(console, row)
+
+
+def _places(summary: Summary) -> dict[str, dict[str, int]]:
+    """Return how often each part of a row was found in which place, by part."""
+    found: dict[str, dict[str, int]] = {}
+    for (part, path), count in summary.places.most_common():
+        found.setdefault(part, {})[path] = count
+    return {part: found[part] for part in get_args(Part) if part in found}
+
+
+def _read_as(summary: Summary) -> str:
+    parts = (f"{part}: {_counted(paths)}" for part, paths in _places(summary).items())
+    return "; ".join(parts) or "nothing"
+
+
+def _not_understood(summary: Summary) -> dict[str, str]:
+    """Name columns that sound like the gold answer which rows lack."""
+    if not summary.unread:
+        return {}
+    name = summary.unread.most_common(1)[0][0]
+    counted = _counted(summary.unread)
+    return {"not read": f"{counted}, in rows without an answer; if it is the answer: --fields answer={name}"}
+
+
+def _closed_book(summary: Summary) -> str:
+    without = summary.paragraphs[0]
+    return f"; {without} rows have none (closed book)" if without else ""
 
 
 def _counted(counts: Mapping[str, int]) -> str:

@@ -10,6 +10,7 @@ import typer
 
 from lmcot_cli.commands.console import stdout_console
 from lmcot_cli.commands.scoring_arguments import (
+    GoldFieldsOption,
     GoldOption,
     JsonOption,
     ResamplesOption,
@@ -20,6 +21,7 @@ from lmcot_cli.commands.scoring_arguments import (
     refuse_stdin_twice,
     write_json,
 )
+from lmcot_cli.datasets.options import RowOptions
 from lmcot_cli.pipeline.vote import VoteBy
 from lmcot_cli.scoring.options import ScoringOptions
 
@@ -50,6 +52,7 @@ EPILOG = """\
 def revote(
     answers: Annotated[Path, typer.Argument(metavar="FILE", help="Results with all samples; - for stdin.")],
     gold: GoldOption = None,
+    fields: GoldFieldsOption = None,
     stop: Annotated[
         list[str] | None,
         typer.Option(
@@ -75,7 +78,7 @@ def revote(
 
     refuse_stdin_twice(answers, gold)
     options = ScoringOptions(rules, seed, resamples)
-    golds = read_gold(gold) if gold else None
+    golds = read_gold(gold, RowOptions.parse(fields)) if gold else None
     outcomes = replay.revote(
         read_answers(answers), golds, stop or _RULES, samples=samples, vote=vote, options=options
     )

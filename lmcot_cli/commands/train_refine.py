@@ -23,7 +23,7 @@ DEFAULTS = {
     "value_rate": 1e-3, "decay": 0.0, "clip": 0.2, "entropy_weight": 0.0, "trace": 0.95, "value_weight": 0.1,
     "kl_coefficient": 0.05, "kl_target": 3.0, "run_kl": 50.0, "tokens_per_pass": 4096, "validate_every": 10,
     "save_every": 5, "seed": 0, "task_weight": 1.0, "aspects_weight": 0.5, "loop_penalty": 0.5,
-    "unfinished_penalty": 0.5, "task_metric": "em",
+    "unfinished_penalty": 0.5, "unsupported_penalty": 0.25, "task_metric": "em",
 }  # fmt: skip
 """What `--help` shows; a test holds it to the dataclasses, which are not imported for it (they need torch)."""
 
@@ -150,6 +150,12 @@ def refine(
     unfinished_penalty: Annotated[
         float | None, _option("unfinished_penalty", "Taken off for coming to no end.", _REWARD)
     ] = None,
+    unsupported_penalty: Annotated[
+        float | None,
+        _option(
+            "unsupported_penalty", "Taken off for an answer that the rationale does not bear out.", _REWARD
+        ),
+    ] = None,
     task_metric: Annotated[
         Literal["em", "f1"] | None, _option("task_metric", "em or f1: how right is measured.", _REWARD)
     ] = None,
@@ -178,6 +184,7 @@ def refine(
     save_every: Annotated[int | None, _option("save_every", "Updates between checkpoints.", _RUN)] = None,
     seed: Annotated[int | None, _option("seed", "Seed of the run.", _RUN)] = None,
     limit: options.LimitOption = None,
+    fields: prompt_options.FieldsOption = None,
     overwrite: OverwriteRunOption = False,
     config: options.ConfigOption = None,
     parallel: options.ParallelOption = None,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import get_args
+from typing import Self, get_args
 
 from lmcot_cli.datasets.names import Part, Paths
 from lmcot_cli.errors import UsageError
@@ -35,10 +35,32 @@ class RowOptions:
             if ours.count(name) > 1:
                 raise UsageError(f"--fields: {name} stands there twice; give one place for it")
 
+    @classmethod
+    def parse(cls, fields: str | None) -> Self:
+        """Read `OURS=THEIRS,...` as it is typed.
+
+        Raises:
+            UsageError: A part of it is no pair, or names nothing of ours.
+        """
+        return cls(parse_fields(fields or ""))
+
     @property
     def paths(self) -> Paths:
         """Return the places by our names."""
         return {part: path for part in get_args(Part) for name, path in self.fields if name == part}
+
+
+def parse_fields(text: str) -> tuple[tuple[str, str], ...]:
+    """Read `OURS=THEIRS,...`.
+
+    Raises:
+        UsageError: A part of it is no pair.
+    """
+    pairs = [part.partition("=") for part in text.split(",") if part.strip()]
+    for ours, equals, theirs in pairs:
+        if not (ours.strip() and equals and theirs.strip()):
+            raise UsageError(f"--fields {text}: write OURS=THEIRS, such as question=query,context=docs")
+    return tuple((ours.strip(), theirs.strip()) for ours, _, theirs in pairs)
 
 
 DEFAULT = RowOptions()

@@ -13,12 +13,13 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple, TypeVar
 
-from lmcot_cli.datasets import hotpotqa, ircot, musique, native, twowiki
+from lmcot_cli.datasets import columnar, hotpotqa, ircot, musique, native, squad, twowiki
 from lmcot_cli.datasets.names import Named, Paths, understand
 from lmcot_cli.datasets.options import DEFAULT, RowOptions
 from lmcot_cli.datasets.records import MAX_RECORD_BYTES, BadRow, Record, read_records
 from lmcot_cli.datasets.row import Row
-from lmcot_cli.datasets.streams import STDIN, opened, source_name
+from lmcot_cli.datasets.streams import STDIN, head_of, opened, source_name
+from lmcot_cli.datasets.tables import delimiter_of, read_table
 from lmcot_cli.datasets.wanted import Wanted
 from lmcot_cli.errors import InputError, RowError
 
@@ -32,6 +33,7 @@ __all__ = [
     "read_source",
     "source_name",
     "to_row",
+    "watched",
 ]
 
 T = TypeVar("T")
@@ -70,25 +72,70 @@ def read_rows(
         UsageError: No row has a place or column that the options name: at the first row of a file, at the end of
             what can be read once only.
     """
-    wanted, records = Wanted(options, source_name(source)), read_source(source, max_row_bytes)
-    if wanted and isinstance(source, Path) and source.is_file():
-        wanted.find(read_source(source, max_row_bytes))
-    for record in wanted.watch(records):
+    for record in watched(source, options, max_row_bytes):
         yield record if isinstance(record, BadRow) else to_row(record, options)
 
 
-def read_source(source: Path | BinaryIO, max_bytes: int = MAX_RECORD_BYTES) -> Iterator[Record | BadRow]:
-    """Read the JSON objects of a file, stream or standard input (see `read_rows`), whatever they stand for.
+def read_source(
+    source: Path | BinaryIO, max_bytes: int = MAX_RECORD_BYTES, options: RowOptions = DEFAULT
+) -> Iterator[Record | BadRow]:
+    """Read the records of a file, folder, stream or standard input (see `read_rows`), whatever they stand for.
+
+    Content tells what a file is: JSON or JSON lines, CSV or TSV (which the ending of the name may tell, too), any of
+    these packed by gzip or Zstandard, Parquet, or a folder that `datasets` saved. Standard input and streams are JSON.
 
     Raises:
         InputError: The source cannot be opened or read.
+        MissingExtraError: It takes a library that is not installed.
     """
     try:
-        with opened(source) as stream:
-            yield from read_records(stream, max_bytes)
-    except (OSError, EOFError, zlib.error) as error:
+        yield from squad.rows(_records(source, max_bytes, options))
+    except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or error
         raise InputError(f"{source_name(source)}: cannot be read: {reason}") from error
+
+
+def watched(
+    source: Path | BinaryIO, options: RowOptions, max_bytes: int = MAX_RECORD_BYTES
+) -> Iterator[Record | BadRow]:
+    """Read records as `read_source` does, and see to it that the places which the options name are there.
+
+    Raises:
+        UsageError: No record has one of them: at the first record of a file, at the end of what can be read once only.
+    """
+    wanted = Wanted(options, source_name(source))
+    if wanted and isinstance(source, Path) and (source.is_file() or source.is_dir()):
+        wanted.find(read_source(source, max_bytes, options))
+    yield from wanted.watch(read_source(source, max_bytes, options))
+
+
+def _records(source: Path | BinaryIO, max_bytes: int, options: RowOptions) -> Iterator[Record | BadRow]:
+    if isinstance(source, Path) and source.is_dir():
+        return columnar.read_folder(source, max_bytes)
+    if isinstance(source, Path) and source.is_file() and _begins_with(source, columnar.MAGIC):
+        return columnar.read_parquet(source, max_bytes)
+    return _text_records(source, max_bytes, options)
+
+
+def _begins_with(path: Path, magic: bytes) -> bool:
+    with path.open("rb") as file:
+        return file.read(len(magic)) == magic
+
+
+def _text_records(source: Path | BinaryIO, max_bytes: int, options: RowOptions) -> Iterator[Record | BadRow]:
+    name = source_name(source)
+    with opened(source) as stream:
+        head = head_of(stream)
+        if head.startswith(columnar.MAGIC):
+            raise InputError(
+                f"{name}: Parquet is read from a file of its own, neither packed nor through a pipe"
+            )
+        named = isinstance(source, Path) and source != STDIN
+        delimiter = delimiter_of(Path(name), head) if named else None
+        if delimiter:
+            yield from read_table(stream, delimiter, name, options.paths, max_bytes)
+        else:
+            yield from read_records(stream, max_bytes)
 
 
 def at_least_one(rows: Iterator[T], source: Path | BinaryIO) -> Iterator[T]:

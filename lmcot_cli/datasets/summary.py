@@ -6,6 +6,8 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from lmcot_cli.datasets.names import Named, Part, like_an_answer, understand
+from lmcot_cli.datasets.options import DEFAULT, RowOptions
 from lmcot_cli.datasets.reader import layout_of, to_row
 from lmcot_cli.datasets.records import BadRow, Record
 from lmcot_cli.datasets.row import Row
@@ -40,6 +42,9 @@ class Summary:
         with_answer: Rows with a gold answer.
         with_aliases: Rows with more than one accepted answer.
         with_rationale: Rows that came with a rationale.
+        places: How often each part of a row was found in which place.
+        left: How often other columns occur.
+        unread: Those of them that sound like a gold answer, in rows that have none.
         repeated_ids: Rows whose id an earlier row has too.
         bad: Records that make no row.
         first: The first rows, as many as were asked for.
@@ -49,6 +54,9 @@ class Summary:
     types: Counter[str] = field(default_factory=Counter)
     paragraphs: Counter[int] = field(default_factory=Counter)
     words: Counter[int] = field(default_factory=Counter)
+    places: Counter[tuple[Part, str]] = field(default_factory=Counter)
+    left: Counter[str] = field(default_factory=Counter)
+    unread: Counter[str] = field(default_factory=Counter)
     rows: int = 0
     with_answer: int = 0
     with_aliases: int = 0
@@ -68,19 +76,28 @@ class Summary:
         self.with_aliases += len(row.answers) > 1
         self.with_rationale += row.rationale is not None
 
+    def count_columns(self, named: Named, row: Row | BadRow) -> None:
+        """Count where a record has what, and which columns are left."""
+        self.places.update((part, place.path) for part, place in named.places.items())
+        left = [name for name in named.left if isinstance(row, BadRow) or name in row.extra]
+        self.left.update(left)
+        if isinstance(row, BadRow) or not row.answers:
+            self.unread.update(filter(like_an_answer, left))
+
 
 def context_words(row: Row) -> int:
     """Count the words of a row's context, titles included."""
     return sum(len(paragraph.title.split()) + len(paragraph.text.split()) for paragraph in row.context)
 
 
-def summarize(records: Iterable[Record | BadRow], first: int) -> Summary:
+def summarize(records: Iterable[Record | BadRow], first: int, options: RowOptions = DEFAULT) -> Summary:
     """Count the rows of some records and keep the `first` ones."""
     summary, seen = Summary(), set[str]()
     for record in records:
-        row = record if isinstance(record, BadRow) else to_row(record)
+        row = record if isinstance(record, BadRow) else to_row(record, options)
         if isinstance(record, Record):
             summary.layouts[layout_of(record.value).name] += 1
+            summary.count_columns(understand(record.value, options.paths), row)
         if isinstance(row, BadRow):
             summary.bad.append(row)
             continue

@@ -54,7 +54,9 @@ class Budget:
 
     def reserve(self, request: Request, sampling: Sampling) -> None:
         """Set aside what a request will take, so that those that are out do not overrun the budget by much."""
-        written = self._written / self._replies if self._replies else sampling.max_tokens / 4
+        written = (
+            self._written / self._replies if self._replies else sampling.room(sampling.thinking != "off") / 4
+        )
         self._reserved.append(len(request.text) / _CHARACTERS_A_TOKEN + written)
 
     def spend(self, done: Completion | RowError, price: Price) -> None:

@@ -1,65 +1,253 @@
-"""Find the answer in what a model wrote."""
+r"""Find the answer in what a model wrote.
+
+A direct answer is asked for in a few words; models put a label, an introduction, Markdown, a code fence or JSON around
+it, or go on to explain it. In a chain of thought the answer follows the last marker ("So the answer is", a label,
+`\boxed{}`), and what stands before the sentence with the marker is the rationale.
+"""
 
 from __future__ import annotations
 
 import re
+from bisect import bisect_right
+from collections.abc import Sequence
+from typing import NamedTuple
 
-_MARKER = re.compile(r"\banswer\s+is\b\s*:?", re.IGNORECASE)
-_SENTENCE_END = re.compile(r"[.!?][\"'\u201d\u2019)]*\s+|\n")
-_ABBREVIATION = re.compile(r"\.\S*\.$|\.{2,}$")  # "U.S." and "a.m." keep their last period, and so does "..."
-_QUOTES = (('"', '"'), ("'", "'"), ("\u201c", "\u201d"), ("\u2018", "\u2019"))
-_MARKDOWN = "*`"
+from lmcot_cli.pipeline import markers
+from lmcot_cli.pipeline.answer_text import (
+    content_lines,
+    denies,
+    introduces,
+    marked_answer,
+    plain_answer,
+    says_something,
+    unfenced,
+    without_trailing_rules,
+)
+from lmcot_cli.pipeline.json_answers import json_answers, leading_json
+from lmcot_cli.pipeline.markup import boxes, only_bold
+from lmcot_cli.pipeline.sentences import sentence_starts
+
+NEXT_PART = ("\nQuestion:", "\nContext:")
+"""Where a model has gone on to a next example of its own making."""
+
+_SENTENCE_WORDS = 12
+_LONGEST = 1000
+"""Characters after a marker in which an answer is looked for."""
+
+_POLITE = re.compile(
+    r"^(?:sure|certainly|of course|okay|ok|alright|here(?:['\u2019]s| is) (?:the|my|your) answer)[!.,]*$",
+    re.I,
+)
+_DRESS = " \t\n*_:$`"
 
 
-def answer_line(completion: str) -> str | None:
-    """Return the answer of a completion that should hold nothing else: its first line that is not empty.
+class ChainAnswer(NamedTuple):
+    """What a chain of thought holds.
+
+    Attributes:
+        rationale: The text before the sentence with the answer.
+        answer: The answer; None where there is none.
+    """
+
+    rationale: str
+    answer: str | None
+
+
+def answer_line(reply: str, own: Sequence[str] = ()) -> str | None:
+    """Return the answer of a reply that should hold nothing else.
+
+    Args:
+        reply: The reply.
+        own: What stands before an answer by one's own prompts, such as `Antwort:`.
 
     Returns:
-        The line without white space, enclosing quotes and final period; None where nothing is left.
+        The answer on one line, without what introduces or dresses it; None where nothing is left.
     """
-    lines = completion.strip().splitlines()
-    return _bare(lines[0]) if lines else None
+    known = tuple(own)
+    answer = _direct(reply, known)
+    while answer is not None and (again := _direct(answer, known)) != answer:
+        answer = again
+    return answer
 
 
-def chain_answer(chain: str) -> tuple[str, str | None]:
+def chain_answer(chain: str, own: Sequence[str] = ()) -> ChainAnswer:
     """Split a chain of thought into its rationale and its answer.
 
-    The answer follows the last "answer is" (any case, optional colon) up to the end of the line.
+    Args:
+        chain: The chain.
+        own: The markers that one's own prompt asks for, beside those that are built in.
 
     Returns:
-        The text before the sentence that holds the marker, and the answer. Without a marker the whole chain
-        is the rationale and there is no answer (None).
+        The text before the sentence that holds the last marker, and what follows the marker. Without a marker the
+        whole chain is the rationale and there is no answer.
     """
-    markers = list(_MARKER.finditer(chain))
-    if not markers:
-        return chain.strip(), None
-    return _before_sentence(chain, markers[-1].start()), answer_line(chain[markers[-1].end() :])
+    found = _marked(chain, tuple(own))
+    if found is None:
+        return ChainAnswer(tidy_rationale(chain), None)
+    return ChainAnswer(found.rationale, None if found.answer is None else answer_line(found.answer, own))
 
 
-def _before_sentence(text: str, position: int) -> str:
-    starts = [end.end() for end in _SENTENCE_END.finditer(text, 0, position)]
-    return text[: starts[-1]].strip() if starts else ""
+def before_sentence(text: str, position: int) -> str:
+    """Return what stands before the sentence at a position: the rationale of an answer that is found there."""
+    starts = [start for start in sentence_starts(text, position) if start <= position]
+    return tidy_rationale(text[: starts[-1]]) if starts else ""
 
 
-def _bare(text: str) -> str | None:
-    """Strip quotes and a final period, in whichever order they enclose the answer."""
-    stripped = text.strip()
-    while (shorter := _unquoted(_without_period(stripped))) != stripped:
-        stripped = shorter
-    return stripped or None
+def tidy_rationale(text: str) -> str:
+    """Take the echo of the cue off a rationale."""
+    return markers.RATIONALE_LABEL.sub("", text, count=1).strip()
 
 
-def _without_period(text: str) -> str:
-    last_word = text.rsplit(maxsplit=1)[-1] if text else ""
-    if not text.endswith(".") or _ABBREVIATION.search(last_word):
-        return text
-    return text[:-1].rstrip()
+def before_answer(rationale: str) -> str:
+    """Return a rationale without the answer that its writer went on to give under a label of its own."""
+    tidied = tidy_rationale(rationale)
+    found = markers.ANSWER_LABEL_LINE.search(tidied)
+    return tidied[: found.start()].rstrip() if found and found.start() else tidied
 
 
-def _unquoted(text: str) -> str:
-    bare = text.strip(_MARKDOWN).strip()
-    for opening, closing in _QUOTES:
-        inner = bare[1:-1]
-        if len(bare) > 1 and bare[0] == opening and bare[-1] == closing and not {opening, closing} & {*inner}:
-            return inner.strip()
-    return bare
+def has_answer(reply: str) -> bool:
+    """Whether the whole lines of a reply hold its answer, so that it need not be gone on with."""
+    lines, _, _ = reply.rpartition("\n")
+    begun = lines.lstrip().removeprefix("```json").removeprefix("```").lstrip()
+    if begun.startswith("{"):
+        return any(True for _ in json_answers(begun))
+    return _settled(content_lines(lines), ()) is not None
+
+
+def answer_ends_early(reply: str, answer: str) -> bool:
+    """Whether a reply went on after its answer, so that a limit that cut it took nothing of the answer."""
+    _, found, after = reply.rpartition(answer)
+    return bool(found and after.strip(_DRESS))
+
+
+class _Mark(NamedTuple):
+    """A place where a text may state its answer.
+
+    Attributes:
+        start: Where it begins.
+        source: The text that holds the answer.
+        after: Where in that the answer would begin.
+    """
+
+    start: int
+    source: str
+    after: int = 0
+
+    @property
+    def text(self) -> str:
+        """What the answer stands at the beginning of."""
+        return self.source[self.after : self.after + _LONGEST]
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing follows it."""
+        return not self.text.strip(_DRESS)
+
+
+class _Settled(NamedTuple):
+    answer: str | None
+
+
+def _marked(text: str, own: tuple[str, ...]) -> ChainAnswer | None:
+    """Split a text by its last marker that has an answer; None without a marker."""
+    inside = unfenced(text)
+    whole = leading_json(inside)
+    if whole and whole.end >= len(inside.rstrip()):
+        return ChainAnswer(whole.reason or "", whole.answer)
+    marks = _marks(text, own)
+    answers = ((number, marked_answer(marks[number].text)) for number in reversed(range(len(marks))))
+    if found := next(((number, answer) for number, answer in answers if answer), None):
+        return ChainAnswer(_rationale_before(text, marks[: found[0] + 1], found[1]), found[1])
+    if marks and marks[-1].is_empty:
+        return ChainAnswer(_rationale_before(text, marks, None), None)
+    return None
+
+
+def _marks(text: str, own: tuple[str, ...]) -> list[_Mark]:
+    marks = [_Mark(one.start(), text, one.end()) for one in markers.marker_pattern(own).finditer(text)]
+    marks += [_Mark(start, inside) for start, _, inside in boxes(text)]
+    marks += [_Mark(one.start, one.answer) for one in json_answers(text)]
+    return sorted(marks, key=lambda mark: mark.start)
+
+
+def _rationale_before(text: str, marks: Sequence[_Mark], answer: str | None) -> str:
+    """Return the text before the sentence of the last mark, and before sentences above it that say the answer too."""
+    starts = [0, *sentence_starts(text)]
+    sentences = [bisect_right(starts, mark.start) - 1 for mark in marks]
+    first = sentences.pop()
+    for mark, sentence in zip(reversed(marks[:-1]), reversed(sentences), strict=True):
+        if sentence == first:
+            continue
+        between = text[starts[sentence + 1] : starts[first]]
+        said = None if mark.is_empty else marked_answer(mark.text)
+        if says_something(between) or said != (None if mark.is_empty else answer):
+            break
+        first = sentence
+    return tidy_rationale(without_trailing_rules(text[: starts[first]]))
+
+
+def _direct(reply: str, own: tuple[str, ...]) -> str | None:
+    """Find the answer of a direct reply once; what is found may be dressed still."""
+    text = _own_part(reply)
+    if found := leading_json(unfenced(text)):
+        return found.answer
+    lines = content_lines(text)
+    if settled := _settled(lines, own):
+        return settled.answer
+    marked = _marked(text, own)
+    if marked and marked.answer:
+        return marked.answer
+    left = [line for line in lines if not (introduces(line) or _says_none(line, own))]
+    left.sort(key=lambda line: not says_something(line))
+    return plain_answer(left[0]) if left else None
+
+
+def _settled(lines: Sequence[str], own: tuple[str, ...]) -> _Settled | None:
+    """Return the answer of the first line that settles it; None where more must be read.
+
+    A line of many words is looked beyond: "I look at the context. ..." may come to "Answer: Gdynia" below.
+    """
+    for line in lines:
+        label = markers.SHORT_LABEL.match(line) or _own_label(line, own)
+        rest = line[label.end() :] if label else line
+        if label and (answer := marked_answer(rest)):
+            return _Settled(answer)
+        if (label and not rest.strip(_DRESS)) or _leads_on(line, own):
+            continue
+        if found := _marked(line, own):
+            return _Settled(found.answer)
+        if markers.RATIONALE_LABEL.match(line):
+            return None
+        if len(line.split()) > _SENTENCE_WORDS and not only_bold(line):
+            return None
+        return _Settled(plain_answer(line))
+    return None
+
+
+def _leads_on(line: str, own: tuple[str, ...]) -> bool:
+    """Whether a line is no answer if another follows it: an introduction, an echo of the question, a lone label."""
+    patterns = (_POLITE, markers.ONLY_LABEL, markers.QUESTION_LABEL)
+    return (
+        introduces(line)
+        or not says_something(line)
+        or any(pattern.match(line) for pattern in patterns)
+        or _says_none(line, own)
+    )
+
+
+def _says_none(line: str, own: tuple[str, ...]) -> bool:
+    """Whether a line says that there is no answer ("The answer is not given")."""
+    marks = _marks(line, own)
+    return bool(marks and denies(marks[-1].text))
+
+
+def _own_label(line: str, own: tuple[str, ...]) -> re.Match[str] | None:
+    found = markers.marker_pattern(own).search(line) if own else None
+    return found if found and not line[: found.start()].strip("*_#> ") else None
+
+
+def _own_part(reply: str) -> str:
+    """Return a reply up to where it goes on to a next example."""
+    text = reply.strip()
+    places = [at for cue in NEXT_PART if (at := text.find(cue)) > 0]
+    return text[: min(places)] if places else text

@@ -12,9 +12,11 @@ from typing import NamedTuple, Protocol, TypeAlias
 
 from lmcot_cli.backends.base import Backend, Completion, Request, Sampling
 from lmcot_cli.datasets.row import Row
-from lmcot_cli.errors import MissingRationaleError, ModelError, RowError
-from lmcot_cli.pipeline.extract import answer_line, chain_answer
+from lmcot_cli.errors import MissingRationaleError, ModelError, ReplyCutError, RowError
+from lmcot_cli.pipeline.cut_replies import cut_reply, finish_of, seed_of, thoughts_of
+from lmcot_cli.pipeline.extract import before_answer
 from lmcot_cli.pipeline.options import AnswerOptions
+from lmcot_cli.pipeline.reading import Reader
 from lmcot_cli.pipeline.result import CutShort, Sample
 from lmcot_cli.pipeline.seeds import sample_seed
 from lmcot_cli.pipeline.stopping import leaders
@@ -78,7 +80,8 @@ def build_method(
     """Build the method that `options.method` names; `small` is None where no small LM is asked."""
 
     def asked(model: Backend, stage: Stage, sampling: Sampling) -> AskedModel:
-        return AskedModel(model, stage, prompts.sampling(stage, sampling), prompts)
+        reader = Reader(options.kind, options.answer_pattern, prompts.markers(stage))
+        return AskedModel(model, stage, prompts.sampling(stage, sampling), prompts, reader)
 
     if options.method == "standard":
         return SampledAnswers(asked(large, "standard", options.answer_sampling), options)
@@ -98,6 +101,7 @@ class AskedModel:
     name: Stage
     sampling: Sampling
     prompts: PromptBuilder
+    reader: Reader
 
     def render(self, row: Row, rationale: str | None = None) -> Request:
         """Render the prompt, with what stands before it.
@@ -106,6 +110,10 @@ class AskedModel:
             RowError: The row holds what no prompt can.
         """
         request = self.prompts.request(self.name, row, rationale)
+        if self.name in ("standard", "guided_answer"):  # elsewhere the answer is a part of the reply only
+            constraint = self.reader.kind.constraint(row, rationale)
+            if type(constraint) in self.model.constraints:
+                request = replace(request, constraint=constraint)
         try:
             request.prompt.encode()
         except UnicodeEncodeError as error:
@@ -132,6 +140,22 @@ class Draws:
     row: Row
     options: AnswerOptions
     samples: list[Sample] = field(default_factory=list)
+    _cuts: list[str] = field(default_factory=list)
+
+    def add(self, sample: Sample, cut: str | None) -> None:
+        """Add a sample; `cut` says what kept it from saying anything, where something did."""
+        self.samples.append(sample)
+        self._cuts += [cut] if cut and sample.answer is None else []
+
+    def end(self, cut_short: CutShort | None = None) -> Drawn:
+        """Return what was drawn.
+
+        Raises:
+            ReplyCutError: A limit cut every sample before it said anything.
+        """
+        if self._cuts and len(self._cuts) == len(self.samples):
+            raise ReplyCutError(self._cuts[0])
+        return Drawn(tuple(self.samples), cut_short)
 
     def next_seeds(self) -> list[int]:
         """Return the seeds of the samples to draw next; none when there are enough."""
@@ -180,23 +204,35 @@ class SampledAnswers:
     options: AnswerOptions
 
     def __call__(self, row: Row) -> RowWork:
-        """Draw samples until the vote needs no more."""
+        """Draw samples until the vote needs no more.
+
+        Raises:
+            ReplyCutError: A limit cut every reply before it said anything.
+        """
         draws = Draws(row, self.options)
         request = self.stage.render(row)
         while seeds := draws.next_seeds():
             try:
                 replies = yield Wave([self.stage.ask(request, seed) for seed in seeds], draws.lead)
             except CutShortError as cut:
-                return Drawn(tuple(draws.samples), cut.reason)
-            draws.samples += [
-                Sample(*self._read(done.text), done.logprob, done.completion_tokens, _seed_of(done, seed))
-                for done, seed in zip(replies, seeds, strict=True)
-            ]
-        return Drawn(tuple(draws.samples))
+                return draws.end(cut.reason)
+            for done, seed in zip(replies, seeds, strict=True):
+                draws.add(self._sample(row, done, seed), cut_reply(done, self.stage.sampling, "large"))
+        return draws.end()
 
-    def _read(self, text: str) -> tuple[str | None, str | None]:
-        """Return the rationale and the answer that a completion holds."""
-        return (None, answer_line(text)) if self.stage.name == "standard" else chain_answer(text)
+    def _sample(self, row: Row, done: Completion, seed: int) -> Sample:
+        reader = self.stage.reader
+        direct = self.stage.name == "standard"
+        read = reader.direct(done.text, row) if direct else reader.chain(done.text, row)
+        return Sample(
+            rationale=None if direct else read.rationale,
+            answer=read.answer,
+            logprob=done.logprob,
+            tokens=done.completion_tokens,
+            seed=seed_of(done, seed),
+            finish_reason=finish_of(done, read),
+            thoughts=thoughts_of("large", done, keep=self.options.keep_thinking),
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,7 +244,13 @@ class Guided:
     options: AnswerOptions
 
     def __call__(self, row: Row) -> RowWork:
-        """Draw rationales and their answers until the vote needs no more."""
+        """Draw rationales and their answers until the vote needs no more.
+
+        A rationale that a limit cut before it began leads to no answer, and the large LM is not asked for one.
+
+        Raises:
+            ReplyCutError: A limit cut the replies of every sample before they said anything.
+        """
         draws = Draws(row, self.options)
         answered: dict[str, Completion] = {}
         request = self.rationales.render(row)
@@ -216,16 +258,30 @@ class Guided:
             try:
                 replies = yield Wave([self.rationales.ask(request, seed) for seed in seeds], draws.lead)
             except CutShortError as cut:
-                return Drawn(tuple(draws.samples), cut.reason)
-            texts = [done.text.strip() for done in replies]
+                return draws.end(cut.reason)
+            cuts = [cut_reply(done, self.rationales.sampling, "small") for done in replies]
+            drawn = [self._rationale(done, seed) for done, seed in zip(replies, seeds, strict=True)]
+            texts = [one.rationale or "" for one, cut in zip(drawn, cuts, strict=True) if not cut]
             yield from self._answer(row, answered, texts)
-            draws.samples += [
-                _answered(
-                    Sample(text, None, None, done.completion_tokens, _seed_of(done, seed)), answered[text]
-                )
-                for text, done, seed in zip(texts, replies, seeds, strict=True)
-            ]
-        return Drawn(tuple(draws.samples))
+            for sample, cut_short in zip(drawn, cuts, strict=True):
+                if cut_short:
+                    draws.add(sample, cut_short)
+                else:
+                    done = answered[sample.rationale or ""]
+                    cause = cut_reply(done, self.answers.sampling, "large")
+                    draws.add(answered_sample(sample, done, self.answers, row, self.options), cause)
+        return draws.end()
+
+    def _rationale(self, done: Completion, seed: int) -> Sample:
+        return Sample(
+            rationale=before_answer(done.text),
+            answer=None,
+            logprob=None,
+            tokens=done.completion_tokens,
+            seed=seed_of(done, seed),
+            rationale_finish_reason=done.finish_reason,
+            thoughts=thoughts_of("small", done, keep=self.options.keep_thinking),
+        )
 
     def _answer(
         self, row: Row, answered: dict[str, Completion], rationales: list[str]
@@ -249,6 +305,7 @@ class GivenRationale:
 
         Raises:
             MissingRationaleError: It has none.
+            ReplyCutError: A limit cut the reply before it said anything.
         """
         if not row.rationale:
             raise MissingRationaleError(
@@ -256,14 +313,22 @@ class GivenRationale:
             )
         replies = yield Wave([self.answers.ask(self.answers.render(row, row.rationale))])
         sample = Sample(row.rationale, None, None, 0, sample_seed(self.options.seed, row.id, 0))
-        return Drawn((_answered(sample, replies[0]),))
+        draws = Draws(row, self.options)
+        cause = cut_reply(replies[0], self.answers.sampling, "large")
+        draws.add(answered_sample(sample, replies[0], self.answers, row, self.options), cause)
+        return draws.end()
 
 
-def _seed_of(done: Completion, seed: int) -> int | None:
-    """Return the seed that a completion was drawn with."""
-    return seed if done.seeded else None
-
-
-def _answered(sample: Sample, done: Completion) -> Sample:
-    tokens = sample.tokens + done.completion_tokens
-    return replace(sample, answer=answer_line(done.text), logprob=done.logprob, tokens=tokens)
+def answered_sample(
+    sample: Sample, done: Completion, answers: AskedModel, row: Row, options: AnswerOptions
+) -> Sample:
+    """Return a sample with the answer that the large LM gave to its rationale."""
+    read = answers.reader.direct(done.text, row, sample.rationale)
+    return replace(
+        sample,
+        answer=read.answer,
+        logprob=done.logprob,
+        tokens=sample.tokens + done.completion_tokens,
+        finish_reason=finish_of(done, read),
+        thoughts=(*sample.thoughts, *thoughts_of("large", done, keep=options.keep_thinking)),
+    )

@@ -5,23 +5,29 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal, get_args
+from typing import TYPE_CHECKING, Literal, get_args
 
 from lmcot_cli.backends.base import Role, Sampling, Thinking
 from lmcot_cli.backends.endpoint.options import EndpointOptions
 from lmcot_cli.backends.engine_options import DEFAULT_PARALLEL, EngineOptions
 from lmcot_cli.datasets.options import RowOptions
 from lmcot_cli.errors import UsageError
+from lmcot_cli.pipeline.answer_kinds import AnswerKind, parse_kind
+from lmcot_cli.pipeline.answer_schema import Json
 from lmcot_cli.pipeline.cost import FREE, Price, prices_of
 from lmcot_cli.pipeline.error_limit import ErrorLimit, parse_error_limit
+from lmcot_cli.pipeline.extract import NEXT_PART, has_answer
+from lmcot_cli.pipeline.reading import compile_pattern
 from lmcot_cli.pipeline.stopping import StoppingRule, parse_stop
 from lmcot_cli.pipeline.vote import VoteBy
 from lmcot_cli.prompts.options import PromptOptions, ShotsBy, Stage
 
+if TYPE_CHECKING:
+    import regex
+
 Method = Literal["standard", "cot", "guided"]
 
 _SEVERAL_TEMPERATURE = 0.7
-_NEXT_PART = ("\nQuestion:", "\nContext:")
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +135,7 @@ class AnswerOptions:
         if self.method not in get_args(Method):
             raise UsageError(f"--method {self.method}: choose one of {', '.join(get_args(Method))}")
         _ = self.rows  # it raises where a name is not ours
+        _ = self.kind, self.answer_pattern
         self._check_ranges()
         self.prompt_options.check()
         self._check_vote()
@@ -226,26 +233,54 @@ class AnswerOptions:
 
     @property
     def answer_sampling(self) -> Sampling:
-        """Sampling of an answer drawn directly (`standard`): one line."""
+        """Sampling of an answer drawn directly (`standard`); else as for `guided`."""
         return replace(self.guided_answer_sampling, temperature=self.sampled_temperature, top_p=self.top_p)
 
     @property
     def guided_answer_sampling(self) -> Sampling:
-        """Sampling of the answer to a rationale: greedy, one line."""
-        return self._sampling(
-            "large", 0.0, 1.0, self.max_answer_tokens, stop=("\n",), limit="--max-answer-tokens"
+        """Sampling of the answer to a rationale: greedy, up to the line that holds it.
+
+        No line end is a stop string: an introduction ("The port is:"), a label or a code fence may come before the
+        answer, with a blank line between, and a base model begins with one. Where tokens are seen as they come, the
+        reply ends with the line of the answer all the same; an endpoint's model ends by itself or at the limit, which
+        is low. For an expression of one's own nobody knows where it will match.
+        """
+        sampling = self._sampling(
+            "large", 0.0, 1.0, self.max_answer_tokens, stop=NEXT_PART, limit="--max-answer-tokens"
         )
+        if self.answer_regex:
+            return sampling
+        kind = self.kind
+        return replace(sampling, enough=kind.has_answer if isinstance(kind, Json) else has_answer)
 
     @property
     def chain_sampling(self) -> Sampling:
         """Sampling of a chain of thought, which may take several paragraphs."""
-        return self._sampling("large", self.sampled_temperature, self.top_p, self.max_tokens, stop=_NEXT_PART)
+        return self._sampling("large", self.sampled_temperature, self.top_p, self.max_tokens, stop=NEXT_PART)
 
     @property
     def rationale_sampling(self) -> Sampling:
         """Sampling of a rationale, which ends where the model would go on to answer."""
-        stop = (*_NEXT_PART, "\nAnswer:")
+        stop = (*NEXT_PART, "\nAnswer:")
         return self._sampling("small", self.sampled_temperature, self.top_p, self.max_tokens, stop=stop)
+
+    @property
+    def kind(self) -> AnswerKind:
+        """What an answer is.
+
+        Raises:
+            UsageError: `answer_kind` or `choices` cannot be used.
+        """
+        return parse_kind(self.answer_kind, self.choices)
+
+    @property
+    def answer_pattern(self) -> regex.Pattern[str] | None:
+        """The expression that finds answers, where there is one.
+
+        Raises:
+            UsageError: It is none.
+        """
+        return None if self.answer_regex is None else compile_pattern(self.answer_regex)
 
     @property
     def stages(self) -> tuple[Stage, ...]:

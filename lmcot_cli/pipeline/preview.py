@@ -151,7 +151,8 @@ def _notes(role: Role, model: str, options: AnswerOptions) -> Iterator[str]:
     resolved = resolve(model, options.aliases)
     if resolved.startswith(hub.SCHEME) and hub.find(hub.parse(resolved)) is None:
         size = next(
-            (f" ({catalogue.readable_size(e.size)})" for e in catalogue.CATALOGUE if e.spec == resolved), ""
+            (f" ({catalogue.readable_size(e.size)})" for e in catalogue.CATALOGUE if e.hub_spec == resolved),
+            "",
         )
         yield f"{model}: will be downloaded{size}"
     if not names_endpoint(resolved) or (place := address.parse(resolved)).loopback:
@@ -163,10 +164,14 @@ def _notes(role: Role, model: str, options: AnswerOptions) -> Iterator[str]:
 
 
 def _stages(options: AnswerOptions) -> list[_Asked]:
-    """Return the stages; one that ends in an answer alone has a limit of its own."""
+    """Return the stages; one that ends in an answer alone has a limit of its own, and a thought another."""
     chains: tuple[Stage, ...] = ("cot", "guided_rationale")
     return [
-        _Asked(stage, options.max_tokens if stage in chains else options.max_answer_tokens)
+        _Asked(
+            stage,
+            (options.max_tokens if stage in chains else options.max_answer_tokens)
+            + (options.max_thinking_tokens if options.thinking_of(role_of(stage)) != "off" else 0),
+        )
         for stage in options.stages
     ]
 

@@ -41,7 +41,8 @@ class Sample:
         logprob: Mean natural-log probability per token of the completion that held the answer.
         tokens: Tokens written for this sample, rationale and answer together.
         seed: The seed the sample was drawn with; None where an endpoint was given none for it.
-        finish_reason: Why the reply that held the answer ended: `stop`, or `length` where a limit cut it.
+        finish_reason: Why the reply that held the answer ended: `stop`, or `length` where a limit cut it before the
+            answer was complete.
         rationale_finish_reason: The same of the rationale; None where none was asked for by itself.
         thoughts: What the models thought before their replies; none of one that did not think.
     """
@@ -126,7 +127,7 @@ class Result:
         samples_saved: How many more the row could have drawn; None where it failed.
         cut_short: The limit that kept the row from drawing them; None where the vote needed no more.
         usage: Tokens spent on the row, whether it worked or failed.
-        row_digest: Of question, context and given rationale; None where the row could not be read.
+        row_digest: Of question, context, given rationale and other columns; None where the row could not be read.
         columns: Other columns of the row, as far as they are to be kept (`--keep-columns`).
         error: Why the row failed; None where it worked.
         line: The row's place in the input (1-based), for messages; it is no part of the record.

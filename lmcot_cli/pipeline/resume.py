@@ -99,5 +99,5 @@ def _difference(recorded: Recorded, item: Item) -> str | None:
         return "whose question is another in the input"
     digest = item.digest if isinstance(item, Row) else None
     if None not in (digest, recorded.row_digest) and digest != recorded.row_digest:
-        return "whose context or rationale is another in the input"
+        return "whose context or rationale is another in the input, or another column"
     return None

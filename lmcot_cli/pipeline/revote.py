@@ -6,12 +6,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from lmcot_cli.errors import InputError, UsageError
+from lmcot_cli.pipeline.answer_values import answer_key
 from lmcot_cli.pipeline.stopping import StoppingRule, parse_stop
 from lmcot_cli.pipeline.vote import Ballot, Vote, VoteBy, count_votes, weight_of
 from lmcot_cli.scoring.answers import Answer, Gold
 from lmcot_cli.scoring.intervals import Estimate, bootstrap_mean
 from lmcot_cli.scoring.metrics import score_answer
-from lmcot_cli.scoring.normalize import normalize_answer
 from lmcot_cli.scoring.options import ScoringOptions
 
 
@@ -138,7 +138,7 @@ def _draw(rule: StoppingRule, ballots: Sequence[Ballot]) -> list[Ballot]:
 def _same(one: Vote, other: Vote) -> bool:
     if one.answer is None or other.answer is None:
         return one.answer is other.answer
-    return normalize_answer(one.answer) == normalize_answer(other.answer)
+    return answer_key(one.answer) == answer_key(other.answer)
 
 
 def _estimate(values: Sequence[float], options: ScoringOptions) -> Estimate | None:

@@ -34,6 +34,9 @@ class Totals:
         cut_short: Rows that a limit of the run kept from samples.
         samples: Samples drawn.
         samples_saved: Samples that rows could have drawn and did not.
+        cut_replies: Replies that a limit cut before their answer was complete, failed rows included.
+        cut_rationales: Rationales of the small LM that a limit cut.
+        thoughts: Samples before whose reply a model thought.
         usage: Tokens of both models.
     """
 
@@ -43,6 +46,9 @@ class Totals:
     cut_short: int = 0
     samples: int = 0
     samples_saved: int = 0
+    cut_replies: int = 0
+    cut_rationales: int = 0
+    thoughts: int = 0
     usage: Usage = field(default_factory=Usage)
 
     def __add__(self, other: Self) -> Self:
@@ -57,14 +63,19 @@ class Totals:
     def of(cls, record: Mapping[str, Any]) -> Self:
         """Count one output record."""
         failed = record["error"] is not None
+        samples = record["samples"]
         small, large = (Tokens(**record["usage"][role]) for role in ("small", "large"))
         return cls(
             rows=1,
             failed=int(failed),
             unanswered=int(not failed and record["answer"] is None),
             cut_short=int(record["cut_short"] is not None),
-            samples=len(record["samples"]),
+            samples=len(samples),
             samples_saved=record["samples_saved"] or 0,
+            cut_replies=sum(one.get("finish_reason") == "length" for one in samples)
+            + int(failed and record["error"]["type"] == "reply_cut"),
+            cut_rationales=sum(one.get("rationale_finish_reason") == "length" for one in samples),
+            thoughts=sum(bool(one.get("thinking")) for one in samples),
             usage=Usage(small, large),
         )
 
@@ -78,6 +89,8 @@ class Totals:
             "cut_short": self.cut_short,
             "samples": self.samples,
             "samples_saved": self.samples_saved,
+            "cut_replies": self.cut_replies,
+            "cut_rationales": self.cut_rationales,
         }
         return {**counts, "usage": asdict(self.usage)}
 

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from lmcot_cli.errors import UsageError
+from lmcot_cli.pipeline.answer_values import answer_key
 from lmcot_cli.pipeline.vote import Ballot, Tally, tally
-from lmcot_cli.scoring.normalize import normalize_answer
 
 _HIGHEST_WEIGHT = 1.0
 
@@ -86,7 +86,7 @@ class Window:
     def next_wave(self, ballots: Sequence[Ballot], planned: int) -> int:
         """Return what the present window lacks, or the next one; 0 after one of a single answer."""
         begun = len(ballots) % self.size
-        answers = {None if one is None else normalize_answer(one) for one, _ in ballots[-self.size :]}
+        answers = {None if one is None else answer_key(one) for one, _ in ballots[-self.size :]}
         if not begun and len(answers) == 1 and None not in answers:
             return 0
         return min(self.size - begun, planned - len(ballots))

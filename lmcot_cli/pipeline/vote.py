@@ -1,4 +1,4 @@
-"""Self-consistency: the vote over normalised answers (Wang et al. 2022, arXiv 2203.11171)."""
+"""Self-consistency: the vote over the values of answers (Wang et al. 2022, arXiv 2203.11171)."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
-from lmcot_cli.scoring.normalize import normalize_answer
+from lmcot_cli.pipeline.answer_values import answer_key
 
 VoteBy = Literal["majority", "logprob"]
 
@@ -59,11 +59,11 @@ def weight_of(logprob: float) -> float:
 
 
 def tally(ballots: Iterable[Ballot]) -> list[Tally]:
-    """Add up the votes of answers that are equal once normalised, most first, of equal ones the earlier first."""
+    """Add up the votes of answers of the same value, most first, of equal ones the earlier first."""
     found: dict[str, Tally] = {}
     for index, (answer, weight) in enumerate(ballots):
         if answer is not None:
-            key = normalize_answer(answer)
+            key = answer_key(answer)
             before = found.get(key, Tally(answer, 0.0, index))
             found[key] = before._replace(weight=before.weight + weight)
     return sorted(found.values(), key=lambda one: -one.weight)  # stable: the earlier stays before its equals

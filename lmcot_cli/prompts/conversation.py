@@ -20,6 +20,10 @@ PromptSettings = dict[str, str | int | float | bool | None]
 _NOBODY = "\u241f"  # a symbol that no template and no question holds
 
 
+ENDING = "So the answer is"
+"""What stands before the answer of a chain by our own template."""
+
+
 class PromptBuilder:
     """Builds requests: the prompt of a stage for a row, with the examples and the system message before it.
 
@@ -80,6 +84,10 @@ class PromptBuilder:
         start = self._literal_start(stage, self._rows.rows[0])
         return replace(sampling, stop=(*sampling.stop, f"\n{start}")) if start else sampling
 
+    def markers(self, stage: Stage) -> tuple[str, ...]:
+        """Return what the template of a stage has the model write before its answer; see `Prompts.markers`."""
+        return self._prompts.markers(stage)
+
     def settings(self) -> PromptSettings:
         """Return what tells whether two runs asked alike, by the names of the options."""
         rows, options = self._rows, self._options
@@ -103,7 +111,8 @@ class PromptBuilder:
                 prompt = self._prompts.render(stage, row, rationale)
             except RowError as error:
                 raise InputError(f"--shots-from {self._options.shots_from}: {error}") from error
-            self._shots[key] = Shot(prompt, reply_of(stage, row))
+            endings = self._prompts.markers("cot") or (ENDING,)
+            self._shots[key] = Shot(prompt, reply_of(stage, row, endings[0]))
         return self._shots[key]
 
     def _literal_start(self, stage: Stage, row: Row) -> str:
@@ -123,14 +132,14 @@ def role_of(stage: Stage) -> Role:
     return "small" if stage == "guided_rationale" else "large"
 
 
-def reply_of(stage: Stage, row: Row) -> str:
+def reply_of(stage: Stage, row: Row, ending: str = ENDING) -> str:
     """Return what the model should reply in a stage, for a row with an answer and, but for `standard`, a rationale."""
     if stage == "guided_rationale":
         return row.rationale or ""
     answer = row.answers[0]
-    return chain_reply(row.rationale or "", answer) if stage == "cot" else answer
+    return chain_reply(row.rationale or "", answer, ending) if stage == "cot" else answer
 
 
-def chain_reply(rationale: str, answer: str, ending: str = "So the answer is") -> str:
+def chain_reply(rationale: str, answer: str, ending: str = ENDING) -> str:
     """Return a chain of thought that ends as the template of `cot` asks for."""
     return f"{rationale} {ending} {answer}{'' if answer.endswith('.') else '.'}"

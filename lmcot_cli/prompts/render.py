@@ -22,11 +22,14 @@ from jinja2 import (
     TemplateSyntaxError,
 )
 from jinja2.exceptions import TemplateRuntimeError, UndefinedError
+from jinja2.meta import find_referenced_templates
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 from jinja2.utils import missing
 
+from lmcot_cli.datasets.names import listed
 from lmcot_cli.datasets.row import Columns, Row
 from lmcot_cli.errors import InputError, RowError
+from lmcot_cli.prompts.markers import named_markers, quoted_ending
 from lmcot_cli.prompts.options import Stage
 
 _FAULTS = (TemplateError, ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
@@ -66,6 +69,41 @@ class Prompts:
         except _FAULTS as error:
             raise InputError(f"{_place(error) or f'{stage}.j2'}: {_reason(error)}") from error
 
+    def markers(self, stage: Stage) -> tuple[str, ...]:
+        """Return what the template of a stage has the model write before its answer, as far as it says so.
+
+        A Jinja comment names it outright: `{# answer marker: Also lautet die Antwort #}`; there may be several. Without
+        one, that of `cot` is the ending that the template quotes (`end with "So the answer is"`), and that of a direct
+        answer its last line, the cue (`Antwort:`), which models echo.
+        """
+        sources = self._sources(f"{stage}.j2")
+        if named := named_markers(
+            comment for source in sources for comment in self._parts(source, "comment")
+        ):
+            return named
+        text = "".join(self._parts(sources[0], "data")) if sources else ""
+        if stage == "cot":
+            ending = quoted_ending(text)
+            return (ending,) if ending else ()
+        cue = text.rstrip().rpartition("\n")[2].strip()
+        return (cue,) if cue.endswith((":", "\uff1a")) else ()
+
+    def _sources(self, name: str) -> list[str]:
+        """Return the source of a template and of those that it includes; none of one that cannot be read."""
+        assert self._environment.loader is not None
+        try:
+            source, _, _ = self._environment.loader.get_source(self._environment, name)
+            included = find_referenced_templates(self._environment.parse(source))
+        except (TemplateError, UnicodeDecodeError):  # told when it is rendered
+            return []
+        return [
+            source,
+            *(one for other in included if other and other != name for one in self._sources(other)),
+        ]
+
+    def _parts(self, source: str, kind: str) -> list[str]:
+        return [value for _, found, value in self._environment.lex(source) if found == kind]
+
     def digest(self) -> str:
         """Return the SHA-256 (`sha256:...`) over all templates in use: it tells whether two runs asked alike.
 
@@ -102,7 +140,7 @@ class _Strict(StrictUndefined):
         exc: type[TemplateRuntimeError] = UndefinedError,
     ) -> None:
         if isinstance(obj, Columns):
-            there = ", ".join(obj) or "none"
+            there = listed(obj)
             hint = f"has no other column {name!r} (it has {there}); if it may be missing: | default"
             exc = _MissingColumnError
         super().__init__(hint, obj, name, exc)

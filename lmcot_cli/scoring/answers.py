@@ -9,6 +9,7 @@ from typing import Any, Protocol, TypeVar
 
 from lmcot_cli.datasets import fields
 from lmcot_cli.datasets.names import Place
+from lmcot_cli.datasets.options import DEFAULT, RowOptions
 from lmcot_cli.datasets.reader import at_least_one, read_rows, read_source, source_name
 from lmcot_cli.datasets.records import BadRow, Record, json_type
 from lmcot_cli.errors import InputError, RowError
@@ -84,18 +85,19 @@ def read_answers(source: Path) -> dict[str, Answer]:
     return found
 
 
-def read_gold(source: Path) -> dict[str, Gold]:
+def read_gold(source: Path, options: RowOptions = DEFAULT) -> dict[str, Gold]:
     """Read the gold answers of a question file in any layout, by id and in its order.
 
     Raises:
+        UsageError: No row has a place that the options name.
         InputError: The file cannot be read, is empty, holds a row that cannot be read or an id twice.
     """
     name = source_name(source)
-    return _by_id(_gold_rows(source, name), name)
+    return _by_id(_gold_rows(source, name, options), name)
 
 
-def _gold_rows(source: Path, name: str) -> Iterator[Gold]:
-    for row in at_least_one(read_rows(source), source):
+def _gold_rows(source: Path, name: str, options: RowOptions) -> Iterator[Gold]:
+    for row in at_least_one(read_rows(source, options), source):
         if isinstance(row, BadRow):
             raise InputError(row.located(name))
         yield Gold(row.id, row.question, row.answers, row.type, row.line)

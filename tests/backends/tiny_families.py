@@ -55,7 +55,7 @@ def write_family(
     writer.add_file_type(gguf.LlamaFileType.ALL_F32)
     family.header(writer)
     tokens = add_tokenizer(writer)
-    norm = "token_embd_norm.weight" if name == "lfm2" else "output_norm.weight"
+    norm = "token_embd_norm.weight" if family.architecture == "lfm2" else "output_norm.weight"
     sizes: Sizes = {"token_embd.weight": (tokens, WIDTH), norm: (WIDTH,), "output.weight": (tokens, WIDTH)}
     for number in range(LAYERS):
         sizes |= {f"blk.{number}.{tensor}": size for tensor, size in family.layer(number).items()}
@@ -183,6 +183,10 @@ def _gemma() -> Sizes:
     return _attention(normed=True) | posts | _feed_forward()
 
 
+def _lfm2(number: int) -> Sizes:
+    return (_attention(normed=True) if _attends(number) else _short_convolution()) | _feed_forward()
+
+
 def _qwen3next(number: int) -> Sizes:
     gated_query = {"attn_q.weight": (2 * WIDTH, WIDTH)}
     return (_attention(normed=True) | gated_query if number % 2 else _delta_net()) | _experts()
@@ -241,6 +245,11 @@ def _add_lfm2(writer: gguf.GGUFWriter) -> None:
     writer.add_shortconv_l_cache(CONV)
 
 
+def _add_lfm2_window(writer: gguf.GGUFWriter) -> None:
+    _add_lfm2(writer)
+    writer.add_sliding_window(WINDOW)
+
+
 def _add_falcon_h1(writer: gguf.GGUFWriter) -> None:
     _add_attention(writer)
     writer.add_key_length(HEAD)
@@ -272,13 +281,8 @@ FAMILIES = {
         lambda number: (_attention() if _attends(number) else _mamba(normed=True)) | _feed_forward(),
         _add_hybrid,
     ),
-    "lfm2": Family(
-        "lfm2",
-        lambda number: (
-            (_attention(normed=True) if _attends(number) else _short_convolution()) | _feed_forward()
-        ),
-        _add_lfm2,
-    ),
+    "lfm2": Family("lfm2", _lfm2, _add_lfm2),
+    "lfm2-window": Family("lfm2", _lfm2, _add_lfm2_window),
     "granite-h": Family(
         "granitehybrid",
         lambda number: (_attention() if _attends(number) else _mamba2()) | _feed_forward(),

@@ -118,7 +118,7 @@ def test_a_resume_with_another_start_of_the_conversation_is_refused(change: tupl
             1,
             "error: --shots-from none: cannot be read: No such file",
         ),
-        (("--shots", "1", "--shots-from", "."), 1, "error: --shots-from .: cannot be read: Is a directory"),
+        (("--shots", "1", "--shots-from", "."), 1, "error: --shots-from .: is a folder"),
         (("--small-system", "none.txt"), 2, "error: --small-system none.txt: there is no such file"),
         (
             ("--large-system", "script.jsonl", "--small-system", "."),

@@ -215,3 +215,57 @@ def test_synth_refuses_what_it_cannot_make() -> None:
     result = CliRunner().invoke(app, ["data", "synth", "--min-hops", "4", "--max-hops", "2"])
     assert result.exit_code == 2
     assert result.stderr == "error: --min-hops 4 is above --max-hops 2\n"
+
+
+def test_inspect_says_what_was_read_as_what_and_what_was_not(tmp_path: Path) -> None:
+    path = tmp_path / "q.jsonl"
+    rows = [
+        {"query": "A?", "docs": [{"title": "T", "text": "One."}], "level": 3, "label": "x"},
+        {"query": "B?", "label": "y"},
+        {"question": "C?", "answer": "z", "label": "y"},
+    ]
+    path.write_text("\n".join(map(json.dumps, rows)))
+    shown = lmcot("data", "inspect", path, "--rows", 0).stdout.splitlines()
+    assert "read as       question: query 2, question 1; context: docs 1; answer: answer 1" in shown
+    assert "left over     label 3, level 1" in shown
+    assert (
+        "not read      label 2, in rows without an answer; if it is the answer: --fields answer=label"
+        in shown
+    )
+    assert "paragraphs    0 to 1 a context, median 0; 2 rows have none (closed book)" in shown
+
+    report = json.loads(lmcot("data", "inspect", path, "--json", "--fields", "answer=label").stdout)
+    assert report["read_as"] == {
+        "question": {"query": 2, "question": 1},
+        "context": {"docs": 1},
+        "answer": {"label": 3},
+    }
+    assert (report["left_over"], report["not_understood"]) == ({"level": 1, "answer": 1}, {})
+    assert report["with_answer"] == 3
+
+
+@pytest.mark.parametrize("command", ["convert", "inspect"])
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ("question", "--fields question: write OURS=THEIRS, such as question=query,context=docs"),
+        ("frage=question", "--fields frage=...: there is no frage; ours are question, context, answer"),
+        ("answer=a.b", "--fields answer=a.b: no row of"),
+    ],
+)
+def test_fields_that_are_wrong(command: str, fields: str, message: str, tmp_path: Path) -> None:
+    path = tmp_path / "q.jsonl"
+    path.write_text(json.dumps(CONVERTED))
+    result = lmcot("data", command, path, "--fields", fields)
+    assert result.exit_code == 2
+    [line] = result.stderr.splitlines()
+    assert line.startswith(f"error: {message}")
+
+
+def test_convert_takes_a_table_with_names_of_its_own(tmp_path: Path) -> None:
+    path = tmp_path / "q.csv"
+    path.write_text('frage;antwort;stufe\n"Wo; und wann?";Gdynia;3\n')
+    result = lmcot("data", "convert", path, "--fields", "question=frage,answer=antwort")
+    assert lines(result.stdout) == [
+        {"id": "1", "question": "Wo; und wann?", "context": [], "answer": "Gdynia", "stufe": "3"}
+    ]

@@ -274,7 +274,7 @@ def test_no_context_raises(context: object) -> None:
 def test_missing_file_and_folder_are_input_errors(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"nowhere\.jsonl: cannot be read: No such file or directory$"):
         list(read_rows(tmp_path / "nowhere.jsonl"))
-    with pytest.raises(InputError, match=r"cannot be read: Is a directory$"):
+    with pytest.raises(InputError, match=r"is a folder, but none that datasets saved \(save_to_disk\)"):
         list(read_rows(tmp_path))
 
 

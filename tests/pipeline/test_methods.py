@@ -4,15 +4,23 @@ from pathlib import Path
 
 import pytest
 
-from lmcot_cli.backends.base import Completion, Request, Sampling
+from lmcot_cli.backends.base import Completion, Request, Sampling, Thought
+from lmcot_cli.backends.constraint import Choices
 from lmcot_cli.backends.scripted import ScriptedBackend
-from lmcot_cli.datasets.row import Paragraph, Row
-from lmcot_cli.errors import MissingRationaleError, PromptTooLongError, RowError
+from lmcot_cli.datasets.row import Columns, Paragraph, Row
+from lmcot_cli.errors import (
+    MissingChoicesError,
+    MissingRationaleError,
+    PromptTooLongError,
+    ReplyCutError,
+    RowError,
+)
 from lmcot_cli.pipeline.cost import FREE
+from lmcot_cli.pipeline.extract import NEXT_PART, has_answer
 from lmcot_cli.pipeline.flow import Flow, Outcome, Spent
 from lmcot_cli.pipeline.methods import Drawn, build_method
-from lmcot_cli.pipeline.options import AnswerOptions
-from lmcot_cli.pipeline.result import Tokens
+from lmcot_cli.pipeline.options import AnswerOptions, Method
+from lmcot_cli.pipeline.result import RoleThought, Tokens
 from lmcot_cli.pipeline.seeds import sample_seed
 from lmcot_cli.prompts.conversation import PromptBuilder
 
@@ -77,7 +85,7 @@ def test_standard_asks_for_the_samples_of_all_rows_in_one_call(scripted: Scripte
     first, second = worked(one), worked(other)
 
     [(requests, sampling)] = large.calls
-    assert sampling == Sampling(0.7, 0.95, 48, ("\n",))
+    assert sampling == Sampling(0.7, 0.95, 48, NEXT_PART, enough=has_answer)
     assert [request.seed for request in requests] == [
         sample_seed(7, id_, i) for id_ in "ab" for i in range(2)
     ]
@@ -110,7 +118,7 @@ def test_guided_asks_each_model_once_and_alike_rationales_once(scripted: Scripte
     assert len(asked_small) == 6
     assert sampling_small.temperature == 0.7
     assert [r.prompt.split("Rationale: ")[1][:2] for r in asked_large] == ["R1", "R2", "R3"]
-    assert sampling_large == Sampling(0.0, 1.0, 48, ("\n",))
+    assert sampling_large == Sampling(0.0, 1.0, 48, NEXT_PART, enough=has_answer)
     assert [(s.rationale, s.answer) for s in first.samples] == [
         ("R1", "Lyon"),
         ("R2", "Nice"),
@@ -122,6 +130,112 @@ def test_guided_asks_each_model_once_and_alike_rationales_once(scripted: Scripte
     assert spent[large].completion == 2
     assert [s.answer for s in second.samples] == ["Paris"] * 3
     assert first.samples[2].seed == sample_seed(0, "a", 2)
+
+
+LENGTH = '{"text": %s, "finish_reason": "length"}'
+
+
+def test_samples_record_why_their_replies_ended(scripted: Scripted):
+    large = scripted(LENGTH % '"Lyon\\nAnd more"', LENGTH % '"Ly"', '"Lyon"', LENGTH % '""')
+    [drawn] = map(worked, outcomes(AnswerOptions(method="standard", samples=4), None, large, [row("a")]))
+
+    assert [s.answer for s in drawn.samples] == ["Lyon", "Ly", "Lyon", None]
+    assert [s.finish_reason for s in drawn.samples] == ["stop", "length", "stop", "length"]
+    assert {s.rationale_finish_reason for s in drawn.samples} == {None}
+
+
+@pytest.mark.parametrize(("method", "option"), [("standard", "--max-answer-tokens"), ("cot", "--max-tokens")])
+def test_a_row_of_replies_that_a_limit_left_empty_fails(scripted: Scripted, method: Method, option: str):
+    large = scripted(LENGTH % '" \\n"', LENGTH % '""', '"Lyon"')
+    options = AnswerOptions(method=method, samples=2, stop="none")
+    [cut] = outcomes(options, None, large, [row("a")])
+
+    assert isinstance(cut, ReplyCutError)
+    assert option in str(cut)
+    assert "--max-thinking-tokens" in str(cut)
+
+
+def test_a_rationale_that_a_limit_left_empty_is_not_answered(scripted: Scripted):
+    small = scripted(LENGTH % '""', LENGTH % '"R2"', LENGTH % '""', LENGTH % '""')
+    large = scripted('"Lyon"')
+    first, second = outcomes(AnswerOptions(samples=2), small, large, [row("a"), row("b")])
+
+    assert [(s.answer, s.finish_reason) for s in worked(first).samples] == [(None, None), ("Lyon", "stop")]
+    assert [s.rationale_finish_reason for s in worked(first).samples] == ["length", "length"]
+    assert isinstance(second, ReplyCutError)
+    assert "the small LM" in str(second)
+    assert len(large.calls[0][0]) == 1
+
+
+def test_an_empty_reply_that_ended_by_itself_is_no_answer_and_no_error(scripted: Scripted):
+    [drawn] = map(worked, outcomes(AnswerOptions(method="standard"), None, scripted('""'), [row("a")]))
+    assert [(s.answer, s.finish_reason) for s in drawn.samples] == [(None, "stop")]
+
+
+class ThinkingBackend(RecordingBackend):
+    """Thinks before each reply, and can be held to choices."""
+
+    constraints = frozenset({Choices})
+
+    def complete(self, requests: Sequence[Request], sampling: Sampling) -> list[Completion | RowError]:
+        replies = super().complete(requests, sampling)
+        return [
+            replace(one, thought=Thought(5, "Hm.", finished=bool(one.text)))
+            if isinstance(one, Completion)
+            else one
+            for one in replies
+        ]
+
+
+def test_thoughts_are_recorded_and_their_text_only_if_asked(scripted: Scripted, tmp_path: Path):
+    (tmp_path / "s").write_text('"R"\n"R"')
+    small = ThinkingBackend(tmp_path / "s", "\0")
+    options = AnswerOptions(keep_thinking=True)
+    kept, forgotten = (
+        worked(outcomes(one, small, scripted('"Lyon"'), [row("a")])[0]).samples[0].thoughts
+        for one in (options, AnswerOptions())
+    )
+
+    assert kept == (RoleThought("small", 5, "Hm."),)
+    assert forgotten == (RoleThought("small", 5),)
+
+
+def test_a_thought_that_took_all_there_was_names_its_limit(tmp_path: Path):
+    (tmp_path / "s").write_text(LENGTH % '""')
+    large = ThinkingBackend(tmp_path / "s", "\0")
+    [cut] = outcomes(AnswerOptions(method="standard"), None, large, [row("a")])
+
+    assert isinstance(cut, ReplyCutError)
+    assert "thought for 5 tokens" in str(cut)
+    assert "--max-thinking-tokens" in str(cut)
+
+
+def test_a_constraint_goes_to_a_model_that_can_be_held_to_it(scripted: Scripted, tmp_path: Path):
+    (tmp_path / "s").write_text('"yes"\n"So the answer is yes."\n"5"')
+    held, free = ThinkingBackend(tmp_path / "s", "\0"), scripted('"Yes, it is."')
+    options = AnswerOptions(method="standard", answer_kind="yes-no")
+    for model in (held, free):
+        assert worked(outcomes(options, None, model, [row("a")])[0]).samples[0].answer == "yes"
+    outcomes(replace(options, method="cot"), None, held, [row("a")])
+    outcomes(replace(options, answer_kind="number"), None, held, [row("a")])
+
+    asked = [requests[0].constraint for requests, _ in [*held.calls, *free.calls]]
+    assert asked == [Choices(("yes", "no")), None, None, None]
+
+
+def test_an_answer_that_is_not_of_its_kind_is_none(scripted: Scripted):
+    options = AnswerOptions(method="standard", samples=2, answer_kind="number")
+    [drawn] = map(worked, outcomes(options, None, scripted('"Lyon"', '"about 1,000"'), [row("a")]))
+    assert [s.answer for s in drawn.samples] == [None, "1000"]
+
+
+def test_a_row_without_choices_fails_alone(scripted: Scripted):
+    options = AnswerOptions(method="standard", answer_kind="choice")
+    with_some = replace(row("b"), extra=Columns(choices=["Lyon", "Nice"]))
+    without, good = outcomes(options, None, scripted('"A"'), [row("a"), with_some])
+
+    assert isinstance(without, MissingChoicesError)
+    assert worked(good).samples[0].answer == "Lyon"
 
 
 def test_both_prompts_of_a_row_start_alike_so_that_an_engine_can_share_them(scripted: Scripted):

@@ -149,8 +149,8 @@ def _special_tokens(model: LlamaModel, vocabulary: Vocabulary) -> SpecialTokens:
     return SpecialTokens(
         bos=bos if bos >= 0 else None,
         eos=eos if eos >= 0 else None,
-        ends=frozenset(t for t in range(vocabulary.size) if api.llama_vocab_is_eog(handle, t)),
+        ends=vocabulary.ends,
         adds_bos=bool(api.llama_vocab_get_add_bos(handle)),
         adds_eos=bool(api.llama_vocab_get_add_eos(handle)),
-        has_template=model.chat_template is not None,
+        has_template=vocabulary.template is not None,
     )

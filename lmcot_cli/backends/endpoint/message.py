@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
+from lmcot_cli.backends.thinking import split
 from lmcot_cli.errors import RowError
 
 _THOUGHTS = ("reasoning_content", "reasoning", "thinking", "reasoning_details")
@@ -67,7 +68,11 @@ def read_message(message: Mapping[str, Any]) -> Said:
 
 def without_tags(said: Said) -> Said:
     """Split off a thought that stands in the text, in tags or a channel of its own."""
-    return said
+    parted = split(said.text)
+    if parted.thought is None:
+        return said
+    thought = "\n".join(part for part in (said.thought, parted.thought) if part.strip())
+    return replace(said, text=parted.reply, thought=thought, finished=parted.finished)
 
 
 def _parts(content: Any) -> list[tuple[str, str]]:

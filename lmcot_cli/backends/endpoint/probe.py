@@ -42,10 +42,12 @@ QUESTION = Request(
 """A question as those that follow; any LM finds the answer, unless a template is around it that is not its own."""
 ANSWER = "West Falmouth"
 
-SAMPLING = Sampling(max_tokens=32, stop=("\n",), thinking="auto")
+SAMPLING = Sampling(max_tokens=32, thinking="auto")
 """Enough for an answer in a sentence, and next to nothing."""
 LONG_SAMPLING = replace(SAMPLING, max_tokens=512)
 """Enough for a thought about it."""
+PLAIN_SAMPLING = replace(SAMPLING, stop=("\n",))
+"""For plain completions, which do not end by themselves."""
 
 _TRIES = 5
 _SECONDS = 10.0
@@ -85,13 +87,15 @@ class Probe:
         if models and self.address.model not in models and self.address.plain:
             raise ModelError(_unknown(self.address, models))
         open_choice = not self.dialect.settled
-        reply = await self._asked(SAMPLING, models)
+        reply = await self._asked(models)
         if self.dialect.api == "chat" and _may_be_a_thought(reply):
-            reply = await self._asked(LONG_SAMPLING, models)
+            longer = await self.ask(QUESTION, LONG_SAMPLING, once=True)
+            reply = longer if isinstance(longer, Completion) else reply
         if open_choice and self.dialect.api == "chat" and _is_lost(reply) and not self.dialect.thinks:
             await self._try_completions()
 
-    async def _asked(self, sampling: Sampling, models: list[str] | None) -> Completion:
+    async def _asked(self, models: list[str] | None) -> Completion:
+        sampling = SAMPLING if self.dialect.api == "chat" else PLAIN_SAMPLING
         reply = await self.ask(QUESTION, sampling)
         if isinstance(reply, RowError):
             advice = _advice(self.address, models)
@@ -107,7 +111,7 @@ class Probe:
         try is enough: what the route does not bring at once it does not bring.
         """
         self.dialect.api = "completions"
-        reply = await self.ask(QUESTION, SAMPLING, once=True)
+        reply = await self.ask(QUESTION, PLAIN_SAMPLING, once=True)
         if isinstance(reply, Completion) and _answers(reply):
             _log.warning(
                 "%s answers a test question by plain completions and not by chat, whose template seems not to be the"
@@ -129,7 +133,7 @@ def _is_lost(reply: Completion) -> bool:
 
 def _may_be_a_thought(reply: Completion) -> bool:
     """Whether a reply that was cut may be a thought without a mark at its beginning, as some templates have it."""
-    return reply.finish_reason == "length" and reply.thought is None and not _answers(reply)
+    return reply.finish_reason == "length" and reply.thought is None
 
 
 def _advice(address: Address, models: list[str] | None) -> str:

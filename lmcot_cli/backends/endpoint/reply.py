@@ -230,10 +230,11 @@ def cut_at_stop(text: str, stop: Sequence[str]) -> tuple[str, bool]:
 
 
 def _thought_tokens(said: Said, counts: Sequence[int], index: int, reasoning: int | None) -> int:
-    """Return the tokens of a choice's thought: as the endpoint counts them, else estimated."""
+    """Return the tokens of a choice's thought: as the endpoint counts them, else by its share of the text."""
     if reasoning is not None and len(counts) == 1 and (reasoning or not said.thought):
         return reasoning
-    return min(estimated_tokens(said.thought), counts[index])
+    whole = len(said.thought) + len(said.text.strip())
+    return round(counts[index] * len(said.thought) / whole) if whole else 0
 
 
 def _usage(usage: Any, request: Request, said: Sequence[Said]) -> tuple[Usage, int | None]:

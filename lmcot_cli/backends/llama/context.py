@@ -158,8 +158,10 @@ class LlamaContext:
         params.swa_full = True  # models with a sliding window keep all cells too: no request runs out of them
         handle = api.llama_init_from_model(model.handle, params)
         if not handle:
+            cells = f"a KV cache of {self.room.cells} tokens"
+            states = f"the states of {self.room.states} sequences"
             raise ModelError(
-                f"{model.path}: no memory for a KV cache of {self.room.cells} tokens"
+                f"{model.path}: no memory for {cells if model.memory_shape.token_values else states}"
                 f" ({self.room.size // MIB} MiB): {first_error()};"
                 " try a smaller --kv-mib or --parallel"
             )

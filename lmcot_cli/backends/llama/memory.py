@@ -19,6 +19,9 @@ PROGRAM = 48_000_000
 TOKEN_TEXT = 240
 """Bytes that llama.cpp keeps for a token of the vocabulary (measured at 2,304, 49,152 and 151,936 tokens)."""
 
+CELL_NOTES = 80
+"""Bytes in which llama.cpp notes who holds a cell of the KV cache (measured at 131,072 and 261,120 cells)."""
+
 REPACKED_TYPES = frozenset({"Q4_0", "Q4_K", "IQ4_NL"})
 """Weights of which llama.cpp makes a copy in an order of its own, where it was built to repack for the CPU."""
 
@@ -61,7 +64,8 @@ def memory_estimate(path: Path, options: EngineOptions) -> MemoryEstimate:
     header = read_header(path)
     check_shape(path, header)
     parallel = options.parallel or likely_width(path, options)
-    room = plan_room(MemoryShape.of(header), header.context_length or BATCH_TOKENS, options, parallel)
+    shape = MemoryShape.of(header)
+    room = plan_room(shape, header.context_length or BATCH_TOKENS, options, parallel)
     vocabulary = header.vocabulary_size or 0
     # A row of logits for each completion at work, as computed and as handed out, and for each prompt as kept.
     logits = 3 * parallel * vocabulary * _FLOAT
@@ -69,7 +73,7 @@ def memory_estimate(path: Path, options: EngineOptions) -> MemoryEstimate:
         program=PROGRAM,
         weights=path.stat().st_size + vocabulary * TOKEN_TEXT,
         repacked=sum(tensor.size for tensor in header.tensors if _is_repacked(tensor)),
-        kv_cache=room.size,
+        kv_cache=room.size + (room.cells * CELL_NOTES if shape.token_values else 0),
         compute=BATCH_TOKENS * _activations(header) * _FLOAT + logits,
     )
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from lmcot_cli.backends.base import Request, Thinking
+from lmcot_cli.backends.boundaries import begun, reply_ends, turn_end
 from lmcot_cli.backends.chat import ChatTemplate, is_mark, plain_text
 from lmcot_cli.backends.thinking import MARK_TOKENS
 from lmcot_cli.errors import ModelError
@@ -22,13 +23,14 @@ class TokenizerVocabulary:
 
     Args:
         tokenizer: What `AutoTokenizer` gave.
-        ends: Ids that end a text, those of the tokenizer aside.
+        ends: Ids that end a reply by the model's configuration; the tokenizer's and the chat template's come on top.
         encoder: Whether prompts go to an encoder, which reads them up to and with the end-of-text token.
         path: The model's folder, for messages.
 
     Attributes:
         tokenizer: The tokenizer itself.
-        ends: All ids that end a text.
+        ends: All ids that end a reply.
+        turn_end: The one of them that the chat template writes behind a reply; None where it writes none.
         template: The chat template; None where there is none, or where prompts go to an encoder.
 
     Raises:
@@ -43,8 +45,7 @@ class TokenizerVocabulary:
         self._encoder = encoder
         self._path = path
         self._byte_level = _is_byte_level(tokenizer, path)
-        own = tokenizer.eos_token_id
-        self.ends = frozenset([*ends, *([] if own is None else [own])])
+        self._own = {token: added.content for token, added in tokenizer.added_tokens_decoder.items()}
         self._added = {
             token: (b"" if added.special else added.content.encode())
             for token, added in tokenizer.added_tokens_decoder.items()
@@ -52,6 +53,8 @@ class TokenizerVocabulary:
         self._pieces: dict[int, bytes | None] = {}
         self._bos = leading_bos(tokenizer)
         self.template = self._template_of()
+        self.turn_end = self._turn_end()
+        self.ends = reply_ends([*ends, tokenizer.eos_token_id], self.turn_end, self._own)
 
     def prompt_text(self, request: Request, thinking: Thinking = "off") -> str:
         """Return what the model reads: the rendered chat, or the text as it is.
@@ -71,8 +74,8 @@ class TokenizerVocabulary:
             return self.encode_text(plain_text(request))
         tokens: list[int] = []
         for part in self.template.parts(request, thinking):
-            tokens += self.tokenizer(part, add_special_tokens=False, verbose=False).input_ids
-        return tokens if self._bos is None or tokens[:1] == [self._bos] else [self._bos, *tokens]
+            tokens += self._read(part)
+        return begun(tokens, self._bos)
 
     def encode_text(self, text: str) -> list[int]:
         """Tokenize text that names no control token, with the tokens the tokenizer puts around it.
@@ -106,6 +109,14 @@ class TokenizerVocabulary:
         if byte := _BYTE_TOKEN.fullmatch(text):
             return bytes.fromhex(byte[1])
         return str(text).replace(_WORD_START, " ").encode()
+
+    def _read(self, text: str) -> list[int]:
+        """Tokenize text whose control tokens are meant as such."""
+        tokens: list[int] = self.tokenizer(text, add_special_tokens=False, verbose=False).input_ids
+        return tokens
+
+    def _turn_end(self) -> int | None:
+        return turn_end(self._read(self.template.turn_end), self._own) if self.template else None
 
     def _template_of(self) -> ChatTemplate | None:
         source = self.tokenizer.chat_template

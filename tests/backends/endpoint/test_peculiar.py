@@ -204,6 +204,20 @@ def test_a_thought_that_takes_all_there_is_leaves_an_empty_reply_that_says_so(
     assert not found.thought.finished
 
 
+def test_a_thought_that_only_ends_with_a_mark_is_found_out_though_it_is_long(
+    peculiar: Peculiar, connect: Connect, calls: list[dict[str, Any]]
+) -> None:
+    def reply(call: dict[str, Any]) -> Reply:
+        if call["max_tokens"] < 500:
+            return said("The user asks where it is. West Falmouth is in", finish_reason="length")
+        return said("The user asks.\n</think>\n\nGdynia")
+
+    backend = connect(peculiar(reply))
+    asked = len(calls)
+    assert texts(ask(backend, "Where?")) == ["Gdynia"]
+    assert len(calls) == asked + 1, "there was room at once"
+
+
 def test_a_thought_that_nothing_follows_is_the_rows_error(peculiar: Peculiar, connect: Connect) -> None:
     def reply(call: dict[str, Any]) -> Reply:
         return said(ANSWER) if prompt_of(call) == QUESTION.prompt else (200, chat(message=REASONS))

@@ -138,10 +138,40 @@ def test_a_thought_is_not_part_of_the_reply(message: dict[str, Any], text: str, 
     assert (reply.thought and reply.thought.text) == thought
 
 
+HARMONY = "<|channel|>analysis<|message|>It is<|end|><|start|>assistant<|channel|>final<|message|>Lyon"
+
+
+@pytest.mark.parametrize(
+    ("message", "text", "thought"),
+    [
+        ({"content": "<think>\nIt is\n</think>\n\nLyon\nmore"}, "Lyon", "It is"),
+        ({"content": "It is\n</think>\n\nLyon"}, "Lyon", "It is"),
+        ({"content": "<think>\n\n</think>\n\nLyon"}, "Lyon", None),
+        ({"content": HARMONY}, "Lyon", "It is"),
+        ({"content": [{"type": "text", "text": "<think>It is</think>"}, {"text": "Lyon"}]}, "Lyon", "It is"),
+        ({"content": "<think>so</think>Lyon", "reasoning": "It is"}, "Lyon", "It is\nso"),
+    ],
+)
+def test_a_thought_in_the_text_is_not_part_of_the_reply(
+    message: dict[str, Any], text: str, thought: str | None
+) -> None:
+    (reply,) = read(chat(message=message))
+    assert isinstance(reply, Completion)
+    assert reply.text == text
+    assert (reply.thought and reply.thought.text) == thought
+
+
+def test_a_thought_in_the_text_of_a_plain_completion_that_was_cut_has_all_its_tokens() -> None:
+    (reply,) = read(plain(text="<think>\nIt is", finish_reason="length"))
+    assert isinstance(reply, Completion)
+    assert (reply.text, reply.finish_reason) == ("", "length")
+    assert reply.thought == Thought(2, "It is", finished=False)
+
+
 def test_stop_strings_count_after_the_thought() -> None:
     (reply,) = read(chat(message={"content": "Lyon\nmore", "reasoning_content": "first\nsecond"}))
     assert isinstance(reply, Completion)
-    assert (reply.text, reply.thought) == ("Lyon", Thought(2, "first\nsecond"))
+    assert (reply.text, reply.thought) == ("Lyon", Thought(1, "first\nsecond"))
 
 
 def test_tokens_of_a_thought_are_as_counted_and_among_those_of_the_reply() -> None:

@@ -2,7 +2,7 @@
 
 Pairs of prompts go through engines of several widths that never forget by themselves, in caches so small that prompts
 are evicted all the time; every row of logits is compared with that of the same tokens in an empty memory. CI tries a
-few pairs of each family; LMCOT_PAIRS=1000 tries a thousand (nine families, some minutes each).
+few pairs of each family; LMCOT_PAIRS=1000 tries a thousand (ten families, one to four minutes each).
 """
 
 from __future__ import annotations
@@ -38,9 +38,11 @@ FAMILIES = {
     "attention": ["llama"],
     "window": ["gemma3"],
     "recurrent": ["mamba", "mamba2"],
-    "hybrid": ["jamba", "lfm2", "granite-h", "falcon-h1", "qwen3next"],
+    "hybrid": ["jamba", "lfm2", "lfm2-window", "granite-h", "falcon-h1", "qwen3next"],
 }
 """By kind of memory."""
+
+EVERY_FAMILY = [family for families in FAMILIES.values() for family in families]
 
 RECENT = 6
 """Prompts before it that one may begin like; those in between come and go."""
@@ -140,9 +142,14 @@ def beginning_like(random: Random, other: str) -> str:
     return other[:shared] + text(random, random.choice([0, min(1, longer), longer]))
 
 
+def finish(backend: LlamaBackend) -> None:
+    while backend.pending:
+        backend.poll()
+
+
 def ask(backend: LlamaBackend, prompt: str, ticket: int, random: Random) -> None:
     """Ask for a prompt once or several times, and work on it for a while, or until nothing is pending."""
-    sampling = Sampling(max_tokens=random.randint(1, 24))
+    sampling = Sampling(max_tokens=random.randint(1, 12))
     for copy in range(random.choice([1, 1, 2, 4])):
         backend.submit(10 * ticket + copy, Request(prompt, copy), sampling)
     for _ in range(random.choice([0, 1, 2, 1000])):
@@ -150,7 +157,7 @@ def ask(backend: LlamaBackend, prompt: str, ticket: int, random: Random) -> None
             assert all(isinstance(reply, Completion) for _, reply in backend.poll())
 
 
-@pytest.mark.parametrize("family", [family for families in FAMILIES.values() for family in families])
+@pytest.mark.parametrize("family", EVERY_FAMILY)
 def test_a_prompt_after_any_other_in_any_width_gives_what_it_gives_alone(
     tiny_family: TinyFamily, watched: list[Watched], family: str
 ) -> None:
@@ -167,8 +174,40 @@ def test_a_prompt_after_any_other_in_any_width_gives_what_it_gives_alone(
             compare(watched[place], alone[flash], ROUNDING[flash])
 
 
+@pytest.mark.parametrize("family", EVERY_FAMILY)
+def test_a_call_gives_the_same_bytes_after_any_other(tiny_family: TinyFamily, family: str) -> None:
+    # What --deterministic promises: there each row is a call of its own.
+    path, random = tiny_family(family, CONTEXT), Random(family)
+    options = EngineOptions(threads=1, parallel=3)
+    with LlamaBackend(path, options) as used:
+        prompts = [text(random, 100)]
+        for _ in range(PAIRS):
+            prompts.append(beginning_like(random, random.choice(prompts[-RECENT:])))
+            requests = [Request(prompts[-1], seed) for seed in range(random.choice([1, 2, 5]))]
+            sampling = Sampling(temperature=random.choice([0.0, 0.9]), max_tokens=random.randint(1, 12))
+            with LlamaBackend(path, options) as fresh:
+                expected = fresh.complete(requests, sampling)
+            assert used.complete(requests, sampling) == expected
+            ask(used, beginning_like(random, prompts[-1]), 0, random)
+            finish(used)
+
+
+@pytest.mark.parametrize("family", ["mamba2", "granite-h"])
+def test_what_prompts_have_in_common_is_decoded_twice_where_only_whole_prompts_can_be_shared(
+    tiny_family: TinyFamily, family: str
+) -> None:
+    common = text(Random(1), 100)
+    with LlamaBackend(tiny_family(family, CONTEXT), EngineOptions(threads=1, parallel=3)) as backend:
+        requests = [Request(common + letter * 8, seed) for letter in "bcdfg" for seed in range(2)]
+        replies = backend.complete(requests, Sampling(max_tokens=4))
+        whole = sum(reply.prompt_tokens for reply in replies if isinstance(reply, Completion)) // 2
+        saved = whole - backend.work.prompt_tokens
+    assert 3 * len(common) <= saved <= 3 * (len(common) + 2)
+
+
 def compare(context: Watched, alone: Alone, rounding: float) -> None:
+    expected = {tokens: alone.logits(tokens) for tokens in {tokens for tokens, _ in context.seen}}
     for tokens, logits in context.seen:
-        difference = float(np.abs(logits - alone.logits(tokens)).max())
+        difference = float(np.abs(logits - expected[tokens]).max())
         assert difference < rounding, f"{difference} after {len(tokens)} tokens"
     context.seen.clear()

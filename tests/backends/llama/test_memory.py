@@ -40,7 +40,18 @@ print(re.search(r"VmHWM:\\s+(\\d+)", Path("/proc/self/status").read_text())[1])
 def test_the_peak_is_as_stated(
     tiny_gguf: Callable[..., Path], shape: dict[str, int], options: EngineOptions
 ) -> None:
-    path = tiny_gguf(**shape)
+    check_peak(tiny_gguf(**shape), options)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads the peak from Linux's /proc")
+@pytest.mark.parametrize("family", ["gemma3", "mamba", "jamba"])
+def test_the_peak_is_as_stated_for_other_kinds_of_memory(
+    tiny_family: Callable[..., Path], family: str
+) -> None:
+    check_peak(tiny_family(family, 1 << 20), EngineOptions(threads=1, parallel=16, kv_mib=64))
+
+
+def check_peak(path: Path, options: EngineOptions) -> None:
     run = subprocess.run(
         [sys.executable, "-c", RUN, str(path), repr(asdict(options))],
         env={"PYTHONPATH": str(Path(__file__).parents[3])},

@@ -133,3 +133,36 @@ def test_a_token_that_stands_twice_is_refused_before_llama_cpp_ends_the_process(
 
 def test_empty_tokens_and_halves_of_characters_are_not_alike() -> None:
     check_shape(Path("m.gguf"), header_of("a", "", "", "\udcfe", "\udcff"))
+
+
+@pytest.mark.parametrize(
+    "family", ["mamba", "mamba2", "jamba", "lfm2", "granite-h", "falcon-h1", "qwen3next"]
+)
+def test_what_a_recurrent_model_has_not_is_no_damage(tiny_family: Callable[..., Path], family: str) -> None:
+    # Converters write Mamba's missing heads and feed-forward part as 0, and 2^20 tokens of context.
+    model = LlamaModel(tiny_family(family, 1 << 20))
+    assert model.trained_context == 1 << 20
+    model.close()
+
+
+@pytest.mark.parametrize(
+    ("family", "key", "value"),
+    [
+        ("mamba", "mamba.embedding_length", 0),
+        ("mamba", "mamba.ssm.inner_size", 2**31),
+        ("mamba", "mamba.ssm.state_size", 2**31),
+        ("mamba", "mamba.context_length", 0),
+        ("granite-h", "granitehybrid.attention.head_count", 0),
+        ("lfm2", "lfm2.shortconv.l_cache", 2**31),
+    ],
+)
+def test_a_recurrent_header_that_describes_no_model_is_refused(
+    tiny_family: Callable[..., Path],
+    tmp_path: Path,
+    family: str,
+    key: str,
+    value: int,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    path = rewritten(tiny_family(family), tmp_path / "absurd.gguf", key, value)
+    assert "damaged GGUF header" in refusal(path, capfd)

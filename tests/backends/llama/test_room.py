@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from lmcot_cli.backends.engine_options import EngineOptions
@@ -23,6 +25,40 @@ def test_a_smaller_type_makes_room_for_more() -> None:
         plan_room(VALUES, 2048, EngineOptions(kv_type=kind, **options), 1) for kind in ("f16", "q8_0")
     )  # type: ignore[arg-type]
     assert half.request_tokens == pytest.approx(whole.request_tokens * 64 / 34, abs=2)
+
+
+STATE = 6_000_000  # values of a 350M Granite-H: 28 layers of 200,000, 24 MB
+
+
+def test_states_get_what_a_least_request_leaves_of_the_budget_or_half_of_it_beside_tokens() -> None:
+    recurrent = plan_room(MemoryShape(0, STATE), 1 << 20, EngineOptions(kv_mib=100), parallel=16)
+    assert (recurrent.states, recurrent.request_tokens, recurrent.limit) == (
+        4,
+        1 << 20,
+        "the model's context",
+    )
+    assert recurrent.size == 4 * 4 * STATE
+    hybrid = plan_room(MemoryShape(2048, STATE), 1 << 17, EngineOptions(kv_mib=100), parallel=16)
+    assert hybrid.states == 3
+    assert hybrid.size <= 100 * MIB + 256 * 4096
+    assert hybrid.limit == "the KV budget"
+    assert plan_room(MemoryShape(2048, 1000), 2048, EngineOptions(), parallel=16).states == 34
+
+
+@pytest.mark.parametrize(
+    "shape", [MemoryShape(2048, STATE), MemoryShape(0, STATE), MemoryShape(200_000, 1000)]
+)
+@pytest.mark.parametrize("n_ctx", [None, 3000])
+def test_the_budget_that_a_refusal_names_will_do(shape: MemoryShape, n_ctx: int | None) -> None:
+    with pytest.raises(UsageError) as refused:
+        plan_room(shape, 1 << 17, EngineOptions(kv_mib=1, n_ctx=n_ctx), 16)
+    named = int(re.findall(r"use --kv-mib (\d+)", str(refused.value))[0])
+    assert (
+        plan_room(shape, 1 << 17, EngineOptions(kv_mib=named, n_ctx=n_ctx), 16).states == 2
+        or shape.state_values < STATE
+    )
+    with pytest.raises(UsageError):
+        plan_room(shape, 1 << 17, EngineOptions(kv_mib=named - 1, n_ctx=n_ctx), 16)
 
 
 def test_a_budget_that_holds_no_request_is_refused() -> None:

@@ -40,6 +40,17 @@ def test_the_widest_of_the_quickest_is_chosen(model: LlamaModel, monkeypatch: py
     assert measure_width(model, Vocabulary(model).size, ONE_THREAD) == 24
 
 
+def test_no_width_is_tried_for_which_there_are_no_states(
+    tiny_family: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with closing(LlamaModel(tiny_family("mamba"))) as model:
+        state = 4 * model.memory_shape.state_values
+        assert measure_width(model, Vocabulary(model).size, ONE_THREAD) in WIDTHS
+        monkeypatch.setattr("lmcot_cli.backends.llama.room.MIB", 5 * state)
+        narrow = replace(ONE_THREAD, kv_mib=1)
+        assert measure_width(model, Vocabulary(model).size, narrow) == USUAL
+
+
 def test_a_slow_model_is_not_measured(model: LlamaModel, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(width, "SLOW_STEP", 0.0)
     monkeypatch.setattr(width, "_begin", lambda *_: pytest.fail("it was measured"))

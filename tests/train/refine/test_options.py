@@ -49,7 +49,9 @@ def test_the_defaults_suit_both_algorithms() -> None:
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
-@pytest.mark.parametrize("name", ["task_weight", "aspects_weight", "loop_penalty", "unfinished_penalty"])
+@pytest.mark.parametrize(
+    "name", ["task_weight", "aspects_weight", "loop_penalty", "unfinished_penalty", "unsupported_penalty"]
+)
 def test_weights_of_the_reward_are_finite(name: str, value: float) -> None:
     with pytest.raises(UsageError, match=f"--{name.replace('_', '-')} {value:g}: give a finite number"):
         options(reward=RewardOptions(**{name: value})).check()  # type: ignore[arg-type]
@@ -88,3 +90,10 @@ def test_numbers_of_ppo_have_a_range(changes: dict[str, Any], message: str) -> N
 def test_numbers_of_the_run_have_a_range(changes: dict[str, Any], message: str) -> None:
     with pytest.raises(UsageError, match=message):
         options(**changes).check()
+
+
+def test_fields_are_checked_and_noted_where_given() -> None:
+    with pytest.raises(UsageError, match=r"^--fields frage=\.\.\.: there is no frage"):
+        options(fields="frage=question").check()
+    assert "fields" not in options().settings()
+    assert options(fields="answer=gold").settings()["fields"] == "answer=gold"

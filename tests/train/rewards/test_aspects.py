@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from math import exp, log
 
 import pytest
@@ -22,7 +23,7 @@ from lmcot_train.rewards.aspects import (
     score_aspects,
     weighted_mean,
 )
-from lmcot_train.rewards.reading import Chain, read_chain
+from lmcot_train.rewards.chain import Chain, read_chain
 
 ROW = Row(
     id="1",
@@ -55,52 +56,109 @@ def test_the_good_rationale_is_good_in_every_respect() -> None:
 
 class TestFactuality:
     def test_a_name_from_nowhere_lowers_it(self) -> None:
-        # Content words ann, moore, born, paris: 3 of 4 anywhere, 3 of 4 in the best sentence.
-        assert factuality(read("Ann Moore was born in Paris.")) == pytest.approx(0.75)
+        # Of ann moore and paris one of two is borne out: a quarter of a half; born, the one plain word, is known.
+        assert factuality(read("Ann Moore was born in Paris.")) == pytest.approx(1 / 8)
 
     def test_a_true_value_given_to_the_wrong_name_lowers_it(self) -> None:
-        # ann, moore, born, rome all occur, but no sentence holds more than 3 of the 4: (4 + 3) / 8.
-        assert factuality(read("Ann Moore was born in Rome.")) == pytest.approx(7 / 8)
+        assert factuality(read("Ann Moore was born in Rome.")) == pytest.approx(1 / 8)
         assert factuality(read("Ann Moore was born in Oslo.")) == 1.0
 
     def test_a_wrong_number_lowers_it(self) -> None:
-        # silent, river, released stand in one sentence with its title; 1991 stands nowhere: (3 + 3) / 8.
-        assert factuality(read("Silent River was released in 1991.")) == pytest.approx(6 / 8)
+        assert factuality(read("Silent River was released in 1991.")) == pytest.approx(1 / 8)
+        assert factuality(read("Silent River was released in 1990.")) == 1.0
+
+    def test_plain_words_from_nowhere_lower_it_a_little(self) -> None:
+        # Both names are borne out; of whistled and born one of two is known: 0.9 + 0.1 / 2.
+        assert factuality(read("Ann Moore whistled, born in Oslo.")) == pytest.approx(0.95)
+
+    def test_two_hops_may_stand_in_one_statement(self) -> None:
+        assert factuality(read("Silent River was directed by Ann Moore, who was born in Oslo.")) == 1.0
+        assert factuality(read("Silent River was directed by Ann Moore, who was born in Rome.")) < 0.2
+
+    def test_a_pronoun_is_who_was_named_before(self) -> None:
+        assert factuality(read("Silent River was directed by Ann Moore. She was born in Oslo.")) == 1.0
+        assert factuality(read("Silent River was directed by Ann Moore. She was born in Rome.")) < 0.7
+
+    def test_a_title_stands_for_pronouns_in_its_paragraph(self) -> None:
+        assert factuality(read("Ann Moore married Al Stone.")) == 1.0
+        assert factuality(read("Al Stone was released in 1990.")) < 0.2
+
+    def test_conclusions_and_questions_do_not_count(self) -> None:
+        assert factuality(read(f"{GOOD} So the answer is Norway.")) == 1.0
+        assert factuality(read(f"Where was she born? {GOOD}")) == 1.0
 
     def test_nothing_stated_is_nothing_borne_out(self) -> None:
         assert factuality(read("")) == 0.0
         assert factuality(read("It was so.")) == 0.0
+        assert factuality(read("Norway.")) == 0.0
+        assert factuality(read("The answer is Norway.")) == 0.0
+
+    def test_a_context_without_titles_is_read_by_its_first_names(self) -> None:
+        text = "Ann Moore was born in Oslo. She married Al Stone."
+        row = replace(ROW, context=(Paragraph("", (text,)), Paragraph("", ("Al Stone was born in Rome.",))))
+        assert factuality(read_chain(row, "Ann Moore married Al Stone.")) == 1.0
+        assert factuality(read_chain(row, "Ann Moore was born in Rome.")) < 0.2
 
 
 class TestRelevance:
-    def test_statements_that_nothing_connects_to_the_question_lower_it(self) -> None:
-        # The question's one entity is named (1); 1 of 2 statements is connected (1/2).
-        assert relevance(read("Silent River was directed by Ann Moore. Rome is old.")) == pytest.approx(0.75)
+    def test_statements_that_lead_nowhere_lower_it(self) -> None:
+        # Silent River is named; of four statements the third leads from nothing that was asked to nothing that is told.
+        first, second, third = GOOD.split(". ")
+        text = f"{first}. {second}. She married Al Stone. {third}"
+        assert relevance(read(text)) == pytest.approx(3 / 4)
+        assert relevance(read(GOOD)) == 1.0
+
+    def test_saying_it_again_lowers_it(self) -> None:
+        assert relevance(read(f"{GOOD} {GOOD}")) == pytest.approx(1 / 2)
 
     def test_not_naming_what_was_asked_about_lowers_it(self) -> None:
         assert relevance(read("Ann Moore was born in Oslo.")) == 0.0
-        assert relevance(read(GOOD)) == 1.0
 
-    def test_a_question_without_names_goes_by_its_content_words(self) -> None:
-        row = Row("1", "who wrote it first?", (), (), None, None, 1)
-        # Content words: wrote, first. One is mentioned, and the one statement shares it: (1/2 + 1) / 2.
-        assert relevance(read_chain(row, "she wrote a book")) == pytest.approx(0.75)
+    def test_asking_again_is_not_naming(self) -> None:
+        assert relevance(read(f"{ROW.question} Oslo lies in Norway.")) == 0.0
+
+    def test_a_comparison_needs_the_two_statements_that_are_alike(self) -> None:
+        row = replace(ROW, question="Were Ann Moore and Al Stone born in the same city?")
+        text = "Ann Moore was born in Oslo. Ann Moore married Al Stone. Al Stone was born in Rome."
+        chain = read_chain(row, text, "no")
+        assert relevance(chain) == 1.0, "the marriage leads from one of them to the other"
+        text = "Ann Moore was born in Oslo. Al Stone was born in Rome. Silent River was released in 1990."
+        assert relevance(read_chain(row, text, "no")) == pytest.approx(2 / 3)
 
 
 class TestLogicality:
-    def test_a_jump_lowers_it(self) -> None:
-        # "Oslo lies" shares nothing with the question or the statement before: 2 of 3 statements are linked, and the
-        # last one names the answer: 3 of 4 steps.
-        text = "Silent River was directed by Ann Moore. Oslo lies in Norway. Norway is cold."
-        assert logicality(read(text)) == pytest.approx(3 / 4)
+    def test_a_missing_hop_breaks_the_route(self) -> None:
+        # The first statement is all that is reached: a quarter of what it is worth.
+        text = "Silent River was directed by Ann Moore. Oslo lies in Norway."
+        assert logicality(read(text)) == pytest.approx(1 / 4)
+        assert logicality(read(GOOD)) == 1.0
+
+    def test_a_route_is_as_good_as_its_weakest_statement(self) -> None:
+        # In the second, Rome is not borne out: of three names one is, a quarter of a third.
+        text = "Silent River was directed by Ann Moore. Ann Moore was born in Rome, Norway."
+        assert logicality(read(text)) == pytest.approx(1 / 12)
 
     def test_not_arriving_at_the_answer_lowers_it(self) -> None:
         text = "Silent River was directed by Ann Moore. Ann Moore was born in Oslo."
-        assert logicality(read(text)) == pytest.approx(2 / 3)
+        assert logicality(read(text)) == pytest.approx(1 / 4)
         assert logicality(read(text, answer=None)) == 1.0
 
-    def test_yes_needs_not_be_said(self) -> None:
-        assert logicality(read("Silent River was directed by Ann Moore.", answer="yes")) == 1.0
+    def test_the_answer_by_itself_follows_from_nothing(self) -> None:
+        assert logicality(read("Norway.")) == 0.0
+        assert logicality(read(f"{ROW.question} Norway.")) == 0.0
+        assert logicality(read("The director of Silent River was born in Norway.")) < 0.2
+
+    def test_a_comparison_needs_both(self) -> None:
+        row = replace(ROW, question="Were Ann Moore and Al Stone born in the same city?")
+        both = "Ann Moore was born in Oslo. Al Stone was born in Rome. So the answer is no."
+        assert logicality(read_chain(row, both, "no")) == 1.0
+        assert logicality(read_chain(row, "Ann Moore was born in Oslo.", "no")) == pytest.approx(1 / 2)
+
+    def test_a_question_of_one_hop_is_answered_by_one_statement(self) -> None:
+        row = replace(ROW, question="Who directed Silent River?")
+        # Work, the one plain word, is not known: 0.9.
+        chain = read_chain(row, "Silent River is a work of Ann Moore.", "Ann Moore")
+        assert logicality(chain) == pytest.approx(0.9)
 
 
 class TestConsistency:
@@ -129,17 +187,23 @@ class TestConsistency:
 class TestCoherence:
     def test_the_order_matters(self) -> None:
         # Third statement: nearest earlier one that shares Ann Moore is two back (1/2); second: none (0).
-        text = "Silent River was directed by Ann Moore. Oslo lies in Norway. Ann Moore was born there."
+        text = "Silent River was directed by Ann Moore. Oslo lies in Norway. Ann Moore was born in Rome."
         assert coherence(read(text)) == pytest.approx((0 + 1 / 2) / 2)
         assert coherence(read(GOOD)) == 1.0
 
-    def test_one_statement_is_coherent_and_none_is_not(self) -> None:
-        assert coherence(read("Oslo lies in Norway.")) == 1.0
+    def test_taking_up_the_other_thing_asked_about_is_no_jump(self) -> None:
+        row = replace(ROW, question="Were Ann Moore and Al Stone born in the same city?")
+        assert (
+            coherence(read_chain(row, "Ann Moore was born in Oslo. Al Stone was born in Rome.", "no")) == 1.0
+        )
+
+    def test_one_statement_hangs_together_with_nothing(self) -> None:
+        assert coherence(read("Oslo lies in Norway.")) == 0.5
         assert coherence(read("")) == 0.0
 
     def test_a_first_name_in_common_is_no_link(self) -> None:
-        assert coherence(read("Ann Moore sings. Ann Stone dances.")) == 0.0
-        assert coherence(read("Ann Moore sings. Moore dances.")) == 1.0
+        assert coherence(read("Ann Moore sings in Rome. Ann Stone dances in Bergen.")) == 0.0
+        assert coherence(read("Ann Moore sings in Rome. Moore dances in Bergen.")) == 1.0
 
 
 class TestFluency:
@@ -154,9 +218,12 @@ class TestFluency:
 
 
 class TestNaturalness:
+    def test_an_ordinary_rationale_passes(self) -> None:
+        assert naturalness(read(GOOD)) == 1.0
+
     def test_repetition_lowers_it(self) -> None:
-        # "a b" x 6: 12 words, 10 trigrams, of which aba and bab are distinct.
-        assert naturalness(read("oslo rome " * 6)) == pytest.approx(2 / 10)
+        # "a b" x 6: 12 words, 10 trigrams, of which aba and bab are distinct; three quarters are plain.
+        assert naturalness(read("oslo rome " * 6)) == pytest.approx(2 / 10 / 0.75)
 
     def test_three_words_are_half_as_many_as_is_plain(self) -> None:
         assert naturalness(read("Oslo is old.")) == pytest.approx(3 / 6)
@@ -166,17 +233,30 @@ class TestNaturalness:
         assert naturalness(read(" ".join(f"w{i}" for i in range(180)))) == pytest.approx(0.5)
         assert naturalness(read(" ".join(f"w{i}" for i in range(300)))) == 0.0
 
+    def test_reciting_the_context_lowers_it(self) -> None:
+        sentences = [f"Town {letter} lies in county {letter}." for letter in "abcdefgh"]
+        row = replace(ROW, context=tuple(Paragraph("", (sentence,)) for sentence in sentences))
+        assert naturalness(read_chain(row, " ".join(sentences[:4]))) == 1.0
+        # Three quarters are recited, half of which is plain: 1/4 / 1/2. Of 34 trigrams all are distinct enough.
+        assert naturalness(read_chain(row, " ".join(sentences[:6]))) == pytest.approx(1 / 2)
+        assert naturalness(read_chain(row, " ".join(sentences))) == 0.0
+
 
 class TestReadability:
-    def test_it_is_fleschs_formula(self) -> None:
-        # Oslo lies in Norway: 4 words, 1 sentence, os-lo, lies, in, nor-way: 6 syllables.
-        assert readability(read("Oslo lies in Norway.")) == pytest.approx(
-            (206.835 - 1.015 * 4 - 84.6 * 6 / 4) / 100
+    def test_an_ordinary_rationale_passes(self) -> None:
+        assert readability(read(GOOD)) == 1.0
+        assert readability(read("She was here. He was not.")) == 1.0
+
+    def test_it_is_lix(self) -> None:
+        # Three words in one sentence, all of more than six letters: 3 + 100, and 80 is plain.
+        assert readability(read("Internationalisation necessitates reconsideration.")) == pytest.approx(
+            2 - 103 / 80
         )
 
-    def test_long_words_lower_it(self) -> None:
-        assert readability(read("Internationalisation necessitates reconsideration.")) == 0.0
-        assert readability(read("She was here. He was not.")) == 1.0
+    def test_a_sentence_without_end_lowers_it(self) -> None:
+        # 120 short words in one sentence: 120 + 0.
+        assert readability(read("and so on " * 40)) == pytest.approx(2 - 120 / 80)
+        assert readability(read("")) == 0.0
 
 
 @settings(max_examples=50, deadline=None)

@@ -16,6 +16,7 @@ from lmcot_cli.errors import InputError, ModelError, RowError
 from lmcot_cli.pipeline.answer import AnswerRun
 from lmcot_cli.pipeline.options import AnswerOptions
 from lmcot_cli.prompts.conversation import PromptBuilder
+from lmcot_cli.prompts.options import PromptOptions
 from lmcot_train.rewards.large_answers import LargeCallsSpentError
 from lmcot_train.rewards.reward import RationaleReward, RewardOptions, RolledOut, reward, task_reward
 
@@ -66,18 +67,18 @@ def test_a_right_answer_is_worth_its_weight(large: Backend) -> None:
     assert (right.task, right.answer) == (1.0, "Oslo")
     assert (wrong.task, wrong.answer) == (0.0, "Rome")
     assert right.total == pytest.approx(2.0 + 0.5 * right.aspect_mean)
-    assert wrong.total == pytest.approx(0.5 * wrong.aspect_mean)
+    assert wrong.total == pytest.approx(0.5 * wrong.aspect_mean - 0.25 * 7 / 8)
     assert list(right.aspects) == [
         "factuality", "relevance", "logicality", "consistency", "coherence", "fluency", "naturalness", "readability",
     ]  # fmt: skip
 
 
 def test_penalties_are_taken_off() -> None:
-    options = RewardOptions(loop_penalty=3.0, unfinished_penalty=0.25)
+    options = RewardOptions(loop_penalty=3.0, unfinished_penalty=0.25, unsupported_penalty=0.75)
     looping = RolledOut(ROW, "Oslo Oslo Oslo", finished=False)
     found = reward(looping, "Oslo", options)
-    assert found.penalties == {"loops": pytest.approx(3.0 * 2 / 3), "unfinished": 0.25}
-    assert found.total == pytest.approx(1.0 + 0.5 * found.aspect_mean - 2.0 - 0.25)
+    assert found.penalties == {"loops": pytest.approx(3.0 * 2 / 3), "unfinished": 0.25, "unsupported": 0.75}
+    assert found.total == pytest.approx(1.0 + 0.5 * found.aspect_mean - 2.0 - 0.25 - 0.75)
 
 
 def test_a_weight_of_one_aspect_is_that_aspect() -> None:
@@ -118,6 +119,23 @@ def test_replies_outlive_the_process_and_count(large: Backend, tmp_path: Path) -
     assert (later.answers.calls, later.answers.hits) == (1, 1)
     later([WRONG])
     assert RationaleReward(options, large, PromptBuilder()).answers.calls == 2
+
+
+def test_a_reply_to_a_prompt_with_examples_is_another_reply(large: Backend, tmp_path: Path) -> None:
+    examples = tmp_path / "shots.jsonl"
+    row = {"question": "Where?", "context": "Here.", "answer": "Here", "rationale": "It is here."}
+    examples.write_text(json.dumps(row))
+    options = RewardOptions(memory=tmp_path / "replies.jsonl")
+    for asked in (
+        PromptOptions(),
+        PromptOptions(shots=1, shots_from=examples),
+        PromptOptions(large_system="Answer."),
+    ):
+        for calls in (1, 0):
+            score = RationaleReward(options, large, PromptBuilder(asked))
+            before = score.answers.calls
+            assert score([RIGHT])[0].answer == "Oslo"
+            assert score.answers.calls - before == calls
 
 
 def test_replies_before_an_endpoint_died_are_kept_and_what_was_asked_counts(tmp_path: Path) -> None:

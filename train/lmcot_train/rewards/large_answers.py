@@ -16,6 +16,9 @@ from lmcot_cli.pipeline.options import AnswerOptions
 from lmcot_cli.prompts.conversation import PromptBuilder
 from lmcot_train.run_folder import cannot_write
 
+_READING = 2
+"""Counts up whenever answers are read otherwise, so that a memory holds none that were read the old way."""
+
 
 class LargeCallsSpentError(LmcotError):
     """More calls of the large LM are needed than `--max-large-calls` allows."""
@@ -52,7 +55,22 @@ class LargeAnswers:
     ) -> None:
         self._large, self._prompts, self._max_calls, self._memory = large, prompts, max_calls, memory
         self._sampling = AnswerOptions(max_answer_tokens=max_answer_tokens).guided_answer_sampling
-        self._identity = f"{large.identity.spec}\0{large.identity.digest}\0{max_answer_tokens}"
+        sampling = self._sampling
+        self._identity = "\0".join(
+            map(
+                str,
+                (
+                    large.identity.spec,
+                    large.identity.digest,
+                    max_answer_tokens,
+                    sampling.stop,
+                    sampling.thinking,
+                    sampling.max_thinking_tokens,
+                    _READING,
+                ),
+            )
+        )
+        self._markers = prompts.markers("guided_answer")
         self._known, self.calls = _remembered(memory)
         self.hits, self.refused = 0, 0
 
@@ -81,7 +99,7 @@ class LargeAnswers:
         arriving = self._served if self._large.in_background else self._here
         for replies in arriving(keys, requests):
             self.refused += sum(isinstance(reply, RowError) for _, reply in replies)
-            self._known |= {keys[ticket]: _answer(reply) for ticket, reply in replies}
+            self._known |= {keys[ticket]: self._answer(reply) for ticket, reply in replies}
             kept = [keys[ticket] for ticket, reply in replies if isinstance(reply, Completion)]
             self._remember({"key": key.hex(), "answer": self._known[key]} for key in kept)
 
@@ -123,6 +141,9 @@ class LargeAnswers:
         asked = json.dumps(request.messages) if before else request.prompt
         return blake2b(f"{self._identity}\0{asked}".encode("utf-8", "replace"), digest_size=16).digest()
 
+    def _answer(self, reply: Completion | RowError) -> str | None:
+        return None if isinstance(reply, RowError) else answer_line(reply.text, self._markers)
+
     def _remember(self, records: Iterable[dict[str, str | None]]) -> None:
         if self._memory is None:
             return
@@ -131,10 +152,6 @@ class LargeAnswers:
                 file.writelines(json.dumps(record) + "\n" for record in records)
         except OSError as error:
             raise cannot_write(self._memory, error) from error
-
-
-def _answer(reply: Completion | RowError) -> str | None:
-    return None if isinstance(reply, RowError) else answer_line(reply.text)
 
 
 def _remembered(memory: Path | None) -> tuple[dict[bytes, str | None], int]:

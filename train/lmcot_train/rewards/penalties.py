@@ -1,8 +1,12 @@
-"""What is taken off a reward whatever the text says: going round in circles, and not coming to an end."""
+"""What is taken off a reward: going round in circles, coming to no end (not judged here), an answer without support."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from statistics import fmean
+
+from lmcot_train.rewards.chain import Chain
+from lmcot_train.rewards.routes import connections
 
 LONGEST_LOOP = 12
 """Words of the longest span that is looked for."""
@@ -24,3 +28,22 @@ def loop_share(words: Sequence[str]) -> float:
             if run >= span * (ROUNDS - 1):
                 repeated.update(range(at - run + 1, at + 1))
     return len(repeated) / len(words) if words else 0.0
+
+
+def unsupported(chain: Chain) -> float:
+    """Return how far an answer lacks support: 1 less what the best borne-out route from question to answer is worth.
+
+    In a comparison all things that the question names count alike.
+
+    A large LM may be right by what it knows, or by what the context says, from a rationale that says nothing; a policy
+    that learns to write such rationales has learned to do without them.
+
+    Returns:
+        0 where there is no answer, or no context that could support one.
+    """
+    if chain.answer is None or not chain.source.units:
+        return 0.0
+    found = connections(chain)
+    if chain.compares and found:
+        return 1.0 - fmean(found)
+    return 1.0 - max(found, default=0.0)

@@ -1,4 +1,4 @@
-"""The reward of a rationale: is the large LM right from it, is the text good, does it come to an end.
+"""The reward of a rationale: is the large LM right from it, is the text good, does it end, does it bear the answer out.
 
 total = task weight * R_task + aspects weight * R_aspect - the sum of the weighted penalties
 """
@@ -18,10 +18,11 @@ from lmcot_cli.pipeline.options import AnswerOptions
 from lmcot_cli.prompts.conversation import PromptBuilder
 from lmcot_cli.scoring.metrics import score_answer
 from lmcot_train.rewards.aspects import ASPECTS, score_aspects, weighted_mean
+from lmcot_train.rewards.chain import read_chain
 from lmcot_train.rewards.large_answers import LargeAnswers
-from lmcot_train.rewards.penalties import loop_share
-from lmcot_train.rewards.reading import read_chain
+from lmcot_train.rewards.penalties import loop_share, unsupported
 
+_WEIGHTS = ("task_weight", "aspects_weight", "loop_penalty", "unfinished_penalty", "unsupported_penalty")
 EQUAL_WEIGHTS: Mapping[str, float] = dict.fromkeys(ASPECTS, 1.0)
 
 
@@ -34,6 +35,7 @@ class RewardOptions:
         aspects_weight: Of R_aspect, the weighted mean of the eight aspects.
         loop_penalty: Taken off times the share of words that go round in circles.
         unfinished_penalty: Taken off a rationale that came to no end.
+        unsupported_penalty: Taken off times how far the answer lacks support in what the rationale says.
         aspect_weights: Of each aspect within R_aspect.
         task_metric: `em` (1 if the answer equals a gold one) or `f1`.
         max_answer_tokens: Tokens the large LM's answer may take.
@@ -45,6 +47,7 @@ class RewardOptions:
     aspects_weight: float = 0.5
     loop_penalty: float = 0.5
     unfinished_penalty: float = 0.5
+    unsupported_penalty: float = 0.25
     aspect_weights: Mapping[str, float] = field(default_factory=lambda: dict(EQUAL_WEIGHTS))
     task_metric: Literal["em", "f1"] = "em"
     max_answer_tokens: int = AnswerOptions().max_answer_tokens
@@ -57,7 +60,7 @@ class RewardOptions:
         Raises:
             UsageError: Names the option.
         """
-        for name in ("task_weight", "aspects_weight", "loop_penalty", "unfinished_penalty"):
+        for name in _WEIGHTS:
             if not isfinite(weight := getattr(self, name)):
                 raise UsageError(f"--{name.replace('_', '-')} {weight:g}: give a finite number")
         if self.max_large_calls is not None and self.max_large_calls < 0:
@@ -140,6 +143,7 @@ def reward(item: RolledOut, answer: str | None, options: RewardOptions) -> Rewar
     penalties = {
         "loops": options.loop_penalty * loop_share(chain.words),
         "unfinished": options.unfinished_penalty * (not item.finished),
+        "unsupported": options.unsupported_penalty * unsupported(chain),
     }
     total = options.task_weight * task + options.aspects_weight * mean - sum(penalties.values())
     return Reward(total, task, aspects, penalties, answer, mean)

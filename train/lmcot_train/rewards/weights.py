@@ -16,7 +16,7 @@ from lmcot_cli.datasets.reader import BadRow, at_least_one, read_source, to_row
 from lmcot_cli.datasets.records import Record
 from lmcot_cli.errors import InputError, OutputError
 from lmcot_train.rewards.aspects import ASPECTS, score_aspects
-from lmcot_train.rewards.reading import read_chain
+from lmcot_train.rewards.chain import read_chain
 from lmcot_train.run_folder import sha256_of
 
 FORMAT = 1

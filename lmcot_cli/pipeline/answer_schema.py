@@ -1,0 +1,130 @@
+"""Answers that are JSON of a schema of one's own (`--answer json:SCHEMA`)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lmcot_cli.backends.constraint import Constraint, JsonSchema
+from lmcot_cli.datasets.row import Row
+from lmcot_cli.errors import UsageError
+from lmcot_cli.pipeline.json_answers import values
+
+if TYPE_CHECKING:
+    from jsonschema.protocols import Validator
+
+
+@dataclass(frozen=True, slots=True)
+class Json:
+    """A JSON value that fits a schema.
+
+    Attributes:
+        schema: The schema.
+        text: The same as canonical JSON.
+    """
+
+    schema: Mapping[str, Any]
+    text: str
+
+    @property
+    def name(self) -> str:
+        """The option with a digest of the schema, which a file may hold."""
+        return f"json:sha256:{sha256(self.text.encode()).hexdigest()[:16]}"
+
+    def constraint(self, row: Row, rationale: str | None) -> Constraint | None:
+        """Return the schema."""
+        return JsonSchema(self.text, self.schema)
+
+    def spelling(self, answer: str, row: Row, rationale: str | None) -> str | None:
+        """Return the last value in the text that fits; text without quotes counts where a string would fit."""
+        if value := self.within(answer):
+            return value
+        return json.dumps(answer, ensure_ascii=False) if self.fits(answer) else None
+
+    def within(self, reply: str) -> str | None:
+        """Return the last value in a reply that fits."""
+        found = [value for value, _ in values(reply) if self.fits(value)]
+        return json.dumps(found[-1], ensure_ascii=False) if found else None
+
+    def fits(self, value: object) -> bool:
+        """Whether a value fits the schema."""
+        return bool(_validator(self.schema).is_valid(value))
+
+    def has_answer(self, reply: str) -> bool:
+        """Whether a reply holds a value that fits, so that it need not be gone on with."""
+        return any(self.fits(value) for value, _ in values(reply))
+
+
+def read_json_kind(source: str) -> Json:
+    """Read a schema, as it stands or from a file.
+
+    Raises:
+        UsageError: It cannot be read or used.
+    """
+    schema = _read_schema(source)
+    _check_schema(schema, source)
+    return Json(schema, json.dumps(schema, sort_keys=True, separators=(",", ":")))
+
+
+def _read_schema(source: str) -> Mapping[str, Any]:
+    if not source:
+        raise UsageError("--answer json: write json: and a JSON schema, or json: and the file that holds one")
+    inline = source.startswith("{")
+    try:
+        schema = json.loads(source if inline else Path(source).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UsageError(f"--answer json:{source}: the schema cannot be read: {error.strerror}") from error
+    except (ValueError, RecursionError) as error:
+        place = "what follows json:" if inline else source
+        raise UsageError(f"--answer json: {place} is no JSON ({error})") from error
+    if not isinstance(schema, dict):
+        raise UsageError(f'--answer json:{source}: a JSON schema is an object, such as {{"type": "object"}}')
+    return schema
+
+
+def _check_schema(schema: Mapping[str, Any], source: str) -> None:
+    from jsonschema.exceptions import SchemaError
+    from jsonschema.validators import validator_for
+
+    try:
+        validator_for(schema).check_schema(schema)
+        _resolve_all(schema)
+    except SchemaError as error:
+        place = "/".join(map(str, error.absolute_path)) or "its top"
+        raise UsageError(f"--answer json: the schema is not valid at {place}: {error.message}") from error
+
+
+def _resolve_all(schema: Mapping[str, Any]) -> None:
+    """Look up every reference, so that a missing one is told before the first row."""
+    from referencing import Registry
+    from referencing.exceptions import Unresolvable
+    from referencing.jsonschema import DRAFT202012
+
+    resolver = Registry().with_resource("", DRAFT202012.create_resource(schema)).resolver()
+    for reference in _references(schema):
+        try:
+            resolver.lookup(reference)
+        except Unresolvable as error:
+            raise UsageError(
+                f"--answer json: the schema refers to {reference}, which is not in it"
+            ) from error
+
+
+def _references(value: object) -> list[str]:
+    if isinstance(value, dict):
+        own = [value["$ref"]] if isinstance(value.get("$ref"), str) else []
+        return own + [one for part in value.values() for one in _references(part)]
+    return [one for part in value for one in _references(part)] if isinstance(value, list) else []
+
+
+def _validator(schema: Mapping[str, Any]) -> Validator:
+    """Return a validator that looks nothing up outside the schema."""
+    from jsonschema.validators import Draft202012Validator, validator_for
+    from referencing import Registry
+
+    registry: Registry[Any] = Registry()
+    return validator_for(schema, default=Draft202012Validator)(schema, registry=registry)
