@@ -74,7 +74,7 @@ def refine(options: RefineOptions, report: Report) -> Refined:
     say = report if workers.first else silent
     prompts = PromptBuilder(options.prompting, ("guided_rationale", "guided_answer"))
     _tell_other_prompts(options, prompts, say)
-    rows = read_answered(options.questions, options.limit, say)
+    rows = read_answered(options.questions, options.limit, say, options.rows)
     folder = RunFolder(options.output)
     with ExitStack() as stack:
         large = stack.enter_context(_open_large(options)) if workers.first else None
