@@ -10,8 +10,9 @@ from __future__ import annotations
 import argparse
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from random import Random
@@ -32,6 +33,7 @@ from lmcot_train.rewards.reward import EQUAL_WEIGHTS
 
 SEEDS = {"tune": 1, "report": 2}
 _NAME = re.compile(r"[A-Z][\w'.-]*(?:\s(?:of|the|and)\s[A-Z][\w'.-]*|\s[A-Z][\w'.-]*)*|\d[\d,.]*\d|\d")
+Score = Callable[["Row", "Given"], float]
 _CLOSED = {"yes": "no", "no": "yes"}
 
 
@@ -197,10 +199,26 @@ def _shuffled(text: str, random: Random) -> list[str]:
     return [" ".join(random.sample(s.split(), len(s.split()))) for s in re.split(r"(?<=\.)\s", text)]
 
 
-def aspect_mean(row: Row, given: Given, *, known: bool) -> float:
-    """Return R_aspect with equal weights, without fluency; with the answer known or not."""
-    chain = read_chain(row, given.text, given.answer if known else None)
+def aspect_mean(row: Row, given: Given, *, known: bool, logprob: float | None = None) -> float:
+    """Return R_aspect with equal weights; the answer known or not, with fluency where a log-probability is given."""
+    chain = read_chain(row, given.text, given.answer if known else None, logprob)
     return weighted_mean(score_aspects(chain), EQUAL_WEIGHTS)
+
+
+def with_fluency(reference: str) -> Score:
+    """Return what scores with all eight aspects, the answer known."""
+    from lmcot_train.models import is_encoder_decoder, open_base
+    from lmcot_train.prompting import RationalePrompts
+    from lmcot_train.rewards import scoring
+
+    opened = open_base(reference)
+    prompts = RationalePrompts(opened.tokenizer, encoder_decoder=is_encoder_decoder(opened.model))
+
+    def score(row: Row, given: Given) -> float:
+        (logprob,) = scoring.mean_logprobs(opened, prompts, [scoring.Given(row, given.text, given.answer)])
+        return aspect_mean(row, given, known=True, logprob=logprob)
+
+    return score
 
 
 @dataclass(slots=True)
@@ -220,18 +238,15 @@ class Tally:
         self.total += bad
 
 
-Score = Callable[[Row, Given], float]
-
-
-def compare(cases: Sequence[Case], score: Score) -> dict[str, Tally]:
-    """Set the gold rationale of each row against its bad ones."""
+def compare(cases: Sequence[Case], score: Score, names: Collection[str] = ()) -> dict[str, Tally]:
+    """Set the gold rationale of each row against its bad ones, against some of them where names are given."""
     tallies: dict[str, Tally] = {"gold": Tally()}
     for number, case in enumerate(cases):
         gold = score(case.row, case.gold)
         tallies["gold"].add(gold, gold)
         bad = variants(case, cases[number - 1], Random(f"variants/{number}"))
         for name, given in bad.items():
-            if given is not None:
+            if given is not None and (not names or name in names):
                 tallies.setdefault(name, Tally()).add(gold, score(case.row, given))
     return tallies
 
@@ -257,13 +272,22 @@ def main() -> None:
         "--hotpotqa", type=Path, help="HotpotQA records, one a line; without, they are left out"
     )
     parser.add_argument("--rows", type=int, default=300, help="rows of HotpotQA")
+    parser.add_argument("--only", nargs="+", default=(), metavar="NAME", help="bad rationales to look at")
+    parser.add_argument(
+        "--reference", metavar="MODEL", help="count fluency too, under this LM; slow: take few rows"
+    )
     options = parser.parse_args()
     sets = {"MicroHop": list(islice(microhop(options.half), options.microhop))}
     if options.hotpotqa:
         sets["HotpotQA"] = list(islice(hotpotqa(options.hotpotqa, options.half), options.rows))
+    if options.reference:
+        score = with_fluency(options.reference)
+        for name, cases in sets.items():
+            show(f"{name}, the answer known, with fluency", compare(cases, score, options.only))
+        return
     for name, cases in sets.items():
         for known in (True, False):
-            tallies = compare(cases, lambda row, given, k=known: aspect_mean(row, given, known=k))
+            tallies = compare(cases, partial(aspect_mean, known=known), options.only)
             show(f"{name}, the answer {'known' if known else 'not known'}", tallies)
         began = perf_counter()
         for case in cases:

@@ -25,7 +25,7 @@ from lmcot_cli.errors import OutputError
 from lmcot_export.atomic import replacing
 from lmcot_export.json_file import read_object
 from lmcot_export.lora import CONFIG, WEIGHTS
-from lmcot_export.merge import TOKENIZER_FILES, tokenizer_folder
+from lmcot_export.merge import GENERATION, TOKENIZER_FILES, tokenizer_folder
 from lmcot_export.source import Source
 
 FILE_NAME = "manifest.json"
@@ -79,7 +79,7 @@ def ingredients(source: Source) -> Ingredients:
     ]
     settings = [source.model / "config.json", source.model / "generation_config.json"]
     texts = _tokenizer_folder(source)
-    adapter = [source.adapter / WEIGHTS, source.adapter / CONFIG] if source.adapter else None
+    adapter = [source.adapter / name for name in (WEIGHTS, CONFIG, GENERATION)] if source.adapter else None
     return Ingredients(
         source=_digests([*weights, *settings]),
         adapter=None if adapter is None else _digests(adapter),

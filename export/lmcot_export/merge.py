@@ -20,6 +20,8 @@ TOKENIZER_FILES = (
 )  # fmt: skip
 """Files that say how a model reads and writes text."""
 
+GENERATION = "generation_config.json"
+
 
 def merge(base: Path, adapter: Path, target: Path, advance: Callable[[int], None] = lambda _: None) -> Path:
     """Write the merged model as a Hugging Face folder.
@@ -78,14 +80,17 @@ def _is_tied(base: Path) -> bool:
 
 
 def _copy_texts(base: Path, adapter: Path, target: Path) -> None:
-    """Copy the tokenizer's files, and the generation defaults."""
+    """Copy the tokenizer's files, and the base's generation defaults with what training made of them."""
     texts = tokenizer_folder(base, adapter)
-    for folder, names in ((texts, TOKENIZER_FILES), (base, ("generation_config.json",))):
-        for name in names:
-            (target / name).unlink(missing_ok=True)
-            if (folder / name).is_file():
-                with replacing(target / name) as temporary:
-                    shutil.copyfile(folder / name, temporary)
+    for name in (*TOKENIZER_FILES, GENERATION):
+        (target / name).unlink(missing_ok=True)
+    for name in TOKENIZER_FILES:
+        if (texts / name).is_file():
+            with replacing(target / name) as temporary:
+                shutil.copyfile(texts / name, temporary)
+    stated = [folder / GENERATION for folder in (base, adapter) if (folder / GENERATION).is_file()]
+    if stated:
+        _write_json(target / GENERATION, {k: v for path in stated for k, v in read_object(path).items()})
 
 
 def _write_json(path: Path, value: object) -> None:

@@ -33,6 +33,8 @@ _PULL_EPILOG = """\
 [cyan]lmcot models pull qwen2.5-0.5b[/cyan]  a name that lmcot models list shows
 """
 
+_THINKING = {"never": "", "optional": "can think", "always": "thinks"}
+
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
 
 
@@ -53,7 +55,7 @@ def list_models(as_json: Json = False) -> None:
     listing = {
         "embedded": [_embedded_row(name) for name in embedded.NAMES],
         "cached": [{"spec": file.source.spec, "size": file.size} for file in hub.cached()],
-        "catalogue": [asdict(entry) | {"spec": entry.spec} for entry in catalogue.CATALOGUE],
+        "catalogue": [_entry_record(entry) for entry in catalogue.CATALOGUE],
     }
     write_text(json.dumps(listing, indent=2) if as_json else _as_text(listing))
 
@@ -95,11 +97,19 @@ def pull(
     from lmcot_cli.backends.llama.gguf_header import read_header
 
     source = _hub_file(model)
+    if packaged := _packaged(model):
+        typer.echo(f"{model} comes with an installed package; there is nothing to download", err=True)
+        return write_text(str(packaged))
     path = hub.download(source)
     header = read_header(path)
     size = _human("size", path.stat().st_size)
     typer.echo(f"{printable(header.architecture)}, {header.quantization}, {size}, in {path}", err=True)
     write_text(source.spec)
+
+
+def _packaged(model: str) -> Path | None:
+    entry = catalogue.find(model)
+    return entry.packaged if entry else None
 
 
 def _hub_file(model: str) -> hub.HubFile:
@@ -130,7 +140,9 @@ def _facts(model: str) -> dict[str, Any]:
     if entry is None and not model.startswith(hub.SCHEME):
         return {"spec": model} | _file_facts(_existing(model))
     source = _hub_file(model)
-    known = {key: value for key, value in asdict(entry).items() if value} if entry else {}
+    known = {key: value for key, value in _entry_record(entry).items() if value} if entry else {}
+    if entry and entry.packaged:
+        return known | _file_facts(entry.packaged)
     return {"spec": source.spec} | known | _cached_facts(source, model)
 
 
@@ -144,7 +156,17 @@ def _cached_facts(source: hub.HubFile, model: str) -> dict[str, Any]:
     for file in hub.cached():
         if file.source == source:
             return _file_facts(file.path)
-    return {"downloaded": f"no; lmcot models pull {model}"}
+    entry = catalogue.find(model)
+    package = f", or pip install 'lmcot[{entry.package.extra}]'" if entry and entry.package else ""
+    return {"downloaded": f"no; lmcot models pull {model}{package}"}
+
+
+def _entry_record(entry: catalogue.Entry) -> dict[str, Any]:
+    return asdict(entry) | {
+        "spec": entry.spec,
+        "package": entry.package.distribution if entry.package else None,
+        "installed": entry.packaged is not None,
+    }
 
 
 def _file_facts(path: Path) -> dict[str, Any]:
@@ -195,8 +217,11 @@ def _spec_line(row: dict[str, Any]) -> str:
 
 def _catalogue_line(entry: catalogue.Entry) -> str:
     size = _human("size", entry.size)
-    line = f"  {size:>8}  {entry.name:<13} {entry.role:<6} {entry.license}"
-    return f"{line}; {entry.note}" if entry.note else line
+    line = f"  {size:>8}  {entry.name:<16} {entry.role:<6} {_THINKING[entry.thinking]:<16} {entry.license}"
+    installed = (
+        f"installed (package {entry.package.distribution})" if entry.package and entry.packaged else ""
+    )
+    return "; ".join(filter(None, (line, entry.note, installed)))
 
 
 def _human(key: str, value: Any) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import closing
+from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, BinaryIO
@@ -66,6 +67,7 @@ def rationales(
     max_tokens: options.MaxTokensOption = None,
     seed: options.SeedOption = None,
     limit: options.LimitOption = None,
+    fields: prompt_options.FieldsOption = None,
     prompts: options.PromptsOption = None,
     shots: prompt_options.ShotsOption = None,
     shots_from: prompt_options.ShotsFromOption = None,
@@ -127,13 +129,16 @@ def rationales(
     if (questions is None) == (given_rationales is None):
         raise UsageError("give either QUESTIONS for the large LM, or --from FILE with rationales, not both")
     origin = Origin(
-        questions or given_rationales or Path(), answers_path(output) if questions else None, limit
+        questions or given_rationales or Path(),
+        answers_path(output) if questions else None,
+        limit,
+        teacher_options(context.params).rows,
     )
 
     def ask() -> None:
         if origin.answers:
             supporting = read is Context.SUPPORTING
-            shown = read_supporting(origin.source, limit) if supporting else origin.source
+            shown = read_supporting(origin.source, limit, origin.rows) if supporting else origin.source
             _ask_teacher(shown, origin, context.params)
 
     counts = collect(origin, output, FilterOptions(**given(FilterOptions, context.params)), ask)
@@ -151,6 +156,8 @@ def _ask_teacher(shown: Path | BinaryIO, origin: Origin, flags: dict[str, Any]) 
     from lmcot_cli.pipeline.answer import AnswerRun
 
     settings = teacher_options(flags)
+    if not isinstance(shown, Path):  # rows in lmcot's own layout
+        settings = replace(settings, fields=())
     run = AnswerRun(shown, settings, origin.answers, overwrite=flags["overwrite"], command=command_line())
     with (
         Report(

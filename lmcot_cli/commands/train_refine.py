@@ -184,6 +184,7 @@ def refine(
     save_every: Annotated[int | None, _option("save_every", "Updates between checkpoints.", _RUN)] = None,
     seed: Annotated[int | None, _option("seed", "Seed of the run.", _RUN)] = None,
     limit: options.LimitOption = None,
+    fields: prompt_options.FieldsOption = None,
     overwrite: OverwriteRunOption = False,
     config: options.ConfigOption = None,
     parallel: options.ParallelOption = None,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
@@ -37,6 +37,7 @@ Paths = Mapping[Part, str]
 USUAL: Paths = {}
 """None of them: the usual names serve."""
 
+_MOST_LISTED = 20
 _LIKE_AN_ANSWER = (
     "answer", "gold", "label", "target", "solution", "truth", "reference", "expected", "response", "completion",
 )  # fmt: skip
@@ -92,6 +93,13 @@ def understand(record: Mapping[str, Any], paths: Paths) -> Named:
 def part_of(name: str) -> Part | None:
     """Return the part that a column of this name could be taken for."""
     return next((part for part, names in NAMES.items() if _plain(name) in names), None)
+
+
+def listed(columns: Iterable[str]) -> str:
+    """Write names of columns for a message, on one line; only the first of very many."""
+    names = [" ".join(name.split()) for name in columns]
+    more = [f"and {len(names) - _MOST_LISTED} more"] if len(names) > _MOST_LISTED else []
+    return ", ".join([*names[:_MOST_LISTED], *more]) or "none"
 
 
 def like_an_answer(name: str) -> bool:

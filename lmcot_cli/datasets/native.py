@@ -38,7 +38,7 @@ def to_row(
     Raises:
         RowError: A part is missing or of the wrong type.
     """
-    if record.keys() >= _OUTPUT_KEYS:
+    if _is_output(record):
         raise RowError("this is an answer that lmcot wrote, not a question: give the file of questions")
     named, aliases = understand(record, paths), ("answer_aliases", *aliases)
     row = Row(
@@ -56,6 +56,13 @@ def to_row(
         supporting=fields.supporting(record, row.context),
         supporting_sentences=fields.supporting_sentences(record, row.context),
     )
+
+
+def _is_output(record: Mapping[str, Any]) -> bool:
+    """Recognise what `lmcot answer` writes, whose answers must not be taken for gold."""
+    samples = record.get("samples")
+    drawn = isinstance(samples, list) and all(isinstance(one, dict) and "rationale" in one for one in samples)
+    return drawn and (bool(samples) or record.keys() >= _OUTPUT_KEYS)
 
 
 def _others(named: Named, read: frozenset[str]) -> Columns:

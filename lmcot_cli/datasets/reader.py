@@ -90,7 +90,7 @@ def read_source(
     """
     try:
         yield from squad.rows(_records(source, max_bytes, options))
-    except (OSError, EOFError, zlib.error) as error:
+    except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or error
         raise InputError(f"{source_name(source)}: cannot be read: {reason}") from error
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-from lmcot_cli.datasets.names import NAMES, Paths, part_of
+from lmcot_cli.datasets.names import NAMES, Paths, listed, part_of
 from lmcot_cli.datasets.records import NO_UTF8, BadRow, Record, bad_record
 from lmcot_cli.errors import InputError
 
@@ -100,7 +100,7 @@ def _header(reader: Iterator[list[str]], name: str, paths: Paths) -> list[str]:
     if header and not paths and not any(map(part_of, header)):
         raise InputError(
             f"{name}: the first line should name the columns, such as {NAMES['question'][0]},context,answer; it has"
-            f" {', '.join(header)[:80]}: add such a line, or say which is which: --fields question=COLUMN,..."
+            f" {listed(header)[:80]}: add such a line, or say which is which: --fields question=COLUMN,..."
         )
     return header
 

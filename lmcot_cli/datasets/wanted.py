@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from lmcot_cli.datasets.names import Named, Part, has, understand
+from lmcot_cli.datasets.names import Named, Part, has, listed, understand
 from lmcot_cli.datasets.options import RowOptions
 from lmcot_cli.datasets.records import BadRow, Record
 from lmcot_cli.errors import UsageError
@@ -60,11 +60,11 @@ class Wanted:
         if not self or self._first is None:
             return
         for part, path in self._places.items():
-            there = ", ".join(self._first.record)
+            there = listed(self._first.record)
             raise UsageError(
                 f"--fields {part}={path}: no row of {self._source} has {path!r}; the first has {there}"
             )
-        others = ", ".join(self._first.left) or "none"
+        others = listed(self._first.left)
         raise UsageError(
             f"--keep-columns {','.join(sorted(self._columns))}: no row of {self._source} has it beside question,"
             f" context, answer and the like; other columns of the first: {others}"

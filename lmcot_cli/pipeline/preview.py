@@ -151,7 +151,8 @@ def _notes(role: Role, model: str, options: AnswerOptions) -> Iterator[str]:
     resolved = resolve(model, options.aliases)
     if resolved.startswith(hub.SCHEME) and hub.find(hub.parse(resolved)) is None:
         size = next(
-            (f" ({catalogue.readable_size(e.size)})" for e in catalogue.CATALOGUE if e.spec == resolved), ""
+            (f" ({catalogue.readable_size(e.size)})" for e in catalogue.CATALOGUE if e.hub_spec == resolved),
+            "",
         )
         yield f"{model}: will be downloaded{size}"
     if not names_endpoint(resolved) or (place := address.parse(resolved)).loopback:

@@ -27,6 +27,7 @@ from jinja2.meta import find_referenced_templates
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 from jinja2.utils import missing
 
+from lmcot_cli.datasets.names import listed
 from lmcot_cli.datasets.row import Columns, Row
 from lmcot_cli.errors import InputError, RowError
 from lmcot_cli.prompts.markers import named_markers, quoted_ending
@@ -151,7 +152,7 @@ class _Strict(StrictUndefined):
         exc: type[TemplateRuntimeError] = UndefinedError,
     ) -> None:
         if isinstance(obj, Columns):
-            there = ", ".join(obj) or "none"
+            there = listed(obj)
             hint = f"has no other column {name!r} (it has {there}); if it may be missing: | default"
             exc = _MissingColumnError
         super().__init__(hint, obj, name, exc)

@@ -190,6 +190,10 @@ def test_list_names_the_pair_the_cache_and_the_catalogue(tmp_path: Path) -> None
     assert "builtin:small" in listed
     assert "  none" in listed
     assert "qwen2.5-0.5b" in listed
+    [line] = [line for line in listed.splitlines() if " gpt-oss-20b " in line]
+    assert line.split() == ["12.11", "GB", "gpt-oss-20b", "large", "thinks", "Apache-2.0"]
+    records = json.loads(lmcot("list", "--json", home=tmp_path).stdout)["catalogue"]
+    assert {record["name"]: record["thinking"] for record in records}["qwen3-4b"] == "optional"
 
 
 def test_show_a_file(tmp_path: Path) -> None:
@@ -204,6 +208,7 @@ def test_show_an_entry_of_the_catalogue_says_that_it_is_not_here(tmp_path: Path)
     shown = lmcot("show", "Qwen3-0.6b", home=tmp_path).stdout
     assert "hf:Qwen/Qwen3-0.6B-GGUF:Qwen3-0.6B-Q8_0.gguf" in shown
     assert "no; lmcot models pull" in shown
+    assert "thinking:      optional" in shown
 
 
 @pytest.mark.parametrize(

@@ -293,3 +293,33 @@ def test_the_help_of_train_loads_nothing_heavy() -> None:
 def test_the_examples_are_toml() -> None:
     for path in EXAMPLES:
         assert tomllib.loads(path.read_text())["output"].startswith("runs/")
+
+
+def test_a_teacher_is_asked_with_examples_and_a_system_message(
+    tmp_path: Path, questions: Path, teacher: str
+) -> None:
+    output = tmp_path / "rationales.jsonl"
+    asked = ("--shots", "2", "--shots-from", questions, "--large-system", "Reason.")
+    assert run("rationales", questions, "-o", output, "--large", teacher, *asked).exit_code == 0
+    settings = json.loads((tmp_path / "rationales.answers.jsonl.run.json").read_text())["settings"]
+    assert (settings["shots"], settings["large_system"]) == (2, "Reason.")
+    refused = run("rationales", questions, "-o", output, "--large", teacher)
+    assert refused.exit_code == 1
+    assert "shots 2 -> 0" in refused.stderr
+
+
+@pytest.mark.parametrize("command", ["rationales", "distill", "refine"])
+def test_examples_that_cannot_be_are_one_line(tmp_path: Path, questions: Path, command: str) -> None:
+    needed: dict[str, tuple[str | Path, ...]] = {
+        "rationales": (),
+        "distill": ("--base", tmp_path),
+        "refine": ("--from", tmp_path),
+    }
+    for words, message in (
+        (("--shots", "2"), "error: --shots 2 needs --shots-from FILE"),
+        (("--shots-from", questions), "needs --shots N"),
+    ):
+        result = run(command, questions, "-o", tmp_path / "out", *needed[command], *words)
+        assert result.exit_code == 2
+        assert message in result.stderr
+        assert result.stderr.count("\n") == 1

@@ -210,6 +210,13 @@ def test_a_place_that_no_row_has(tmp_path: Path) -> None:
         next(stream)
 
 
+def test_columns_are_listed_on_one_line(tmp_path: Path) -> None:
+    file = tmp_path / "q.jsonl"
+    file.write_text(json.dumps({"question": "A?", "a\nb": 1} | {str(number): 0 for number in range(30)}))
+    with pytest.raises(UsageError, match=r"the first has question, a b, 0, .*, 17, and 12 more$"):
+        next(read_rows(file, RowOptions((("answer", "a.b"),))))
+
+
 def test_a_column_to_keep_that_no_row_has(tmp_path: Path) -> None:
     file = tmp_path / "q.jsonl"
     file.write_text('{"question": "A?", "level": 3}\n{"question": "B?", "source": "x"}\n')

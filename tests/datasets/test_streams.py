@@ -74,6 +74,13 @@ def test_utf16_that_is_cut_within_a_character_spoils_its_line_only(tmp_path: Pat
     assert "is not UTF-8" in str(last.error)
 
 
+def test_what_only_begins_as_utf32_is_one_line(tmp_path: Path) -> None:
+    file = tmp_path / "q.jsonl"
+    file.write_bytes(b"\xff\xfe\0\0" + b"\xff" * 8)
+    with pytest.raises(InputError, match=rf"^{file}: cannot be read: 'utf-32-le' codec"):
+        rows(file)
+
+
 def test_half_a_pair_in_utf16_spoils_its_line_only(tmp_path: Path) -> None:
     file = tmp_path / "q.jsonl"
     file.write_bytes(("\ufeff" + '{"a": "\ud83d"}\n' + TEXT).encode("utf-16-le", "surrogatepass"))

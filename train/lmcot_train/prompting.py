@@ -8,21 +8,18 @@ like one are read as characters, as every backend reads them.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from transformers import PreTrainedTokenizerBase
 
 from lmcot_cli.backends.base import Request
-from lmcot_cli.backends.torch.loading import loading
 from lmcot_cli.backends.torch.vocabulary import TokenizerVocabulary
 from lmcot_cli.datasets.row import Row
 from lmcot_cli.pipeline.options import AnswerOptions
 from lmcot_cli.prompts.conversation import PromptBuilder
-
-_MARK = "\u2063"  # an invisible separator, which no chat template writes by itself
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +52,7 @@ class RationalePrompts:
         prompts: What builds prompts; without it they have our templates and nothing before them.
 
     Attributes:
-        end_ids: Tokens that end a completion.
+        end_ids: Tokens that end a completion, wherever it is written.
 
     Raises:
         ModelError: The tokenizer's chat template fails; so do the methods that ask for a prompt, for it may fail there.
@@ -74,9 +71,26 @@ class RationalePrompts:
             tokenizer, (), encoder=encoder_decoder, path=Path(tokenizer.name_or_path)
         )
         self._chat = self._vocabulary.template is not None
-        self._end = self._turn_end() if self._chat else int(tokenizer.eos_token_id)
-        self.end_ids = frozenset({self._end, int(tokenizer.eos_token_id)})
+        turn = self._vocabulary.turn_end
+        self._end = int(tokenizer.eos_token_id) if turn is None else turn
+        self.end_ids = self._vocabulary.ends
         self._stop = self._prompts.sampling("guided_rationale", AnswerOptions().rationale_sampling).stop
+
+    def write_generation_config(self, folder: Path) -> None:
+        """Say in a trained model's folder how its texts begin and end, so that whoever runs it stops where it does.
+
+        What the folder says already of other things stays.
+        """
+        path = folder / "generation_config.json"
+        known = json.loads(path.read_bytes()) if path.is_file() else {}
+        ends = [self._end, *sorted(self.end_ids - {self._end})]
+        ids = {
+            "bos_token_id": self._tokenizer.bos_token_id,
+            "eos_token_id": ends if len(ends) > 1 else ends[0],
+            "pad_token_id": self._tokenizer.pad_token_id,
+        }
+        given = {name: value for name, value in ids.items() if value is not None}
+        path.write_text(json.dumps({**known, **given}, indent=2) + "\n", encoding="utf-8")
 
     def prompt(self, row: Row) -> list[int]:
         """Return the ids that a model is given for a row."""
@@ -119,21 +133,3 @@ class RationalePrompts:
     def _ids(self, text: str) -> list[int]:
         encoded = self._tokenizer(text, add_special_tokens=False, split_special_tokens=not self._chat)
         return list(encoded["input_ids"])
-
-    def _turn_end(self) -> int:
-        """Find the special token that the chat template writes after the assistant's words."""
-        messages = [_message("user", "?"), _message("assistant", _MARK)]
-        _, _, after = self._chat_text(messages).rpartition(_MARK)
-        added = self._tokenizer.added_tokens_decoder
-        special = {token for token in self._ids(after) if token in added and added[token].special}
-        return next(
-            (token for token in self._ids(after) if token in special), int(self._tokenizer.eos_token_id)
-        )
-
-    def _chat_text(self, messages: list[dict[str, str]], **options: Any) -> str:
-        with loading(f"{self._tokenizer.name_or_path}: its chat template"):
-            return str(self._tokenizer.apply_chat_template(messages, tokenize=False, **options))
-
-
-def _message(role: str, content: str) -> dict[str, str]:
-    return {"role": role, "content": content}

@@ -2,7 +2,8 @@
 
 A new prompt finds the one with which it has its longest beginning in common and stands on it: it takes those
 cells over, and only its rest is decoded. What a recurrent layer keeps of a prompt is that of its end, so there a
-prompt stands on whole ones only. So the instructions common to all rows, a row's question, and equal
+prompt stands on whole ones only, and what two prompts have in common is decoded as a prompt of its own, for those that
+come after them. So the instructions common to all rows, a row's question, and equal
 prompts (the samples of a row) are decoded once, whenever they come. What nobody uses any more stays until its
 room is needed, least recently used first; of a prompt that others stand on, the part they stand on stays.
 """
@@ -18,6 +19,9 @@ from lmcot_cli.backends.llama.context import SPARE_SEQUENCES, LlamaContext, Logi
 
 WORTH_SHARING = 16
 """Tokens to save before a prompt stands on another, for whose decoding it may have to wait."""
+
+WORTH_MARKING = 32
+"""Tokens that have to be common for that, besides those that a whole prompt saves: it takes a state."""
 
 MAX_DEPTH = SPARE_SEQUENCES - 1
 """Prompts that stand on one another: one more and its completion have to find free sequences above them."""
@@ -76,6 +80,7 @@ class PrefixCache:
         self._context = context
         self._prompts: dict[Prompt, None] = {}  # least recently used first
         self._whole: dict[bytes, Prompt] = {}  # by their tokens; those evicted in part are not here
+        self._added: list[Prompt] = []
         self._free_cells = context.cells
         self._free_sequences = list(range(context.sequences))
         self._sequences_each = 2 if context.guards else 1
@@ -86,23 +91,31 @@ class PrefixCache:
         """Find a place for a completion of `room` tokens at most, behind the prompt of these tokens.
 
         Returns:
-            The prompt, to be decoded if it is new, and the sequence of the completion; None if there is no
-            room as long as what is at work is not done. There is always room for one.
+            The prompt, to be decoded if it is among those `added`, and the sequence of the completion; None if
+            there is no room as long as what is at work is not done. There is always room for one.
         """
         prompt = self._whole.get(tokens.tobytes())
         base, shared = (prompt, len(tokens)) if prompt else self._closest(tokens)
-        sequences = 1 if prompt else 1 + self._sequences_each
+        mark = 0 if prompt else self._mark(tokens, base, shared)
+        sequences = 1 if prompt else 1 + self._sequences_each * (2 if mark else 1)
         if not self._make_room(
             cells=len(tokens) - shared + room, sequences=sequences, base=base, shared=shared
         ):
             return None
         if not prompt:
             self._limit_idle(base, shared)
+            if mark:
+                base, shared = self._add(tokens[:mark], base, shared), mark
             prompt = self._add(tokens, base, shared)
         prompt.completions += 1
         self._touch(prompt)
         self._free_cells -= room
         return prompt, self._free_sequences.pop(0)
+
+    def added(self) -> list[Prompt]:
+        """Return the prompts to decode that have come since the last call, each after what it stands on."""
+        added, self._added = self._added, []
+        return added
 
     def give_back(self, prompt: Prompt, sequence: int, room: int) -> None:
         """Free what a completion took; its prompt stays in the cache."""
@@ -142,6 +155,14 @@ class PrefixCache:
         common = _common_length(tokens, prompt.tokens)
         return common if self._context.shares_parts or common == len(prompt.tokens) else 0
 
+    def _mark(self, tokens: Tokens, base: Prompt | None, shared: int) -> int:
+        """Return how many of these tokens to decode as a prompt of their own: 0 if they are not worth it."""
+        if self._context.shares_parts or (base.depth + 1 if base else 0) >= self._max_depth:
+            return 0
+        common = max((_common_length(tokens, prompt.tokens) for prompt in self._prompts), default=0)
+        common = min(common, len(tokens) - 1)
+        return common if common - shared >= WORTH_MARKING else 0
+
     def _add(self, tokens: Tokens, parent: Prompt | None, shared: int) -> Prompt:
         sequence = self._free_sequences.pop()
         guard = self._free_sequences.pop() if self._context.guards else None
@@ -152,6 +173,7 @@ class PrefixCache:
         self._whole[tokens.tobytes()] = prompt
         if parent:
             parent.children.add(prompt)
+        self._added.append(prompt)
         return prompt
 
     def _touch(self, prompt: Prompt | None) -> None:

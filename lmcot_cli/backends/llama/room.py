@@ -18,7 +18,10 @@ LEAST_REQUEST_TOKENS = 256
 """What a question with a little context and its answer take."""
 
 LEAST_STATES = 2
-"""A completion and the prompt it begins with."""
+"""Those of a completion and of the prompt it begins with."""
+
+SPARE_STATES = 2
+"""Those of what prompts have in common: the instructions, and what a row's prompts begin with."""
 
 MIB = 1024 * 1024
 _STATE_BYTES = 4  # llama.cpp keeps states as float32, whatever the keys and values are
@@ -99,7 +102,7 @@ def plan_room(shape: MemoryShape, trained_context: int, options: EngineOptions, 
     )
     wanted = min(options.n_ctx or trained_context, trained_context)
     least = wanted if options.n_ctx else min(wanted, LEAST_REQUEST_TOKENS)
-    states = budget.states(LEAST_STATES * parallel, least)
+    states = budget.states(LEAST_STATES * parallel + SPARE_STATES, least)
     usual = parallel * min(wanted, USUAL_REQUEST_TOKENS)
     affordable = budget.tokens(states, max(usual, wanted))
     _check_budget(budget, affordable, least, options)

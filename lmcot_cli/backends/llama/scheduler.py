@@ -161,8 +161,7 @@ class Scheduler:
                 return
             self._waiting.popleft()
             prompt, sequence = taken
-            if prompt.logits is None and prompt.completions == 1:  # it is new
-                self._prefilling.append(prompt)
+            self._prefilling += self._cache.added()
             self._starting.append(Writing(job, prompt, sequence, self._vocabulary))
 
     def _start(self) -> None:

@@ -15,6 +15,7 @@ from lmcot_cli.errors import LmcotError, MissingExtraError, ModelError, UsageErr
 if TYPE_CHECKING:
     import torch
 
+GENERATION = "generation_config.json"
 _REASON_LENGTH = 300
 _OWN_CODE = "it brings code of its own; read that, then allow it with --trust-remote-code"
 OWN_CODE_REFUSED = "it brings code of its own, which is not run: give a model without"
@@ -139,12 +140,15 @@ def load_vocabulary(checkpoint: Checkpoint, config: Any, options: EngineOptions)
     with loading(folder):
         tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=options.trust_remote_code)
     return TokenizerVocabulary(
-        tokenizer, end_tokens(checkpoint.base, config), encoder=config.is_encoder_decoder, path=folder
+        tokenizer, end_tokens(checkpoint, config), encoder=config.is_encoder_decoder, path=folder
     )
 
 
-def end_tokens(folder: Path, config: Any) -> list[int]:
-    """List the ids that end a text."""
+def end_tokens(checkpoint: Checkpoint, config: Any) -> list[int]:
+    """List the ids that end a text: an adapter's own where it states them, for training may have changed them."""
+    folder = checkpoint.adapter or checkpoint.base
+    if not (folder / GENERATION).is_file():
+        folder = checkpoint.base
     stated = _generation_setting(folder, config, "eos_token_id")
     return [] if stated is None else list(stated) if isinstance(stated, list | tuple) else [stated]
 
@@ -167,7 +171,7 @@ def _generation_setting(folder: Path, config: Any, name: str) -> Any:
     from transformers import GenerationConfig
 
     stated: Any = None
-    if (folder / "generation_config.json").is_file():
+    if (folder / GENERATION).is_file():
         with loading(folder):
             stated = getattr(GenerationConfig.from_pretrained(folder), name, None)
     return getattr(config, name, None) if stated is None else stated

@@ -192,6 +192,19 @@ def test_a_call_gives_the_same_bytes_after_any_other(tiny_family: TinyFamily, fa
             finish(used)
 
 
+@pytest.mark.parametrize("family", ["mamba2", "granite-h"])
+def test_what_prompts_have_in_common_is_decoded_twice_where_only_whole_prompts_can_be_shared(
+    tiny_family: TinyFamily, family: str
+) -> None:
+    common = text(Random(1), 100)
+    with LlamaBackend(tiny_family(family, CONTEXT), EngineOptions(threads=1, parallel=3)) as backend:
+        requests = [Request(common + letter * 8, seed) for letter in "bcdfg" for seed in range(2)]
+        replies = backend.complete(requests, Sampling(max_tokens=4))
+        whole = sum(reply.prompt_tokens for reply in replies if isinstance(reply, Completion)) // 2
+        saved = whole - backend.work.prompt_tokens
+    assert 3 * len(common) <= saved <= 3 * (len(common) + 2)
+
+
 def compare(context: Watched, alone: Alone, rounding: float) -> None:
     expected = {tokens: alone.logits(tokens) for tokens in {tokens for tokens, _ in context.seen}}
     for tokens, logits in context.seen:

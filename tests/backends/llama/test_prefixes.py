@@ -10,7 +10,7 @@ import pytest
 
 from lmcot_cli.backends.llama.context import SPARE_SEQUENCES, LlamaContext, Tokens
 from lmcot_cli.backends.llama.memory_shape import MemoryKind
-from lmcot_cli.backends.llama.prefixes import WORTH_SHARING, PrefixCache, Prompt
+from lmcot_cli.backends.llama.prefixes import WORTH_MARKING, WORTH_SHARING, PrefixCache, Prompt
 
 
 class Cells:
@@ -72,13 +72,16 @@ def prompt_of(*runs: tuple[int, int]) -> Tokens:
 
 def decode(cache: PrefixCache, context: Cells, prompt: Prompt) -> int:
     """Decode what a new prompt does not take over; return how many tokens that are."""
-    if prompt.logits is not None:
-        return 0
-    assert cache.begin(prompt)
-    own = len(prompt.tokens) - prompt.decoded
-    context.write(prompt.sequence, own)
-    prompt.decoded, prompt.logits = len(prompt.tokens), np.zeros(1, np.float32)
-    return own
+    added = cache.added()
+    assert (prompt.logits is None) == (prompt in added)
+    decoded = 0
+    for each in added:
+        assert cache.begin(each)
+        own = len(each.tokens) - each.decoded
+        context.write(each.sequence, own)
+        each.decoded, each.logits = len(each.tokens), np.zeros(1, np.float32)
+        decoded += own
+    return decoded
 
 
 def finish(cache: PrefixCache, context: Cells, tokens: Tokens, room: int = 10) -> int:
@@ -148,11 +151,24 @@ def test_the_least_recently_used_prompt_goes_first() -> None:
 def test_where_parts_cannot_be_shared_a_prompt_stands_on_whole_ones_only() -> None:
     cache, context = new_cache(cells=1000, kind="hybrid")
     assert cache.take(prompt_of((99, 400)), 10)  # as long as it is at work, others may lie idle
+    cache.added()
     assert finish(cache, context, prompt_of((1, 50))) == 50
-    assert finish(cache, context, prompt_of((1, 40), (2, 20))) == 60
+    assert finish(cache, context, prompt_of((1, 25), (2, 20))) == 45
     assert finish(cache, context, prompt_of((1, 30))) == 30
     assert finish(cache, context, prompt_of((1, 50), (2, 20))) == 20
     assert finish(cache, context, prompt_of((1, 50))) == 0
+
+
+def test_what_two_prompts_have_in_common_is_there_for_the_third_as_a_whole() -> None:
+    cache, context = new_cache(cells=1000, kind="hybrid")
+    assert cache.take(prompt_of((99, 400)), 10)
+    cache.added()
+    instructions = (1, WORTH_MARKING)
+    assert finish(cache, context, prompt_of(instructions, (2, 60))) == WORTH_MARKING + 60
+    assert finish(cache, context, prompt_of(instructions, (3, 60), (4, 5))) == WORTH_MARKING + 65
+    assert finish(cache, context, prompt_of(instructions, (3, 60), (5, 5))) == 65
+    assert finish(cache, context, prompt_of(instructions, (3, 60), (6, 5))) == 5
+    assert finish(cache, context, prompt_of(instructions, (7, 60))) == 60
 
 
 def test_with_states_for_two_sequences_prompts_follow_one_another() -> None:

@@ -20,6 +20,7 @@ from lmcot_cli.backends.torch.checkpoint import weights_digest
 from lmcot_cli.datasets.native import to_record
 from lmcot_cli.datasets.row import Row
 from lmcot_cli.errors import InputError, ModelError, OutputError, UsageError
+from lmcot_cli.prompts.options import PromptOptions
 from lmcot_train.distill import run as module
 from lmcot_train.distill.options import DistillOptions
 from lmcot_train.distill.run import distill
@@ -76,6 +77,28 @@ def test_a_run_leaves_adapter_metrics_curves_and_record(
     assert not (output / "checkpoints").exists()
     assert not list(output.rglob("*.bin"))
     assert any("has no pad token" in line for line in lines)
+
+
+def test_examples_and_a_system_message_stand_before_what_is_learned(
+    tiny_base: Base, rationales: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    lengths: list[float] = []
+
+    def build(opened: Any, splits: Splits, *others: Any) -> Any:
+        lengths.append(sum(map(len, splits.train["input_ids"])) / len(splits.train))
+        return original(opened, splits, *others)
+
+    original = module.build_trainer
+    monkeypatch.setattr(module, "build_trainer", build)
+    shown = PromptOptions(shots=1, shots_from=rationales, small_system="Write facts.")
+    options = replace(OPTIONS, epochs=1)
+    distill(rationales, str(tiny_base()), tmp_path / "plain", options, silent)
+    distill(rationales, str(tiny_base()), tmp_path / "shown", replace(options, prompting=shown), silent)
+    assert lengths[1] > 1.6 * lengths[0]
+    settings = RunFolder(tmp_path / "shown").read_finished().settings
+    assert (settings["shots"], settings["shots_by"], settings["small_system"]) == (1, "first", "Write facts.")
+    with pytest.raises(OutputError, match=r"shots 1 -> 0; .*small_system Write facts\. -> null"):
+        distill(rationales, str(tiny_base()), tmp_path / "shown", options, silent)
 
 
 def test_the_adapter_changes_and_nothing_else(

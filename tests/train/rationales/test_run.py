@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from lmcot_cli.datasets.options import RowOptions
 from lmcot_cli.datasets.reader import read_rows
 from lmcot_cli.datasets.row import Row
 from lmcot_cli.errors import InputError, LmcotError, OutputError, UsageError
@@ -88,6 +89,16 @@ def test_rows_that_failed_are_counted_and_passed_over(tmp_path: Path) -> None:
     answers = write(tmp_path / "answers.jsonl", failed, answered("1", (RIGHT, "Oslo")))
     counts = collect(Origin(questions(tmp_path), answers), tmp_path / "out.jsonl", FilterOptions())
     assert (counts.failed, counts.kept) == (1, 1)
+
+
+def test_rationales_of_a_file_with_names_of_its_own(tmp_path: Path) -> None:
+    source = tmp_path / "human.csv"
+    source.write_text(f'frage,text,antwort,weg,stufe\n"{SOURCE["question"]}",{RIGHT},Oslo,{RIGHT},3\n')
+    fields = {"question": "frage", "context": "text", "answer": "antwort", "rationale": "weg"}
+    rows = RowOptions(tuple(fields.items()))
+    counts = collect(Origin(source, rows=rows), tmp_path / "out.jsonl", FilterOptions())
+    [row] = rows_of(tmp_path / "out.jsonl")
+    assert (counts.kept, row.answers, row.rationale, row.extra) == (1, ("Oslo",), RIGHT, {"stufe": "3"})
 
 
 def test_the_rationales_of_people_are_read_from_their_rows(tmp_path: Path) -> None:

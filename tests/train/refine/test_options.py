@@ -90,3 +90,10 @@ def test_numbers_of_ppo_have_a_range(changes: dict[str, Any], message: str) -> N
 def test_numbers_of_the_run_have_a_range(changes: dict[str, Any], message: str) -> None:
     with pytest.raises(UsageError, match=message):
         options(**changes).check()
+
+
+def test_fields_are_checked_and_noted_where_given() -> None:
+    with pytest.raises(UsageError, match=r"^--fields frage=\.\.\.: there is no frage"):
+        options(fields="frage=question").check()
+    assert "fields" not in options().settings()
+    assert options(fields="answer=gold").settings()["fields"] == "answer=gold"

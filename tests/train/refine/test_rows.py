@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from lmcot_cli.datasets.options import RowOptions
 from lmcot_cli.datasets.row import Row
 from lmcot_cli.errors import InputError
 from lmcot_train.refine.rows import fitting, read_answered, split
@@ -27,6 +28,13 @@ def test_rows_without_a_gold_answer_are_left_out_and_counted(tmp_path: Path) -> 
     said: list[str] = []
     assert [row.answers for row in read_answered(path, None, said.append)] == [("A",)]
     assert said == [f"{path}: left out 2 of 3 rows: unreadable, or no gold answer"]
+
+
+def test_rows_may_have_names_of_their_own(tmp_path: Path) -> None:
+    path = tmp_path / "q.csv"
+    path.write_text("frage,antwort\nWo?,Oslo\n")
+    options = RowOptions.parse("question=frage,answer=antwort")
+    assert [row.answers for row in read_answered(path, None, print, options)] == [("Oslo",)]
 
 
 def test_a_file_without_gold_answers_is_an_error(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from lmcot_cli.backends.engine_options import EngineOptions
 from lmcot_cli.backends.torch.checkpoint import weights_digest
 from lmcot_cli.datasets.microhop import MicroHopOptions, records
 from lmcot_cli.errors import InputError, ModelError, OutputError, UsageError
+from lmcot_cli.prompts.options import PromptOptions
 from lmcot_train.lora import LoraOptions
 from lmcot_train.models import add_adapter, open_base, open_run
 from lmcot_train.ppo.options import PPOOptions
@@ -259,11 +260,39 @@ def test_what_cannot_be_refined_is_said_in_one_line(
 def test_settings_fill_the_dataclasses_they_belong_to() -> None:
     given = {
         "questions": Path("q"), "start": Path("s"), "output": Path("o"), "updates": 7, "task_weight": 2.0,
-        "threads": 1, "large": None, "lora_rank": 4, "quiet": True,
+        "threads": 1, "large": None, "lora_rank": 4, "quiet": True, "shots": 2, "shots_from": Path("f"),
     }  # fmt: skip
     options = from_settings(given, {"name": "spec"})
     assert (options.ppo.updates, options.reward.task_weight, options.engine.threads) == (7, 2.0, 1)
+    assert options.prompting == PromptOptions(shots=2, shots_from=Path("f"))
     assert (options.large, options.lora_rank, options.aliases) == ("builtin:large", 4, {"name": "spec"})
+
+
+def test_both_models_are_asked_with_examples_and_their_system_message(
+    tmp_path: Path, questions: Path, distilled: Callable[[str], Path]
+) -> None:
+    start = distilled("llama")
+    folder = RunFolder(start)
+    folder.write(replace(folder.read(), settings={"shots": 2, "small_system": "Reason."}))
+    script = tmp_path / "large.jsonl"
+    script.write_text('{"match": "", "text": "Oslo"}\n')
+    prompting = PromptOptions(shots=1, shots_from=questions, small_system="Reason.", large_system="Answer.")
+    options = options_for(
+        questions,
+        start,
+        tmp_path / "refined",
+        large=f"scripted:{script}",
+        ppo=replace(PPO, updates=1),
+        prompting=prompting,
+    )
+    said: list[str] = []
+    settings = RunFolder(refine(options, said.append).folder).read_finished().settings
+    asked = {name: settings[name] for name in ("shots", "shots_by", "small_system", "large_system")}
+    assert asked == {"shots": 1, "shots_by": "first", "small_system": "Reason.", "large_system": "Answer."}
+    assert str(settings["shots_digest"]).startswith("sha256:")
+    assert any("was trained with other prompts (shots 2 -> 1):" in line for line in said)
+    with pytest.raises(OutputError, match=r"large_system Answer\. -> null"):
+        refine(replace(options, prompting=replace(prompting, large_system=None)), print)
 
 
 @pytest.mark.filterwarnings(

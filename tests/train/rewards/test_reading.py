@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from lmcot_train.rewards.reading import linked, read_statement, read_statements
+from lmcot_train.rewards.reading import linked, read_statement, read_statements, same
 
 
 @pytest.mark.parametrize(
@@ -47,3 +47,31 @@ def test_a_part_of_a_name_links_to_the_whole() -> None:
     assert not linked(["ann moore"], ["ann stone"])
     assert not linked(["moo"], ["ann moore"])
     assert not linked([], ["ann"])
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "may_be"),
+    [
+        ("ann moore", "ann moore", True),
+        ("moore", "ann moore", True),
+        ("hyannis port massachusetts", "hyannis port", True),
+        ("american", "american hockey league", False),
+        ("ann", "ann moore", False),
+        ("chester", "chester cathedral", False),
+    ],
+)
+def test_names_of_one_thing_share_their_end(one: str, other: str, may_be: bool) -> None:
+    assert same(one, other) is same(other, one) is may_be
+
+
+@pytest.mark.parametrize(
+    ("sentence", "asks"),
+    [
+        ("Who is she?", True),
+        ("\u8c01\uff1f", True),
+        ("He made \"Dude, Where's My Car?", False),
+        ("She is.", False),
+    ],
+)
+def test_a_question_states_nothing(sentence: str, asks: bool) -> None:
+    assert read_statement(sentence).asks is asks

@@ -16,6 +16,7 @@ from lmcot_cli.errors import InputError, ModelError, RowError
 from lmcot_cli.pipeline.answer import AnswerRun
 from lmcot_cli.pipeline.options import AnswerOptions
 from lmcot_cli.prompts.conversation import PromptBuilder
+from lmcot_cli.prompts.options import PromptOptions
 from lmcot_train.rewards.large_answers import LargeCallsSpentError
 from lmcot_train.rewards.reward import RationaleReward, RewardOptions, RolledOut, reward, task_reward
 
@@ -118,6 +119,23 @@ def test_replies_outlive_the_process_and_count(large: Backend, tmp_path: Path) -
     assert (later.answers.calls, later.answers.hits) == (1, 1)
     later([WRONG])
     assert RationaleReward(options, large, PromptBuilder()).answers.calls == 2
+
+
+def test_a_reply_to_a_prompt_with_examples_is_another_reply(large: Backend, tmp_path: Path) -> None:
+    examples = tmp_path / "shots.jsonl"
+    row = {"question": "Where?", "context": "Here.", "answer": "Here", "rationale": "It is here."}
+    examples.write_text(json.dumps(row))
+    options = RewardOptions(memory=tmp_path / "replies.jsonl")
+    for asked in (
+        PromptOptions(),
+        PromptOptions(shots=1, shots_from=examples),
+        PromptOptions(large_system="Answer."),
+    ):
+        for calls in (1, 0):
+            score = RationaleReward(options, large, PromptBuilder(asked))
+            before = score.answers.calls
+            assert score([RIGHT])[0].answer == "Oslo"
+            assert score.answers.calls - before == calls
 
 
 def test_replies_before_an_endpoint_died_are_kept_and_what_was_asked_counts(tmp_path: Path) -> None:

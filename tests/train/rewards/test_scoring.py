@@ -47,6 +47,7 @@ def test_rows_and_answers_are_both_read(tmp_path: Path, microhop: Rows) -> None:
     right, wrong = score(read_given(answers, questions))
     assert (right.task, wrong.task) == (1.0, 0.0)
     assert right.to_record()["gold"] == list(rows[0].answers)
+    assert right.to_record()["unsupported"] == 1.0, "it speaks of somebody whom the context does not know"
     with pytest.raises(InputError, match="has no row"):
         answers.write_text('{"id": "x", "samples": []}')
         read_given(answers, questions)

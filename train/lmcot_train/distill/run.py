@@ -16,7 +16,7 @@ import torch
 import transformers
 from accelerate import PartialState
 from safetensors import SafetensorError
-from transformers import Trainer, set_seed
+from transformers import PreTrainedModel, PreTrainedTokenizerBase, Trainer, set_seed
 
 from lmcot_cli.backends.torch.checkpoint import weights_digest
 from lmcot_cli.errors import InputError
@@ -125,8 +125,7 @@ def _open(base: str, options: DistillOptions, report: Report) -> Opened:
 def _splits(
     rows: list[Any], opened: Opened, prompts: PromptBuilder, options: DistillOptions, report: Report
 ) -> Splits:
-    encoder = is_encoder_decoder(opened.model)
-    reader = RationalePrompts(opened.tokenizer, encoder_decoder=encoder, prompts=prompts)
+    encoder, reader = is_encoder_decoder(opened.model), _reader(opened.model, opened.tokenizer, prompts)
     most = options.max_tokens or getattr(opened.model.config, "max_position_embeddings", None)
     columns = encoder_columns if encoder else causal_columns
     parts = split(rows, options.validation_share, options.seed)
@@ -139,6 +138,12 @@ def _splits(
         raise InputError(f"no row is left to learn from: all take more than {most} tokens; see --max-tokens")
     report(f"{len(train)} rows to learn from, {len(validation)} to validate on")
     return Splits(train, validation if len(validation) else None)
+
+
+def _reader(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, prompts: PromptBuilder | None = None
+) -> RationalePrompts:
+    return RationalePrompts(tokenizer, encoder_decoder=is_encoder_decoder(model), prompts=prompts)
 
 
 def _record(rationales: Path, base: str, prompts: PromptBuilder, options: DistillOptions) -> RunRecord:
@@ -179,6 +184,7 @@ def _train(trainer: Trainer, run: RunFolder, record: RunRecord, report: Report) 
             folder = run.adapter if record.adapter else run.model
             learned.save_pretrained(folder)
             trainer.processing_class.save_pretrained(folder)
+            _reader(learned, trainer.processing_class).write_generation_config(folder)
     if trainer.is_world_process_zero():
         draw_curves(run.metrics, run.curves, PANELS)
         run.finish(record, _results(trainer, time.monotonic() - started) | results)

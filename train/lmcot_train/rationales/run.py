@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from lmcot_cli.datasets.native import to_record
+from lmcot_cli.datasets.options import DEFAULT, RowOptions
 from lmcot_cli.datasets.reader import BadRow, at_least_one, read_rows, read_source
 from lmcot_cli.datasets.row import Row
 from lmcot_cli.errors import InputError, OutputError, UsageError
@@ -55,11 +56,13 @@ class Origin:
         answers: The output of `lmcot answer --method cot` for these questions; None for rationales that came with
             the rows.
         limit: Rows to take at most.
+        rows: Where rows have what.
     """
 
     source: Path
     answers: Path | None = None
     limit: int | None = None
+    rows: RowOptions = DEFAULT
 
     def check(self) -> None:
         """Refuse a limit that leaves no row.
@@ -82,7 +85,9 @@ class SupportingRows(BytesIO):
     name = ""
 
 
-def read_supporting(questions: Path, limit: int | None = None) -> SupportingRows:
+def read_supporting(
+    questions: Path, limit: int | None = None, options: RowOptions = DEFAULT
+) -> SupportingRows:
     """Read the questions with their supporting paragraphs alone, for a teacher to read.
 
     HotpotQA, 2WikiMultiHopQA, MuSiQue and MicroHop name these paragraphs. A teacher that need not search makes fewer
@@ -93,12 +98,14 @@ def read_supporting(questions: Path, limit: int | None = None) -> SupportingRows
     Args:
         questions: The file of questions.
         limit: Rows to take at most; None: all.
+        options: Where rows have what.
 
     Raises:
         InputError: The questions cannot be read, or a row that can names no supporting paragraph.
     """
     rows = (
-        json.dumps(_supporting_only(row, questions)) + "\n" for row in _rows(Origin(questions, limit=limit))
+        json.dumps(_supporting_only(row, questions)) + "\n"
+        for row in _rows(Origin(questions, limit=limit, rows=options))
     )
     supporting = SupportingRows("".join(rows).encode())
     supporting.name = str(questions)
@@ -275,7 +282,7 @@ def _record(candidate: Candidate, number: int) -> dict[str, Any]:
 
 
 def _rows(origin: Origin) -> Iterator[Row | BadRow]:
-    rows = mark_duplicates(at_least_one(read_rows(origin.source), origin.source))
+    rows = mark_duplicates(at_least_one(read_rows(origin.source, origin.rows), origin.source))
     return islice(rows, origin.limit)
 
 

@@ -9,6 +9,7 @@ from sys import maxsize
 from typing import Any, Literal, TypeAlias
 
 from lmcot_cli.backends.engine_options import EngineOptions
+from lmcot_cli.datasets.options import RowOptions
 from lmcot_cli.errors import UsageError
 from lmcot_cli.prompts.options import PromptOptions
 from lmcot_train.ppo.options import PPOOptions, option_of
@@ -49,6 +50,7 @@ class RefineOptions:
         full: Train all weights instead of an adapter.
         held_out: Rows kept for validation, a fifth of all at most; 0: none.
         limit: Rows to use at most; None: all.
+        fields: Where rows have what, as `OURS=THEIRS,...`.
         overwrite: Start the output anew.
         prompting: What both models are asked beside the question, as `lmcot answer` is to ask them.
         aliases: Names that stand for model specs.
@@ -66,12 +68,22 @@ class RefineOptions:
     full: bool = False
     held_out: int = 64
     limit: int | None = None
+    fields: str | None = None
     overwrite: bool = False
     prompting: PromptOptions = field(default_factory=PromptOptions)
     aliases: Mapping[str, str] = field(default_factory=dict)
     engine: EngineOptions = field(default_factory=EngineOptions)
     ppo: PPOOptions = field(default_factory=PPOOptions)
     reward: RewardOptions = field(default_factory=RewardOptions)
+
+    @property
+    def rows(self) -> RowOptions:
+        """How rows are read.
+
+        Raises:
+            UsageError: `fields` cannot be read.
+        """
+        return RowOptions.parse(self.fields)
 
     def check(self) -> None:
         """Refuse what cannot work.
@@ -82,6 +94,7 @@ class RefineOptions:
         self.ppo.check()
         self.reward.check()
         self.prompting.check()
+        _ = self.rows  # it raises where a name is not ours
         if self.algorithm == "grpo":
             self._check_grpo()
         if not 1 <= self.lora_rank <= _MOST_RANK:
@@ -112,6 +125,7 @@ class RefineOptions:
         """Return what changes what is learned, as the run file holds it."""
         own = ("algorithm", "lora_rank", "full", "held_out", "limit")
         parts = {name: getattr(self, name) for name in own} | asdict(self.ppo) | asdict(self.reward)
+        parts |= {"fields": self.fields} if self.fields else {}
         elsewhere = {*free_settings(decays=self.ppo.decay > 0), "seed", "memory"}
         return {name: value for name, value in parts.items() if name not in elsewhere}
 

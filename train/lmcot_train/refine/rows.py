@@ -8,6 +8,7 @@ from itertools import islice
 from pathlib import Path
 from random import Random
 
+from lmcot_cli.datasets.options import DEFAULT, RowOptions
 from lmcot_cli.datasets.reader import BadRow, at_least_one, read_rows
 from lmcot_cli.datasets.row import Row
 from lmcot_cli.errors import InputError
@@ -22,13 +23,13 @@ class Rows:
     held_out: tuple[Row, ...]
 
 
-def read_answered(path: Path, limit: int | None, report: Report) -> list[Row]:
+def read_answered(path: Path, limit: int | None, report: Report, options: RowOptions = DEFAULT) -> list[Row]:
     """Read the rows that have a gold answer; say how many were left out.
 
     Raises:
         InputError: The file cannot be read, or no row in it has a gold answer.
     """
-    found = list(islice(at_least_one(read_rows(path), path), limit))
+    found = list(islice(at_least_one(read_rows(path, options), path), limit))
     rows = [row for row in found if not isinstance(row, BadRow) and row.answers]
     if not rows:
         raise InputError(f"{path}: no row has a gold answer, which rewards are measured by")

@@ -16,6 +16,7 @@ from lmcot_cli.backends.specs import open_model
 from lmcot_cli.backends.torch.checkpoint import weights_digest
 from lmcot_cli.datasets.row import Row
 from lmcot_cli.errors import InputError, UsageError
+from lmcot_cli.pipeline.run_file import differing
 from lmcot_cli.prompts.conversation import PromptBuilder
 from lmcot_train.curves import draw_curves
 from lmcot_train.models import Report, is_encoder_decoder, silent
@@ -34,6 +35,8 @@ from lmcot_train.rewards.reward import RationaleReward, Reward, RolledOut
 from lmcot_train.run_folder import RunFolder, RunRecord, process_count, sha256_of
 
 _REPLIES = "replies.jsonl"
+_ASKED = ("prompts", "shots", "shots_by", "shots_digest", "small_system")
+"""Settings that say what the small LM is asked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +73,8 @@ def refine(options: RefineOptions, report: Report) -> Refined:
     workers = Workers.join()
     say = report if workers.first else silent
     prompts = PromptBuilder(options.prompting, ("guided_rationale", "guided_answer"))
-    rows = read_answered(options.questions, options.limit, say)
+    _tell_other_prompts(options, prompts, say)
+    rows = read_answered(options.questions, options.limit, say, options.rows)
     folder = RunFolder(options.output)
     with ExitStack() as stack:
         large = stack.enter_context(_open_large(options)) if workers.first else None
@@ -236,6 +240,17 @@ def _check_processes(options: RefineOptions) -> None:
         raise UsageError(
             f"--algorithm grpo runs in one process, and {process_count()} were launched: start it without accelerate,"
             " or take --algorithm ppo"
+        )
+
+
+def _tell_other_prompts(options: RefineOptions, prompts: PromptBuilder, say: Report) -> None:
+    """Say so where the model to start from has learned to be asked otherwise."""
+    learned, asked = RunFolder(options.start).read_finished().settings, prompts.settings()
+    of_both = {name: asked[name] for name in _ASKED if name in learned}
+    if differences := differing(learned, of_both):
+        say(
+            f"{options.start}: was trained with other prompts ({'; '.join(differences)}): it does best if it is asked"
+            " as it has learned to be; give the same options here"
         )
 
 

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import torch
 from peft import PeftModel
 from torch import nn
-from transformers import PreTrainedTokenizerBase
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from lmcot_train.lora import LoraOptions
-from lmcot_train.models import Report, add_adapter, open_run
+from lmcot_train.models import Report, add_adapter, is_encoder_decoder, open_run
+from lmcot_train.prompting import RationalePrompts
 from lmcot_train.refine import adapters
 
 
@@ -42,6 +43,8 @@ class Start(NamedTuple):
         else:
             _merged(self.model).save_pretrained(folder, safe_serialization=True)
         self.tokenizer.save_pretrained(folder)
+        encoder = is_encoder_decoder(cast("PreTrainedModel", self.model))
+        RationalePrompts(self.tokenizer, encoder_decoder=encoder).write_generation_config(folder)
 
     @property
     def leaves_adapter(self) -> bool:

@@ -19,7 +19,7 @@ from lmcot_train.models import Opened, is_encoder_decoder
 from lmcot_train.prompting import Example, RationalePrompts
 from lmcot_train.rewards.aspects import score_aspects, weighted_mean
 from lmcot_train.rewards.chain import read_chain
-from lmcot_train.rewards.penalties import loop_share
+from lmcot_train.rewards.penalties import loop_share, unsupported
 from lmcot_train.rewards.reward import EQUAL_WEIGHTS, task_reward
 
 BATCH = 16
@@ -44,6 +44,7 @@ class Scored:
         aspect_mean: R_aspect.
         task: R_task by exact match; None where gold or answer is not known.
         loops: Share of words that go round in circles.
+        unsupported: How far the answer lacks support in what the rationale says; 0 where no answer is known.
     """
 
     given: Given
@@ -51,6 +52,7 @@ class Scored:
     aspect_mean: float
     task: float | None
     loops: float
+    unsupported: float
 
     def to_record(self) -> dict[str, Any]:
         """Return the scores as one JSON object."""
@@ -64,6 +66,7 @@ class Scored:
             "aspect_mean": self.aspect_mean,
             "task": self.task,
             "loops": self.loops,
+            "unsupported": self.unsupported,
         }
 
 
@@ -126,7 +129,8 @@ def _scored(given: Given, weights: Mapping[str, float], logprob: float | None) -
     aspects = score_aspects(chain)
     judged = given.answer is not None and given.row.answers
     task = task_reward(given.answer, given.row.answers, "em") if judged else None
-    return Scored(given, aspects, weighted_mean(aspects, weights), task, loop_share(chain.words))
+    mean = weighted_mean(aspects, weights)
+    return Scored(given, aspects, mean, task, loop_share(chain.words), unsupported(chain))
 
 
 def _from_rows(path: Path) -> Iterator[Given]:
