@@ -41,6 +41,7 @@ _POLITE = re.compile(
     r"^(?:sure|certainly|of course|okay|ok|alright|here(?:['\u2019]s| is) (?:the|my|your) answer)[!.,]*$",
     re.I,
 )
+_CLOSING = '"\u201c\u201d\u00bb\u300d'
 _DRESS = " \t\n*_:$`"
 
 
@@ -180,8 +181,9 @@ def _marks(text: str, own: tuple[str, ...]) -> list[_Mark]:
 
 def _is_mention(text: str, end: int) -> bool:
     """Whether a marker ends inside quotation marks: a small model echoes the prompt (`with "So the answer is" and`)."""
+    end += text[end : end + 1] in _CLOSING
     line = text[max(text.rfind("\n", 0, end) + 1, end - _LONGEST) : end].rstrip(" \t:")
-    before = line.rstrip('"\u201c\u201d\u00bb\u300d')
+    before = line.rstrip(_CLOSING)
     quote = line[len(before) :][:1]
     opening = {'"': '"', "\u201d": "\u201c", "\u201c": "\u201e", "\u00bb": "\u00ab", "\u300d": "\u300c"}.get(
         quote
