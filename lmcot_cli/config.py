@@ -154,7 +154,7 @@ def answer_options(config: Config, flags: Mapping[str, Any]) -> AnswerOptions:
     given = {
         name: value
         for name, value in flags.items()
-        if name in _ANSWER_KEYS | _ENGINE_KEYS | _ENDPOINT_KEYS and value is not None
+        if name in _ANSWER_KEYS | _ENGINE_KEYS | _ENDPOINT_KEYS and value not in _NOT_GIVEN
     }
     values = config.answer.model_dump(exclude_none=True) | given
     if given.get("shots") == 0 and "shots_from" not in given:
@@ -166,6 +166,10 @@ def answer_options(config: Config, flags: Mapping[str, Any]) -> AnswerOptions:
     prices = {name: Price(price.prompt, price.completion) for name, price in config.prices.items()}
     endpoint = EndpointOptions(**{name: values.pop(name) for name in _ENDPOINT_KEYS & values.keys()})
     return AnswerOptions(**values, engine=engine, endpoint=endpoint, aliases=config.models, prices=prices)
+
+
+_NOT_GIVEN: tuple[Any, ...] = (None, (), [])
+"""What a command has for an option that was not given; for one that may be repeated that is a sequence of none."""
 
 
 def _names(value: str | list[str]) -> tuple[str, ...]:

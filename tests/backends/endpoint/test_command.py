@@ -59,6 +59,39 @@ def test_a_resume_with_another_api_is_refused(folder: Path, serve: Callable[...,
     assert lmcot(*words, "--endpoint-api", "chat").exit_code == 0
 
 
+def test_a_resume_with_other_fields_in_the_requests_is_refused(
+    folder: Path, serve: Callable[..., Any]
+) -> None:
+    words = ("--large", f"{serve().url}#m", "-o", "out.jsonl")
+    assert lmcot(*words, "--limit", "2", "--request-field", "top_k=5").exit_code == 0
+    refused = lmcot(*words, "--request-field", "top_k=6")
+    assert refused.exit_code == 1
+    assert "(request_fields top_k=5 -> top_k=6)" in refused.stderr
+    assert lmcot(*words).exit_code == 1
+    assert lmcot(*words, "--request-field", "top_k=5").exit_code == 0
+
+
+def test_a_field_that_is_no_json_is_one_line_that_names_the_option(folder: Path) -> None:
+    result = lmcot("--large", "http://127.0.0.1:1/v1#m", "--request-field", "reasoning_effort=low")
+    assert result.exit_code == 2
+    assert result.stderr.splitlines() == [
+        "error: --request-field reasoning_effort=low: the value is no JSON;"
+        " a string is written reasoning_effort='\"low\"'"
+    ]
+
+
+def test_fields_may_stand_in_the_settings_file(folder: Path, answering: Callable[..., str]) -> None:
+    asked = list[bytes]()
+
+    def answer(path: str, headers: dict[str, str], body: bytes) -> tuple[int, dict[str, str], bytes]:
+        asked.append(body)
+        return 200, {}, b'{"choices": [{"message": {"content": "Lyon"}, "finish_reason": "stop"}]}'
+
+    (folder / "lmcot.toml").write_text("[answer]\nrequest_fields = ['top_k=5']\n")
+    assert lmcot("--large", f"{answering(answer)}#m").exit_code == 0
+    assert all(b'"top_k":5' in body.replace(b" ", b"") for body in asked if body)
+
+
 def test_what_was_kept_from_an_earlier_run_costs_nothing(folder: Path, serve: Callable[..., Any]) -> None:
     url = serve().url
     (folder / "lmcot.toml").write_text(f'[prices]\n"{url}#m" = {{ prompt = 1e6, completion = 1e6 }}\n')

@@ -244,6 +244,7 @@ def test_a_reply_never_waits_for_more_where_nothing_more_can_come(backend: Llama
         {"type": "array", "items": {"type": "string", "pattern": "^.b$"}, "minItems": 1, "maxItems": 2},
         {"$ref": "#/$defs/word", "$defs": {"word": {"type": "string", "maxLength": 2}}},
         {"type": "object", "additionalProperties": {"type": "integer"}},
+        {"properties": {'é"\\\n': {"const": '\\"'}}, "required": ['é"\\\n']},
         {
             "properties": {"root": {"type": "integer"}, "char": {"const": "\u2028"}},
             "required": ["root", "char"],
@@ -257,6 +258,8 @@ def test_whatever_a_schema_asks_for_is_json(backend: LlamaBackend, schema: Any) 
     ended = [json.loads(reply.text) for reply in replies if reply.finish_reason == "stop"]
     assert ended
     json.dumps(ended, allow_nan=False).encode()
+    if "required" in schema:
+        assert all(set(value) == set(schema["required"]) for value in ended)
     if "pattern" in str(schema):
         assert all(len(word) == 2 and word[1] == "b" for words in ended for word in words)
 

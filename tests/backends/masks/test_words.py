@@ -48,6 +48,8 @@ def test_a_run_of_whole_words_is_found(span: str) -> None:
         "S",
         "U",
         "000",
+        "000.5",
+        "1",
         "1,000",
         "5",
         "$",
