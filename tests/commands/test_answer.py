@@ -521,3 +521,14 @@ def test_json_on_a_terminal_is_not_mixed_with_progress(work: Path):
     assert code == 0
     assert [json.loads(line)["id"] for line in lines] == [f"q{i}" for i in range(10)]
     assert summary.startswith("answered 10 of 10 rows")
+
+
+def test_the_summary_counts_what_limits_cut(work: Path):
+    (work / "script.jsonl").write_text('{"match": "", "text": "Ly", "finish_reason": "length"}\n')
+    result = invoke("q.jsonl", "--method", "standard", "--large", "scripted:script.jsonl")
+    assert "replies were cut: raise --max-answer-tokens" in result.stderr
+
+    (work / "script.jsonl").write_text('{"match": "", "text": "", "finish_reason": "length"}\n')
+    result = invoke("q.jsonl", "--method", "standard", "--large", "scripted:script.jsonl")
+    assert result.exit_code == 1
+    assert "raise --max-answer-tokens (48)" in result.stderr
