@@ -126,6 +126,10 @@ class AskedModel:
         """Ask for one completion."""
         return Ask(self.model, replace(request, seed=seed), self.sampling)
 
+    def text_of(self, done: Completion) -> str:
+        """Return what the model replied."""
+        return self.prompts.own_words(self.name, done.text)
+
 
 @dataclass(slots=True)
 class Draws:
@@ -223,7 +227,8 @@ class SampledAnswers:
     def _sample(self, row: Row, done: Completion, seed: int) -> Sample:
         reader = self.stage.reader
         direct = self.stage.name == "standard"
-        read = reader.direct(done.text, row) if direct else reader.chain(done.text, row)
+        text = self.stage.text_of(done)
+        read = reader.direct(text, row) if direct else reader.chain(text, row)
         return Sample(
             rationale=None if direct else read.rationale,
             answer=read.answer,
@@ -274,7 +279,7 @@ class Guided:
 
     def _rationale(self, done: Completion, seed: int) -> Sample:
         return Sample(
-            rationale=before_answer(done.text),
+            rationale=before_answer(self.rationales.text_of(done)),
             answer=None,
             logprob=None,
             tokens=done.completion_tokens,
@@ -323,7 +328,7 @@ def answered_sample(
     sample: Sample, done: Completion, answers: AskedModel, row: Row, options: AnswerOptions
 ) -> Sample:
     """Return a sample with the answer that the large LM gave to its rationale."""
-    read = answers.reader.direct(done.text, row, sample.rationale)
+    read = answers.reader.direct(answers.text_of(done), row, sample.rationale)
     return replace(
         sample,
         answer=read.answer,

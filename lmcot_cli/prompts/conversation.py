@@ -58,6 +58,7 @@ class PromptBuilder:
                 fields=options.fields,
             )
         self._shots: dict[tuple[Stage, int], Shot] = {}
+        self._starts: dict[Stage, str] = {}
         for stage in stages:
             for place in range(options.shots):
                 self._shot(stage, place)  # a template that does not fit these rows is told at once
@@ -79,10 +80,18 @@ class PromptBuilder:
 
         A model without a chat template reads examples as one text, and may go on with one of its own.
         """
-        if self._rows is None or "\n" in sampling.stop:
+        start = self._start(stage)
+        if not start or "\n" in sampling.stop:
             return sampling
-        start = self._literal_start(stage, self._rows.rows[0])
-        return replace(sampling, stop=(*sampling.stop, f"\n{start}")) if start else sampling
+        return replace(sampling, stop=(*sampling.stop, f"\n{start}"))
+
+    def own_words(self, stage: Stage, reply: str) -> str:
+        """Return a reply; nothing of one that is the beginning of another example.
+
+        A stop string counts only after some text, so this is not seen while such a reply is written.
+        """
+        start = self._start(stage)
+        return "" if start and reply.lstrip().startswith(start) else reply
 
     def markers(self, stage: Stage) -> tuple[str, ...]:
         """Return what the template of a stage has the model write before its answer; see `Prompts.markers`."""
@@ -114,6 +123,14 @@ class PromptBuilder:
             endings = self._prompts.markers("cot") or (ENDING,)
             self._shots[key] = Shot(prompt, reply_of(stage, row, endings[0]))
         return self._shots[key]
+
+    def _start(self, stage: Stage) -> str:
+        """Return what an example begins with; empty where there are none, or they have no beginning in common."""
+        if self._rows is None:
+            return ""
+        if stage not in self._starts:
+            self._starts[stage] = self._literal_start(stage, self._rows.rows[0])
+        return self._starts[stage]
 
     def _literal_start(self, stage: Stage, row: Row) -> str:
         """Return what the first line of every prompt begins with, whatever the row holds; empty if there is nothing."""

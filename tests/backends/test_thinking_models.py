@@ -144,4 +144,25 @@ def gguf(models: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> s
 def test_lmcot_answer_gives_the_answer_without_the_thought(gguf: str, tmp_path: Path) -> None:
     code, rows = answers(tmp_path, gguf, "--thinking", "on")
     assert (code, [row["answer"] for row in rows]) == (0, list(ANSWERS.values()))
-    assert THOUGHT not in json.dumps(rows)
+    samples = [row["samples"][0] for row in rows]
+    assert all(0 < sample["thinking"]["large"] < sample["tokens"] for sample in samples)
+    assert [sample["thinking_text"] for sample in samples] == [{}, {}]
+    assert "They ask." not in json.dumps(rows)
+
+
+def test_the_text_of_a_thought_is_kept_if_asked(gguf: str, tmp_path: Path) -> None:
+    _, rows = answers(tmp_path, gguf, "--thinking", "on", "--keep-thinking")
+    assert [row["samples"][0]["thinking_text"] for row in rows] == [{"large": THOUGHT}] * 2
+    assert [row["answer"] for row in rows] == list(ANSWERS.values())
+
+
+def test_thinking_is_off_by_default(gguf: str, tmp_path: Path) -> None:
+    code, rows = answers(tmp_path, gguf)
+    assert (code, [row["answer"] for row in rows]) == (0, list(ANSWERS.values()))
+    assert [row["samples"][0]["thinking"] for row in rows] == [{}, {}]
+
+
+def test_a_thought_that_its_limit_cuts_is_an_error_that_names_the_option(gguf: str, tmp_path: Path) -> None:
+    code, rows = answers(tmp_path, gguf, "--thinking", "on", "--max-thinking-tokens", "12")
+    assert code == 1
+    assert all("--max-thinking-tokens" in row["error"]["message"] for row in rows)

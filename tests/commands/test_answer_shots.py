@@ -64,6 +64,15 @@ def test_every_method_takes_examples_and_counts_their_tokens(method: str, by: st
             assert other["usage"][role]["prompt"] > 2 * one["usage"][role]["prompt"]
 
 
+@pytest.mark.parametrize("method", ["standard", "cot", "guided"])
+def test_a_reply_that_begins_another_example_is_no_answer(work: Path, method: str):
+    begun = "\n\nAnswer the question from the context.\n\nContext:\nRome: In Italy."
+    (work / "script.jsonl").write_text(json.dumps({"match": "", "text": begun}))
+    for record in answered("--method", method, *SHOTS):
+        assert record["answer"] is None
+        assert record["samples"][0]["rationale"] in (None, "")
+
+
 def test_rows_that_are_examples_themselves(work: Path):
     write(work / "q.jsonl", "s0", "s1")
     assert len(answered("--shots", "3", "--shots-from", "shots.jsonl", "--method", "standard")) == 2

@@ -119,6 +119,14 @@ def test_a_reply_ends_where_another_example_would_begin(shots_from: Path):
     assert prompts.sampling("standard", one_line) is one_line
 
 
+def test_a_reply_that_is_another_example_is_none(shots_from: Path):
+    begun = "\n\nAnswer the question from the context.\n\nContext:"
+    assert PromptBuilder().own_words("standard", begun) == begun
+    prompts = PromptBuilder(PromptOptions(shots=1, shots_from=shots_from))
+    assert prompts.own_words("standard", begun) == ""
+    assert prompts.own_words("standard", "\nRome\n\nAnswer the") == "\nRome\n\nAnswer the"
+
+
 @pytest.mark.parametrize(
     ("template", "stop"),
     [

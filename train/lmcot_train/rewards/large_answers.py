@@ -142,7 +142,9 @@ class LargeAnswers:
         return blake2b(f"{self._identity}\0{asked}".encode("utf-8", "replace"), digest_size=16).digest()
 
     def _answer(self, reply: Completion | RowError) -> str | None:
-        return None if isinstance(reply, RowError) else answer_line(reply.text, self._markers)
+        if isinstance(reply, RowError):
+            return None
+        return answer_line(self._prompts.own_words("guided_answer", reply.text), self._markers)
 
     def _remember(self, records: Iterable[dict[str, str | None]]) -> None:
         if self._memory is None:
