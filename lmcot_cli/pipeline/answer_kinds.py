@@ -13,11 +13,11 @@ from decimal import Decimal
 from typing import Protocol
 
 from lmcot_cli.backends.constraint import Choices, Constraint, Number, Span
+from lmcot_cli.datasets.choices import row_choice_labels, row_choices
 from lmcot_cli.datasets.row import Row
 from lmcot_cli.errors import MissingChoicesError, UsageError
 from lmcot_cli.pipeline.answer_schema import read_json_kind
 from lmcot_cli.pipeline.answer_values import answer_key
-from lmcot_cli.pipeline.row_choices import row_choice_labels, row_choices
 
 _YES = frozenset({"yes", "yeah", "yep", "true", "correct", "y"})
 _NO = frozenset({"no", "nope", "false", "incorrect", "n"})

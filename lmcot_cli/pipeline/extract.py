@@ -31,6 +31,9 @@ NEXT_PART = ("\nQuestion:", "\nContext:")
 """Where a model has gone on to a next example of its own making."""
 
 _SENTENCE_WORDS = 12
+_MOST_LEADS = 4
+"""Lines that may lead to an answer; a small model that writes more of them is in a loop ("Answer:", "Answer:")."""
+
 _LONGEST = 1000
 """Characters after a marker in which an answer is looked for."""
 
@@ -38,6 +41,7 @@ _POLITE = re.compile(
     r"^(?:sure|certainly|of course|okay|ok|alright|here(?:['\u2019]s| is) (?:the|my|your) answer)[!.,]*$",
     re.I,
 )
+_CLOSING = '"\u201c\u201d\u00bb\u300d'
 _DRESS = " \t\n*_:$`"
 
 
@@ -106,12 +110,13 @@ def before_answer(rationale: str) -> str:
 
 
 def has_answer(reply: str) -> bool:
-    """Whether the whole lines of a reply hold its answer, so that it need not be gone on with."""
+    """Whether the whole lines of a reply hold its answer, or only ever labels, so that no more need be written."""
     lines, _, _ = reply.rpartition("\n")
     begun = lines.lstrip().removeprefix("```json").removeprefix("```").lstrip()
     if begun.startswith("{"):
         return any(True for _ in json_answers(begun))
-    return _settled(content_lines(lines), ()) is not None
+    said = content_lines(lines)
+    return _settled(said, ()) is not None or len(said) > _MOST_LEADS
 
 
 def answer_ends_early(reply: str, answer: str) -> bool:
@@ -164,10 +169,28 @@ def _marked(text: str, own: tuple[str, ...]) -> ChainAnswer | None:
 
 
 def _marks(text: str, own: tuple[str, ...]) -> list[_Mark]:
-    marks = [_Mark(one.start(), text, one.end()) for one in markers.marker_pattern(own).finditer(text)]
+    marks = [
+        _Mark(one.start(), text, one.end())
+        for one in markers.marker_pattern(own).finditer(text)
+        if not _is_mention(text, one.end())
+    ]
     marks += [_Mark(start, inside) for start, _, inside in boxes(text)]
     marks += [_Mark(one.start, one.answer) for one in json_answers(text)]
     return sorted(marks, key=lambda mark: mark.start)
+
+
+def _is_mention(text: str, end: int) -> bool:
+    """Whether a marker ends inside quotation marks: a small model echoes the prompt (`with "So the answer is" and`)."""
+    end += text[end : end + 1] in _CLOSING
+    line = text[max(text.rfind("\n", 0, end) + 1, end - _LONGEST) : end].rstrip(" \t:")
+    before = line.rstrip(_CLOSING)
+    quote = line[len(before) :][:1]
+    opening = {'"': '"', "\u201d": "\u201c", "\u201c": "\u201e", "\u00bb": "\u00ab", "\u300d": "\u300c"}.get(
+        quote
+    )
+    if opening is None:
+        return False
+    return before.count('"') % 2 == 1 if quote == '"' else before.count(opening) > before.count(quote)
 
 
 def _rationale_before(text: str, marks: Sequence[_Mark], answer: str | None) -> str:
@@ -197,7 +220,9 @@ def _direct(reply: str, own: tuple[str, ...]) -> str | None:
     marked = _marked(text, own)
     if marked and marked.answer:
         return marked.answer
-    left = [line for line in lines if not (introduces(line) or _says_none(line, own))]
+    left = [
+        line for line in lines if not (introduces(line) or _says_none(line, own) or _only_leads(line, own))
+    ]
     left.sort(key=lambda line: not says_something(line))
     return plain_answer(left[0]) if left else None
 
@@ -233,6 +258,12 @@ def _leads_on(line: str, own: tuple[str, ...]) -> bool:
         or any(pattern.match(line) for pattern in patterns)
         or _says_none(line, own)
     )
+
+
+def _only_leads(line: str, own: tuple[str, ...]) -> bool:
+    """Whether a line is a marker with nothing after it; a lone word such as "Answer" may be the answer, too."""
+    marks = _marks(line, own)
+    return bool(marks and marks[-1].is_empty and not markers.ONLY_LABEL.match(line))
 
 
 def _says_none(line: str, own: tuple[str, ...]) -> bool:

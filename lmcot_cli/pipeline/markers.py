@@ -73,4 +73,7 @@ def _loose(marker: str) -> str:
     start = r"(?<!\w)" if marker[0].isascii() and marker[0].isalnum() else ""
     end = r"(?!\w)" if words[-1][-1].isascii() and words[-1][-1].isalnum() else ""
     gap = rf"{_SIGNS}\s+{_SIGNS}"
-    return rf"{start}{gap.join(words)}{end}{_SIGNS}\s*[:\uff1a]?"
+    colon = (
+        "" if len(words) == 1 and marker.rstrip().endswith((":", "\uff1a")) else "?"
+    )  # a word alone says little
+    return rf"{start}{gap.join(words)}{end}{_SIGNS}\s*[:\uff1a]{colon}"

@@ -300,6 +300,8 @@ class AnswerOptions:
             self.small_system,
             self.large_system,
             self.fields,
+            lists_choices=self.answer_kind == "choice",
+            choices=self.choices,
         )
 
     def thinking_of(self, role: Role) -> Thinking:

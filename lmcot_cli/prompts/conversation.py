@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from itertools import takewhile
 from typing import get_args
 
 from lmcot_cli.backends.base import Request, Role, Sampling, Shot
+from lmcot_cli.datasets.choices import row_choices
 from lmcot_cli.datasets.row import Columns, Paragraph, Row
 from lmcot_cli.errors import InputError, RowError
 from lmcot_cli.prompts.options import PromptOptions, Stage
@@ -41,7 +42,7 @@ class PromptBuilder:
     ) -> None:
         options = options or PromptOptions()
         options.check()
-        self._options, self._prompts = options, Prompts(options.prompts)
+        self._options, self._prompts = options, Prompts(options.prompts, _choices_of(options))
         given: dict[Role, str | None] = {"small": options.small_system, "large": options.large_system}
         self._systems = {
             role: read_system(given[role], f"--{role}-system")
@@ -142,6 +143,13 @@ class PromptBuilder:
             return ""
         alike = takewhile(lambda pair: pair[0] == pair[1], zip(*prompts, strict=False))
         return "".join(character for character, _ in alike).partition("\n")[0].rstrip()
+
+
+def _choices_of(options: PromptOptions) -> Callable[[Row], Sequence[str]]:
+    """Return what gives the choices that a row's prompt lists."""
+    if not options.lists_choices:
+        return lambda row: ()
+    return lambda row: options.choices or row_choices(row)
 
 
 def role_of(stage: Stage) -> Role:

@@ -27,6 +27,8 @@ class PromptOptions:
         small_system: System message of the small LM, or a file that holds it.
         large_system: System message of the large LM, or a file that holds it.
         fields: Where the rows of `shots_from` have what, if they have it there (see `RowOptions`).
+        lists_choices: Whether prompts list the answers to choose from.
+        choices: These answers; empty takes those of each row.
     """
 
     prompts: Path | None = None
@@ -36,6 +38,8 @@ class PromptOptions:
     small_system: str | None = None
     large_system: str | None = None
     fields: tuple[tuple[str, str], ...] = ()
+    lists_choices: bool = False
+    choices: tuple[str, ...] = ()
 
     def check(self) -> None:
         """Refuse options that cannot work together.

@@ -7,6 +7,7 @@ Training renders its examples through this module too: there is no second copy o
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from hashlib import sha256
 from pathlib import Path
 from traceback import extract_tb
@@ -39,11 +40,18 @@ _FAULTS = (TemplateError, ArithmeticError, AttributeError, LookupError, Recursio
 class Prompts:
     """The templates, with those of `overrides` (a folder of files named as ours, `cot.j2` say) taken first.
 
+    Args:
+        overrides: The folder.
+        choices_of: Gives the answers that a row's prompt lists to choose from (`choices` in a template).
+
     Raises:
         InputError: The folder does not exist or holds no template of a name we use.
     """
 
-    def __init__(self, overrides: Path | None = None) -> None:
+    def __init__(
+        self, overrides: Path | None = None, choices_of: Callable[[Row], Sequence[str]] = lambda row: ()
+    ) -> None:
+        self._choices_of = choices_of
         if overrides:
             _check_folder(overrides)
         folders = [FileSystemLoader(overrides)] if overrides else []
@@ -62,7 +70,11 @@ class Prompts:
             RowError: It uses a column that the row does not have.
         """
         try:
-            return self._environment.get_template(f"{stage}.j2").render(row=row, rationale=rationale).rstrip()
+            return (
+                self._environment.get_template(f"{stage}.j2")
+                .render(row=row, rationale=rationale, choices=self._choices_of(row))
+                .rstrip()
+            )
         except _MissingColumnError as error:
             place = _place(error) or f"{stage}.j2"
             raise RowError(f"{place}: row {row.id!r} {error}") from error

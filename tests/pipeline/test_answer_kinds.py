@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 
 from lmcot_cli.backends.constraint import Choices, JsonSchema, Number, Span
+from lmcot_cli.datasets.choices import row_choices
 from lmcot_cli.datasets.row import Columns, Paragraph, Row
 from lmcot_cli.errors import MissingChoicesError, UsageError
 from lmcot_cli.pipeline.answer_kinds import parse_kind
-from lmcot_cli.pipeline.row_choices import row_choices
 
 SCHEMA = '{"type": "object", "properties": {"port": {"type": "string"}}, "required": ["port"]}'
 

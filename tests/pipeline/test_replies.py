@@ -208,6 +208,33 @@ def test_a_direct_answer_is_found_in_what_is_around_it(reply: str, answer: str |
     assert answer_line(reply) == answer
 
 
+ECHOES = [
+    ('The answer is "So the answer is"', None),
+    ('End with "So the answer is" and the answer in a few words.', None),
+    ('It is so. The answer is "Gdynia".', "Gdynia"),
+    ('It is so. The answer is:"Gdynia"', "Gdynia"),
+    ('Then end with "So the answer is" and it. So the answer is Gdynia.', "Gdynia"),
+    ("\u201eAlso lautet die Antwort:\u201c und dann", None),
+]
+
+
+@pytest.mark.parametrize(("chain", "answer"), ECHOES)
+def test_an_echo_of_the_prompt_is_no_marker(chain: str, answer: str | None):
+    assert chain_answer(chain, ("So the answer is",)).answer == answer
+
+
+def test_an_instruction_that_begins_like_a_label_is_none():
+    assert (
+        answer_line("\nAnswer the question from the context.", ("Answer:",))
+        == "Answer the question from the context"
+    )
+
+
+def test_labels_without_end_are_enough():
+    assert has_answer("Answer:\n" * 5)
+    assert not has_answer("Answer:\n" * 4)
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_what_is_part_of_an_answer_stays(name: str):
     assert answer_line(name) == name

@@ -122,3 +122,9 @@ def test_a_column_that_a_row_lacks_is_that_rows_error_and_names_both(tmp_path: P
         Prompts(tmp_path).render("cot", row)
     (tmp_path / "cot.j2").write_text("{{ row.extra.choices | default('none') }}")
     assert Prompts(tmp_path).render("cot", row) == "none"
+
+
+def test_choices_are_listed_after_the_question_and_change_nothing_where_there_are_none():
+    listed = Prompts(choices_of=lambda row: ("Lyon", "Nice")).render("standard", ROW)
+    assert "\n\nChoices:\n- Lyon\n- Nice\n\nGive only" in listed
+    assert listed.replace("\n\nChoices:\n- Lyon\n- Nice\n", "") == Prompts().render("standard", ROW)
