@@ -120,7 +120,9 @@ def answer(
     readable = on_terminal and not json
     progress = sys.stderr.isatty() and not on_terminal
     with (
-        Report(run, source_label(source), quiet=quiet, progress=progress) as report,
+        Report(
+            run, source_label(source), quiet=quiet, progress=progress, records=json and output is None
+        ) as report,
         finishing(run.stop, report.say),
         closing(run.results()) as results,
     ):

@@ -52,14 +52,18 @@ class LoggedWarnings(logging.Handler):
 class Report:
     """Everything that goes to stderr while a run goes on and when it ends; `quiet` says nothing.
 
-    Leaving it prints the summary, or, after Ctrl-C, what to type to go on.
+    Leaving it prints the summary, or, after Ctrl-C, what to type to go on. Where `records` were asked for on stdout
+    (--json), what a model made of a row is said there, once; only rows that could not be read are warned of, too.
     """
 
-    def __init__(self, run: AnswerRun, source: str, *, quiet: bool, progress: bool) -> None:
+    def __init__(
+        self, run: AnswerRun, source: str, *, quiet: bool, progress: bool, records: bool = False
+    ) -> None:
         self._run, self._source, self._quiet = run, source, quiet
         self._console = Console(stderr=True, soft_wrap=True, highlight=False, emoji=False)
         self._progress = _progress(self._console, run.options.limit) if progress and not quiet else None
         self._warnings = 0
+        self._untold = ("out_of_budget", "row_failed") if records else ("out_of_budget",)
         self._logged = LoggedWarnings(lambda message: self._say(f"warning: {message}", style="yellow"))
         self._started = time.monotonic()
 
@@ -83,7 +87,7 @@ class Report:
     def follow(self, results: Iterator[Result]) -> Iterator[Result]:
         """Pass results on, with a warning for each that failed."""
         for result in results:
-            if result.error and result.error.type != "out_of_budget":  # the summary counts those
+            if result.error and result.error.type not in self._untold:  # the summary counts those
                 self.warn(f"{self._source}:{result.line}: {result.error.message}")
             if self._progress:
                 (task,), totals = self._progress.task_ids, self._run.totals

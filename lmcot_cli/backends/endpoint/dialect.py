@@ -102,7 +102,8 @@ class Dialect:
             if name not in self._refused and value is not None and value != []
         }
         del kept["max_tokens"]
-        kept[self._max_tokens] = self.most_tokens(sampling)
+        wrapping = guidance.WRAPPING_TOKENS if "response_format" in kept else 0
+        kept[self._max_tokens] = self.most_tokens(sampling) + wrapping
         return kept | ({"n": n} if n > 1 else {}) | dict(self.extra)
 
     def most_tokens(self, sampling: Sampling) -> int:

@@ -15,6 +15,8 @@ ENFORCED: frozenset[type[Constraint]] = frozenset({Choices, Number, JsonSchema})
 """Kinds of constraint that a schema can say; a run of words of a text is none of them."""
 
 _FIELD = "answer"
+WRAPPING_TOKENS = 16
+"""What braces, name and white space of the object take at most, in addition to the value."""
 
 
 def response_format(constraint: Constraint | None) -> dict[str, Any] | None:

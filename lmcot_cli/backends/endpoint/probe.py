@@ -17,7 +17,7 @@ from lmcot_cli.backends.endpoint.backoff import backoff
 from lmcot_cli.backends.endpoint.client import Client, FaultError, UnreachableError
 from lmcot_cli.backends.endpoint.dialect import Dialect
 from lmcot_cli.backends.endpoint.faults import Fault, Refusal, Transient
-from lmcot_cli.backends.endpoint.reply import read_models
+from lmcot_cli.backends.endpoint.reply import read_models, read_owners
 from lmcot_cli.errors import ModelError, RowError
 
 
@@ -48,6 +48,9 @@ LONG_SAMPLING = replace(SAMPLING, max_tokens=512)
 """Enough for a thought about it."""
 PLAIN_SAMPLING = replace(SAMPLING, stop=("\n",))
 """For plain completions, which do not end by themselves."""
+
+_SERVERS = {"llamacpp", "me", "vllm", "sglang"}
+"""What llama-server, llama_cpp.server, vLLM and SGLang call the owner of their models; they have both routes."""
 
 _TRIES = 5
 _SECONDS = 10.0
@@ -83,7 +86,8 @@ class Probe:
         Raises:
             ModelError: In one line, what is wrong and what to type.
         """
-        models = await _models(self.address, self.client, self.count)
+        listed = await _models(self.address, self.client, self.count)
+        models = read_models(listed)
         if models and self.address.model not in models and self.address.plain:
             raise ModelError(_unknown(self.address, models))
         open_choice = not self.dialect.settled
@@ -91,7 +95,9 @@ class Probe:
         if self.dialect.api == "chat" and _may_be_a_thought(reply):
             longer = await self.ask(QUESTION, LONG_SAMPLING, once=True)
             reply = longer if isinstance(longer, Completion) else reply
-        if open_choice and self.dialect.api == "chat" and _is_lost(reply) and not self.dialect.thinks:
+        # Elsewhere the other route is tried only where there is nothing to lose: it may not be there, or cost.
+        lost = not _answers(reply) if read_owners(listed) & _SERVERS else _is_lost(reply)
+        if open_choice and self.dialect.api == "chat" and lost and not self.dialect.thinks:
             await self._try_completions()
 
     async def _asked(self, models: list[str] | None) -> Completion:
@@ -142,13 +148,13 @@ def _advice(address: Address, models: list[str] | None) -> str:
     return "" if urlsplit(address.url).path else "; the address of an API usually ends in /v1"
 
 
-async def _models(address: Address, client: Client, count: Callable[[], None]) -> list[str] | None:
-    """Return the names of the endpoint's models; None if it has no such list."""
+async def _models(address: Address, client: Client, count: Callable[[], None]) -> bytes:
+    """Return the list of the endpoint's models; nothing if it has none."""
     reason = ""
     for failures in range(1, _TRIES + 1):
         count()
         try:
-            return read_models(await client.get("/models", _SECONDS))
+            return await client.get("/models", _SECONDS)
         except UnreachableError as error:
             raise ModelError(
                 f"nothing answers at {address.url} ({error}): is the server running, and the address right?"
@@ -156,7 +162,7 @@ async def _models(address: Address, client: Client, count: Callable[[], None]) -
         except FaultError as error:
             fault = _worth_another(error.fault)
         if fault is None:
-            return None
+            return b""
         reason = fault.reason
         await asyncio.sleep(backoff(failures, min(fault.retry_after or 0.0, _SECONDS), Random()))
     raise ModelError(f"{address.url} fails to list its models, {_TRIES} times, at last with {reason}")

@@ -67,6 +67,7 @@ class _Usage(_Part):
 
 class _ListedModel(_Part):
     id: str
+    owned_by: Any = None
 
 
 class _ModelList(_Part):
@@ -150,6 +151,15 @@ def read_models(body: bytes) -> list[str] | None:
         return [model.id for model in _ModelList.model_validate_json(body).data]
     except ValidationError:
         return None
+
+
+def read_owners(body: bytes) -> set[str]:
+    """Read who owns the models of a list: own servers name themselves there."""
+    try:
+        listed = _ModelList.model_validate_json(body).data
+    except ValidationError:
+        return set()
+    return {model.owned_by for model in listed if isinstance(model.owned_by, str)}
 
 
 def _validated(body: bytes) -> _Reply:

@@ -80,6 +80,21 @@ def test_a_field_that_is_no_json_is_one_line_that_names_the_option(folder: Path)
     ]
 
 
+@pytest.mark.parametrize(("words", "told"), [([], 2), (["--json"], 1), (["-o", "out.jsonl"], 1)])
+def test_the_endpoints_words_are_told_beside_the_results_but_once_where_records_are_asked_for(
+    folder: Path, answering: Callable[..., str], words: list[str], told: int
+) -> None:
+    def answer(path: str, headers: dict[str, str], body: bytes) -> tuple[int, dict[str, str], bytes]:
+        if b"Where is 2" in body:
+            return 200, {}, b'{"error": {"code": 400, "message": "context of 4096 exceeded"}}'
+        return 200, {}, b'{"choices": [{"message": {"content": "Lyon"}, "finish_reason": "stop"}]}'
+
+    result = lmcot("--large", f"{answering(answer)}#m", *words)
+    assert result.exit_code == 1
+    assert (result.stdout + result.stderr).count("context of 4096 exceeded") == told
+    assert "1 failed" in result.stderr
+
+
 def test_fields_may_stand_in_the_settings_file(folder: Path, answering: Callable[..., str]) -> None:
     asked = list[bytes]()
 

@@ -260,6 +260,24 @@ def test_auto_finds_out_a_chat_route_with_a_template_that_is_not_the_models(
     assert texts(ask(connect(url, endpoint_api="chat"), "Where?")) == [lost["content"]]
 
 
+@pytest.mark.parametrize(("owner", "api"), [("llamacpp", "/completions"), ("somebody", "/chat/completions")])
+def test_a_server_known_to_have_both_routes_is_asked_on_both_where_chat_answers_wrong(
+    owner: str, api: str, answering: Callable[..., str], connect: Connect
+) -> None:
+    asked = list[str]()
+
+    def answer(path: str, headers: dict[str, str], body: bytes) -> tuple[int, dict[str, str], bytes]:
+        if path == "/v1/models":
+            return 200, {}, json.dumps({"data": [{"id": "m", "owned_by": owner}]}).encode()
+        asked.append(path.removeprefix("/v1"))
+        plainly = plain(text=f" {ANSWER}", finish_reason="stop")
+        wrong = chat(message={"content": "Answer: Celia"})
+        return 200, {}, json.dumps(plainly if asked[-1] == "/completions" else wrong).encode()
+
+    ask(connect(answering(answer)), "Where?")
+    assert asked[-1] == api
+
+
 @pytest.mark.parametrize("status", [404, 500, 429])
 def test_auto_stays_with_chat_where_plain_completions_are_no_better(
     status: int, peculiar: Peculiar, connect: Connect, calls: list[dict[str, Any]]
