@@ -42,6 +42,8 @@ def test_an_unpacked_file_holds_the_weights_tokens_and_template_it_was_made_from
     text = "Where was Ana in the winter? <|im_start|>"
     assert found.tokenizer(text)["input_ids"] == source.tokenizer(text)["input_ids"]
     assert found.tokenizer.chat_template == source.tokenizer.chat_template
+    for role in ("bos_token", "eos_token"):  # transformers' reader takes the one for the other
+        assert getattr(found.tokenizer, role) == getattr(source.tokenizer, role)
     assert not (unpacked(gguf) / "tokenizer.model").exists()
 
 

@@ -7,8 +7,10 @@ names the file, so that a cache that was emptied is filled again.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 from lmcot_cli.errors import ModelError
 
@@ -51,6 +53,7 @@ def unpacked(path: Path) -> Path:
 
 def _unpack(path: Path, folder: Path) -> None:
     """Unpack a file under another name, which the folder leaves when it is complete."""
+    from lmcot_cli.backends.llama.gguf_header import read_header
     from lmcot_cli.backends.torch.loading import OWN_CODE_REFUSED, loading, prepare_transformers
 
     prepare_transformers(threads=1)
@@ -66,7 +69,21 @@ def _unpack(path: Path, folder: Path) -> None:
             place, gguf_file=name, dtype=torch.float32, trust_remote_code=False
         )
         model.save_pretrained(partial, safe_serialization=True)
-        AutoTokenizer.from_pretrained(place, gguf_file=name, trust_remote_code=False).save_pretrained(partial)
+        tokenizer = AutoTokenizer.from_pretrained(place, gguf_file=name, trust_remote_code=False)
+        _restore_special_tokens(tokenizer, read_header(path).metadata)
+        tokenizer.save_pretrained(partial)
         (Path(partial) / _JUNK).unlink(missing_ok=True)
         Path(partial).rename(folder)
         Path(partial).mkdir()  # for its context manager to remove
+
+
+def _restore_special_tokens(tokenizer: Any, metadata: Mapping[str, Any]) -> None:
+    """Give a tokenizer the special tokens that the file names; transformers takes the first token for the last."""
+    for role in ("bos", "eos", "pad"):
+        name = {"pad": "padding"}.get(role, role)
+        token = metadata.get(f"tokenizer.ggml.{name}_token_id")
+        if isinstance(token, int):
+            setattr(tokenizer, f"{role}_token", tokenizer.convert_ids_to_tokens(token))
+    adds = metadata.get("tokenizer.ggml.add_bos_token")
+    if isinstance(adds, bool) and hasattr(tokenizer, "add_bos_token"):
+        tokenizer.add_bos_token = adds
