@@ -30,6 +30,9 @@ _CUT = "\U000f1c07"
 
 _PROBE = "lmcot-probe"
 
+_FAULTS = (TemplateError, ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
+"""What the expressions of a template can raise: it may add strings to lists, divide by zero, call itself."""
+
 Message = Mapping[str, str]
 
 
@@ -126,7 +129,7 @@ class ChatTemplate:
     def _render(self, messages: Sequence[Message], **settings: Any) -> str:
         try:
             return self._template.render(messages=messages, **settings, **self._tokens)
-        except (TemplateError, TypeError) as error:  # templates add strings to lists and the like
+        except _FAULTS as error:
             raise self._error(error) from error
 
     def _error(self, error: Exception) -> ModelError:

@@ -85,9 +85,9 @@ def build_method(
 
     if options.method == "standard":
         return SampledAnswers(asked(large, "standard", options.answer_sampling), options)
-    if options.method == "cot":
-        return SampledAnswers(asked(large, "cot", options.chain_sampling), options)
     answers = asked(large, "guided_answer", options.guided_answer_sampling)
+    if options.method == "cot":
+        return Chains(asked(large, "cot", options.chain_sampling), answers, options)
     if small is None:
         return GivenRationale(answers, options)
     return Guided(asked(small, "guided_rationale", options.rationale_sampling), answers, options)
@@ -202,7 +202,7 @@ def _weight(sample: Sample) -> float:
 
 @dataclass(frozen=True, slots=True)
 class SampledAnswers:
-    """Standard prompting and chain of thought: the samples of one model hold the answers themselves."""
+    """Standard prompting: the samples are the answers."""
 
     stage: AskedModel
     options: AnswerOptions
@@ -225,12 +225,9 @@ class SampledAnswers:
         return draws.end()
 
     def _sample(self, row: Row, done: Completion, seed: int) -> Sample:
-        reader = self.stage.reader
-        direct = self.stage.name == "standard"
-        text = self.stage.text_of(done)
-        read = reader.direct(text, row) if direct else reader.chain(text, row)
+        read = self.stage.reader.direct(self.stage.text_of(done), row)
         return Sample(
-            rationale=None if direct else read.rationale,
+            rationale=None,
             answer=read.answer,
             logprob=done.logprob,
             tokens=done.completion_tokens,
@@ -238,6 +235,75 @@ class SampledAnswers:
             finish_reason=finish_of(done, read),
             thoughts=thoughts_of("large", done, keep=self.options.keep_thinking),
         )
+
+
+@dataclass(frozen=True, slots=True)
+class Chains:
+    """Chain of thought: the large LM's own chains, which end in their answers.
+
+    A chain that states none (base models often forget to) is given to the model once more, as a rationale, for the
+    answer that it leads to: the second prompt of zero-shot CoT (Kojima et al. 2022, arXiv 2205.11916).
+    Where `--answer-regex` says what an answer looks like, a chain without one has none.
+    """
+
+    chains: AskedModel
+    answers: AskedModel
+    options: AnswerOptions
+
+    def __call__(self, row: Row) -> RowWork:
+        """Draw chains until the vote needs no more.
+
+        Raises:
+            ReplyCutError: A limit cut every reply before it said anything.
+        """
+        draws = Draws(row, self.options)
+        answered: dict[str, Completion] = {}
+        request = self.chains.render(row)
+        while seeds := draws.next_seeds():
+            try:
+                replies = yield Wave([self.chains.ask(request, seed) for seed in seeds], draws.lead)
+            except CutShortError as cut:
+                return draws.end(cut.reason)
+            samples = [self._sample(row, done, seed) for done, seed in zip(replies, seeds, strict=True)]
+            open_chains = [
+                sample.rationale for sample in samples if self._is_open(sample) and sample.rationale
+            ]
+            yield from ask_new(self.answers, row, answered, open_chains)
+            for sample, done in zip(samples, replies, strict=True):
+                cause = cut_reply(done, self.chains.sampling, "large")
+                if self._is_open(sample) and sample.rationale:
+                    reply = answered[sample.rationale]
+                    cause = cut_reply(reply, self.answers.sampling, "large")
+                    sample = answered_sample(sample, reply, self.answers, row, self.options)
+                draws.add(sample, cause)
+        return draws.end()
+
+    def _is_open(self, sample: Sample) -> bool:
+        """Whether a chain leads to an answer that it does not state."""
+        return sample.answer is None and bool(sample.rationale) and self.options.answer_regex is None
+
+    def _sample(self, row: Row, done: Completion, seed: int) -> Sample:
+        read = self.chains.reader.chain(self.chains.text_of(done), row)
+        return Sample(
+            rationale=read.rationale,
+            answer=read.answer,
+            logprob=done.logprob,
+            tokens=done.completion_tokens,
+            seed=seed_of(done, seed),
+            finish_reason=finish_of(done, read),
+            rationale_finish_reason=done.finish_reason if read.answer is None else None,
+            thoughts=thoughts_of("large", done, keep=self.options.keep_thinking),
+        )
+
+
+def ask_new(
+    answers: AskedModel, row: Row, answered: dict[str, Completion], rationales: list[str]
+) -> Generator[Wave, list[Completion], None]:
+    """Have each rationale answered that was not before: greedy decoding answers equal ones alike."""
+    new = [rationale for rationale in dict.fromkeys(rationales) if rationale not in answered]
+    if new:
+        replies = yield Wave([answers.ask(answers.render(row, rationale)) for rationale in new])
+        answered.update(zip(new, replies, strict=True))
 
 
 @dataclass(frozen=True, slots=True)
@@ -267,7 +333,7 @@ class Guided:
             cuts = [cut_reply(done, self.rationales.sampling, "small") for done in replies]
             drawn = [self._rationale(done, seed) for done, seed in zip(replies, seeds, strict=True)]
             texts = [one.rationale or "" for one, cut in zip(drawn, cuts, strict=True) if not cut]
-            yield from self._answer(row, answered, texts)
+            yield from ask_new(self.answers, row, answered, texts)
             for sample, cut_short in zip(drawn, cuts, strict=True):
                 if cut_short:
                     draws.add(sample, cut_short)
@@ -287,15 +353,6 @@ class Guided:
             rationale_finish_reason=done.finish_reason,
             thoughts=thoughts_of("small", done, keep=self.options.keep_thinking),
         )
-
-    def _answer(
-        self, row: Row, answered: dict[str, Completion], rationales: list[str]
-    ) -> Generator[Wave, list[Completion], None]:
-        """Have each rationale answered that was not before: greedy decoding answers equal ones alike."""
-        new = [rationale for rationale in dict.fromkeys(rationales) if rationale not in answered]
-        if new:
-            replies = yield Wave([self.answers.ask(self.answers.render(row, rationale)) for rationale in new])
-            answered.update(zip(new, replies, strict=True))
 
 
 @dataclass(frozen=True, slots=True)

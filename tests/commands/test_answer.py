@@ -121,7 +121,7 @@ def test_the_seed_changes_the_draws_and_nothing_else_does(work: Path):
 
 
 def test_rows_without_an_answer_are_counted_but_are_no_failure(work: Path):
-    result = invoke("q.jsonl", "--method", "cot")
+    result = invoke("q.jsonl", "--method", "cot", "--answer-regex", "answer is (.*)")
     unanswered = sum(record["answer"] is None for record in records(result.stdout_bytes))
 
     assert 0 < unanswered < 10
@@ -157,7 +157,7 @@ def test_many_warnings_are_cut_short(work: Path):
     ("arguments", "code", "message"),
     [
         (["missing.jsonl"], 1, "error: missing.jsonl: cannot be read: No such file or directory"),
-        (["."], 1, "error: .: cannot be read: Is a directory"),
+        (["."], 1, "error: .: is a folder, but none that datasets saved"),
         (["empty.jsonl"], 1, "error: empty.jsonl: is empty"),
         (["q.jsonl", "-o", "none/out"], 1, "error: none/out: there is no such folder: mkdir -p none"),
         (["q.jsonl", "-o", "."], 1, "error: .: cannot be written: Is a directory"),

@@ -96,15 +96,45 @@ def test_standard_asks_for_the_samples_of_all_rows_in_one_call(scripted: Scripte
 
 
 def test_cot_splits_each_chain(scripted: Scripted):
-    large = scripted('"A is B. So the answer is Lyon."', '"no idea"')
+    large = scripted('"A is B. So the answer is Lyon."', '"So the answer is Nice."')
     options = AnswerOptions(method="cot", samples=2)
     [drawn] = map(worked, outcomes(options, None, large, [row("a")]))
 
     assert [(s.rationale, s.answer, s.tokens) for s in drawn.samples] == [
         ("A is B.", "Lyon", 8),
-        ("no idea", None, 2),
+        ("", "Nice", 5),
     ]
     assert large.calls[0][1].max_tokens == 256
+
+
+def test_a_chain_that_states_no_answer_is_read_once_more_as_a_rationale(scripted: Scripted):
+    """Real models forget the ending: of 20 chains of SmolLM2 on HotpotQA rows, 12 had none."""
+    chain = '{"text": "A is in B.", "finish_reason": "length", "logprob": -2.0}'
+    large = scripted(chain, chain, '"So the answer is Nice."', '{"text": "Lyon", "logprob": -0.5}')
+    options = AnswerOptions(method="cot", samples=3, stop="none")
+    [drawn] = map(worked, outcomes(options, None, large, [row("a")]))
+
+    assert [(s.answer, s.rationale, s.logprob) for s in drawn.samples] == [
+        ("Lyon", "A is in B.", -0.5),
+        ("Lyon", "A is in B.", -0.5),
+        ("Nice", "", None),
+    ]
+    assert [(s.finish_reason, s.rationale_finish_reason) for s in drawn.samples] == [
+        ("stop", "length"),
+        ("stop", "length"),
+        ("stop", None),
+    ]
+    [(chains, _), ([asked], sampling)] = large.calls
+    assert len(chains) == 3
+    assert "Rationale: A is in B." in asked.prompt  # equal chains are read once
+    assert (sampling.temperature, sampling.limit) == (0, "--max-answer-tokens")
+
+
+def test_where_the_user_says_what_an_answer_looks_like_a_chain_without_one_has_none(scripted: Scripted):
+    large = scripted('"A is in B."')
+    options = AnswerOptions(method="cot", answer_regex="<(.*)>")
+    [drawn] = map(worked, outcomes(options, None, large, [row("a")]))
+    assert [s.answer for s in drawn.samples] == [None]
 
 
 def test_guided_asks_each_model_once_and_alike_rationales_once(scripted: Scripted):
@@ -271,7 +301,7 @@ def test_given_rationales_take_the_place_of_the_small_model(scripted: Scripted):
 
 
 def test_text_that_is_no_text_fails_its_row(scripted: Scripted):
-    large = scripted('"Lyon"')
+    large = scripted('"So the answer is Lyon."')
     broken = Row("b", "\ud83d?", (), (), None, None, 1)
     good, bad = outcomes(AnswerOptions(method="cot"), None, large, [row("a"), broken])
 
