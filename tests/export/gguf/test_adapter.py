@@ -72,6 +72,11 @@ def save(
     adapted.save_pretrained(folder / f"adapter{seed}")
 
 
+TOLERANCE = {"gpt2": 5e-4}
+"""ggml's GELU is a table of half-precision numbers: its steps are 2^-11 of a value, and which one is taken turns on last
+bits, which differ between processors (1.5e-4 was seen on one with AVX512-BF16)."""
+
+
 def completions(path: Path, *adapters: Adapter) -> list[tuple[str, float]]:
     """Return greedy completions with their mean log-probabilities."""
     with LlamaBackend(path, ENGINE, adapters=adapters) as backend:
@@ -92,7 +97,7 @@ def test_an_adapter_on_the_base_is_the_merged_model(
     lora = Adapter("lora", write_adapter(base, adapter, tmp_path / "lora.gguf", name="lora"))
     merged, added = completions(tmp_path / "merged.gguf"), completions(tmp_path / "base.gguf", lora)
     assert [text for text, _ in added] == [text for text, _ in merged]
-    np.testing.assert_allclose([p for _, p in added], [p for _, p in merged], atol=1e-4)
+    np.testing.assert_allclose([p for _, p in added], [p for _, p in merged], atol=TOLERANCE.get(name, 1e-4))
     assert added != completions(tmp_path / "base.gguf")
 
 
