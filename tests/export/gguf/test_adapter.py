@@ -73,8 +73,8 @@ def save(
 
 
 TOLERANCE = {"gpt2": 5e-4}
-"""ggml's GELU is a table of half-precision numbers: its steps are 2^-11 of a value, and which one is taken turns on last
-bits, which differ between processors (1.5e-4 was seen on one with AVX512-BF16)."""
+"""ggml's GELU is a table of half-precision numbers: its steps are 2^-11 of a value, and which one is taken turns on
+last bits, which differ between processors (1.5e-4 was seen on one with AVX512-BF16)."""
 
 
 def completions(path: Path, *adapters: Adapter) -> list[tuple[str, float]]:
