@@ -21,6 +21,8 @@ DOCUMENTS = (
     "README.md",
     "CONTRIBUTING.md",
     "SECURITY.md",
+    "docs/own-data.md",
+    "docs/real-models.md",
     "examples/README.md",
     "examples/bench.md",
     "examples/endpoints.md",
