@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from string import ascii_uppercase
 from typing import Any
 
 from lmcot_cli.datasets.row import Row
+from lmcot_cli.datasets.unpack import unpacked_or_none
 
 
 def row_choices(row: Row) -> tuple[str, ...]:
@@ -14,7 +16,37 @@ def row_choices(row: Row) -> tuple[str, ...]:
     It is a list of texts, numbers or objects with a `text`; or an object with the lists `text` and `label`, as in ARC
     and CommonsenseQA; or an object that has the text under each label.
     """
-    found = _column(row)
+    return _texts(_column(row))
+
+
+def row_choice_labels(row: Row) -> tuple[str, ...]:
+    """Return the labels of a row's choices (A, B, ...) where it names them, in their order."""
+    return _labels(_column(row))
+
+
+def spelt_out(answers: tuple[str, ...], given: object, choices: object) -> tuple[str, ...]:
+    """Return gold answers with the text of a choice before the label that stands for it.
+
+    A number where choices have no labels is a position, from 0, as in MMLU; it is no answer itself then. An answer that
+    is the text of a choice stays alone.
+
+    Args:
+        answers: The gold answers.
+        given: What the record has as its answer.
+        choices: What the record has as its choices.
+    """
+    texts, labels = _texts(choices), _labels(choices)
+    if not texts or any(answer in texts for answer in answers):
+        return answers
+    if type(given) is int and not labels:
+        return texts[given : given + 1] if 0 <= given < len(texts) else answers
+    named = dict(zip(labels or ascii_uppercase, texts, strict=False))
+    found = [named[answer.strip()] for answer in answers if answer.strip() in named]
+    return tuple(dict.fromkeys([*found, *answers]))
+
+
+def _texts(column: Any) -> tuple[str, ...]:
+    found = _opened(column)
     if isinstance(found, Mapping):
         found = found.get("text") or found.get("choices") or list(found.values())
     if not isinstance(found, Sequence) or isinstance(found, str):
@@ -23,9 +55,8 @@ def row_choices(row: Row) -> tuple[str, ...]:
     return tuple(str(one).strip() for one in texts if isinstance(one, str | int | float) and str(one).strip())
 
 
-def row_choice_labels(row: Row) -> tuple[str, ...]:
-    """Return the labels of a row's choices (A, B, ...) where it names them, in their order."""
-    found = _column(row)
+def _labels(column: Any) -> tuple[str, ...]:
+    found = _opened(column)
     if isinstance(found, Mapping):
         labels = found.get("label") or ([] if found.get("text") else list(found))
     elif isinstance(found, Sequence) and not isinstance(found, str):
@@ -33,6 +64,11 @@ def row_choice_labels(row: Row) -> tuple[str, ...]:
     else:
         return ()
     return tuple(str(one) for one in labels if one is not None)
+
+
+def _opened(column: Any) -> Any:
+    """Return a column's value, or what it spells as JSON, as tables have it."""
+    return unpacked_or_none(column) if isinstance(column, str) else column
 
 
 def _column(row: Row) -> Any:

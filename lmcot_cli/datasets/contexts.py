@@ -14,7 +14,7 @@ from lmcot_cli.errors import RowError
 TITLES = ("title", "name", "heading")
 TEXTS = (
     "text", "content", "contents", "sentences", "body", "paragraph_text", "page_content", "passage", "passage_text",
-    "snippet",
+    "snippet", "contexts", "wiki_context", "search_context",
 )  # fmt: skip
 """What paragraphs that are objects call their title and their text; the first that is there is taken."""
 

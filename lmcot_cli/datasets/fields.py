@@ -48,6 +48,8 @@ def question(named: Named) -> str:
         raise RowError(
             f'there is no "{key}"; where the question stands elsewhere, say --fields question=COLUMN'
         )
+    if isinstance(value, Mapping) and isinstance(value.get("text"), str):  # Natural Questions
+        value = value["text"]
     if not isinstance(value, str):
         raise RowError(f'"{key}" must be a string, found {json_type(value)}')
     if not value.strip():

@@ -12,16 +12,19 @@ Part = Literal["question", "context", "answer", "id", "type", "rationale", "choi
 """A part of a row that a column can be."""
 
 NAMES: Mapping[Part, tuple[str, ...]] = {
-    "question": ("question", "query", "instruction", "problem", "prompt", "input"),
+    "question": ("question", "query", "instruction", "problem", "prompt", "input",
+        "question_stem", "question_text",
+    ),
     "context": (
         "context", "contexts", "passages", "passage", "paragraphs", "documents", "document", "docs", "ctxs",
-        "article",
+        "article", "support", "entity_pages",
     ),
     "answer": (
         "answer", "answers", "gold", "gold_answer", "gold_answers", "golden_answers", "ground_truth",
         "ground_truths", "target", "targets", "output",
+        "answerkey", "correct_answer", "possible_answers", "answers_spans", "final_decision",
     ),
-    "id": ("id", "_id", "qid", "question_id", "query_id", "uid"),
+    "id": ("id", "_id", "qid", "question_id", "query_id", "uid", "pubid", "example_id"),
     "type": ("type", "question_type"),
     "rationale": ("rationale", "reasoning", "explanation", "chain_of_thought"),
     "choices": ("choices", "options"),

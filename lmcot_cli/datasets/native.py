@@ -11,6 +11,7 @@ from dataclasses import replace
 from typing import Any
 
 from lmcot_cli.datasets import contexts, fields
+from lmcot_cli.datasets.choices import spelt_out
 from lmcot_cli.datasets.names import NAMES, USUAL, Named, Paths, Place, holds, part_of, understand
 from lmcot_cli.datasets.row import Columns, Row
 from lmcot_cli.errors import RowError
@@ -41,11 +42,12 @@ def to_row(
     if _is_output(record):
         raise RowError("this is an answer that lmcot wrote, not a question: give the file of questions")
     named, aliases = understand(record, paths), ("answer_aliases", *aliases)
+    answers = fields.answers(named.place("answer"), *(Place(key, record.get(key)) for key in aliases))
     row = Row(
         id=fields.identifier(named.place("id"), line),
         question=fields.question(named),
         context=contexts.paragraphs(named.place("context")),
-        answers=fields.answers(named.place("answer"), *(Place(key, record.get(key)) for key in aliases)),
+        answers=spelt_out(answers, named.place("answer").value, named.place("choices").value),
         type=fields.text_or_none(named.place("type").value),
         rationale=fields.text_or_none(named.place("rationale").value),
         line=line,

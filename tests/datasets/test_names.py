@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from lmcot_cli.datasets.choices import row_choices
 from lmcot_cli.datasets.native import to_record
 from lmcot_cli.datasets.options import RowOptions
 from lmcot_cli.datasets.reader import read_rows
@@ -276,3 +277,42 @@ def test_the_digest_knows_other_columns_and_stays_where_there_are_none() -> None
     assert plain.digest == "335853ba8a38f90f"
     digests = {good({"id": "a", "question": "A?", "level": level}).digest for level in (1, 2, None)}
     assert len(digests) == 3
+
+
+@pytest.mark.parametrize(
+    ("more", "answers"),
+    [
+        ({"choices": {"text": ["Gdynia", "Sopot"], "label": ["A", "B"]}, "answerKey": "B"}, ("Sopot", "B")),
+        ({"choices": {"text": ["Gdynia", "Sopot"], "label": ["1", "2"]}, "answerKey": "2"}, ("Sopot", "2")),
+        ({"options": ["Gdynia", "Sopot"], "answer": "A"}, ("Gdynia", "A")),
+        ({"choices": ["Gdynia", "Sopot"], "answer": 1}, ("Sopot",)),
+        ({"choices": ["1", "2"], "answer": 1}, ("1",)),
+        ({"choices": ["Gdynia", "Sopot"], "answer": 2}, ("2",)),
+        ({"choices": ["Gdynia", "Sopot"], "answer": "Sopot"}, ("Sopot",)),
+        ({"choices": '["Gdynia", "Sopot"]', "answer": "B"}, ("Sopot", "B")),
+        ({"choices": ["yes", "no"], "answer": True}, ("yes",)),
+        ({"choices": ["Gdynia", "Sopot"]}, ()),
+    ],
+)
+def test_a_label_or_a_position_stands_for_its_choice(more: dict[str, Any], answers: tuple[str, ...]) -> None:
+    row = good({"question": "Where?", **more})
+    assert row.answers == answers
+    assert good(to_record(row)).answers == answers
+
+
+def test_choices_in_a_string_are_choices() -> None:
+    assert row_choices(good({"question": "Where?", "choices": '["Gdynia", "Sopot"]'})) == ("Gdynia", "Sopot")
+
+
+def test_rows_of_pubmedqa() -> None:
+    row = good(
+        {"pubid": 7, "question": "Is it?", "context": {"contexts": ["A.", "B."], "labels": ["X", "Y"]},
+         "long_answer": "Yes, it is.", "final_decision": "yes"}
+    )  # fmt: skip
+    assert (row.id, row.answers, [one.text for one in row.context]) == ("7", ("yes",), ["A.", "B."])
+
+
+def test_rows_of_triviaqa_and_natural_questions() -> None:
+    pages = {"title": ["Orzel"], "wiki_context": ["Launched in 1938."]}
+    assert good({"question": "When?", "entity_pages": pages}).context == ORZEL[:1]
+    assert good({"question": {"text": "when was it", "tokens": ["when"]}}).question == "when was it"

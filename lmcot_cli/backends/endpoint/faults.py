@@ -161,7 +161,8 @@ def _status_of(error: Any) -> int:
         if number.isascii() and number.isdigit() and len(number) == 3 and int(number) >= 400:
             return int(number)
     said = f"{error.get('code')} {error.get('status')} {error.get('type')}".lower()
-    return next((status for word, status in _STATUS_OF.items() if word in said), 500)
+    too_long = 400 if "context length" in str(error.get("message")).lower() else 500
+    return next((status for word, status in _STATUS_OF.items() if word in said), too_long)
 
 
 def retry_after(headers: Mapping[str, str], now: datetime | None = None) -> float | None:

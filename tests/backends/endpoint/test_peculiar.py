@@ -399,3 +399,16 @@ def test_a_403_of_plain_words_is_about_the_prompt(peculiar: Peculiar, connect: C
 
     replies = ask(connect(peculiar(reply)), "a", "FLAGGED", "b")
     assert texts(replies) == ["yes", None, "yes"]
+
+
+def test_a_200_whose_words_alone_say_that_the_prompt_is_too_long_is_not_asked_again(
+    peculiar: Peculiar, connect: Connect, calls: list[dict[str, Any]]
+) -> None:
+    def reply(call: dict[str, Any]) -> Reply:
+        message = "This model's maximum context length is 10 tokens"
+        long = "LONG" in prompt_of(call)
+        return (200, {"object": "error", "message": message, "code": 40303}) if long else said("yes")
+
+    replies = ask(connect(peculiar(reply)), "LONG")
+    assert "maximum context length" in str(replies[0])
+    assert sum("LONG" in prompt_of(call) for call in calls) == 1
