@@ -1,7 +1,8 @@
 """The thought before a reply: which marks models put around it, and how a text is parted at them.
 
-Only what comes first is a thought. A text may also have a closing mark alone: then the prompt's template wrote the
-opening one, and all before the closing mark is the thought.
+Only what comes first is a thought, with any that follow it at once or are within it. A text may also have a closing
+mark alone: then the prompt's template wrote the opening one, and all before the closing mark is the thought. Marks
+count in any case: models that are told of tags write them in capitals, too.
 """
 
 from __future__ import annotations
@@ -57,6 +58,7 @@ FORMATS = (
     _tags("<|START_THINKING|>", "<|END_THINKING|>"),  # Command A and R7B
     _tags("<|inner_prefix|>", "<|inner_suffix|>"),  # Apertus
     _tags("◁think▷", "◁/think▷"),  # Kimi-VL
+    _tags("<|begin_of_thought|>", "<|end_of_thought|>"),  # Sky-T1, OpenThinker
     _tags("<|channel>thought", "<channel|>"),  # Gemma 4
     _HARMONY,
 )
@@ -70,6 +72,7 @@ _WORDS = (
 _WRAPPERS = {
     "<response>": "</response>",  # Granite 3.3, Ernie 4.5
     "<answer>": "</answer>",  # Hunyuan
+    "<|begin_of_solution|>": "<|end_of_solution|>",  # Sky-T1, OpenThinker
     "<|START_RESPONSE|>": "<|END_RESPONSE|>",
     "<|START_TEXT|>": "<|END_TEXT|>",
 }
@@ -86,7 +89,14 @@ MARK_TOKENS = _HARMONY_MARKS | {
 OPENINGS = frozenset(marks.opening for marks in (*FORMATS, *_WORDS))
 """What a thought may begin with: a template that has one of these is of a model that thinks."""
 
-_ALONE = re.compile("|".join(marks.closing for marks in FORMATS if marks.alone))
+_ALONE = re.compile("|".join(marks.closing for marks in FORMATS if marks.alone), re.IGNORECASE)
+_AGAIN = re.compile(
+    "|".join(rf"{marks.closing}\s*{re.escape(marks.opening)}" for marks in FORMATS if marks is not _HARMONY),
+    re.IGNORECASE,
+)
+"""Where one thought ends and the next begins."""
+
+_BEGINNINGS = frozenset(marks.opening[0] for marks in FORMATS)
 _LONGEST = 64
 """Characters that a mark may take: so far back one may have begun."""
 
@@ -127,7 +137,7 @@ class Splitter:
         if self._marks is None:
             return None
         begin, end = self._thought
-        text = self._text[begin : None if self.part is Part.THOUGHT else end]
+        text = _AGAIN.sub("\n", self._text[begin : None if self.part is Part.THOUGHT else end])
         return (re.sub(self._marks.inner, "\n", text) if self._marks.inner else text).strip()
 
     @property
@@ -148,10 +158,13 @@ class Splitter:
             self._look_for_the_end(seen)
         elif self.part is Part.REPLY and self._marks is None:
             self._look_back(seen)
+        if self.part is Part.REPLY and self._marks:
+            self._go_on_thinking(self._marks)
 
     def add_mark(self, text: str) -> None:
         """Add the text of a control token; within the reply it means nothing but the end of a thought before it."""
-        if self.part is not Part.REPLY or (self._marks is None and _ALONE.fullmatch(text)):
+        opens_another = not self.reply and _opening_of(text) is not None
+        if self.part is not Part.REPLY or opens_another or (self._marks is None and _ALONE.fullmatch(text)):
             self.add(text)
 
     def may_think(self, text: str) -> bool:
@@ -162,27 +175,42 @@ class Splitter:
 
     def _decide(self) -> None:
         begun = self._text.lstrip()
-        for marks in FORMATS:
-            if begun.startswith(marks.opening):
-                begin = len(self._text) - len(begun)
-                self._thought = (begin if marks is _HARMONY else begin + len(marks.opening), 0)
-                self._marks, self.part = marks, Part.THOUGHT
-                return
-        if begun and not any(marks.opening.startswith(begun) for marks in FORMATS):
+        if marks := _opening_of(begun):
+            begin = len(self._text) - len(begun)
+            self._thought = (begin if marks is _HARMONY else begin + len(marks.opening), 0)
+            self._marks, self.part = marks, Part.THOUGHT
+        elif begun and not any(_agree(begun, marks.opening) for marks in FORMATS):
             self.part = Part.REPLY
 
     def _look_for_the_end(self, seen: int) -> None:
         assert self._marks
         begin = self._thought[0]
-        found = re.compile(self._marks.closing).search(self._text, max(seen, begin))
+        found = re.compile(self._marks.closing, re.IGNORECASE).search(self._text, max(seen, begin))
         if found:
             self._thought = (begin, found.start())
             self._reply, self.part = found.end(), Part.REPLY
 
+    def _go_on_thinking(self, marks: Marks) -> None:
+        """See whether what was taken for the reply is another thought, or the rest of one that had one within it."""
+        reply = self._text[self._reply :]
+        begun = reply.lstrip()
+        if begun[:1] in _BEGINNINGS and marks is not _HARMONY and (another := _opening_of(begun)):
+            self._marks, self.part = another, Part.THOUGHT
+            self._look_for_the_end(len(self._text) - len(begun) + len(another.opening))
+            return
+        within = self._text[slice(*self._thought)].lower().count(marks.opening) if self._reply else 0
+        closing = re.compile(marks.closing, re.IGNORECASE).search(reply) if within else None
+        if closing and marks.opening not in reply[: closing.start()].lower():
+            self._thought = (self._thought[0], self._reply + closing.start())
+            self._reply += closing.end()
+
     def _look_back(self, seen: int) -> None:
         """See whether what was taken for the reply was the thought."""
         if found := _ALONE.search(self._text, seen):
-            self._part_at(found, next(marks for marks in FORMATS if re.fullmatch(marks.closing, found[0])))
+            self._part_at(
+                found,
+                next(marks for marks in FORMATS if re.fullmatch(marks.closing, found[0], re.IGNORECASE)),
+            )
         for marks in _WORDS:
             begins = self._text.lstrip().startswith(marks.opening)
             if begins and (found := re.compile(marks.closing).search(self._text, seen)):
@@ -193,8 +221,15 @@ class Splitter:
         self._marks, self._thought, self._reply = marks, (0, found.start()), found.end()
 
 
+def _opening_of(text: str) -> Marks | None:
+    """Return the marks of the thought that a text begins with; None where it begins with none."""
+    begun = text[:_LONGEST].lower()
+    return next((marks for marks in FORMATS if begun.startswith(marks.opening.lower())), None)
+
+
 def _agree(one: str, other: str) -> bool:
-    """Tell whether one of two texts begins with the other."""
+    """Tell whether one of two texts begins with the other, in any case."""
+    one, other = one[:_LONGEST].lower(), other.lower()
     return one.startswith(other) or other.startswith(one)
 
 

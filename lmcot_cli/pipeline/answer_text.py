@@ -22,7 +22,7 @@ _INTRODUCED = re.compile(
 _POLITE_START = re.compile(r"^(?:sure|certainly|of course|okay|ok)(?:!|, here)[^:\n]*?[!:]\s+(?=\S)", re.I)
 _AS_FOLLOWS = re.compile(r"^(?:as follows|the following|clear|simple|this|below)\s*[:\uff1a]\s*", re.I)
 _MARK_LEFT = re.compile(r"^(?:[\s:\uff1a]|[*_]+(?=\s|$))+")
-_TAG_END = re.compile(r"</(?:final_?)?answer>", re.I)
+_TAG_END = re.compile(r"</(?:final_?)?answer>|\[/(?:final[_ ]?)?answer\]", re.I)
 _BOLD_START = re.compile(
     r"^(?:\*\*|__)(?=\S)([^*\n]+?)(?:\*\*|__)"
     r"(?=\s*$|[.!]|\s*\(|,?\s+(?:because|as|since|which|who|where|and|based|according)\b)"

@@ -61,6 +61,8 @@ def _within_name(text: str, period: int, after: int) -> bool:
     last = words[-1].lstrip("(\"'\u201c*_") if words else ""
     if last.lower() in _ABBREVIATIONS or "." in last.strip("."):
         return True
+    if last == "c" and text[after : after + 1].isdigit():  # "c. 1500"
+        return True
     if last.isdigit() and len(words) == 1:  # "1. FC Nuremberg"
         return True
     initial = len(last) == 1 and last.isalpha() and last.isupper()

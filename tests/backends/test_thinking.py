@@ -23,6 +23,12 @@ TEXTS = [
     ("<|channel|>final<|message|>Gdynia<|end|>", Split("Gdynia", "")),
     ("<|channel|>analysis<|message|>A.<|end|><|start|>assistant<|channel|>final <|constrain|>json<|message|>1",
      Split("1", "A.")),
+    ("<THINK>A.</THINK>\nB", Split("B", "A.")),
+    ("A.\n</Think>\nB", Split("B", "A.")),
+    ("<think>A.</think>\n<think>C.</think>\n\nB", Split("B", "A.\nC.")),
+    ("<think>A <think>C</think> D.</think>\n\nB", Split("B", "A <think>C</think> D.")),
+    ("<think>The tag <think> is odd.</think>B", Split("B", "The tag <think> is odd.")),
+    ("<|begin_of_thought|>A.<|end_of_thought|>\n<|begin_of_solution|>\nB\n<|end_of_solution|>", Split("B", "A.")),
     ("Here is my thought process:\nA.\n\nHere is my response:\n\nB", Split("B", "A.")),
 ]  # fmt: skip
 REPLIES = [
@@ -69,6 +75,19 @@ def test_a_thought_without_end_has_no_reply(text: str, thought: str) -> None:
 
 def test_only_the_first_thought_is_one() -> None:
     assert split("<think>A.</think>B <think>C</think>") == Split("B <think>C</think>", "A.")
+
+
+def test_a_second_thought_without_end_leaves_no_reply() -> None:
+    assert split("<think>A.</think>\n<think>C").reply == ""
+    assert not split("<think>A.</think>\n<think>C").finished
+
+
+def test_control_tokens_open_and_close_a_second_thought() -> None:
+    splitter = Splitter()
+    for mark, text in [("<think>", "A."), ("</think>", "\n"), ("<think>", "C."), ("</think>", "B")]:
+        splitter.add_mark(mark)
+        splitter.add(text)
+    assert (splitter.reply, splitter.thought) == ("B", "A.\nC.")
 
 
 @pytest.mark.parametrize(

@@ -67,3 +67,45 @@ def test_any_text_is_read_and_what_is_found_is_tidy(text: str):
             assert answer == answer.strip() != ""
             assert len(answer.splitlines()) == 1
             assert answer_line(answer) == answer
+
+
+@pytest.mark.parametrize(
+    ("reply", "answer"),
+    [
+        (
+            "\u0627\u0644\u062c\u0648\u0627\u0628: \u0627\u0644\u0642\u0627\u0647\u0631\u0629",
+            "\u0627\u0644\u0642\u0627\u0647\u0631\u0629",
+        ),
+        (
+            "\u05ea\u05e9\u05d5\u05d1\u05d4: \u05d9\u05e8\u05d5\u05e9\u05dc\u05d9\u05dd",
+            "\u05d9\u05e8\u05d5\u05e9\u05dc\u05d9\u05dd",
+        ),
+        ("Cevap: Gdynia", "Gdynia"),
+        ("Answer = Gdynia", "Gdynia"),
+        ("[ANSWER]: Gdynia", "Gdynia"),
+        ("[ANSWER]Gdynia[/ANSWER]", "Gdynia"),
+        ("[Answered] Gdynia", "[Answered] Gdynia"),
+        ("Answer: c. 1500", "c. 1500"),
+    ],
+)
+def test_labels_of_other_scripts_and_shapes(reply: str, answer: str):
+    assert answer_line(reply) == answer
+
+
+@pytest.mark.parametrize(
+    ("chain", "answer"),
+    [
+        (
+            "A. \u0418 \u043e\u0442\u0432\u0435\u0442: \u0413\u0434\u044b\u043d\u044f.",
+            "\u0413\u0434\u044b\u043d\u044f",
+        ),
+        (
+            "A. \u0627\u0644\u062c\u0648\u0627\u0628 \u0647\u0648 \u0627\u0644\u0642\u0627\u0647\u0631\u0629.",
+            "\u0627\u0644\u0642\u0627\u0647\u0631\u0629",
+        ),
+        ("A is in B. The answer to this is B.", "B"),
+        ("A is in B.\n[ANSWER] B", "B"),
+    ],
+)
+def test_markers_of_other_scripts_and_shapes(chain: str, answer: str):
+    assert chain_answer(chain).answer == answer

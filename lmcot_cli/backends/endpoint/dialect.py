@@ -23,6 +23,8 @@ _OPTIONAL = (
     *("logprobs", "repeat_penalty", "seed", "stop", "stream", "temperature", "top_p", "response_format"),
     *(effort.EFFORT, effort.TEMPLATE),
 )
+_NO_PLAIN_WORDS = tuple(name for name in _OPTIONAL if name not in ("seed", "stop", "stream"))
+"""Parameters whose names a message uses for nothing else."""
 _LOST = {
     "logprobs": "replies come without log-probabilities, which --vote logprob needs",
     "seed": "samples cannot be drawn again alike",
@@ -113,8 +115,12 @@ class Dialect:
 
     def adapt(self, refusal: Refusal, body: Body) -> bool:
         """Learn from a refused call; return whether one that is written anew may be taken."""
-        if refusal.about_length or refusal.about_content or refusal.forbids:
+        if refusal.about_length or refusal.about_content:
             return False
+        if (
+            refusal.forbids
+        ):  # mostly for what the prompt says; OpenAI answers 403 to logprobs that a model has not
+            return self._without_refused(refusal, body, _NO_PLAIN_WORDS)
         if "n" in body and refusal.status < 500 and _names_n(refusal):
             self.n_honoured = False
             return True
@@ -166,9 +172,9 @@ class Dialect:
             return {}
         return effort.thinking_fields(self.address, sampling.thinking, self._refused)
 
-    def _without_refused(self, refusal: Refusal, body: Body) -> bool:
+    def _without_refused(self, refusal: Refusal, body: Body, parameters: Sequence[str] = _OPTIONAL) -> bool:
         names = [
-            name for name in refusals.named(refusal, _OPTIONAL) if name in body and name not in self.extra
+            name for name in refusals.named(refusal, parameters) if name in body and name not in self.extra
         ]
         if {"temperature", "top_p"} <= {*names} and refusals.excludes_both(refusal):
             self._either = True

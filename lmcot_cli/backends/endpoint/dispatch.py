@@ -253,10 +253,10 @@ class Dispatcher:
         """
         call = flight.call
         self._breaker.answered(self._loop.time())
-        if refusal.forbids:
-            self._forbidden(call, refusal)
-        elif self._written_anew(flight) or self._dialect.adapt(refusal, flight.body):
+        if self._dialect.adapt(refusal, flight.body) or (not refusal.forbids and self._written_anew(flight)):
             self._ready.appendleft(call)
+        elif refusal.forbids:
+            self._forbidden(call, refusal)
         elif len(call.jobs) > 1 and not refusal.about_length:
             self._take_apart(replace(call, refused_with_n=True))
         else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -15,6 +16,22 @@ _THOUGHTS = ("reasoning_content", "reasoning", "thinking", "reasoning_details")
 
 _THOUGHT_PARTS = ("thinking", "reasoning", "reasoning.text", "reasoning.summary", "thought", "summary_text")
 _TEXT_PARTS = ("text", "output_text")
+_LEFT_OVER = re.compile(
+    r"<\|(?:im_end|eot_id|end_of_text|endoftext|return|end|eom_id|end_of_role)\|>.*|<end_of_turn>.*"
+    r"|\s*(?:</s>\s*)+\Z",
+    re.DOTALL,
+)
+"""The token that ends a reply, and what a model writes after it: some servers pass both on as text."""
+_REFUSED = (
+    "refusal",
+    "safety",
+    "prohibited_content",
+    "recitation",
+    "blocklist",
+    "spii",
+    "guardrail_intervened",
+)
+"""What providers call a reply that was not given, beside `content_filter`."""
 _SHOWN = 200
 """Characters of a refusal that a message repeats."""
 
@@ -45,6 +62,8 @@ class Said:
             return RowError(
                 f"the model refused to reply: {_short(self.refusal)}; --prompts changes what it is asked"
             )
+        if finish_reason and finish_reason.lower() in _REFUSED:
+            return RowError(f"the model or its provider refused to reply (finish_reason {finish_reason})")
         if self.tools or finish_reason in ("tool_calls", "function_call", "tool_use"):
             named = f" ({', '.join(self.tools)})" if self.tools else ""
             return RowError(
@@ -70,9 +89,9 @@ def without_tags(said: Said) -> Said:
     """Split off a thought that stands in the text, in tags or a channel of its own."""
     parted = split(said.text)
     if parted.thought is None:
-        return said
+        return replace(said, text=_LEFT_OVER.sub("", said.text))
     thought = "\n".join(part for part in (said.thought, parted.thought) if part.strip())
-    return replace(said, text=parted.reply, thought=thought, finished=parted.finished)
+    return replace(said, text=_LEFT_OVER.sub("", parted.reply), thought=thought, finished=parted.finished)
 
 
 def _parts(content: Any) -> list[tuple[str, str]]:
@@ -101,7 +120,7 @@ def _text_of(value: Any) -> str:
     if isinstance(value, list):
         return "".join(_text_of(item) for item in value)
     if isinstance(value, dict):
-        names = ("text", "thinking", "reasoning", "summary", "refusal", "content")
+        names = ("text", "value", "thinking", "reasoning", "summary", "refusal", "content")
         return next((text for name in names if (text := _text_of(value.get(name)))), "")
     return ""
 

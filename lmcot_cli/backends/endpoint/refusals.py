@@ -11,7 +11,8 @@ from lmcot_cli.backends.endpoint.faults import Refusal
 _OTHER_NAMES: Mapping[str, tuple[str, ...]] = {
     "stop": ("stop_sequences", "stopSequences", "stop_strings"),
     "logprobs": ("top_logprobs", "responseLogprobs"),
-    "top_p": ("topP",),
+    "temperature": ("sampling parameters", "sampling params"),
+    "top_p": ("topP", "sampling parameters", "sampling params"),
     EFFORT: ("effort", "reasoning.effort"),
     TEMPLATE: ("enable_thinking",),
     "response_format": (
@@ -84,5 +85,6 @@ def _speaks_of(refusal: Refusal, parameter: str) -> bool:
     if re.search(rf"([`'\"])(?:{words})(?:[.\[][^`'\"]*)?\1", refusal.message):
         return True
     return bool(
-        _COMPLAINT.search(refusal.message) and re.search(rf"(?<![\w-])(?:{words})(?![\w-])", refusal.message)
+        _COMPLAINT.search(refusal.message)
+        and re.search(rf"(?<![\w-])(?:{words})(?![\w-])", refusal.message, re.I)
     )

@@ -227,6 +227,8 @@ def _said(choice: _Choice) -> Said:
     """Read what a choice of either API holds."""
     if choice.message is not None:
         return without_tags(read_message(choice.message.model_dump()))
+    if choice.text is None and choice.finish_reason == "content_filter":
+        return Said("")
     if choice.text is None:
         raise UnusableReplyError("the reply holds a choice without a text")
     return without_tags(Said(choice.text))

@@ -331,3 +331,71 @@ def test_a_reply_in_pieces_is_put_together(answering: Callable[..., str], connec
     body = "".join(f"data: {json.dumps(piece)}\n\n" for piece in pieces).encode() + b"data: [DONE]\n\n"
     url = answering(lambda path, *_: (404, {}, b"") if "models" in path else (200, {}, body))
     assert texts(ask(connect(url), "Where?")) == ["Gdynia"]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "Gdynia<|im_end|>",
+        "Gdynia</s>",
+        "Gdynia<end_of_turn>\n<start_of_turn>user\nNext?",
+        "<|channel|>analysis<|message|>A.<|end|><|start|>assistant<|channel|>final<|message|>Gdynia<|return|>",
+        ["<think>A.</think>", {"type": "text", "text": {"value": "Gdynia", "annotations": []}}],
+    ],
+)
+def test_what_a_server_leaves_around_a_reply_is_no_part_of_it(
+    content: Any, peculiar: Peculiar, connect: Connect
+) -> None:
+    backend = connect(peculiar(lambda _: said(content)))
+    assert texts(ask(backend, "a")) == ["Gdynia"]
+
+
+@pytest.mark.parametrize("finish", ["refusal", "SAFETY", "RECITATION"])
+def test_an_empty_reply_that_was_refused_is_an_error(
+    finish: str, peculiar: Peculiar, connect: Connect
+) -> None:
+    def reply(call: dict[str, Any]) -> Reply:
+        return said("", finish_reason=finish) if "FLAGGED" in prompt_of(call) else said("yes")
+
+    replies = ask(connect(peculiar(reply)), "a", "FLAGGED")
+    assert texts(replies) == ["yes", None]
+    assert f"finish_reason {finish}" in str(replies[1])
+
+
+def test_a_filtered_choice_without_a_message_is_not_asked_for_again(
+    peculiar: Peculiar, connect: Connect, calls: list[dict[str, Any]]
+) -> None:
+    def reply(call: dict[str, Any]) -> Reply:
+        filtered = {"choices": [{"index": 0, "finish_reason": "content_filter"}]}
+        return (200, filtered) if "FLAGGED" in prompt_of(call) else said("yes")
+
+    replies = ask(connect(peculiar(reply)), "FLAGGED")
+    assert "content filter" in str(replies[0])
+    assert sum("FLAGGED" in prompt_of(call) for call in calls) == 1
+
+
+@pytest.mark.parametrize(
+    ("status", "names", "message"),
+    [
+        (403, ["logprobs"], "You are not allowed to request logprobs from this model"),
+        (400, ["temperature"], "Temperature is not supported for reasoning models"),
+        (400, ["temperature", "top_p"], "This model does not support sampling parameters"),
+    ],
+)
+def test_a_parameter_refused_in_these_words_is_left_out(
+    status: int, names: list[str], message: str, peculiar: Peculiar, connect: Connect
+) -> None:
+    def reply(call: dict[str, Any]) -> Reply:
+        return (status, {"error": {"message": message}}) if call.keys() & {*names} else said("yes")
+
+    backend = connect(peculiar(reply))
+    assert texts(ask(backend, "a", sampling=replace(GREEDY, temperature=0.7, top_p=0.9))) == ["yes"]
+
+
+def test_a_403_of_plain_words_is_about_the_prompt(peculiar: Peculiar, connect: Connect) -> None:
+    def reply(call: dict[str, Any]) -> Reply:
+        message = "it is not allowed to ask how to stop this"
+        return (403, {"error": {"message": message}}) if "FLAGGED" in prompt_of(call) else said("yes")
+
+    replies = ask(connect(peculiar(reply)), "a", "FLAGGED", "b")
+    assert texts(replies) == ["yes", None, "yes"]
