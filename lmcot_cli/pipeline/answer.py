@@ -27,6 +27,7 @@ from lmcot_cli.pipeline.rows import Rows
 from lmcot_cli.pipeline.run_file import RunFile, Settings, Totals
 from lmcot_cli.pipeline.vote import count_votes
 from lmcot_cli.prompts.conversation import PromptBuilder
+from lmcot_cli.prompts.system import names_file
 
 
 class AnswerRun:
@@ -111,6 +112,10 @@ class AnswerRun:
             raise UsageError(
                 f"--retry-errors: {self.output} does not exist; leave the option out to begin it"
             )
+
+        for option, file in self.options.files_read.items():
+            if self.output and names_file(file) and _same_file(file, self.output):
+                raise UsageError(f"-o {self.output}: is the file of {option}; choose another -o")
 
     def _open_journal(self, stack: ExitStack, prompts: PromptBuilder) -> Journal | None:
         if self.output is None:

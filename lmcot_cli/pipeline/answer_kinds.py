@@ -21,12 +21,19 @@ from lmcot_cli.pipeline.answer_values import answer_key
 
 _YES = frozenset({"yes", "yeah", "yep", "true", "correct", "y"})
 _NO = frozenset({"no", "nope", "false", "incorrect", "n"})
+_BOTH = re.compile(r"(?:yes\s*(?:and|or|/|&)\s*no|no\s*(?:and|or|/|&)\s*yes)\b", re.IGNORECASE)
 _NAMES = "text, span, yes-no, choice, number or json:SCHEMA"
+_GAP = "[ \u00a0\u2009\u202f]"
 _NUMBER = re.compile(
-    r"(?<![\w.])[-+\u2212]?\s?[$\u20ac\u00a3\u00a5]?\s?[-+\u2212]?(?:\d[\d,]*(?:\.\d+)?|\.\d+)(?:[eE][-+]?\d{1,2})?"
+    r"(?<![\w.])(?P<sign>(?:(?:minus|negative)\s+)?[-+\u2212]?\s?[$\u20ac\u00a3\u00a5]?\s?[-+\u2212]?)"
+    rf"(?:(?P<parted>\d{{1,3}}(?:(?:,\d{{2,3}})*,\d{{3}}|(?:{_GAP}\d{{3}})+)(?![\d,])(?:\.\d+)?|\d{{1,3}}(?:\.\d{{3}}){{2,}}(?!\d))"
+    r"|(?P<plain>\d+(?:[.,]\d+)?|\.\d+))(?P<power>[eE][-+]?\d{1,2})?",
+    re.IGNORECASE,
 )
-_SCALES = {"thousand": 3, "million": 6, "billion": 9, "trillion": 12}
-_SCALE = re.compile(rf"\s*(?:%\s*)?({'|'.join(_SCALES)})\b", re.IGNORECASE)
+_PART_OF_MORE = re.compile(r"\s*[/:\u2013-]\s*\d")
+"""What follows the first number of a fraction, a time, a date, a score or a range, none of which is that number."""
+_SCALES = {"thousand": 3, "million": 6, "billion": 9, "trillion": 12, "k": 3, "K": 3, "M": 6, "B": 9}
+_SCALE = re.compile(r"\s*(?:%\s*)?((?i:thousand|million|billion|trillion))\b|([kKMB])\b")
 _MOST_DIGITS = 40
 _LETTER = re.compile(
     r"^\(?(?:(?:option|choice)\s+)?\(?(?P<letter>[A-Za-z]|\d{1,2})(?:\)|[.:](?=\s|$)|$)\s*(?P<rest>.*)$",
@@ -175,8 +182,10 @@ class NumberInDigits:
         found = list(_NUMBER.finditer(answer))
         if not found or (len(found) > 1 and answer[: found[0].start()].strip(" \"'(~")):
             return None
+        if _PART_OF_MORE.match(answer, found[0].end()):
+            return None
         scale = _SCALE.match(answer, found[0].end())
-        return _in_digits(found[0][0], _SCALES[scale[1].lower()] if scale else 0)
+        return _in_digits(found[0], _SCALES[scale[2] or scale[1].lower()] if scale else 0)
 
 
 def parse_kind(text: str, choices: Sequence[str] = ()) -> AnswerKind:
@@ -235,22 +244,23 @@ def _yes_or_no(answer: str, *, whole: bool) -> str | None:
     if whole and len(words) != 1:
         return None
     said = ["yes" if word in _YES else "no" for word in words if word in _YES | _NO]
-    if not said:
+    if not said or _BOTH.match(answer.strip()):
         return None
     begins = words[0] in _YES | _NO
     return said[0] if begins or len(set(said)) == 1 else None
 
 
-def _in_digits(written: str, scale: int) -> str | None:
+def _in_digits(written: re.Match[str], scale: int) -> str | None:
     """Write a number in digits: no sign but minus, no zeros that say nothing."""
-    sign = "-" if re.search(r"[-\u2212]", written.lower().split("e")[0]) else ""
-    digits = (
-        re.sub(r"[^\d.eE]|(?<![eE])[-+]", "", written)
-        if "e" not in written.lower()
-        else re.sub(r"^[^\d.]+|,", "", written)
-    )
-    value = (Decimal(digits) * Decimal(10) ** scale).normalize()
+    sign = "-" if re.search(r"[-\u2212]|[mn]", written["sign"], re.IGNORECASE) else ""
+    digits = (written["plain"] or "").replace(",", ".") or _joined_up(written["parted"])
+    value = (Decimal(digits + (written["power"] or "")) * Decimal(10) ** scale).normalize()
     if not -_MOST_DIGITS < value.adjusted() < _MOST_DIGITS:
         return None
     plain = format(value, "f")
     return plain if plain == "0" else f"{sign}{plain}"
+
+
+def _joined_up(parted: str) -> str:
+    """Take out what parts the thousands of a number."""
+    return re.sub(r"[^\d.]" if parted.count(".") < 2 else r"\D", "", parted)

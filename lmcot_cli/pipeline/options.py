@@ -304,6 +304,18 @@ class AnswerOptions:
             choices=self.choices,
         )
 
+    @property
+    def files_read(self) -> dict[str, Path]:
+        """Files beside the input that are read, by option; a system message may be text and none."""
+        schema = self.answer_kind.removeprefix("json:") if self.answer_kind.startswith("json:") else None
+        given = {
+            "--shots-from": self.shots_from,
+            "--small-system": self.small_system,
+            "--large-system": self.large_system,
+            "--answer": schema,
+        }
+        return {option: Path(file) for option, file in given.items() if file}
+
     def thinking_of(self, role: Role) -> Thinking:
         """Return whether a role's model is to think."""
         own = self.small_thinking if role == "small" else self.large_thinking

@@ -189,11 +189,14 @@ def read_run_file(path: Path) -> PreviousRun | None:
 
 
 def differing(old: Settings, new: Settings) -> list[str]:
-    """Name each of the new settings that the old run had otherwise, as `name old -> new`."""
+    """Name each of the new settings that the old run had otherwise, as `name old -> new`.
+
+    One that an older version did not have is a difference only where it is made use of.
+    """
     return [
         f"{name} {_shown(old.get(name))} -> {_shown(value)}"
         for name, value in new.items()
-        if name not in old or old[name] != value
+        if (old[name] != value if name in old else value not in (None, "", 0))
     ]
 
 

@@ -3,6 +3,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -299,6 +300,30 @@ def test_the_input_is_never_the_output(options: AnswerOptions, tmp_path: Path):
     with pytest.raises(UsageError, match="is the input itself"):
         list(AnswerRun(source, options, source, overwrite=True).results())
     assert source.read_bytes() == questions(2)
+
+
+@pytest.mark.parametrize(
+    ("option", "changes"),
+    [
+        ("--shots-from", {"shots": 1, "shots_from": "kept"}),
+        ("--large-system", {"large_system": "kept"}),
+        ("--answer", {"answer_kind": "json:kept"}),
+    ],
+)
+def test_a_file_that_is_read_is_never_the_output(
+    option: str, changes: dict[str, Any], options: AnswerOptions, tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+):  # fmt: skip
+    monkeypatch.chdir(tmp_path)
+    kept, source = Path("kept"), Path("questions.jsonl")
+    content = questions(2) if option == "--shots-from" else b"{}"
+    kept.write_bytes(content)
+    source.write_bytes(questions(2))
+    given = {name: kept if name == "shots_from" else value for name, value in changes.items()}
+
+    with pytest.raises(UsageError, match=f"is the file of {option}"):
+        list(AnswerRun(source, replace(options, **given), kept, overwrite=True).results())
+    assert kept.read_bytes() == content
 
 
 def test_the_input_is_not_the_output_when_it_comes_through_standard_input(

@@ -169,3 +169,38 @@ def test_json_of_the_same_value_votes_together():
 
     answers = [json.dumps({"a": 1, "b": 2}), json.dumps({"b": 2, "a": 1}), json.dumps({"a": 2, "b": 2})]
     assert list(count_votes([Ballot(answer) for answer in answers]).votes.values()) == [2, 1]
+
+
+@pytest.mark.parametrize(
+    ("answer", "number"),
+    [
+        ("1,5", "1.5"),
+        ("1,500", "1500"),
+        ("1,00,000", "100000"),
+        ("1,500.25", "1500.25"),
+        ("1.000.000", "1000000"),
+        ("1 000", "1000"),
+        ("1.000", "1"),
+        ("minus 4", "-4"),
+        ("\u22124", "-4"),
+        ("$-5", "-5"),
+        ("2.5M", "2500000"),
+        ("5k", "5000"),
+        ("5 km", "5"),
+        ("5 B", "5"),
+        ("1.5 Million", "1500000"),
+        ("1/2", None),
+        ("3:30", None),
+        ("5-7", None),
+        ("12/05/1938", None),
+        ("7 - a lot", "7"),
+    ],
+)
+def test_a_number_is_not_another_for_the_way_it_is_written(answer: str, number: str | None) -> None:
+    row = Row("1", "How many?", (), (), None, None, 1)
+    assert parse_kind("number").spelling(answer, row, None) == number
+
+
+@pytest.mark.parametrize("answer", ["Yes and no.", "yes/no", "No or yes, it depends"])
+def test_both_are_neither(answer: str) -> None:
+    assert parse_kind("yes-no").spelling(answer, row(), None) is None

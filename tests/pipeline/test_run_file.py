@@ -77,3 +77,9 @@ def test_each_differing_setting_is_named():
         "large a.gguf -> null",
         "fresh null -> true",
     ]
+
+
+def test_a_setting_of_a_later_version_differs_only_where_it_is_used():
+    assert differing({}, {"choices": "", "shots": 0, "regex": None, "keep": False}) == []
+    assert differing({}, {"answer": "text"}) == ["answer null -> text"]
+    assert differing({"shots": 1}, {"shots": 0}) == ["shots 1 -> 0"]

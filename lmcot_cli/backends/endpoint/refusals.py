@@ -33,7 +33,10 @@ _COMPLAINT = re.compile(
 )
 _EITHER = re.compile(r"both|only one|either|together|same time|exclusive|one of|simultaneous|conflict", re.I)
 _ONLY_DEFAULT = re.compile(
-    r"default|deprecated|not supported with|unsupported parameter|only (?:the value )?1\b", re.I
+    r"default|deprecated|not supported with|unsupported parameter|only (?:the value )?1\b"
+    r"|(?<!\b0 is )(?<!\b0\.0 is )not supported (?:for|by|on|in)\b"
+    r"|not support (?:the )?(?:parameters? )?[`'\"]?(?:temperature|sampling param\w+)[`'\"]?(?!\s*(?:=|of|value|0))",
+    re.I,
 )
 _BLANK = re.compile(r"whitespace|white space|blank|empty|newline|line break", re.I)
 _LEAST = re.compile(

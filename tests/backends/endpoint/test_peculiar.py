@@ -383,12 +383,14 @@ def test_a_filtered_choice_without_a_message_is_not_asked_for_again(
     ],
 )
 def test_a_parameter_refused_in_these_words_is_left_out(
-    status: int, names: list[str], message: str, peculiar: Peculiar, connect: Connect
-) -> None:
+    status: int, names: list[str], message: str, peculiar: Peculiar, connect: Connect,
+    caplog: pytest.LogCaptureFixture,
+) -> None:  # fmt: skip
     def reply(call: dict[str, Any]) -> Reply:
         return (status, {"error": {"message": message}}) if call.keys() & {*names} else said("yes")
 
     backend = connect(peculiar(reply))
+    assert [f"takes no {names[0]}:" in one.getMessage() for one in caplog.records] == [True]
     assert texts(ask(backend, "a", sampling=replace(GREEDY, temperature=0.7, top_p=0.9))) == ["yes"]
 
 
