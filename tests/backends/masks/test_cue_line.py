@@ -50,7 +50,8 @@ def test_with_examples_as_text_no_reply_is_blank(tiny_gguf: Callable[..., Path])
     def begins(replies: list[object]) -> int:
         texts = [one.text for one in replies if isinstance(one, Completion)]
         assert len(texts) == 300
-        return sum(text.lstrip(" \t")[:1] not in ("", "\n") for text in texts)
+        leads = [text[: len(text) - len(text.lstrip())] for text in texts]
+        return sum(text != "" and "\n" not in lead for text, lead in zip(texts, leads, strict=True))
 
     assert begins(list(free)) < 300
     assert begins(list(kept)) == 300
