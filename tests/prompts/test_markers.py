@@ -11,7 +11,7 @@ from lmcot_cli.prompts.markers import quoted_ending
     ("prompt", "ending"),
     [
         ("마지막에 '따라서 결론은'으로 끝내세요.", "따라서 결론은"),
-        ("請逐步推理，最後以「最終結論是」結尾。", "最終結論是"),
+        ("請逐步推理, 最後以「最終結論是」結尾。", "最終結論是"),
         ("请最后以“最终结论是”结尾。", "最终结论是"),
         ("请阅读“上下文”。", None),
         ("End with 'Thus it is' and the port.", "Thus it is"),
