@@ -8,6 +8,8 @@ from collections.abc import Callable, Sequence
 from lmcot_cli.backends.base import Completion, FinishReason, Sampling, Thought
 from lmcot_cli.backends.masks.after_thought import AfterThought, MarkedPieces
 from lmcot_cli.backends.masks.base import Mask
+from lmcot_cli.backends.masks.cue_line import CueLine
+from lmcot_cli.backends.masks.lexicon import Lexicon
 from lmcot_cli.backends.thinking import Marks, Part, Splitter
 from lmcot_cli.errors import PromptTooLongError
 
@@ -95,9 +97,11 @@ class Reply:
         room: Most tokens there is room for, thought and reply together; see `Sampling.room`.
         opened: The marks of the thought that the prompt has opened.
         mask: What it must be; None where nothing constrains it. The thought is free.
+        cue: The vocabulary, where an unconstrained reply is to begin on the line of its cue; see `CueLine`.
 
     Attributes:
         mask: What may come next, be it of the thought or of the reply; None where anything may.
+        drawn_by: The same, or what keeps the reply on the line of its cue.
         tokens: How many were written.
     """
 
@@ -109,6 +113,7 @@ class Reply:
         "_text",
         "_thinks",
         "_thought_tokens",
+        "drawn_by",
         "mask",
         "tokens",
     )
@@ -120,11 +125,13 @@ class Reply:
         room: int,
         opened: Marks | None = None,
         mask: Mask | None = None,
+        cue: Lexicon | None = None,
     ) -> None:
         self._pieces, self._sampling, self._room = pieces, sampling, room
         self._text = ReplyText(sampling.stop, sampling.enough, opened)
         self._thinks = opened is not None or room > sampling.max_tokens
         self.mask = AfterThought(mask, self._text, pieces) if mask and self._thinks else mask
+        self.drawn_by = CueLine(cue, self._text) if cue and self.mask is None else self.mask
         self.tokens = 0
         self._thought_tokens = 0
         self._logprob = 0.0  # of the tokens that are not, or may not be, of the thought

@@ -131,7 +131,9 @@ class LlamaBackend(StreamBackend):
             self._refused.append((ticket, refusal))
         else:
             mask = self._masks.mask(request.constraint, sampling.stop)
-            self._scheduler.submit(Job(ticket, tokens, request.seed, sampling, room, opened, mask))
+            as_text = self._vocabulary.template is None and bool(request.shots)
+            cue = self._masks.lexicon if as_text else None
+            self._scheduler.submit(Job(ticket, tokens, request.seed, sampling, room, opened, mask, cue))
 
     def poll(self, *, wait: bool = True) -> list[Reply]:
         """Return the replies that have come; see `Backend.poll`.

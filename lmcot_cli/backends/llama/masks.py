@@ -37,13 +37,16 @@ class Masks:
 
     Args:
         vocabulary: The model's vocabulary.
+
+    Attributes:
+        lexicon: The same by the bytes of its tokens.
     """
 
     kinds: frozenset[type[Constraint]] = frozenset({Choices, Span, Number, JsonSchema})
 
     def __init__(self, vocabulary: Vocabulary) -> None:
         self._vocabulary = vocabulary
-        self._lexicon = Lexicon(vocabulary, vocabulary.size)
+        self.lexicon = Lexicon(vocabulary, vocabulary.size)
         self._grammar = lru_cache(64)(self._parse)
 
     def mask(self, constraint: Constraint | None, stop: Sequence[str]) -> Mask | None:
@@ -58,8 +61,8 @@ class Masks:
         """
         match constraint:
             case None | Span():
-                return portable_mask(constraint, self._lexicon, stop)
-        return GrammarMask(self._grammar(constraint).clone(), self._lexicon, _reader(constraint))
+                return portable_mask(constraint, self.lexicon, stop)
+        return GrammarMask(self._grammar(constraint).clone(), self.lexicon, _reader(constraint))
 
     def _parse(self, constraint: Constraint) -> Grammar:
         return Grammar.parse(self._vocabulary, grammar_of(constraint))

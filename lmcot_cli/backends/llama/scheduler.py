@@ -20,6 +20,7 @@ from lmcot_cli.backends.llama.prefixes import PrefixCache, Prompt
 from lmcot_cli.backends.llama.sampling import Draws, Sampler
 from lmcot_cli.backends.llama.vocabulary import Vocabulary
 from lmcot_cli.backends.masks.base import Mask
+from lmcot_cli.backends.masks.lexicon import Lexicon
 from lmcot_cli.backends.reply import Reply
 from lmcot_cli.backends.thinking import Marks
 
@@ -58,6 +59,7 @@ class Job:
         room: Most tokens to write, thought and reply together.
         opened: The marks of the thought that the prompt has opened.
         mask: What its reply must be, None where nothing constrains it.
+        cue: The vocabulary, where the reply is to begin on the line of its cue.
     """
 
     ticket: int
@@ -67,6 +69,7 @@ class Job:
     room: int
     opened: Marks | None = None
     mask: Mask | None = None
+    cue: Lexicon | None = None
 
 
 class Writing:
@@ -87,8 +90,8 @@ class Writing:
         self.job = job
         self.prompt = prompt
         self.sequence = sequence
-        self.reply = Reply(vocabulary, job.sampling, job.room, job.opened, job.mask)
-        self.draws = Draws(job.sampling, job.seed, self.reply.mask)
+        self.reply = Reply(vocabulary, job.sampling, job.room, job.opened, job.mask, job.cue)
+        self.draws = Draws(job.sampling, job.seed, self.reply.drawn_by)
         self.token = -1
 
     @property

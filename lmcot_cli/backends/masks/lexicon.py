@@ -75,6 +75,14 @@ class Lexicon:
         counted = ((piece, blanks_before(piece)) for piece in self._ids)
         return {piece[:blanks] for piece, blanks in counted if blanks < len(piece) and blanks <= MOST_BLANKS}
 
+    @cached_property
+    def on_line(self) -> TokenIds:
+        """The tokens that hold text, with no line end before it."""
+        leads = ((piece, piece[: len(piece) - len(piece.lstrip())]) for piece in self._ids)
+        return as_ids(
+            [id for piece, lead in leads if lead != piece and b"\n" not in lead for id in self._ids[piece]]
+        )
+
     def with_few_blanks(self, tokens: list[int], most: int) -> TokenIds:
         """Return those of some tokens that begin with no more than so much white space."""
         return as_ids([token for token in tokens if blanks_before(self.piece(token) or b"") <= most])

@@ -134,6 +134,8 @@ class FolderBackend(BatchBackend):
 
         seeds = [request.seed for request in requests]
         masks = [portable_mask(request.constraint, self._lexicon, sampling.stop) for request in requests]
+        as_text = self.vocabulary.template is None and self.decoder_start is None
+        cues = [self._lexicon if as_text and request.shots else None for request in requests]
         try:
             with torch.inference_mode():
                 return write(
@@ -142,6 +144,7 @@ class FolderBackend(BatchBackend):
                     prompts,
                     seeds,
                     masks,
+                    cues,
                     sampling,
                     room=self._room(sampling),
                     opened=opened,

@@ -10,6 +10,7 @@ from lmcot_cli.backends.base import Completion, FinishReason, Sampling
 from lmcot_cli.backends.llama.sampling import Draws, Sampler
 from lmcot_cli.backends.masks.after_thought import MarkedPieces
 from lmcot_cli.backends.masks.base import Mask
+from lmcot_cli.backends.masks.lexicon import Lexicon
 from lmcot_cli.backends.reply import Reply
 from lmcot_cli.backends.thinking import Marks
 from lmcot_cli.backends.torch.sequences import Sequences
@@ -51,6 +52,7 @@ def write(
     prompts: Sequence[Prompt],
     seeds: Sequence[int],
     masks: Sequence[Mask | None],
+    cues: Sequence[Lexicon | None],
     sampling: Sampling,
     *,
     room: int,
@@ -64,6 +66,7 @@ def write(
         prompts: Token ids of each prompt, one token or more.
         seeds: One seed a prompt.
         masks: What constrains each reply, None where nothing does.
+        cues: The vocabulary for each reply that is to begin on the line of its cue, None for others.
         sampling: How tokens are chosen.
         room: Most tokens to write for each, thought and reply together.
         opened: The marks of the thought that each prompt has opened.
@@ -73,9 +76,13 @@ def write(
     rows = [distinct.index(prompt) for prompt in prompts]
     if rows != list(range(len(distinct))):
         sequences.select(rows)
-    replies = [Reply(pieces, sampling, room, marks, mask) for marks, mask in zip(opened, masks, strict=True)]
+    replies = [
+        Reply(pieces, sampling, room, marks, mask, cue)
+        for marks, mask, cue in zip(opened, masks, cues, strict=True)
+    ]
     writings = [
-        Writing(Draws(sampling, seed, reply.mask), reply) for seed, reply in zip(seeds, replies, strict=True)
+        Writing(Draws(sampling, seed, reply.drawn_by), reply)
+        for seed, reply in zip(seeds, replies, strict=True)
     ]
     _go_on_to_the_end(sequences, writings)
     return [writing.completion(len(prompt)) for writing, prompt in zip(writings, prompts, strict=True)]

@@ -61,6 +61,6 @@ def warning(share: float, end: str, *, full: bool) -> str | None:
     if full:
         return f"{found}: train longer (--epochs), or at another rate"
     return (
-        f"{found}: LoRA does not train its embedding; train with --full, name the output layer in --lora-targets, or"
-        " take a base that was trained to end its turns"
+        f"{found}: train longer (--epochs); if that does not help, its embedding was never trained, and LoRA leaves it"
+        " as it is: train with --full, name the output layer in --lora-targets, or take a base that ends its turns"
     )
