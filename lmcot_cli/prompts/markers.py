@@ -8,8 +8,10 @@ from collections.abc import Iterable
 _QUOTED = re.compile(
     r"\"([^\"\n]+)\"|\u201c([^\u201d\n]+)\u201d|\u201e([^\u201c\u201d\n]+)[\u201c\u201d]|\u00ab([^\u00bb\n]+)\u00bb"
     r"|\u00bb([^\u00ab\n]+)\u00ab|\u300c([^\u300d\n]+)\u300d|\u300e([^\u300f\n]+)\u300f|\u201a([^\u2018\u2019\n]+)[\u2018\u2019]"
-    r"|\u2018([^\u2019\n]+)\u2019|\u2039([^\u203a\n]+)\u203a|`([^`\n]+)`|\*\*([^*\n]+)\*\*|(?<!\w)'([^'\n]+)'(?!\w)"
+    r"|\u2018([^\u2019\n]+)\u2019|\u2039([^\u203a\n]+)\u203a|`([^`\n]+)`|\*\*([^*\n]+)\*\*|(?<![^\W\u1100-\uffff])'([^'\n]+)'(?![^\W\u1100-\uffff])"
 )
+_UNSPACED = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]{4,}")
+"""Words of Chinese, Japanese or Korean: an ending there may have no space in it."""
 _PLACEHOLDER = re.compile(
     r"\s*(?:<[^<>]*>|\[[^\[\]]*\]|\{[^{}]*\}|\([^()]*\)|_{2,}|\.{3}|\u2026|\b[XY]\b)?[\s.\u3002!]*$"
 )
@@ -34,7 +36,12 @@ def quoted_ending(text: str) -> str | None:
 
 
 def _is_ending(text: str) -> bool:
-    return text.endswith((":", "\uff1a")) or len(text.split()) > 1 or "answer" in text.lower()
+    return (
+        text.endswith((":", "\uff1a"))
+        or len(text.split()) > 1
+        or "answer" in text.lower()
+        or bool(_UNSPACED.match(text))
+    )
 
 
 def _unquoted(text: str) -> str:
