@@ -89,7 +89,10 @@ def _print_tables(result: Evaluation, options: ScoringOptions) -> None:
                 f"{result.stopped_early} rows stopped early; draw with --stop none to see what k samples give.",
                 style="dim",
             )
-        console.print(f"Percent, with 95% bootstrap intervals. Rules of {options.rules}.", style="dim")
+        console.print(
+            f"Percent, with 95% intervals (bootstrap; Wilson near 0 and 100). Rules of {options.rules}.",
+            style="dim",
+        )
         console.print(INCLUSION, style="dim")
 
 
