@@ -1,7 +1,8 @@
 """Print the score table of the embedded pair as Markdown: python pair_table.py FOLDER (which measure_pair.sh fills).
 
 EM and F1 by HotpotQA's rules, and R_aspect, the equally weighted mean of the aspects of a rationale that need no
-model (all but fluency); of several samples, their mean. Percent, with 95% intervals (see `lmcot_cli.scoring.intervals`); differences are paired.
+model (all but fluency); of several samples, their mean. Percent, with 95% intervals as `lmcot_cli.scoring.intervals`
+makes them; differences are paired.
 """
 
 from __future__ import annotations
