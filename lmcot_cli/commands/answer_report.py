@@ -28,9 +28,13 @@ LOGGER = logging.getLogger("lmcot_cli")
 
 
 _NO_ANSWERS = (
-    "\nno row has an answer: the large LM wrote none; a base model behind an endpoint needs"
-    " --endpoint-api completions, other models may need prompts of their own (--prompts)"
+    "\nno row has an answer: the large LM wrote none; base models need solved examples (--shots) and, behind an"
+    " endpoint, --endpoint-api completions; other models may need prompts of their own (--prompts)"
 )
+_NO_MATCH = (
+    "\nno row has an answer: --answer-regex matched nothing in the replies; leave it out to see how they look"
+)
+_NO_THOUGHT = "\nno model thought, although --thinking on asked for it: these models have no such switch"
 
 
 class LoggedWarnings(logging.Handler):
@@ -66,6 +70,7 @@ class Report:
         self._untold = ("out_of_budget", "row_failed") if records else ("out_of_budget",)
         self._logged = LoggedWarnings(lambda message: self._say(f"warning: {message}", style="yellow"))
         self._started = time.monotonic()
+        self._thought = False
 
     def __enter__(self) -> Self:
         LOGGER.addHandler(self._logged)
@@ -87,6 +92,7 @@ class Report:
     def follow(self, results: Iterator[Result]) -> Iterator[Result]:
         """Pass results on, with a warning for each that failed."""
         for result in results:
+            self._thought = self._thought or any(sample.thoughts for sample in result.samples)
             if result.error and result.error.type not in self._untold:  # the summary counts those
                 self.warn(f"{self._source}:{result.line}: {result.error.message}")
             if self._progress:
@@ -133,8 +139,18 @@ class Report:
             spent += f", worth {run.cost:.4g} by the price table"
         spent += self._cut()
         results = f"; results in {run.output}" if run.output else ""
-        hint = _NO_ANSWERS if totals.unanswered == totals.rows else ""
-        return f"{', '.join(parts)}; {spent}{results}{hint}"
+        return f"{', '.join(parts)}; {spent}{results}{self._hints()}"
+
+    def _hints(self) -> str:
+        """Say what may be wrong where no row has an answer, or no model did what it was told to."""
+        totals, options = self._run.totals, self._run.options
+        hint = ""
+        if totals.rows and totals.unanswered == totals.rows:
+            hint = _NO_MATCH if options.answer_regex else _NO_ANSWERS
+        told_to = "on" in (options.thinking_of("small"), options.thinking_of("large"))
+        if told_to and self._run.answered_now.answered and not self._thought:
+            hint += _NO_THOUGHT
+        return hint
 
     def _cut(self) -> str:
         """Say what limits cut in this session, and how to raise them."""

@@ -99,8 +99,9 @@ def _header(reader: Iterator[list[str]], name: str, paths: Paths) -> list[str]:
         raise InputError(f"{name}: the line of column names {NO_UTF8}")
     if header and not paths and not any(map(part_of, header)):
         raise InputError(
-            f"{name}: the first line should name the columns, such as {NAMES['question'][0]},context,answer; it has"
-            f" {listed(header)[:80]}: add such a line, or say which is which: --fields question=COLUMN,..."
+            f"{name}: no column has a usual name, such as {NAMES['question'][0]}, context or answer; the first line has"
+            f" {listed(header)[:80]}: say which is which (--fields 'question=COLUMN,answer=COLUMN'), or, if that line"
+            " is a row already, put one with names before it"
         )
     return header
 

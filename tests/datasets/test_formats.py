@@ -278,7 +278,7 @@ def test_a_table_of_an_old_encoding_is_named_with_the_way_out(tmp_path: Path) ->
         ("question,text,text\nA?,x,y\n", "has two columns 'text': rename one"),
         (
             "7,Where?,Gdynia\n8,When?,1938\n",
-            "the first line should name the columns, such as question,context,answer; it",
+            "no column has a usual name, such as question, context or answer; the first line has 7",
         ),
         ('question,"ans\n', "the line of column names is not valid CSV: unexpected end of data"),
     ],
