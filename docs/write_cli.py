@@ -42,8 +42,10 @@ def sections(command: Any, context: Any) -> Iterator[str]:
 
 def parameters(command: Any, context: Any) -> Iterator[str]:
     """Yield a table of arguments and options; `--help` is everywhere and left out."""
-    records = [parameter.get_help_record(context) for parameter in command.get_params(context)]
-    rows = [record for record in records if record and record[0] != "--help"]
+    shown = [parameter for parameter in command.get_params(context) if "--help" not in parameter.opts]
+    for parameter in shown:
+        parameter.hidden = False  # those that only `--help-all` lists
+    rows = [record for parameter in shown if (record := parameter.get_help_record(context))]
     if rows:
         yield "| | |\n| --- | --- |"
         yield from (f"| `{cell(names)}` | {cell(help_text)} |" for names, help_text in rows)

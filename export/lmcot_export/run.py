@@ -27,8 +27,8 @@ from lmcot_export.manifest import (
     suffixed,
 )
 from lmcot_export.merge import merge, merged_bytes
-from lmcot_export.options import ExportOptions, ExportReport, Output, Progress, Silent
-from lmcot_export.quantize import FULL_TYPES, NEEDS_IMPORTANCE, Importance, quantize
+from lmcot_export.options import FULL_TYPES, ExportOptions, ExportReport, Output, Progress, Silent
+from lmcot_export.quantize import NEEDS_IMPORTANCE, Importance, quantize
 from lmcot_export.recommend import recommend
 from lmcot_export.source import Source, find_source
 from lmcot_export.thresholds import parse_thresholds

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, field
-from typing import Literal, get_args
+from dataclasses import dataclass
+from typing import Literal
 
 from lmcot_cli.errors import UsageError
+from lmcot_cli.settings.declaration import COUNT, Rule, check, setting, setting_from
 
 MAX_PARALLEL = 124
 """llama.cpp has 256 sequences; the engine needs two for each request at work, and a few for prefixes."""
@@ -48,57 +49,88 @@ def parse_parallel(text: int | str) -> int | None:
         raise UsageError(f"--parallel {text}: give auto, or a count") from None
 
 
+_PANEL = "Engine"
+
+
 @dataclass(frozen=True, slots=True)
 class EngineOptions:
     """Settings of the llama.cpp engine, and of transformers and ONNX Runtime.
-
-    Attributes:
-        n_ctx: Most tokens one request may take, prompt and completion together; None (and anything above it)
-            means the context length the model was trained with.
-        parallel: Most requests decoded in one batch; None takes what is quickest for the model.
-        threads: Threads that compute.
-        gpu_layers: Layers to put on a GPU, where llama.cpp was built for one; -1 means all.
-        kv_mib: Most memory for llama.cpp's KV cache and the states of recurrent layers, in MiB. Less is taken where
-            `parallel` full requests need less.
-        device: Where transformers computes, as torch names it; None is the GPU where there is one, else the CPU.
-        dtype: What transformers computes in; None is float32 on a CPU, the checkpoint's own type on a GPU.
-        trust_remote_code: Run the Python code that a model's repository brings.
-        flash_attention: Compute attention in one pass (Dao et al. 2022, arXiv 2205.14135). A step of the 135M
-            shape takes 12% less time at 16 sequences, 25% less at 32, and much less memory.
-        kv_type: How the KV cache holds its values. `q8_0` takes half the memory of `f16` and 6 to 25% more time
-            (135M shape, 16 and 32 sequences); it needs flash attention.
 
     Raises:
         UsageError: A value out of its range.
     """
 
-    n_ctx: int | None = None
-    parallel: int | None = None
-    threads: int = field(default_factory=lambda: min(usable_cores(), MAX_THREADS))
-    gpu_layers: int = 0
-    kv_mib: int = 1024
-    flash_attention: bool = True
-    device: str | None = None
-    dtype: Dtype | None = None
-    trust_remote_code: bool = False
-    kv_type: KvType = "f16"
+    n_ctx: int | None = setting(
+        None,
+        "Maximum tokens of a prompt and its completion together; the model's own context is the most there is.",
+        shown="the model's own",
+        rule=COUNT,
+        panel=_PANEL,
+    )
+    parallel: int | None = setting(
+        None,
+        "Maximum sequences decoded in one batch; auto measures once which width is fastest for the model here.",
+        metavar="auto|N",
+        shown="auto",
+        read=parse_parallel,
+        in_file=int | Literal["auto"],
+        rule=Rule(least=1, most=MAX_PARALLEL),
+        panel=_PANEL,
+    )
+    threads: int = setting_from(
+        lambda: min(usable_cores(), MAX_THREADS),
+        "Threads that compute.",
+        shown="the usable cores",
+        rule=Rule(least=1, most=MAX_THREADS),
+        panel=_PANEL,
+    )
+    gpu_layers: int = setting(
+        0,
+        "Layers to put on a GPU, where llama.cpp was built for one; -1 is all.",
+        rule=Rule(least=-1),
+        panel=_PANEL,
+    )
+    kv_mib: int = setting(
+        1024,
+        "Maximum memory for llama.cpp's KV cache and recurrent states, in MiB; less is taken where less is needed.",
+        rule=COUNT,
+        panel=_PANEL,
+    )
+    # A step of the 135M shape takes 12% less time at 16 sequences, 25% less at 32 (Dao et al. 2022, arXiv 2205.14135).
+    flash_attention: bool = setting(
+        True,
+        "Compute attention in one pass; in steps it is slower, and its last bits differ.",
+        flag="--flash-attention/--no-flash-attention",
+        panel=_PANEL,
+    )
+    device: str | None = setting(
+        None,
+        "Device that transformers computes on: cpu, cuda, cuda:1 ...",
+        metavar="NAME",
+        shown="a GPU where there is one",
+        panel=_PANEL,
+    )
+    dtype: Dtype | None = setting(
+        None,
+        "Type that transformers computes in: float32, bfloat16 or float16.",
+        metavar="TYPE",
+        shown="float32 on a CPU, the model's own on a GPU",
+        changes_answers=True,
+        panel=_PANEL,
+    )
+    trust_remote_code: bool = setting(
+        False, "Run the Python code that a model's repository brings.", in_file=None, panel=_PANEL
+    )
+    # q8_0 takes 6 to 25% more time (135M shape, 16 and 32 sequences).
+    kv_type: KvType = setting(
+        "f16",
+        "Type of the values in the KV cache; q8_0 takes half the memory of f16 and more time.",
+        changes_answers=True,
+        panel=_PANEL,
+    )
 
     def __post_init__(self) -> None:
-        if self.n_ctx is not None and self.n_ctx < 1:
-            raise UsageError(f"--n-ctx {self.n_ctx}: a request takes at least 1 token")
-        if self.parallel is not None and not 1 <= self.parallel <= MAX_PARALLEL:
-            raise UsageError(f"--parallel {self.parallel}: choose between 1 and {MAX_PARALLEL}")
-        if not 1 <= self.threads <= MAX_THREADS:
-            raise UsageError(f"--threads {self.threads}: choose between 1 and {MAX_THREADS}")
-        if self.gpu_layers < -1:
-            raise UsageError(f"--gpu-layers {self.gpu_layers}: choose -1 (all), 0 (none) or a count")
-        if self.kv_mib < 1:
-            raise UsageError(f"--kv-mib {self.kv_mib}: the KV cache needs at least 1")
-        if self.dtype is not None and self.dtype not in get_args(Dtype):
-            raise UsageError(f"--dtype {self.dtype}: choose one of {', '.join(get_args(Dtype))}")
-        if self.kv_type not in get_args(KvType):
-            raise UsageError(f"--kv-type {self.kv_type}: choose one of {', '.join(get_args(KvType))}")
+        wrong = []
         if self.kv_type != "f16" and not self.flash_attention:
-            raise UsageError(
-                f"--kv-type {self.kv_type} needs flash attention: leave out --no-flash-attention"
-            )
+            wrong.append(f"--kv-type {self.kv_type} needs flash attention: leave out --no-flash-attention")
+        check(self, *wrong)

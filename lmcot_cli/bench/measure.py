@@ -69,7 +69,7 @@ class Benchmark:
         if self._server is not None:
             yield f"llama-server at {self._server.url}", partial(self._llama_server, self._server)
         if options.peer_transformers:
-            folder = options.peer_transformers
+            folder = str(options.peer_transformers)
             yield f"transformers, {folder}", partial(self._transformers, folder)
 
     def _high_level(self) -> Loop:

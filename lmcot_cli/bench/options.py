@@ -2,44 +2,56 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from pathlib import Path
 
-from lmcot_cli.backends.engine_options import MAX_PARALLEL, EngineOptions
+from lmcot_cli.backends.engine_options import MAX_PARALLEL, MAX_THREADS, EngineOptions
 from lmcot_cli.errors import UsageError
+from lmcot_cli.settings.declaration import COUNT, NOT_NEGATIVE, Rule, check, group, setting, setting_from
+
+_WORK, _PEERS = "Workload", "Other programs"
+
+
+def _read_widths(text: str) -> tuple[int, ...]:
+    """Read `1,4,16`; sorted, each once."""
+    try:
+        widths = {int(part) for part in text.split(",")}
+    except ValueError:
+        raise UsageError(f"--widths {text!r}: write numbers with commas between them: 1,4,16") from None
+    return tuple(sorted(widths))
 
 
 @dataclass(frozen=True, slots=True)
 class Workload:
     """The samples that every part writes, each part the same.
 
-    Attributes:
-        prompts: How many different prompts; each repeat has prompts of its own, so that no cache helps it.
-        prompt_tokens: Tokens of a prompt as the model sees it, its chat template included.
-        samples: Completions a prompt.
-        new_tokens: Tokens a completion; an end-of-text token does not end it.
-        temperature, top_p: How tokens are chosen.
+    Raises:
+        UsageError: A value is out of range.
     """
 
-    prompts: int = 8
-    prompt_tokens: int = 256
-    samples: int = 8
-    new_tokens: int = 64
-    temperature: float = 0.8
-    top_p: float = 0.95
+    # Each repeat has prompts of its own, so that no cache helps it.
+    prompts: int = setting(8, "Different prompts.", rule=COUNT, panel=_WORK)
+    prompt_tokens: int = setting(
+        256,
+        "Tokens per prompt, exactly, as the model sees it (chat template included).",
+        rule=COUNT,
+        panel=_WORK,
+    )
+    samples: int = setting(8, "Completions per prompt.", short="-k", rule=COUNT, panel=_WORK)
+    # An end-of-text token does not end one.
+    new_tokens: int = setting(64, "Tokens per completion, exactly.", rule=COUNT, panel=_WORK)
+    temperature: float = setting(
+        0.8, "Temperature of the sampling; 0 is greedy.", rule=NOT_NEGATIVE, panel=_WORK
+    )
+    top_p: float = setting(
+        0.95,
+        "Sample from the likeliest tokens that hold this much probability.",
+        rule=Rule(above=0, most=1),
+        panel=_WORK,
+    )
 
     def __post_init__(self) -> None:
-        """Check the ranges.
-
-        Raises:
-            UsageError: A value is out of range.
-        """
-        for name in ("prompts", "prompt_tokens", "samples", "new_tokens"):
-            if getattr(self, name) < 1:
-                raise UsageError(f"--{name.replace('_', '-')} {getattr(self, name)}: at least 1 is needed")
-        if self.temperature < 0:
-            raise UsageError(f"--temperature {self.temperature}: choose 0 (greedy) or more")
-        if not 0 < self.top_p <= 1:
-            raise UsageError(f"--top-p {self.top_p}: choose more than 0, and 1 at most")
+        check(self)
 
     @property
     def request_tokens(self) -> int:
@@ -56,53 +68,52 @@ class Workload:
 class BenchOptions:
     """What is measured, and against what.
 
-    Attributes:
-        workload: The samples to write.
-        widths: How many sequences the engine decodes at once, one measurement each.
-        repeats: Measured runs of every part.
-        threads: Threads that compute, in every part but a server, which has its own.
-        gpu_layers: Layers on a GPU; -1 is all.
-        high_level: Whether to measure llama-cpp-python's high-level loop.
-        profile: Whether to say which part of the engine takes the time outside llama.cpp.
-        peer_url: A running llama-server.
-        peer_transformers: A folder that transformers loads.
-        peer_concurrency: Requests, or sequences of a batch, that a peer gets at a time.
-
     Raises:
         UsageError: A value is out of range.
     """
 
-    workload: Workload = field(default_factory=Workload)
-    widths: tuple[int, ...] = (1, 4, 8, 16, 32)
-    repeats: int = 3
-    threads: int = field(default_factory=lambda: EngineOptions().threads)
-    gpu_layers: int = 0
-    high_level: bool = True
-    profile: bool = False
-    peer_url: str | None = None
-    peer_transformers: str | None = None
-    peer_concurrency: int = 16
+    widths: tuple[int, ...] = setting(
+        (1, 4, 8, 16, 32),
+        "Sequences decoded at once, each measured.",
+        metavar="N,N,...",
+        shown="1,4,8,16,32",
+        read=_read_widths,
+    )
+    repeats: int = setting(3, "Measured runs of every part; the median counts.", rule=COUNT)
+    threads: int = setting_from(
+        lambda: EngineOptions().threads,
+        "Threads that compute, in every part but a server.",
+        shown="the usable cores",
+        rule=Rule(least=1, most=MAX_THREADS),
+    )
+    gpu_layers: int = setting(0, "Layers to put on a GPU; -1 is all.", rule=Rule(least=-1))
+    profile: bool = setting(False, "Show what takes the time outside llama.cpp: one more run per width.")
+    workload: Workload = group(Workload)
+    high_level: bool = setting(
+        True,
+        "Measure llama-cpp-python's Llama, one sample after another.",
+        flag="--high-level/--no-high-level",
+        panel=_PEERS,
+    )
+    peer_url: str | None = setting(
+        None, "A running llama-server with this model.", metavar="URL", panel=_PEERS
+    )
+    peer_transformers: Path | None = setting(
+        None,
+        "The same model as transformers loads it; needs the extra train.",
+        metavar="DIR",
+        panel=_PEERS,
+    )
+    peer_concurrency: int = setting(
+        16, "Requests, or sequences of a batch, that a peer gets at a time.", rule=COUNT, panel=_PEERS
+    )
 
     def __post_init__(self) -> None:
-        """Check the ranges; those of the threads and layers are the engine's own."""
-        EngineOptions(threads=self.threads, gpu_layers=self.gpu_layers)
-        for width in self.widths:
-            if not 1 <= width <= MAX_PARALLEL:
-                raise UsageError(f"--widths: {width} is out of range; choose between 1 and {MAX_PARALLEL}")
-        if self.repeats < 1:
-            raise UsageError(f"--repeats {self.repeats}: at least 1 is needed")
-        if self.peer_concurrency < 1:
-            raise UsageError(f"--peer-concurrency {self.peer_concurrency}: at least 1 is needed")
-
-
-def parse_widths(text: str) -> tuple[int, ...]:
-    """Read `1,4,16`; sorted, each once.
-
-    Raises:
-        UsageError: Something else stands there.
-    """
-    try:
-        widths = {int(part) for part in text.split(",")}
-    except ValueError:
-        raise UsageError(f"--widths {text!r}: write numbers with commas between them: 1,4,16") from None
-    return tuple(sorted(widths))
+        wrong = [width for width in self.widths if not 1 <= width <= MAX_PARALLEL]
+        check(
+            self,
+            *(
+                f"--widths: {width} is out of range; give a number from 1 to {MAX_PARALLEL}"
+                for width in wrong
+            ),
+        )

@@ -15,7 +15,7 @@ NAME = "transformers"
 WARM_UP_TOKENS = 4
 
 
-def check_folder(folder: str) -> None:
+def check_folder(folder: Path) -> None:
     """Check what can be checked before anything is measured.
 
     Raises:
@@ -24,7 +24,7 @@ def check_folder(folder: str) -> None:
     """
     from importlib.util import find_spec
 
-    if not (Path(folder) / "config.json").is_file():
+    if not (folder / "config.json").is_file():
         raise ModelError(f"{folder}: holds no config.json; name a folder with a transformers model")
     if find_spec("torch") is None or find_spec("transformers") is None:
         raise MissingExtraError("--peer-transformers", "train")

@@ -9,8 +9,10 @@ from typing import Annotated
 
 import typer
 
-from lmcot_cli.commands import options, prompt_options
+from lmcot_cli.commands import options
 from lmcot_cli.errors import UsageError
+from lmcot_cli.pipeline.options import AnswerOptions
+from lmcot_cli.settings.declaration import Given, takes
 
 EPILOG = """\
 [bold]Examples[/bold]
@@ -32,72 +34,18 @@ FileArgument = Annotated[
 ]
 
 
+@takes(AnswerOptions, brief=True)
 def answer(
-    context: typer.Context,
+    given: Given,
     file: FileArgument = None,
-    method: options.MethodOption = None,
-    limit: options.LimitOption = None,
     config: options.ConfigOption = None,
-    small: options.SmallOption = None,
-    small_adapter: options.SmallAdapterOption = None,
-    large: options.LargeOption = None,
-    prompts: options.PromptsOption = None,
-    given_rationales: options.GivenRationalesOption = None,
-    shots: prompt_options.ShotsOption = None,
-    shots_from: prompt_options.ShotsFromOption = None,
-    shots_by: prompt_options.ShotsByOption = None,
-    small_system: prompt_options.SmallSystemOption = None,
-    large_system: prompt_options.LargeSystemOption = None,
-    answer_kind: prompt_options.AnswerKindOption = None,
-    choices: prompt_options.ChoicesOption = None,
-    answer_regex: prompt_options.AnswerRegexOption = None,
-    fields: prompt_options.FieldsOption = None,
-    keep_columns: prompt_options.KeepColumnsOption = None,
-    thinking: prompt_options.ThinkingOption = None,
-    small_thinking: prompt_options.SmallThinkingOption = None,
-    large_thinking: prompt_options.LargeThinkingOption = None,
-    max_thinking_tokens: prompt_options.MaxThinkingTokensOption = None,
-    keep_thinking: prompt_options.KeepThinkingOption = None,
-    samples: options.SamplesOption = None,
-    stop: options.StopOption = None,
-    vote: options.VoteOption = None,
-    temperature: options.TemperatureOption = None,
-    top_p: options.TopPOption = None,
-    seed: options.SeedOption = None,
-    max_tokens: options.MaxTokensOption = None,
-    max_answer_tokens: options.MaxAnswerTokensOption = None,
-    deterministic: options.DeterministicOption = None,
-    max_tokens_total: options.MaxTokensTotalOption = None,
-    deadline: options.DeadlineOption = None,
-    max_cost: options.MaxCostOption = None,
-    max_errors: options.MaxErrorsOption = None,
-    dry_run: options.DryRunOption = False,
-    parallel: options.ParallelOption = None,
-    threads: options.ThreadsOption = None,
-    n_ctx: options.NCtxOption = None,
-    gpu_layers: options.GpuLayersOption = None,
-    kv_mib: options.KvMibOption = None,
-    device: options.DeviceOption = None,
-    dtype: options.DtypeOption = None,
-    trust_remote_code: options.TrustRemoteCodeOption = None,
-    endpoint_api: options.EndpointApiOption = None,
-    max_in_flight: options.MaxInFlightOption = None,
-    rpm: options.RpmOption = None,
-    tpm: options.TpmOption = None,
-    request_timeout: options.RequestTimeoutOption = None,
-    total_timeout: options.TotalTimeoutOption = None,
-    key_command: options.KeyCommandOption = None,
-    allow_plain_http_key: options.AllowPlainHttpKeyOption = None,
-    cache: options.CacheOption = None,
-    reply_cache: options.ReplyCacheOption = None,
-    request_fields: prompt_options.RequestFieldOption = None,
-    kv_type: options.KvTypeOption = None,
-    flash_attention: options.FlashAttentionOption = None,
     output: options.OutputOption = None,
     overwrite: options.OverwriteOption = False,
     retry_errors: options.RetryErrorsOption = False,
+    dry_run: options.DryRunOption = False,
     json: options.JsonOption = False,
     quiet: options.QuietOption = False,
+    help_all: options.HelpAllOption = False,
 ) -> None:
     """Answer questions: a small LM writes a rationale for each, a large LM answers from it."""
     from lmcot_cli.commands.answer_report import Report, command_line, show_line, source_label
@@ -109,7 +57,7 @@ def answer(
     from lmcot_cli.pipeline.preview import preview
 
     source = _source(file)
-    settings = answer_options(load_config(config), context.params)
+    settings = answer_options(load_config(config), given)
     if dry_run:
         kept = None if overwrite else output
         return show_preview(preview(source, settings, kept, retry_errors=retry_errors))

@@ -3,38 +3,20 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Annotated, Literal
 
-from lmcot_cli.bench.options import BenchOptions, Workload, parse_widths
-from lmcot_cli.commands.bench_arguments import (
-    DEFAULT_MODEL,
-    DEFAULT_WIDTHS,
-    DEFAULTS,
-    AsJsonOption,
-    GpuLayersOption,
-    HighLevelOption,
-    ModelArgument,
-    NewTokensOption,
-    PeerConcurrencyOption,
-    PeerTransformersOption,
-    PeerUrlOption,
-    PlotOption,
-    ProfileOption,
-    PromptsOption,
-    PromptTokensOption,
-    Quantization,
-    QuantizeOption,
-    RepeatsOption,
-    SamplesOption,
-    Shape,
-    ShapeOption,
-    TemperatureOption,
-    ThreadsOption,
-    TopPOption,
-    WidthsOption,
-)
+import typer
+
+from lmcot_cli.bench.options import BenchOptions
+from lmcot_cli.bench.shapes import ShapeName
 from lmcot_cli.commands.bench_report import announce, show
 from lmcot_cli.errors import UsageError
 from lmcot_cli.models import catalogue, embedded, hub
+from lmcot_cli.settings.declaration import Given, build, takes
+
+DEFAULT_MODEL = "builtin:small"
+_OUTPUT = "Output"
+WeightType = Literal["q4_0", "q8_0", "f16"]
 
 EPILOG = """\
 [bold]Examples[/bold]
@@ -47,27 +29,35 @@ EPILOG = """\
 """
 
 
+@takes(BenchOptions)
 def bench(
-    model: ModelArgument = None,
-    shape: ShapeOption = None,
-    quantize: QuantizeOption = Quantization.Q4_0,
-    widths: WidthsOption = DEFAULT_WIDTHS,
-    repeats: RepeatsOption = DEFAULTS.repeats,
-    threads: ThreadsOption = DEFAULTS.threads,
-    gpu_layers: GpuLayersOption = DEFAULTS.gpu_layers,
-    profile: ProfileOption = False,
-    prompts: PromptsOption = DEFAULTS.workload.prompts,
-    prompt_tokens: PromptTokensOption = DEFAULTS.workload.prompt_tokens,
-    samples: SamplesOption = DEFAULTS.workload.samples,
-    new_tokens: NewTokensOption = DEFAULTS.workload.new_tokens,
-    temperature: TemperatureOption = DEFAULTS.workload.temperature,
-    top_p: TopPOption = DEFAULTS.workload.top_p,
-    high_level: HighLevelOption = DEFAULTS.high_level,
-    peer_url: PeerUrlOption = None,
-    peer_transformers: PeerTransformersOption = None,
-    peer_concurrency: PeerConcurrencyOption = DEFAULTS.peer_concurrency,
-    as_json: AsJsonOption = False,
-    plot: PlotOption = None,
+    given: Given,
+    model: Annotated[
+        str | None,
+        typer.Argument(
+            help="A GGUF file, builtin:small, a name of the catalogue, or hf:ORG/REPO:FILE.gguf.",
+            show_default=DEFAULT_MODEL,
+        ),
+    ] = None,
+    shape: Annotated[
+        ShapeName | None,
+        typer.Option("--shape", help="Make a model of this size with random weights, and keep it."),
+    ] = None,
+    quantize: Annotated[
+        WeightType, typer.Option("--quantize", help="Type of the weights of --shape.")
+    ] = "q4_0",
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print JSON instead of a table.", rich_help_panel=_OUTPUT)
+    ] = False,
+    plot: Annotated[
+        Path | None,
+        typer.Option(
+            "--plot",
+            metavar="FILE.png",
+            help="Draw rate against width; needs the extra plot.",
+            rich_help_panel=_OUTPUT,
+        ),
+    ] = None,
 ) -> None:
     """Measure how fast samples are written here: by lmcot, by llama.cpp alone, and by other programs."""
     from lmcot_cli.bench.measure import Benchmark
@@ -75,19 +65,7 @@ def bench(
 
     if plot:
         check_plot(plot)
-    folder = str(peer_transformers) if peer_transformers else None
-    options = BenchOptions(
-        workload=Workload(prompts, prompt_tokens, samples, new_tokens, temperature, top_p),
-        widths=parse_widths(widths),
-        repeats=repeats,
-        threads=threads,
-        gpu_layers=gpu_layers,
-        high_level=high_level,
-        profile=profile,
-        peer_url=peer_url,
-        peer_transformers=folder,
-        peer_concurrency=peer_concurrency,
-    )
+    options = build(BenchOptions, given)
     path = _model_file(model, shape, quantize)
     benchmark = Benchmark(path, model or path.stem, options)
     try:
@@ -96,7 +74,7 @@ def bench(
         show(benchmark.report, as_json=as_json, plot=plot)
 
 
-def _model_file(model: str | None, shape: Shape | None, quantization: Quantization) -> Path:
+def _model_file(model: str | None, shape: ShapeName | None, weights: WeightType) -> Path:
     """Find the file to measure, or make it.
 
     Raises:
@@ -106,10 +84,10 @@ def _model_file(model: str | None, shape: Shape | None, quantization: Quantizati
     if shape is None:
         return _locate(model or DEFAULT_MODEL)
     if model is not None:
-        raise UsageError(f"{model} and --shape {shape.value}: name a model or have one made, not both")
+        raise UsageError(f"{model} and --shape {shape}: name a model or have one made, not both")
     from lmcot_cli.bench.shapes import random_model
 
-    return random_model(shape.value, quantization.value)
+    return random_model(shape, weights)
 
 
 def _locate(spec: str) -> Path:

@@ -12,7 +12,6 @@ import typer
 from lmcot_cli.commands.console import stdout_console
 from lmcot_cli.commands.printable import as_text
 from lmcot_cli.commands.scoring_arguments import (
-    GoldFieldsOption,
     GoldOption,
     JsonOption,
     ResamplesOption,
@@ -26,6 +25,7 @@ from lmcot_cli.commands.scoring_arguments import (
 )
 from lmcot_cli.datasets.options import RowOptions
 from lmcot_cli.scoring.options import ScoringOptions
+from lmcot_cli.settings.declaration import Given, build, takes
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -44,11 +44,12 @@ EPILOG = """\
 """
 
 
+@takes(RowOptions, only={"fields"})
 def compare(
+    given: Given,
     a: Annotated[Path, typer.Argument(metavar="A", help="What `lmcot answer` wrote; - for stdin.")],
     b: Annotated[Path, typer.Argument(metavar="B", help="Other answers to the same questions.")],
     gold: GoldOption = None,
-    fields: GoldFieldsOption = None,
     rules: RulesOption = _DEFAULTS.rules,
     seed: SeedOption = _DEFAULTS.seed,
     resamples: ResamplesOption = _DEFAULTS.resamples,
@@ -61,7 +62,7 @@ def compare(
 
     refuse_stdin_twice(a, b, gold)
     options = ScoringOptions(rules, seed, resamples)
-    golds = read_gold(gold, RowOptions.parse(fields)) if gold else None
+    golds = read_gold(gold, build(RowOptions, given)) if gold else None
     result = comparison.compare(read_answers(a), read_answers(b), golds, options)
     report_ids(result.only_in_a, f"rows of {a} only, not compared")
     report_ids(result.only_in_b, f"rows of {b} only, not compared")

@@ -11,8 +11,8 @@ from typing import Annotated, BinaryIO, Literal
 
 import typer
 
+from lmcot_cli.commands.app import App
 from lmcot_cli.commands.data_report import BadRowLog, print_summary, summary_record
-from lmcot_cli.commands.prompt_options import FieldsOption
 from lmcot_cli.commands.stdout import write_data
 from lmcot_cli.datasets.microhop import MicroHopOptions, records
 from lmcot_cli.datasets.native import to_record
@@ -20,8 +20,9 @@ from lmcot_cli.datasets.options import RowOptions
 from lmcot_cli.datasets.reader import at_least_one, read_rows, source_name, watched
 from lmcot_cli.datasets.summary import summarize
 from lmcot_cli.errors import OutputError
+from lmcot_cli.settings.declaration import Given, build, takes
 
-app = typer.Typer(no_args_is_help=True, help="Look at question files, convert them, make new ones.")
+app = App(no_args_is_help=True, help="Look at question files, convert them, make new ones.")
 
 _DEFAULTS = MicroHopOptions()
 
@@ -57,7 +58,9 @@ FileArgument = Annotated[
 
 
 @app.command(epilog=_CONVERT_EPILOG)
+@takes(RowOptions, only={"fields"})
 def convert(
+    given: Given,
     file: FileArgument,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", metavar="OUT", help="Write here instead of to stdout.")
@@ -65,14 +68,13 @@ def convert(
     limit: Annotated[
         int | None, typer.Option("--limit", metavar="N", min=1, help="Read the first N rows only.")
     ] = None,
-    fields: FieldsOption = None,
 ) -> None:
     """Convert questions of any layout to lmcot's own.
 
     That is JSONL with id, question, context, answer, type and rationale, as far as a row has them; other columns are
     kept.
     """
-    options = RowOptions.parse(fields)
+    options = build(RowOptions, given)
     bad = BadRowLog(source_name(file))
     with _line_writer(output) as write:
         for row in bad.filtered(islice(at_least_one(read_rows(file, options), file), limit)):
@@ -81,16 +83,17 @@ def convert(
 
 
 @app.command(epilog=_INSPECT_EPILOG)
+@takes(RowOptions, only={"fields"})
 def inspect(
+    given: Given,
     file: FileArgument,
     rows: Annotated[
         int, typer.Option("--rows", metavar="N", min=0, help="How many of the first rows to show.")
     ] = 3,
-    fields: FieldsOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")] = False,
 ) -> None:
     """Show what a question file holds: which column is what, counts, types, context sizes, and the first rows."""
-    options = RowOptions.parse(fields)
+    options = build(RowOptions, given)
     bad = BadRowLog(source_name(file))
     summary = summarize(at_least_one(watched(file, options), file), rows, options)
     if as_json:

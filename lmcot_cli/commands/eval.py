@@ -12,7 +12,6 @@ from lmcot_cli.commands.console import stdout_console
 from lmcot_cli.commands.printable import as_text
 from lmcot_cli.commands.scoring_arguments import (
     INCLUSION,
-    GoldFieldsOption,
     GoldOption,
     JsonOption,
     ResamplesOption,
@@ -27,6 +26,7 @@ from lmcot_cli.commands.scoring_arguments import (
 from lmcot_cli.datasets.options import RowOptions
 from lmcot_cli.datasets.reader import source_name
 from lmcot_cli.scoring.options import ScoringOptions
+from lmcot_cli.settings.declaration import Given, build, takes
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -44,12 +44,13 @@ EPILOG = """\
 """
 
 
+@takes(RowOptions, only={"fields"})
 def evaluate(
+    given: Given,
     answers: Annotated[
         Path, typer.Argument(metavar="ANSWERS", help="What `lmcot answer` wrote; - for stdin.")
     ],
     gold: GoldOption = None,
-    fields: GoldFieldsOption = None,
     rules: RulesOption = _DEFAULTS.rules,
     seed: SeedOption = _DEFAULTS.seed,
     resamples: ResamplesOption = _DEFAULTS.resamples,
@@ -64,7 +65,7 @@ def evaluate(
 
     refuse_stdin_twice(answers, gold)
     options = ScoringOptions(rules, seed, resamples)
-    golds = read_gold(gold, RowOptions.parse(fields)) if gold else None
+    golds = read_gold(gold, build(RowOptions, given)) if gold else None
     result = evaluation.evaluate(read_answers(answers), golds, options, source_name(answers))
     _report_unpaired(result)
     if as_json:

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lmcot_cli.backends.base import Role
 from lmcot_cli.commands.stdout import write_text
 from lmcot_cli.errors import MissingExtraError
+from lmcot_cli.settings.declaration import Given, build, takes
+from lmcot_export.options import ExportOptions
 
 if TYPE_CHECKING:
-    from lmcot_export.options import ExportOptions, ExportReport
-
-_VERIFY, _CONVERT = "Verification", "Conversion"
+    from lmcot_export.options import ExportReport
 
 EPILOG = """\
 [bold]Examples[/bold]
@@ -29,27 +27,15 @@ EPILOG = """\
 """
 
 
+@takes(ExportOptions)
 def export(
-    context: typer.Context,
+    given: Given,
     source: Annotated[
         Path | None,
         typer.Argument(
             metavar="[RUN|MODEL]",
             help="A run of lmcot train, or a model's folder.",
             show_default="the newest under ./runs",
-        ),
-    ] = None,
-    format: Annotated[
-        Literal["gguf", "onnx"],
-        typer.Option("--format", help="gguf: for llama.cpp and lmcot itself. onnx: for ONNX Runtime."),
-    ] = "gguf",
-    quantize: Annotated[
-        str | None,
-        typer.Option(
-            "--quantize",
-            metavar="TYPES",
-            help="How weights are stored, one file each: f32, bf16, f16, q8_0, q4_k_m, q4_0, ...; onnx: f32, int8.",
-            show_default="gguf: f16, onnx: f32",
         ),
     ] = None,
     output: Annotated[
@@ -62,112 +48,6 @@ def export(
             show_default="export in the run's folder, MODEL-export here",
         ),
     ] = None,
-    adapter_only: Annotated[
-        bool,
-        typer.Option(
-            "--adapter-only",
-            help="The LoRA adapter by itself, for --small-adapter.",
-            rich_help_panel=_CONVERT,
-        ),
-    ] = False,
-    imatrix: Annotated[
-        Path | None,
-        typer.Option(
-            "--imatrix",
-            metavar="QUESTIONS",
-            help="Spend the bits on what matters for these questions; or a matrix of llama-imatrix (.gguf).",
-            rich_help_panel=_CONVERT,
-        ),
-    ] = None,
-    converter: Annotated[
-        Path | None,
-        typer.Option(
-            "--converter",
-            metavar="PATH",
-            help="Let a llama.cpp checkout's own converter write the full-precision file.",
-            rich_help_panel=_CONVERT,
-        ),
-    ] = None,
-    verify: Annotated[
-        Path | None,
-        typer.Option(
-            "--verify",
-            metavar="QUESTIONS",
-            help="Questions to verify with, answers compared too.",
-            show_default="prompts from MicroHop, no answers",
-            rich_help_panel=_VERIFY,
-        ),
-    ] = None,
-    rows: Annotated[
-        int | None,
-        typer.Option(
-            "--rows",
-            min=1,
-            help="Rows of the questions to answer at most.",
-            show_default="400",
-            rich_help_panel=_VERIFY,
-        ),
-    ] = None,
-    role: Annotated[
-        Role | None,
-        typer.Option(
-            "--role",
-            help="small: verified by the rationales it writes; large: by its own chains of thought.",
-            show_default="small",
-            rich_help_panel=_VERIFY,
-        ),
-    ] = None,
-    large: Annotated[
-        str | None,
-        typer.Option(
-            "--large",
-            metavar="SPEC",
-            help="LM that answers from the rationales of source and file, where these are the small LM.",
-            show_default="builtin:large",
-            rich_help_panel=_VERIFY,
-        ),
-    ] = None,
-    threshold: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--threshold",
-            metavar="TYPE:NAME=X",
-            help="What a type must reach: top1, max_kl, mean_kl, rationales, em_drop; give it again for more.",
-            show_default="its usual thresholds",
-            rich_help_panel=_VERIFY,
-        ),
-    ] = None,
-    allow_inconclusive: Annotated[
-        bool,
-        typer.Option(
-            "--allow-inconclusive",
-            help="Let a file pass where the questions are too few to tell whether exact match is lost.",
-            rich_help_panel=_VERIFY,
-        ),
-    ] = False,
-    no_verify: Annotated[
-        bool,
-        typer.Option("--no-verify", help="Do not compare files with their source.", rich_help_panel=_VERIFY),
-    ] = False,
-    recommend: Annotated[
-        bool,
-        typer.Option(
-            "--recommend", help="Choose the type for this machine, and say why.", rich_help_panel=_VERIFY
-        ),
-    ] = False,
-    plot: Annotated[
-        Path | None,
-        typer.Option(
-            "--plot",
-            metavar="FILE",
-            help="Draw size against divergence and speed.",
-            rich_help_panel=_VERIFY,
-        ),
-    ] = None,
-    threads: Annotated[
-        int | None,
-        typer.Option("--threads", min=1, help="Threads that compute.", show_default="the usable cores"),
-    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Write the report as JSON.")] = False,
 ) -> None:
     """Write a trained model as GGUF or ONNX, quantized, and verify each file against its source.
@@ -176,49 +56,29 @@ def export(
     it answers as well as its source (.unverified); --allow-inconclusive lets the latter pass.
     Files that no export wrote are never replaced.
     """
-    report = _run(context.params)
-    if as_json:
-        write_text(json.dumps(_record(report), indent=2))
-    else:
-        from lmcot_cli.commands.export_report import show
-
-        show(report)
-    if not report.passed:
-        raise typer.Exit(1)
+    export_model(build(ExportOptions, given, source=source, output=output), as_json=as_json)
 
 
-def _run(flags: Mapping[str, Any]) -> ExportReport:
+def export_model(options: ExportOptions, *, as_json: bool = False) -> None:
+    """Export a model and show what came of it.
+
+    Raises:
+        Exit: A file did not pass.
+    """
+    from lmcot_cli.commands.export_report import Bar, show
+
     try:
         from lmcot_export.run import export as run
     except ModuleNotFoundError as error:
         raise MissingExtraError("lmcot export", "export") from error
-    from lmcot_cli.commands.export_report import Bar
-
     with Bar() as bar:
-        return run(read_options(flags), bar)
-
-
-def read_options(flags: Mapping[str, Any]) -> ExportOptions:
-    """Build the options from the flags; the defaults of `ExportOptions` hold for those that were not given.
-
-    Raises:
-        UsageError: Names an option that cannot work.
-    """
-    from lmcot_export.options import ExportOptions
-    from lmcot_export.quantize import FULL_TYPES, ONNX_TYPES, QUANTIZED_TYPES, parse_types
-
-    same = ("source", "format", "output", "rows", "role", "large", "adapter_only", "imatrix", "converter", "recommend",
-            "plot", "threads", "allow_inconclusive")  # fmt: skip
-    settings = {name: flags[name] for name in same}
-    settings |= {
-        "verify": not flags["no_verify"],
-        "questions": flags["verify"],
-        "thresholds": flags["threshold"],
-    }
-    if (types := flags["quantize"]) is not None:
-        known = ONNX_TYPES if flags["format"] == "onnx" else FULL_TYPES + QUANTIZED_TYPES
-        settings["types"] = parse_types(types, known)
-    return ExportOptions(**{name: value for name, value in settings.items() if value is not None})
+        report = run(options, bar)
+    if as_json:
+        write_text(json.dumps(_record(report), indent=2))
+    else:
+        show(report)
+    if not report.passed:
+        raise typer.Exit(1)
 
 
 def _record(report: ExportReport) -> dict[str, object]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from lmcot_cli.commands.app import App
 from lmcot_cli.commands.printable import printable
 from lmcot_cli.commands.stdout import write_text
 from lmcot_cli.errors import UsageError
@@ -17,7 +18,7 @@ from lmcot_cli.models import catalogue, embedded, hub
 if TYPE_CHECKING:
     from lmcot_cli.backends.llama.gguf_header import GgufHeader
 
-app = typer.Typer(no_args_is_help=True, help="List, look at and fetch models.")
+app = App(no_args_is_help=True, help="List, look at and fetch models.")
 
 _SHOW_EPILOG = """\
 [bold]Examples[/bold]

@@ -10,7 +10,6 @@ import typer
 
 from lmcot_cli.commands.console import stdout_console
 from lmcot_cli.commands.scoring_arguments import (
-    GoldFieldsOption,
     GoldOption,
     JsonOption,
     ResamplesOption,
@@ -24,6 +23,7 @@ from lmcot_cli.commands.scoring_arguments import (
 from lmcot_cli.datasets.options import RowOptions
 from lmcot_cli.pipeline.vote import VoteBy
 from lmcot_cli.scoring.options import ScoringOptions
+from lmcot_cli.settings.declaration import Given, build, takes
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -49,10 +49,11 @@ EPILOG = """\
 """
 
 
+@takes(RowOptions, only={"fields"})
 def revote(
+    given: Given,
     answers: Annotated[Path, typer.Argument(metavar="FILE", help="Results with all samples; - for stdin.")],
     gold: GoldOption = None,
-    fields: GoldFieldsOption = None,
     stop: Annotated[
         list[str] | None,
         typer.Option(
@@ -78,7 +79,7 @@ def revote(
 
     refuse_stdin_twice(answers, gold)
     options = ScoringOptions(rules, seed, resamples)
-    golds = read_gold(gold, RowOptions.parse(fields)) if gold else None
+    golds = read_gold(gold, build(RowOptions, given)) if gold else None
     outcomes = replay.revote(
         read_answers(answers), golds, stop or _RULES, samples=samples, vote=vote, options=options
     )

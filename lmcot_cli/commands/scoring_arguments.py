@@ -24,12 +24,6 @@ GoldOption = Annotated[
         "--gold", metavar="FILE", help="Question file of any layout, with the gold answers and types."
     ),
 ]
-GoldFieldsOption = Annotated[
-    str | None,
-    typer.Option(
-        "--fields", metavar="OURS=THEIRS,...", help="Where rows of --gold have what: answer=a.b,id=key."
-    ),
-]
 RulesOption = Annotated[Rules, typer.Option("--rules", help="Whose official script's rules to follow.")]
 SeedOption = Annotated[int, typer.Option("--seed", min=0, help="Seed of the bootstrap.")]
 ResamplesOption = Annotated[

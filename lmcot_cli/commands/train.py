@@ -8,9 +8,10 @@ from typing import Annotated, Literal
 import typer
 
 from lmcot_cli.commands import train_all, train_distill, train_rationales, train_refine, train_rewards
+from lmcot_cli.commands.app import App
 from lmcot_cli.errors import MissingExtraError
 
-app = typer.Typer(no_args_is_help=True, help="Train the models of LM-guided chain-of-thought.")
+app = App(no_args_is_help=True, help="Train the models of LM-guided chain-of-thought.")
 app.command("rationales", epilog=train_rationales.EPILOG)(train_rationales.rationales)
 app.command("distill", epilog=train_distill.EPILOG)(train_distill.distill)
 app.command("refine", epilog=train_refine.EPILOG)(train_refine.refine)

@@ -2,15 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any, cast
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from lmcot_cli.commands import export, train_distill, train_rationales
+from lmcot_cli.commands.export import export_model
 from lmcot_cli.commands.train_arguments import QuietOption, stderr_report, train_extra
+from lmcot_cli.commands.train_rationales import collect_rationales, teacher_options
 from lmcot_cli.errors import InputError, UsageError
+from lmcot_cli.pipeline.options import AnswerOptions
+from lmcot_cli.settings.declaration import Given, build, file_section
+from lmcot_export.options import ExportOptions
+from lmcot_train.distill.options import DistillOptions
+from lmcot_train.rationales.options import NOT_OF_TEACHER, FilterOptions, TeacherOptions
+from lmcot_train.refine.options import NOT_OF_REFINE, RefineOptions
+
+if TYPE_CHECKING:
+    from lmcot_train.stages import Stage
+
+Job = Callable[[bool], None]
+"""Runs a stage, anew where it is told so."""
 
 EPILOG = """\
 [bold]Examples[/bold]
@@ -36,78 +51,102 @@ def train_all(
     with train_extra():
         from lmcot_train.stages import plan, read_recipe, run_stages
 
+    report = stderr_report(quiet=quiet)
     recipe = read_recipe(config)
     stages = plan(recipe, questions)
-    for stage in stages:
-        check_words(stage.words, f"{config}: [{stage.name}]")
-    run_stages(stages, recipe.output, execute, stderr_report(quiet=quiet))
+    jobs = {stage.name: prepare(stage, questions, config, quiet=quiet) for stage in stages}
+    run_stages(stages, recipe.output, lambda stage, anew: jobs[stage.name](anew), report)
     typer.echo(stages[-1].output)
 
 
-def check_words(words: tuple[str, ...], place: str) -> None:
-    """Let a command read and check its options without running it, so that a mistake shows before hours of work.
+def prepare(stage: Stage, questions: Path, recipe: Path, *, quiet: bool) -> Job:
+    """Check the settings of a stage, so that a mistake shows before hours of work; return what runs it.
 
     Raises:
-        InputError: An option that the command does not have, or a value that it does not take.
+        InputError: A setting that the stage does not have, or a value that it does not take.
     """
-    from lmcot_cli.main import PYDANTIC_PREFIX
+    from lmcot_cli.config import read_section
 
-    command, rest = _find(words, place)
-    # Typer carries its own copy of Click and names this class nowhere: the base of every error of usage.
-    usage_error = cast("type[typer.BadParameter]", typer.BadParameter.__base__)
+    place = f"{recipe}: [{stage.name}]"
+    given = read_section(_SECTIONS[stage.name](), dict(stage.section), place)
     try:
-        flags = command.make_context("lmcot", rest).params
-    except usage_error as error:
-        message = error.format_message().replace(f": {PYDANTIC_PREFIX}", ": ")
-        raise InputError(f"{place} {message}") from error
-    try:
-        _check_options(words, flags)
+        return _JOBS[stage.name](stage, given, questions, quiet)
     except UsageError as error:
         raise InputError(f"{place} {error}") from error
 
 
-def _check_options(words: tuple[str, ...], flags: Mapping[str, Any]) -> None:
-    """Let the options of a stage check themselves, as its command will."""
+def _rationales(stage: Stage, given: Given, questions: Path, quiet: bool) -> Job:
+    config = Path(given["config"]) if "config" in given else None
+    source = Path(given.get("from", stage.source))
+    build(FilterOptions, given).check()
+    teacher_options(given, config).check()
+
+    def run(anew: bool) -> None:
+        with suppress(
+            typer.Exit
+        ):  # rows that the large LM could not answer fail no stage: the others continue
+            collect_rationales(
+                source,
+                stage.output,
+                given,
+                asks="from" not in given,
+                config=config,
+                overwrite=anew,
+                quiet=quiet,
+            )
+
+    return run
+
+
+def _distill(stage: Stage, given: Given, questions: Path, quiet: bool) -> Job:
+    from lmcot_train.distill.run import distill
+
+    if "base" not in given:
+        raise UsageError('base: is missing; write base = "MODEL"')
+    options = build(DistillOptions, given)
+    options.check()
+    report = stderr_report(quiet=quiet)
+
+    def run(anew: bool) -> None:
+        distill(stage.source, given["base"], stage.output, options, report, overwrite=anew)
+
+    return run
+
+
+def _refine(stage: Stage, given: Given, questions: Path, quiet: bool) -> Job:
     from lmcot_cli.config import load_config
-    from lmcot_train.refine.options import from_settings
+    from lmcot_train.refine.run import refine
 
-    match words:
-        case ("train", "rationales", *_):
-            train_rationales.check_options(flags)
-        case ("train", "distill", *_):
-            train_distill.read_options(flags).check()
-        case ("train", "refine", *_):
-            # The file of weights is read by the command.
-            from_settings({**flags, "aspect_weights": None}, load_config(flags["config"]).models).check()
-        case ("export", *_):
-            export.read_options(flags)
+    own: dict[str, Any] = {"questions": questions, "start": stage.source, "output": stage.output}
+    config = load_config(Path(given["config"]) if "config" in given else None)
+    options = build(RefineOptions, given, **own, aliases=config.models)
+    options.check()
+    report = stderr_report(quiet=quiet)
 
+    def run(anew: bool) -> None:
+        refine(replace(options, overwrite=anew), report)
 
-def execute(words: tuple[str, ...]) -> None:
-    """Run a command in this process.
-
-    Raises:
-        Exit: It failed. Rows that the large LM could not answer fail no stage: the others go on.
-    """
-    command, rest = _find(words, "")
-    with command.make_context("lmcot", rest) as context:
-        try:
-            command.invoke(context)
-        except typer.Exit as ended:
-            if ended.exit_code and "rationales" not in words[:2]:
-                raise
+    return run
 
 
-def _find(words: tuple[str, ...], place: str) -> tuple[Any, list[str]]:
-    """Return the command that the first words name, and the words after them."""
-    from lmcot_cli.main import COMMANDS, load_command
+def _export(stage: Stage, given: Given, questions: Path, quiet: bool) -> Job:
+    options = build(ExportOptions, given, source=stage.source, output=stage.output)
+    return lambda anew: export_model(options)
 
-    name, *rest = words
-    if name not in COMMANDS:
-        raise InputError(f"{place}: this version of lmcot has no command {name!r}: leave the section out")
-    command = load_command(name)
-    if name != "train":
-        return command, rest
-    if rest[0] not in command.commands:
-        raise InputError(f"{place}: this version of lmcot has no command 'train {rest[0]}'")
-    return command.commands[rest[0]], rest[1:]
+
+_JOBS = {"rationales": _rationales, "distill": _distill, "refine": _refine, "export": _export}
+_SECTIONS: dict[str, Callable[[], Any]] = {
+    "rationales": lambda: file_section(
+        "Rationales",
+        TeacherOptions,
+        AnswerOptions,
+        FilterOptions,
+        without=NOT_OF_TEACHER,
+        limit=int,
+        config=str,
+        **{"from": str},
+    ),
+    "distill": lambda: file_section("Distill", DistillOptions, base=str),
+    "refine": lambda: file_section("Refine", RefineOptions, without=NOT_OF_REFINE, config=str),
+    "export": lambda: file_section("Export", ExportOptions),
+}

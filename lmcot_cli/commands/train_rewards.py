@@ -51,7 +51,7 @@ def score(
     Fluency needs --reference; without it, it is left out of the mean.
     """
     with train_extra():
-        from lmcot_train.rewards.reward import EQUAL_WEIGHTS
+        from lmcot_train.rewards.aspects import EQUAL_WEIGHTS
         from lmcot_train.rewards.scoring import read_given
         from lmcot_train.rewards.scoring import score as score_all
         from lmcot_train.rewards.weights import load_weights

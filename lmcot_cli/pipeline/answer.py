@@ -16,7 +16,7 @@ from lmcot_cli.datasets.reader import STDIN, BadRow, read_rows, source_name
 from lmcot_cli.datasets.row import Columns, Row
 from lmcot_cli.errors import RowError, TooManyErrorsError, UsageError
 from lmcot_cli.pipeline.budget import Budget
-from lmcot_cli.pipeline.cost import cost_of, prices_of
+from lmcot_cli.pipeline.cost import cost_of
 from lmcot_cli.pipeline.flow import Flow, Outcome
 from lmcot_cli.pipeline.journal import Journal, Recorded
 from lmcot_cli.pipeline.methods import ballots, build_method
@@ -28,6 +28,7 @@ from lmcot_cli.pipeline.run_file import RunFile, Settings, Totals
 from lmcot_cli.pipeline.vote import count_votes
 from lmcot_cli.prompts.conversation import PromptBuilder
 from lmcot_cli.prompts.system import names_file
+from lmcot_cli.settings.declaration import recorded
 
 
 class AnswerRun:
@@ -66,7 +67,7 @@ class AnswerRun:
         self.resumed = 0
         self.answered_now = Totals()
         self._kept = Totals()
-        self._prices = prices_of(options)
+        self._prices = options.role_prices
         self._flow: Flow[BadRow | Recorded] | None = None
         self._stopped = False
 
@@ -178,10 +179,7 @@ class AnswerRun:
 
     def _open_models(self, stack: ExitStack) -> dict[Role, Backend]:
         """Open the models that are asked, in the order in which they are."""
-        roles: list[Role] = ["large"]
-        if "guided_rationale" in self.options.stages:
-            roles.insert(0, "small")
-        return {role: stack.enter_context(self._open_model(role)) for role in roles}
+        return {role: stack.enter_context(self._open_model(role)) for role in self.options.roles}
 
     def _open_model(self, role: Role) -> Backend:
         options = self.options
@@ -204,9 +202,8 @@ class AnswerRun:
         }
         endpoint = None
         if self._asks_endpoint(models):
+            settings |= recorded(self.options.endpoint)
             endpoint = self.options.endpoint.to_record()
-            settings["endpoint_api"] = endpoint.pop("endpoint_api")  # a chat template changes answers
-            settings["request_fields"] = " ".join(endpoint.pop("request_fields")) or None
         return RunFile(
             self.command, source_name(self.source), settings, asdict(self.options.local_engine), endpoint
         )
@@ -277,7 +274,7 @@ class AnswerRun:
     def _result(self, item: Row | BadRow, outcome: Outcome | None) -> Result:
         if isinstance(item, BadRow):
             failure = Failure.of(item.error, unnamed="bad_row")
-            columns = Columns().kept(self.options.keep_columns)
+            columns = Columns().kept(self.options.rows.keep_columns)
             return Result(
                 item.id, item.question, self.options.method, columns=columns, error=failure, line=item.line
             )
@@ -294,7 +291,7 @@ def row_result(row: Row, outcome: Outcome, options: AnswerOptions) -> Result:
         row.answers,
         row.type,
         row_digest=row.digest,
-        columns=row.extra.kept(options.keep_columns),
+        columns=row.extra.kept(options.rows.keep_columns),
         line=row.line,
     )
     if isinstance(outcome, RowError):
@@ -312,36 +309,8 @@ def row_result(row: Row, outcome: Outcome, options: AnswerOptions) -> Result:
 
 
 def method_settings(options: AnswerOptions, prompts: PromptBuilder) -> Settings:
-    """Return the settings that change answers, as far as they are known before a model is loaded.
-
-    How an engine batches and computes changes the last bits of its logits; only a deterministic run promises
-    to be the same again, so only there it counts.
-    """
-    settings: dict[str, str | int | float | bool | None] = {
-        "method": options.method,
-        "samples": options.samples,
-        "temperature": options.sampled_temperature,
-        "top_p": options.top_p,
-        "max_tokens": options.max_tokens,
-        "max_answer_tokens": options.max_answer_tokens,
-        "seed": options.seed,
-        "deterministic": options.deterministic,
-        "given_rationales": options.given_rationales,
-        "small_thinking": options.thinking_of("small"),
-        "large_thinking": options.thinking_of("large"),
-        "max_thinking_tokens": options.max_thinking_tokens,
-        "keep_thinking": options.keep_thinking,
-        "answer": options.kind.name,
-        "choices": ",".join(options.choices),
-        "answer_regex": options.answer_regex,
-        "stop": options.stop,
-        "vote": options.vote,
-        "fields": ",".join("=".join(pair) for pair in options.fields),
-        "keep_columns": ",".join(options.keep_columns),
-        "dtype": options.engine.dtype,
-        **prompts.settings(),
-    }
-    return settings | asdict(options.local_engine) if options.deterministic else settings
+    """Return the settings that change answers, as far as they are known before a model is loaded."""
+    return options.recorded() | prompts.settings()
 
 
 def model_settings(role: str, backend: Backend | None) -> Settings:

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
+from lmcot_cli.backends.base import Role
 from lmcot_cli.pipeline.result import Tokens, Usage
-
-if TYPE_CHECKING:
-    from lmcot_cli.pipeline.options import AnswerOptions
 
 _PER = 1_000_000
 
@@ -30,18 +27,6 @@ class Price:
 FREE = Price(0.0, 0.0)
 
 
-def prices_of(options: AnswerOptions) -> dict[str, Price]:
-    """Return the prices of the two roles; a model that the table does not name is free."""
-    return {
-        "small": _price(options.small, options.aliases, options.prices),
-        "large": _price(options.large, options.aliases, options.prices),
-    }
-
-
-def cost_of(usage: Usage, prices: Mapping[str, Price]) -> float:
+def cost_of(usage: Usage, prices: Mapping[Role, Price]) -> float:
     """Return what the tokens of both models cost."""
     return prices["small"].of(usage.small) + prices["large"].of(usage.large)
-
-
-def _price(spec: str, aliases: Mapping[str, str], table: Mapping[str, Price]) -> Price:
-    return table.get(spec) or table.get(aliases.get(spec, spec)) or FREE

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import TYPE_CHECKING, Literal
 
 from lmcot_cli.backends.base import Role, Sampling, Thinking
 from lmcot_cli.backends.endpoint.options import EndpointOptions
@@ -14,13 +14,15 @@ from lmcot_cli.datasets.options import RowOptions
 from lmcot_cli.errors import UsageError
 from lmcot_cli.pipeline.answer_kinds import AnswerKind, parse_kind
 from lmcot_cli.pipeline.answer_schema import Json
-from lmcot_cli.pipeline.cost import FREE, Price, prices_of
+from lmcot_cli.pipeline.budget import parse_duration
+from lmcot_cli.pipeline.cost import FREE, Price
 from lmcot_cli.pipeline.error_limit import ErrorLimit, parse_error_limit
 from lmcot_cli.pipeline.extract import NEXT_PART, has_answer
 from lmcot_cli.pipeline.reading import compile_pattern
 from lmcot_cli.pipeline.stopping import StoppingRule, parse_stop
 from lmcot_cli.pipeline.vote import VoteBy
-from lmcot_cli.prompts.options import PromptOptions, ShotsBy, Stage
+from lmcot_cli.prompts.options import PromptOptions, Stage
+from lmcot_cli.settings.declaration import COUNT, POSITIVE, Rule, check, group, read_names, recorded, setting
 
 if TYPE_CHECKING:
     import regex
@@ -30,169 +32,282 @@ Method = Literal["standard", "cot", "guided"]
 _SEVERAL_TEMPERATURE = 0.7
 
 
+_MODELS, _SAMPLING, _SPENDING = "Models", "Sampling", "Spending"
+_ANSWER, _THINKING = "Answer", "Thinking"
+
+
 @dataclass(frozen=True, slots=True)
 class AnswerOptions:
     """How questions are answered.
 
     Attributes:
-        method: `standard` (answer at once), `cot` (by the large LM's own chain) or `guided` (by a rationale).
-        small: Model spec of the LM that writes rationales; loaded for `guided` only.
-        small_adapter: LoRA adapters of the small LM: GGUF files, as `FILE`, `NAME=FILE` or `NAME=FILE:SCALE`.
-        large: Model spec of the LM that answers.
-        samples: Samples a row, whose answers are voted on.
-        temperature: Of what is sampled (answers, chains or rationales); None takes 0, greedy, for one sample
-            and 0.7 for several. The answer to a rationale is always greedy.
-        top_p: Nucleus of what is sampled; plays no part at temperature 0.
-        max_tokens: Tokens a rationale or a chain may take.
-        max_answer_tokens: Tokens an answer of `standard` or `guided` may take.
-        seed: Seed of the run; each sample's own seed follows from it, the row's id and the sample's index.
         limit: Rows to answer at most; None answers all.
-        deterministic: Ask for one row a call, so that what a row gives depends on that row alone.
-        stop: When a row has samples enough: `lossless`, `none`, `beta:CONFIDENCE` or `window:SIZE`.
-        vote: What a sample's vote counts: one (`majority`), or the probability of its answer (`logprob`).
-        max_tokens_total: Tokens the run may spend, prompts included; None sets no limit.
-        deadline: Seconds the run may take; None sets no limit.
-        max_cost: What the run may cost, by `prices`; None sets no limit.
-        max_errors: Rows that may fail, `25` or `10%`, before the run is given up; None puts up with any number.
-        given_rationales: For `guided`, take the rationale that came with the row; no small LM is loaded.
-        prompts: Folder with templates that replace ours.
-        thinking: Whether models are to think before they reply, where that can be chosen.
-        small_thinking: The same for the small LM alone; None is `thinking`.
-        large_thinking: The same for the large LM alone; None is `thinking`.
-        max_thinking_tokens: Most tokens of a thought.
-        keep_thinking: Keep the text of thoughts in the output.
-        small_system: System message of the small LM, or a file that holds it.
-        large_system: System message of the large LM, or a file that holds it.
-        shots: Examples before each prompt.
-        shots_from: File of the rows that they are made of.
-        shots_by: How they are chosen.
-        answer_kind: What an answer is: `text`, `span`, `yes-no`, `choice`, `number` or `json:SCHEMA`.
-        choices: The answers to choose from for `choice`; empty takes those of each row.
-        answer_regex: Regular expression that finds the answer in a reply; its first group, or the whole match.
-        fields: Where rows of other layouts have what: pairs of our name and theirs.
-        keep_columns: Columns of the input to keep in the output; `("*",)` keeps all.
         aliases: Names that stand for model specs.
-        prices: What tokens cost, by model spec or alias.
-        engine: Settings of local engines.
-        endpoint: Settings of endpoints.
+        prices: Prices of tokens, by model spec or alias.
     """
 
-    method: Method = "guided"
-    small: str = "builtin:small"
-    small_adapter: Sequence[str] = ()
-    large: str = "builtin:large"
-    samples: int = 1
-    temperature: float | None = None
-    top_p: float = 0.95
-    max_tokens: int = 256
-    max_answer_tokens: int = 48
-    seed: int = 0
-    limit: int | None = None
-    deterministic: bool = False
-    stop: str = "lossless"
-    vote: VoteBy = "majority"
-    max_tokens_total: int | None = None
-    deadline: float | None = None
-    max_cost: float | None = None
-    max_errors: str | None = None
-    given_rationales: bool = False
-    prompts: Path | None = None
-    thinking: Thinking = "off"
-    small_thinking: Thinking | None = None
-    large_thinking: Thinking | None = None
-    max_thinking_tokens: int = 1024
-    keep_thinking: bool = False
-    small_system: str | None = None
-    large_system: str | None = None
-    shots: int = 0
-    shots_from: Path | None = None
-    shots_by: ShotsBy = "first"
-    answer_kind: str = "text"
-    choices: tuple[str, ...] = ()
-    answer_regex: str | None = None
-    fields: tuple[tuple[str, str], ...] = ()
-    keep_columns: tuple[str, ...] = ()
+    method: Method = setting(
+        "guided",
+        "standard: answer at once. cot: by the large LM's own chain. guided: by the small LM's rationale.",
+        changes_answers=True,
+        common=True,
+    )
+    small: str = setting(
+        "builtin:small",
+        "LM that writes rationales: a GGUF file, hf:ORG/REPO:FILE.gguf, a folder or hub id of transformers,"
+        " openai:MODEL, http://HOST:PORT/v1#MODEL, a name of `models list` or lmcot.toml.",
+        metavar="SPEC",
+        common=True,
+        panel=_MODELS,
+    )
+    small_adapter: Sequence[str] = setting(
+        (),
+        "LoRA adapter (GGUF) to add to the small LM; give it again for several.",
+        metavar="[NAME=]FILE[:SCALE]",
+        panel=_MODELS,
+    )
+    large: str = setting(
+        "builtin:large",
+        "LM that answers; named like the small one.",
+        metavar="SPEC",
+        common=True,
+        panel=_MODELS,
+    )
+    given_rationales: bool = setting(
+        False,
+        "Answer from the rationale that each row brings; no small LM is loaded.",
+        in_file=None,
+        changes_answers=True,
+        panel=_MODELS,
+    )
+    prompting: PromptOptions = group(PromptOptions)
+    answer_kind: str = setting(
+        "text",
+        "Kind of answer: text, span (words of the context, or yes or no), yes-no, choice, number, json:SCHEMA."
+        " Local models, and endpoints that can, are held to it; votes are counted by value.",
+        flag="--answer",
+        metavar="KIND",
+        common=True,
+        panel=_ANSWER,
+    )
+    choices: tuple[str, ...] = setting(
+        (),
+        "Answers to choose from, for --answer choice.",
+        metavar="A,B,...",
+        shown="those of each row",
+        read=read_names,
+        in_file=list[str],
+        changes_answers=True,
+        panel=_ANSWER,
+    )
+    answer_regex: str | None = setting(
+        None,
+        "Regular expression that finds the answer in a reply: the first group of the last match, or all of it.",
+        metavar="REGEX",
+        changes_answers=True,
+        panel=_ANSWER,
+    )
+    rows: RowOptions = group(RowOptions)
+    thinking: Thinking = setting(
+        "off",
+        "Whether models think before they reply, where that can be chosen. auto leaves it to the model.",
+        common=True,
+        panel=_THINKING,
+    )
+    small_thinking: Thinking | None = setting(
+        None, "The same for the small LM alone.", shown="--thinking", panel=_THINKING
+    )
+    large_thinking: Thinking | None = setting(
+        None, "The same for the large LM alone.", shown="--thinking", panel=_THINKING
+    )
+    max_thinking_tokens: int = setting(
+        1024,
+        "Maximum tokens per thought, in addition to the other limits.",
+        metavar="N",
+        rule=COUNT,
+        changes_answers=True,
+        panel=_THINKING,
+    )
+    keep_thinking: bool = setting(
+        False,
+        "Keep the text of thoughts in the output, not only their length.",
+        changes_answers=True,
+        panel=_THINKING,
+    )
+    samples: int = setting(
+        1,
+        "Samples per row; their answers are voted on.",
+        short="-k",
+        rule=COUNT,
+        changes_answers=True,
+        common=True,
+        panel=_SAMPLING,
+    )
+    stop: str = setting(
+        "lossless",
+        "Rule for when a row has enough samples: lossless (the leader cannot be caught), none (draw all), beta:0.95"
+        " (Adaptive-Consistency), window:5 (early-stopping self-consistency).",
+        metavar="RULE",
+        changes_answers=True,
+        panel=_SAMPLING,
+    )
+    vote: VoteBy = setting(
+        "majority",
+        "Weight of a sample's vote: majority: one. logprob: the mean probability of its answer's tokens.",
+        changes_answers=True,
+        panel=_SAMPLING,
+    )
+    temperature: float | None = setting(
+        None,
+        "Temperature of rationales, chains or direct answers; 0 is greedy. Answers to rationales are always greedy.",
+        shown="0 for one sample, 0.7 for several",
+        rule=Rule(least=0, most=10),
+        changes_answers=True,
+        common=True,
+        panel=_SAMPLING,
+    )
+    top_p: float = setting(
+        0.95,
+        "Sample from the likeliest tokens that hold this much probability.",
+        rule=Rule(above=0, most=1),
+        changes_answers=True,
+        panel=_SAMPLING,
+    )
+    seed: int = setting(
+        0,
+        "Seed of the run; each sample's own seed follows from it, the row's id and the sample's index.",
+        changes_answers=True,
+        common=True,
+        panel=_SAMPLING,
+    )
+    max_tokens: int = setting(
+        256,
+        "Maximum tokens per rationale or chain.",
+        rule=COUNT,
+        changes_answers=True,
+        common=True,
+        panel=_SAMPLING,
+    )
+    max_answer_tokens: int = setting(
+        48, "Maximum tokens per answer.", rule=COUNT, changes_answers=True, common=True, panel=_SAMPLING
+    )
+    deterministic: bool = setting(
+        False,
+        "One row per batch: slower, but the same bytes again on the same machine.",
+        changes_answers=True,
+        panel=_SAMPLING,
+    )
+    limit: int | None = setting(
+        None,
+        "Answer the first N rows only.",
+        metavar="N",
+        shown="all rows",
+        rule=COUNT,
+        in_file=None,
+        common=True,
+    )
+    max_tokens_total: int | None = setting(
+        None,
+        "Tokens to spend, prompts included. They go where the vote is closest; what is in flight is finished.",
+        metavar="N",
+        shown="no limit",
+        rule=COUNT,
+        in_file=None,
+        panel=_SPENDING,
+    )
+    deadline: float | None = setting(
+        None,
+        "Time to spend: 90s, 10m, 1h30m. It goes where the vote is closest; what is in flight is finished.",
+        metavar="TIME",
+        shown="no limit",
+        read=parse_duration,
+        in_file=None,
+        panel=_SPENDING,
+    )
+    max_cost: float | None = setting(
+        None,
+        "Cost to spend, by the prices of the settings file. It goes where the vote is closest.",
+        metavar="SUM",
+        shown="no limit",
+        rule=POSITIVE,
+        in_file=None,
+        panel=_SPENDING,
+    )
+    max_errors: str | None = setting(
+        None,
+        "Stop when more rows fail than this, a share of them (5%) from the 20th row on; what is done is kept.",
+        metavar="N|P%",
+        shown="no limit",
+        in_file=None,
+        panel=_SPENDING,
+    )
+    engine: EngineOptions = group(EngineOptions)
+    endpoint: EndpointOptions = group(EndpointOptions)
     aliases: Mapping[str, str] = field(default_factory=dict)
     prices: Mapping[str, Price] = field(default_factory=dict)
-    engine: EngineOptions = field(default_factory=EngineOptions)
-    endpoint: EndpointOptions = field(default_factory=EndpointOptions)
-
-    @property
-    def rows(self) -> RowOptions:
-        """How rows are read.
-
-        Raises:
-            UsageError: `--fields` names a part that rows do not have.
-        """
-        return RowOptions(self.fields, self.keep_columns)
 
     def check(self) -> None:
-        """Refuse settings that cannot work together.
+        """Refuse settings that cannot work.
 
         Raises:
-            UsageError: Names the option and what to type instead.
+            UsageError: Everything that is wrong, each with its option and what to type instead.
         """
-        if self.method not in get_args(Method):
-            raise UsageError(f"--method {self.method}: choose one of {', '.join(get_args(Method))}")
-        _ = self.rows  # it raises where a name is not ours
-        _ = self.kind, self.answer_pattern
-        self._check_ranges()
+        check(self, *self._unreadable(), *self._conflicts())
         self.prompt_options.check()
-        self._check_vote()
+
+    def _unreadable(self) -> Iterator[str]:
+        """Say which settings cannot be read as what they stand for."""
+        for name in ("kind", "answer_pattern", "stopping", "error_limit"):
+            try:
+                getattr(self, name)
+            except UsageError as error:
+                yield str(error)
+
+    def _conflicts(self) -> Iterator[str]:
+        """Say which settings exclude each other."""
         if self.given_rationales and self.method != "guided":
-            raise UsageError(
-                f"--given-rationales needs --method guided; --method {self.method} reads no rationale"
-            )
+            yield f"--given-rationales needs --method guided; --method {self.method} reads no rationale"
         if self.given_rationales and self.samples > 1:
-            raise UsageError(
-                f"--given-rationales has one rationale a row: use --samples 1, not {self.samples}"
-            )
+            yield f"--given-rationales has one rationale per row: use --samples 1, not {self.samples}"
         if self.temperature == 0 and self.samples > 1:
-            raise UsageError(
-                f"--temperature 0 makes all {self.samples} samples alike: leave it out, or use --samples 1"
-            )
-
-    def _check_vote(self) -> None:
-        _ = self.stopping, self.error_limit  # they raise where there is no such thing
-        if self.vote not in get_args(VoteBy):
-            raise UsageError(f"--vote {self.vote}: choose one of {', '.join(get_args(VoteBy))}")
-        self._check_cost()
+            yield f"--temperature 0 makes all {self.samples} samples alike: leave it out, or use --samples 1"
         if self.deterministic and self.deadline is not None:
-            raise UsageError(
-                "--deadline lets the clock decide what is drawn: leave out --deterministic, or it"
-            )
-
-    def _check_cost(self) -> None:
-        if self.max_cost is None:
-            return
-        if not 0 < self.max_cost < float("inf"):
-            raise UsageError(f"--max-cost {self.max_cost:g}: give a sum above 0")
-        asked = ("small", "large") if self.method == "guided" and not self.given_rationales else ("large",)
-        if all(prices_of(self)[role] == FREE for role in asked):
-            raise UsageError(
+            yield "--deadline lets the clock decide what is drawn: leave out --deterministic, or it"
+        if self.max_cost is not None and all(self.role_prices[role] == FREE for role in self.roles):
+            yield (
                 f"--max-cost: there is no price for {self.large}; write in lmcot.toml, per million tokens:"
                 f' [prices] "{self.large}" = {{ prompt = 0.15, completion = 0.60 }}'
             )
 
-    def _check_ranges(self) -> None:
-        counts = {
-            "samples": self.samples,
-            "max-tokens": self.max_tokens,
-            "max-answer-tokens": self.max_answer_tokens,
-            "max-thinking-tokens": self.max_thinking_tokens,
+    @property
+    def roles(self) -> tuple[Role, ...]:
+        """The models that are asked, in the order in which they are."""
+        return ("small", "large") if "guided_rationale" in self.stages else ("large",)
+
+    @property
+    def role_prices(self) -> dict[Role, Price]:
+        """The prices of the two models; one that the table does not name is free."""
+        return {"small": self._price(self.small), "large": self._price(self.large)}
+
+    def _price(self, spec: str) -> Price:
+        return self.prices.get(spec) or self.prices.get(self.aliases.get(spec, spec)) or FREE
+
+    def recorded(self) -> dict[str, str | int | float | bool | None]:
+        """Return the settings that change answers, as far as they are known before a model is loaded.
+
+        How an engine batches and computes changes the last bits of its logits; only a deterministic run promises
+        to be the same again, so only there it counts. What endpoints are told counts where one is asked.
+        """
+        record = recorded(self)
+        for name in recorded(self.endpoint):
+            del record[name]
+        record |= {
+            "temperature": self.sampled_temperature,
+            "small_thinking": self.thinking_of("small"),
+            "large_thinking": self.thinking_of("large"),
+            "answer": self.kind.name,
         }
-        counts |= {
-            option: value
-            for option, value in {"limit": self.limit, "max-tokens-total": self.max_tokens_total}.items()
-            if value is not None
-        }
-        for option, value in counts.items():
-            if value < 1:
-                raise UsageError(f"--{option} {value}: give 1 or more")
-        if self.temperature is not None and not 0 <= self.temperature <= 10:
-            raise UsageError(f"--temperature {self.temperature:g}: give a number from 0 (greedy) to 10")
-        if not 0 < self.top_p <= 1:
-            raise UsageError(f"--top-p {self.top_p:g}: give a number above 0 and up to 1")
+        return record | asdict(self.local_engine) if self.deterministic else record
 
     @property
     def sampled_temperature(self) -> float:
@@ -292,14 +407,9 @@ class AnswerOptions:
     @property
     def prompt_options(self) -> PromptOptions:
         """What models are asked beside the question."""
-        return PromptOptions(
-            self.prompts,
-            self.shots,
-            self.shots_from,
-            self.shots_by,
-            self.small_system,
-            self.large_system,
-            self.fields,
+        return replace(
+            self.prompting,
+            fields=self.rows.fields,
             lists_choices=self.answer_kind == "choice",
             choices=self.choices,
         )
@@ -309,9 +419,9 @@ class AnswerOptions:
         """Files beside the input that are read, by option; a system message may be text and none."""
         schema = self.answer_kind.removeprefix("json:") if self.answer_kind.startswith("json:") else None
         given = {
-            "--shots-from": self.shots_from,
-            "--small-system": self.small_system,
-            "--large-system": self.large_system,
+            "--shots-from": self.prompting.shots_from,
+            "--small-system": self.prompting.small_system,
+            "--large-system": self.prompting.large_system,
             "--answer": schema,
         }
         return {option: Path(file) for option, file in given.items() if file}

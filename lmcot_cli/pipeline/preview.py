@@ -16,7 +16,7 @@ from lmcot_cli.backends.specs import check_model, gguf_file, names_endpoint, res
 from lmcot_cli.datasets.row import Row
 from lmcot_cli.errors import InputError, OutputError, RowError
 from lmcot_cli.models import catalogue, hub
-from lmcot_cli.pipeline.cost import FREE, prices_of
+from lmcot_cli.pipeline.cost import FREE
 from lmcot_cli.pipeline.options import AnswerOptions
 from lmcot_cli.pipeline.result import Tokens
 from lmcot_cli.pipeline.rows import Rows
@@ -159,7 +159,7 @@ def _notes(role: Role, model: str, options: AnswerOptions) -> Iterator[str]:
         return
     if not (place.plain or options.endpoint.key_command or os.environ.get(VARIABLE, "").strip()):
         yield f"{VARIABLE} is not set"
-    if prices_of(options)[role] is FREE:
+    if options.role_prices[role] is FREE:
         yield f"no price for {model}: write [prices] in lmcot.toml"
 
 
@@ -206,7 +206,7 @@ def _stage(one: _Asked, request: Request, rows: int, characters: int, options: A
         request=request,
         requests=rows * options.samples,
         tokens=tokens,
-        cost=prices_of(options)[one.role].of(tokens),
+        cost=options.role_prices[one.role].of(tokens),
         memory=_memory(model, options),
     )
 

@@ -188,6 +188,10 @@ def read_run_file(path: Path) -> PreviousRun | None:
         ) from error
 
 
+_WITHOUT: Settings = {"kv_type": "f16"}
+"""What runs did before settings were compared that are now; None and "" stand for none."""
+
+
 def differing(old: Settings, new: Settings) -> list[str]:
     """Name each of the new settings that the old run had otherwise, as `name old -> new`.
 
@@ -196,7 +200,8 @@ def differing(old: Settings, new: Settings) -> list[str]:
     return [
         f"{name} {_shown(old.get(name))} -> {_shown(value)}"
         for name, value in new.items()
-        if (old[name] != value if name in old else value not in (None, "", 0))
+        if (old[name] != value if name in old else value not in (None, "", 0, _WITHOUT.get(name)))
+        and (old.get(name), value) not in ((None, ""), ("", None))
     ]
 
 

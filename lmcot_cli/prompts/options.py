@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Literal
 
 from lmcot_cli.errors import UsageError
+from lmcot_cli.settings.declaration import check, setting
 
 Stage = Literal["standard", "cot", "guided_rationale", "guided_answer"]
 """A step of a method: one template, one model that is asked."""
@@ -15,28 +16,53 @@ ShotsBy = Literal["first", "bm25"]
 """How shots are chosen: the first rows of the file, alike for all rows, or those nearest to each row."""
 
 
+_PANEL = "Prompt"
+
+
 @dataclass(frozen=True, slots=True)
 class PromptOptions:
     """What models are asked beside the question.
 
     Attributes:
-        prompts: Folder with templates that replace ours.
-        shots: Examples before each prompt.
-        shots_from: File of the rows that they are made of.
-        shots_by: How they are chosen.
-        small_system: System message of the small LM, or a file that holds it.
-        large_system: System message of the large LM, or a file that holds it.
         fields: Where the rows of `shots_from` have what, if they have it there (see `RowOptions`).
         lists_choices: Whether prompts list the answers to choose from.
         choices: These answers; empty takes those of each row.
     """
 
-    prompts: Path | None = None
-    shots: int = 0
-    shots_from: Path | None = None
-    shots_by: ShotsBy = "first"
-    small_system: str | None = None
-    large_system: str | None = None
+    prompts: Path | None = setting(
+        None, "Folder with your own prompt templates.", metavar="DIR", panel=_PANEL
+    )
+    shots: int = setting(
+        0,
+        "Number of solved examples before each prompt, taken from --shots-from; base models need them.",
+        metavar="N",
+        panel=_PANEL,
+    )
+    shots_from: Path | None = setting(
+        None,
+        "Rows to make examples of, in any layout: with an answer and, for cot and guided, a rationale or"
+        " supporting facts. An example shows only their supporting paragraphs, where they name any.",
+        metavar="FILE",
+        panel=_PANEL,
+    )
+    shots_by: ShotsBy = setting(
+        "first",
+        "first: the first rows of the file, the same for all questions, read once. bm25: those whose questions"
+        " share most words with each question, the nearest last. A row is never its own example.",
+        panel=_PANEL,
+    )
+    small_system: str | None = setting(
+        None,
+        "System message of the small LM: the content of a file of that name (UTF-8), else the text itself.",
+        metavar="TEXT|FILE",
+        panel=_PANEL,
+    )
+    large_system: str | None = setting(
+        None,
+        "System message of the large LM: the content of a file of that name (UTF-8), else the text itself.",
+        metavar="TEXT|FILE",
+        panel=_PANEL,
+    )
     fields: tuple[tuple[str, str], ...] = ()
     lists_choices: bool = False
     choices: tuple[str, ...] = ()
@@ -55,5 +81,4 @@ class PromptOptions:
             raise UsageError(f"--shots-from {self.shots_from} needs --shots N, the number of examples")
         if self.shots_from == Path("-"):
             raise UsageError("--shots-from -: examples cannot come from standard input; give a file")
-        if self.shots_by not in get_args(ShotsBy):
-            raise UsageError(f"--shots-by {self.shots_by}: choose one of {', '.join(get_args(ShotsBy))}")
+        check(self)

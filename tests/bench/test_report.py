@@ -7,10 +7,11 @@ from pathlib import Path
 import pytest
 
 from lmcot_cli.bench import plot
-from lmcot_cli.bench.options import BenchOptions, Workload, parse_widths
+from lmcot_cli.bench.options import BenchOptions, Workload
 from lmcot_cli.bench.plot import check_plot, draw
 from lmcot_cli.bench.report import Loop, Peer, Report, Width, half_range
 from lmcot_cli.errors import MissingExtraError, OutputError, UsageError
+from lmcot_cli.settings.declaration import build
 
 
 def width(size: int, runs: list[float], limit: list[float]) -> Width:
@@ -97,7 +98,7 @@ def test_what_cannot_be_drawn_is_said_before(tmp_path: Path, monkeypatch: pytest
         (lambda: BenchOptions(repeats=0), "--repeats 0"),
         (lambda: BenchOptions(threads=0), "--threads 0"),
         (lambda: BenchOptions(peer_concurrency=0), "--peer-concurrency 0"),
-        (lambda: parse_widths("1,x"), "--widths '1,x'"),
+        (lambda: build(BenchOptions, {"widths": "1,x"}), "--widths '1,x'"),
     ],
 )
 def test_values_out_of_range_name_their_option(wrong: object, option: str) -> None:
@@ -107,4 +108,4 @@ def test_values_out_of_range_name_their_option(wrong: object, option: str) -> No
 
 
 def test_widths_are_sorted_and_measured_once() -> None:
-    assert parse_widths("16,1, 4,4") == (1, 4, 16)
+    assert build(BenchOptions, {"widths": "16,1, 4,4"}).widths == (1, 4, 16)

@@ -11,6 +11,7 @@ from lmcot_cli.errors import InputError, ModelError, OutputError, UsageError
 from lmcot_cli.pipeline.answer import AnswerRun
 from lmcot_cli.pipeline.options import AnswerOptions
 from lmcot_cli.pipeline.result import Result
+from lmcot_cli.prompts.options import PromptOptions
 
 SCRIPT = """\
 {"match": "lead to the answer", "text": ["R1", "R2", "R3"]}
@@ -246,7 +247,7 @@ def test_another_model_or_other_prompts_are_refused(options: AnswerOptions, tmp_
     (prompts / "standard.j2").write_text("{{ row.question }}")
 
     with pytest.raises(OutputError, match=r"prompts sha256:.* -> sha256:"):
-        answer(questions(3), replace(options, prompts=prompts), out)
+        answer(questions(3), replace(options, prompting=PromptOptions(prompts=prompts)), out)
     (tmp_path / "script.jsonl").write_text(SCRIPT.replace("Paris", "Rome"))
     with pytest.raises(OutputError, match=r"small_digest sha256:.* -> sha256:.*; large_digest"):
         answer(questions(3), options, out)

@@ -10,7 +10,7 @@ from lmcot_cli.backends.base import Completion, Request, Sampling
 from lmcot_cli.backends.scripted import ScriptedBackend
 from lmcot_cli.errors import InputError, LmcotError, RowError, UsageError
 from lmcot_cli.pipeline.answer import AnswerRun
-from lmcot_cli.pipeline.cost import FREE, Price, cost_of, prices_of
+from lmcot_cli.pipeline.cost import FREE, Price, cost_of
 from lmcot_cli.pipeline.options import AnswerOptions
 from lmcot_cli.pipeline.preview import preview
 from lmcot_cli.pipeline.result import Tokens, Usage
@@ -35,12 +35,12 @@ def test_a_price_is_of_a_million_tokens():
 
 
 def test_prices_are_found_by_spec_or_alias_and_what_has_none_is_free(options: AnswerOptions):
-    assert prices_of(options) == {"small": FREE, "large": PRICE}
+    assert options.role_prices == {"small": FREE, "large": PRICE}
     script = options.aliases["big"]
     by_spec = replace(options, prices={script: PRICE})
-    assert prices_of(by_spec) == {"small": PRICE, "large": PRICE}
-    assert cost_of(Usage(Tokens(9, 9), Tokens(0, 100_000)), prices_of(options)) == 1.0
-    assert cost_of(Usage(large=Tokens(9, 300_000, 9, 200_000)), prices_of(options)) == 1.0
+    assert by_spec.role_prices == {"small": PRICE, "large": PRICE}
+    assert cost_of(Usage(Tokens(9, 9), Tokens(0, 100_000)), options.role_prices) == 1.0
+    assert cost_of(Usage(large=Tokens(9, 300_000, 9, 200_000)), options.role_prices) == 1.0
 
 
 def test_a_run_costs_no_more_than_it_may_but_for_what_is_out(options: AnswerOptions):

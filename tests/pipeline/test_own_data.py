@@ -11,10 +11,12 @@ from typing import Any
 
 import pytest
 
+from lmcot_cli.datasets.options import RowOptions
 from lmcot_cli.errors import OutputError, UsageError
 from lmcot_cli.pipeline.answer import AnswerRun
 from lmcot_cli.pipeline.options import AnswerOptions
 from lmcot_cli.pipeline.result import Result
+from lmcot_cli.prompts.options import PromptOptions
 
 RECORDS: list[dict[str, Any]] = [
     {"q": "Where?", "gold": "Lyon", "level": 3, "options": ["Lyon", "Nice"]},
@@ -27,7 +29,7 @@ RECORDS: list[dict[str, Any]] = [
 def options(tmp_path: Path) -> AnswerOptions:
     script = tmp_path / "script.jsonl"
     script.write_text('{"match": "", "text": "Lyon"}\n')
-    return AnswerOptions(method="standard", large=f"scripted:{script}", fields=(("question", "q"),))
+    return AnswerOptions(method="standard", large=f"scripted:{script}", rows=RowOptions((("question", "q"),)))
 
 
 def run(source: Path | bytes, options: AnswerOptions, output: Path | None = None) -> list[Result]:
@@ -50,7 +52,7 @@ def lines(records: list[dict[str, Any]] = RECORDS) -> bytes:
 def test_columns_are_kept_whether_the_row_worked_or_not(
     options: AnswerOptions, keep: tuple[str, ...], columns: list[dict[str, Any]]
 ) -> None:
-    results = run(lines(), replace(options, keep_columns=keep))
+    results = run(lines(), replace(options, rows=replace(options.rows, keep_columns=keep)))
     assert [result.error is None for result in results] == [True, True, False]
     assert [result.to_record()["columns"] for result in results] == columns
 
@@ -62,7 +64,7 @@ def test_a_packed_file_is_answered_as_the_plain_one(options: AnswerOptions, tmp_
 
 def test_a_column_that_one_row_lacks_fails_that_row(options: AnswerOptions, tmp_path: Path) -> None:
     (tmp_path / "standard.j2").write_text("{{ row.question }} {{ row.extra.choices | join(' or ') }}")
-    first, second, _ = run(lines(), replace(options, prompts=tmp_path))
+    first, second, _ = run(lines(), replace(options, prompting=PromptOptions(prompts=tmp_path)))
     assert first.answer == "Lyon"
     assert second.error and second.error.message.endswith(
         "standard.j2:1: row '2' has no other column 'choices' (it has z); if it may be missing: | default"
@@ -72,7 +74,6 @@ def test_a_column_that_one_row_lacks_fails_that_row(options: AnswerOptions, tmp_
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"fields": (("antwort", "x"),)}, r"^--fields antwort="),
         ({"fields": (("question", "frage"),)}, r"^--fields question=frage: no row of .* has 'frage'"),
         ({"keep_columns": ("levle",)}, r"^--keep-columns levle: no row of"),
     ],
@@ -82,7 +83,10 @@ def test_wrong_names_are_told_before_a_model_is_opened(
 ) -> None:
     (tmp_path / "q.jsonl").write_bytes(lines())
     with pytest.raises(UsageError, match=message):
-        run(tmp_path / "q.jsonl", replace(options, large=str(tmp_path / "none.gguf"), **change))
+        run(
+            tmp_path / "q.jsonl",
+            replace(options, large=str(tmp_path / "none.gguf"), rows=RowOptions(**change)),
+        )
 
 
 @pytest.mark.parametrize(
@@ -94,7 +98,7 @@ def test_a_resume_that_would_read_rows_otherwise_is_refused(
     run(lines(), options, tmp_path / "out.jsonl")
     assert run(lines(), options, tmp_path / "out.jsonl") == []
     with pytest.raises(OutputError, match="was begun with other settings"):
-        run(lines(), replace(options, **change), tmp_path / "out.jsonl")
+        run(lines(), replace(options, rows=replace(options.rows, **change)), tmp_path / "out.jsonl")
 
 
 def test_a_resume_notices_another_value_in_a_column(options: AnswerOptions, tmp_path: Path) -> None:

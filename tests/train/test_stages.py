@@ -7,19 +7,20 @@ from pathlib import Path
 import pytest
 
 from lmcot_cli.errors import InputError, OutputError
-from lmcot_train.stages import Recipe, StageName, Value, plan, read_recipe, run_stages
+from lmcot_train.stages import Recipe, Stage, StageName, Value, plan, read_recipe, run_stages
 
 Section = dict[str, Value]
 
 
 class Commands:
-    """Stand-ins for the commands: each notes its words and writes its output."""
+    """Stand-ins for what the stages do: each notes its words and writes its output."""
 
     def __init__(self) -> None:
         self.ran: list[tuple[str, ...]] = []
         self.fails_at = ""
 
-    def __call__(self, words: tuple[str, ...]) -> None:
+    def __call__(self, stage: Stage, anew: bool) -> None:
+        words = (*stage.words, "--overwrite") if anew else stage.words
         self.ran.append(words)
         output = Path(words[words.index("-o") + 1])
         if self.fails_at in words:
@@ -166,9 +167,6 @@ def test_a_limit_that_is_raised_deletes_nothing(
             r"\[teacher\]: unknown section; there are rationales, distill, refine, export",
         ),
         ("output = 'o'\ndistill = 3", "distill is to be a section"),
-        ("output = 'o'\n[distill]\nbase = [1]", r"\[distill\] base: is no option"),
-        ("output = 'o'\n[distill]\noverwrite = true", r"\[distill\] overwrite: is no option"),
-        ("output = 'o'\n[distill]\nhelp = true", r"\[distill\] help: is no option to set here"),
         ('output = "a\\u0000b"\n[distill]', 'needs output = "FOLDER"'),
         (f"x = {'[' * 50_000}", "is not valid TOML"),
     ],

@@ -1,4 +1,4 @@
-"""The whole of training from one TOML file: rationales, distill, refine, export, each a command of its own.
+"""The whole of training from one TOML file: rationales, distill, refine, export.
 
     output = "runs/embedded"      # folder of everything that is made
 
@@ -30,12 +30,11 @@ from lmcot_cli.errors import InputError, OutputError
 from lmcot_train.refine.options import free_settings
 from lmcot_train.run_folder import cannot_write, sha256_of
 
-Value = str | int | float | bool
+Value = str | int | float | bool | list[str]
 StageName = Literal["rationales", "distill", "refine", "export"]
 STAGES: tuple[StageName, ...] = ("rationales", "distill", "refine", "export")
 _FILTERS = frozenset({"min_f1", "min_words", "max_words", "max_copied", "keep_surest"})
 _MEMORY = frozenset({"micro_batch", "threads"})
-_NOT_TO_SET = frozenset({"output", "overwrite", "help"})
 _WEIGHTS = ("*.safetensors", "*.gguf", "*.onnx")
 
 
@@ -54,17 +53,21 @@ class Recipe:
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """One command to run.
+    """What is to be made in one go.
 
     Attributes:
         name: The section.
-        words: The command with its arguments and options.
+        section: The settings in it.
+        source: What the stage is made from: questions, rationales, or a run.
+        words: The command that does the same by itself.
         inputs: Files and folders that it reads.
         output: What it makes.
         loose: Words that may change without what is there having to be made anew.
     """
 
     name: StageName
+    section: Mapping[str, Value]
+    source: Path
     words: tuple[str, ...]
     inputs: tuple[Path, ...]
     output: Path
@@ -78,7 +81,7 @@ class Stage:
 
 
 def read_recipe(path: Path) -> Recipe:
-    """Read a configuration file; the options themselves are checked by the commands.
+    """Read a configuration file; the settings themselves are checked where they are used.
 
     Raises:
         InputError: It cannot be read, is not TOML, or has a section or value that cannot be.
@@ -111,7 +114,17 @@ def plan(recipe: Recipe, questions: Path) -> list[Stage]:
         words = (*command, *arguments, "-o", str(made[name]), *_words(section))
         local = [Path(value) for value in section.values() if isinstance(value, str) and _is_path(value)]
         loose = tuple(_words({key: section[key] for key in section.keys() & _loose(name, section)}))
-        stages.append(Stage(name, words, (*inputs, *local), made[name], loose))
+        stages.append(
+            Stage(
+                name,
+                section,
+                inputs[-1] if inputs else questions,
+                words,
+                (*inputs, *local),
+                made[name],
+                loose,
+            )
+        )
     return stages
 
 
@@ -126,7 +139,7 @@ _OUTPUTS: Mapping[StageName, str] = {
 def run_stages(
     stages: list[Stage],
     folder: Path,
-    execute: Callable[[tuple[str, ...]], None],
+    execute: Callable[[Stage, bool], None],
     report: Callable[[str], None],
 ) -> list[StageName]:
     """Run each stage that has something to do.
@@ -134,7 +147,7 @@ def run_stages(
     Args:
         stages: The stages in order.
         folder: Where to keep what was made from what (`stages.json`).
-        execute: Runs a command; raises where it fails.
+        execute: Runs a stage, anew where it is told so; raises where it fails.
         report: Takes lines for the user.
 
     Returns:
@@ -146,12 +159,10 @@ def run_stages(
         if record.is_done():
             report(f"{stage.name}: {stage.output} is there and nothing it was made from has changed")
             continue
-        words = stage.words
-        if record.must_start_anew() and stage.name != "export":
-            words = (*words, "--overwrite")
-        report(f"{stage.name}: lmcot {' '.join(words)}")
+        anew = record.must_start_anew() and stage.name != "export"
+        report(f"{stage.name}: lmcot {' '.join(stage.words)}{' --overwrite' if anew else ''}")
         record.write(done=False)
-        execute(words)
+        execute(stage, anew)
         record.write(done=True)
         ran.append(stage.name)
     return ran
@@ -225,9 +236,6 @@ def _check_sections(path: Path, values: Mapping[str, Any]) -> None:
             raise InputError(f"{path}: [{name}]: unknown section; there are {', '.join(STAGES)}")
         if not isinstance(section, dict):
             raise InputError(f"{path}: {name} is to be a section: [{name}]")
-        for key, value in section.items():
-            if not isinstance(value, Value) or key in _NOT_TO_SET:
-                raise InputError(f"{path}: [{name}] {key}: is no option to set here")
     if not values:
         raise InputError(f"{path}: names no stage; write one of [{'], ['.join(STAGES)}]")
 
@@ -271,7 +279,7 @@ def _words(section: Mapping[str, Value]) -> Iterator[str]:
         if value is True:
             yield option
         elif value is not False:
-            yield f"{option}={value}"
+            yield from (f"{option}={one}" for one in (value if isinstance(value, list) else [value]))
 
 
 def _is_path(value: str) -> bool:

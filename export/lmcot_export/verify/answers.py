@@ -10,6 +10,7 @@ from lmcot_cli.backends.engine_options import EngineOptions
 from lmcot_cli.pipeline.answer import AnswerRun
 from lmcot_cli.pipeline.options import AnswerOptions
 from lmcot_cli.pipeline.result import Result
+from lmcot_cli.prompts.options import PromptOptions
 from lmcot_cli.scoring.answers import Answer
 from lmcot_cli.scoring.comparison import Comparison, compare
 from lmcot_cli.scoring.options import ScoringOptions
@@ -25,7 +26,9 @@ def answer_with(spec: str, options: VerifyOptions) -> list[Result]:
     assert options.questions is not None
     # Plain attention: its last bits do not depend on what else is in a batch, so that what differs is the export.
     engine = EngineOptions(threads=options.threads, flash_attention=False, device="cpu", dtype="float32")
-    common = AnswerOptions(limit=options.rows, prompts=options.prompts, engine=engine)
+    common = AnswerOptions(
+        limit=options.rows, prompting=PromptOptions(prompts=options.prompts), engine=engine
+    )
     if options.role == "large":
         settings = replace(common, method="cot", large=spec)
     else:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 from lmcot_cli.backends.endpoint.request_fields import parse_fields
-from lmcot_cli.errors import UsageError
+from lmcot_cli.settings.declaration import COUNT, POSITIVE, Rule, check, plain, recorded, setting
 
 EndpointApi = Literal["auto", "chat", "completions"]
 
@@ -15,39 +15,93 @@ MOST_IN_FLIGHT = 4096
 """A bound against slips of the hand: every call in flight holds a connection, and a process has about as many."""
 
 
+_PANEL = "Endpoint"
+
+
 @dataclass(frozen=True, slots=True)
 class EndpointOptions:
     """Settings of a model behind an OpenAI-compatible endpoint.
-
-    Attributes:
-        endpoint_api: `chat`, `completions` (plain ones: the prompt as it is), or `auto`: chat where the
-            endpoint has it for this model.
-        max_in_flight: Most calls in flight; how many there are adapts to the endpoint, up to this.
-        rpm: Most requests in any 60 seconds, retries included; None for no limit.
-        tpm: Most tokens in any 60 seconds, prompts and completions together; None for no limit.
-        request_timeout: Seconds one call may take.
-        total_timeout: Seconds a request may take with its retries, and that the endpoint may be down.
-        key_command: Command whose output is the key, run without a shell; None takes OPENAI_API_KEY.
-        allow_plain_http_key: Send the key over plain http, readable on the way, to another machine.
-        cache: Whether replies are kept; None keeps those of endpoints on other machines, which may cost money.
-        reply_cache: File that keeps them; None takes the user's cache folder.
-        request_fields: Fields to add to each request, as `NAME=JSON`.
 
     Raises:
         UsageError: A value out of its range.
     """
 
-    endpoint_api: EndpointApi = "auto"
-    max_in_flight: int = 256
-    rpm: int | None = None
-    tpm: int | None = None
-    request_timeout: float = 120.0
-    total_timeout: float = 600.0
-    key_command: str | None = None
-    allow_plain_http_key: bool = False
-    cache: bool | None = None
-    reply_cache: Path | None = None
-    request_fields: tuple[str, ...] = ()
+    endpoint_api: EndpointApi = setting(
+        "auto",
+        "chat; completions: plain ones, for base models; auto: chat if the endpoint has it for the model.",
+        metavar="API",
+        changes_answers=True,  # a chat template does
+        panel=_PANEL,
+    )
+    max_in_flight: int = setting(
+        256,
+        "Maximum calls in flight; their number adapts to the endpoint.",
+        metavar="N",
+        rule=Rule(least=1, most=MOST_IN_FLIGHT),
+        panel=_PANEL,
+    )
+    rpm: int | None = setting(
+        None,
+        "Maximum requests in any 60 seconds, retries included.",
+        metavar="N",
+        shown="no limit",
+        rule=COUNT,
+        panel=_PANEL,
+    )
+    tpm: int | None = setting(
+        None,
+        "Maximum tokens in any 60 seconds, prompts and completions together.",
+        metavar="N",
+        shown="no limit",
+        rule=COUNT,
+        panel=_PANEL,
+    )
+    request_timeout: float = setting(
+        120.0, "Seconds one call may take.", metavar="SECONDS", rule=POSITIVE, panel=_PANEL
+    )
+    total_timeout: float = setting(
+        600.0,
+        "Seconds a request may take with its retries, and the endpoint may be down.",
+        metavar="SECONDS",
+        rule=POSITIVE,
+        panel=_PANEL,
+    )
+    key_command: str | None = setting(
+        None,
+        "Command that prints the key; run without a shell.",
+        metavar="CMD",
+        shown="the key in OPENAI_API_KEY",
+        in_file=None,
+        panel=_PANEL,
+    )
+    allow_plain_http_key: bool = setting(
+        False,
+        "Send the key over plain http to another machine, too, though it can be read on the way.",
+        in_file=None,
+        panel=_PANEL,
+    )
+    cache: bool | None = setting(
+        None,
+        "Keep replies, so that none is paid for twice.",
+        flag="--cache/--no-cache",
+        shown="on for other machines",
+        panel=_PANEL,
+    )
+    reply_cache: Path | None = setting(
+        None,
+        "File that keeps replies.",
+        metavar="FILE",
+        shown="in the user's cache folder",
+        panel=_PANEL,
+    )
+    request_fields: tuple[str, ...] = setting(
+        (),
+        "Field to add to each request to an endpoint; give it again for several.",
+        flag="--request-field",
+        metavar="NAME=JSON",
+        changes_answers=True,
+        panel=_PANEL,
+    )
 
     @property
     def fields(self) -> dict[str, Any]:
@@ -55,27 +109,13 @@ class EndpointOptions:
         return parse_fields(self.request_fields)
 
     def to_record(self) -> dict[str, Any]:
-        """Return the settings for the run file; the key command, which might hold a key, is not among them."""
-        record = asdict(self)
-        del record["key_command"]
-        kept = {"reply_cache": str(self.reply_cache) if self.reply_cache else None}
-        return record | kept | {"request_fields": list(self.request_fields)}
+        """Return the settings that change no answers, for the run file; what might hold a key is not among them."""
+        elsewhere = {"key_command", *recorded(self)}
+        return {one.name: plain(getattr(self, one.name)) for one in fields(self) if one.name not in elsewhere}
 
     def __post_init__(self) -> None:
-        if self.endpoint_api not in get_args(EndpointApi):
-            choices = ", ".join(get_args(EndpointApi))
-            raise UsageError(f"--endpoint-api {self.endpoint_api}: choose one of {choices}")
-        if not 1 <= self.max_in_flight <= MOST_IN_FLIGHT:
-            raise UsageError(f"--max-in-flight {self.max_in_flight}: choose between 1 and {MOST_IN_FLIGHT}")
-        for option, limit in (("rpm", self.rpm), ("tpm", self.tpm)):
-            if limit is not None and limit < 1:
-                raise UsageError(f"--{option} {limit}: give 1 or more")
-        for option, seconds in (
-            ("request-timeout", self.request_timeout),
-            ("total-timeout", self.total_timeout),
-        ):
-            if not 0 < seconds < float("inf"):
-                raise UsageError(f"--{option} {seconds:g}: give seconds above 0")
-        parse_fields(self.request_fields)
+        wrong = []
         if self.cache is False and self.reply_cache:
-            raise UsageError("--no-cache and --reply-cache exclude each other: leave one of them out")
+            wrong.append("--no-cache and --reply-cache exclude each other: leave one of them out")
+        check(self, *wrong)
+        parse_fields(self.request_fields)

@@ -22,9 +22,10 @@ from examples.train.toy_ppo import (
     worth,
 )
 from lmcot_cli.errors import ModelError, UsageError
+from lmcot_cli.settings.declaration import declared
 from lmcot_train.ppo.checkpoint import Checkpoints
 from lmcot_train.ppo.learner import rate_share
-from lmcot_train.ppo.options import PPOOptions, option_of
+from lmcot_train.ppo.options import PPOOptions
 from lmcot_train.ppo.policy import Policy
 from lmcot_train.ppo.trainer import Trainer
 from lmcot_train.rewards.large_answers import LargeCallsSpentError
@@ -243,12 +244,15 @@ def test_learning_rates_warm_up() -> None:
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        ({"updates": 0, "clip": 0.0}, r"^--updates 0: give 1 or more; --clip 0: give more than 0"),
-        ({"trace": 1.5, "policy_rate": 0.0}, r"^--learning-rate 0: .*; --gae-lambda 1\.5: give 0 to 1"),
+        ({"updates": 0, "clip": 0.0}, r"^--updates 0: give 1 or more; --clip 0: give a number above 0"),
+        (
+            {"trace": 1.5, "policy_rate": 0.0},
+            r"^--learning-rate 0: .*; --gae-lambda 1\.5: give a number from 0 to 1",
+        ),
         ({"batch": 2, "minibatches": 4}, r"^--minibatches 4: give at most --batch \(2\)"),
         ({"run_kl": 2.0}, r"^--run-kl 2: give more than --kl-target \(3\)"),
-        ({"minutes": 0.0}, r"^--minutes 0: give more than 0"),
-        ({"discount": 2.0}, r"^discount 2: give 0 to 1"),
+        ({"minutes": 0.0}, r"^--minutes 0: give a number above 0"),
+        ({"discount": 2.0}, r"^discount 2: give a number from 0 to 1"),
     ],
 )
 def test_settings_that_cannot_work_are_all_named(wrong: dict[str, Any], message: str) -> None:
@@ -262,7 +266,8 @@ NUMBERS = [field.name for field in fields(PPOOptions) if "float" in str(field.ty
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 @pytest.mark.parametrize("name", NUMBERS)
 def test_numbers_are_finite(name: str, value: float) -> None:
-    with pytest.raises(UsageError, match=f"^{option_of(name)} {value:g}: give a finite number$"):
+    option = next(one.option for one in declared(PPOOptions).values() if one.field == name)
+    with pytest.raises(UsageError, match=f"^{option} {value:g}: give a finite number$"):
         PPOOptions(**{name: value}).check()  # type: ignore[arg-type]
 
 

@@ -22,7 +22,7 @@ from lmcot_train.models import add_adapter, open_base, open_run
 from lmcot_train.ppo.options import PPOOptions
 from lmcot_train.refine.options import Algorithm, RefineOptions, from_settings
 from lmcot_train.refine.run import refine
-from lmcot_train.rewards.reward import RewardOptions
+from lmcot_train.rewards.options import RewardOptions
 from lmcot_train.run_folder import RunFolder, RunRecord
 
 PPO = PPOOptions(

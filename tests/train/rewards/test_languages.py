@@ -7,10 +7,9 @@ from dataclasses import dataclass
 import pytest
 
 from lmcot_cli.datasets.row import Paragraph, Row
-from lmcot_train.rewards.aspects import score_aspects, weighted_mean
+from lmcot_train.rewards.aspects import EQUAL_WEIGHTS, score_aspects, weighted_mean
 from lmcot_train.rewards.chain import read_chain
 from lmcot_train.rewards.penalties import unsupported
-from lmcot_train.rewards.reward import EQUAL_WEIGHTS
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,8 @@ from lmcot_cli.pipeline.options import AnswerOptions
 from lmcot_cli.prompts.conversation import PromptBuilder
 from lmcot_cli.prompts.options import PromptOptions
 from lmcot_train.rewards.large_answers import LargeCallsSpentError
-from lmcot_train.rewards.reward import RationaleReward, RewardOptions, RolledOut, reward, task_reward
+from lmcot_train.rewards.options import RewardOptions
+from lmcot_train.rewards.reward import RationaleReward, RolledOut, reward, task_reward
 
 ROW = Row(
     "1", "Where was Ann born?", (Paragraph("Ann", ("Ann was born in Oslo.",)),), ("Oslo",), None, None, 1

@@ -2,62 +2,71 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
-from math import inf
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-from lmcot_cli.errors import UsageError
 from lmcot_cli.prompts.options import PromptOptions
+from lmcot_cli.settings.declaration import NOT_NEGATIVE, POSITIVE, Rule, check, group, setting
 from lmcot_train.lora import LoraOptions
 
 Precision = Literal["auto", "float32", "bfloat16"]
-_MOST = 1_000_000
-"""Of whatever is counted: beyond all use, and within what every library computes with."""
-_SEEDS = 2**32
+_COUNT = Rule(least=1, most=1_000_000)
+"""Beyond all use, and within what every library computes with."""
+_SEEDS = Rule(least=0, most=2**32 - 1)
 """NumPy, which is seeded too, takes no more."""
+_PART = Rule(least=0, below=1)
+_PANEL = "Training"
 
 
 @dataclass(frozen=True, slots=True)
 class DistillOptions:
-    """How a model learns from rationales.
+    """How a model learns from rationales."""
 
-    Attributes:
-        lora: The adapter that is trained.
-        full: Train all weights and no adapter.
-        epochs: Times the training rows are gone through, at most.
-        batch_size: Rows a step, over all processes together, which share them evenly.
-        micro_batch: Rows that go through the model at once on one device; None takes its share of `batch_size`, which
-            any other number divides. Fewer need less memory and change the result by rounding only.
-        learning_rate: Its peak; it rises over `warmup` of the steps and falls to zero along a cosine.
-        warmup: Share of the steps.
-        weight_decay: AdamW's.
-        max_tokens: Rows that take more tokens, prompt and rationale together, are left out; None takes as many as
-            the model has positions for.
-        validation_share: Share of the questions kept from training to find the best moment to stop; 0 for none.
-        evaluations: Times an epoch that the validation loss is measured and a checkpoint written.
-        patience: Evaluations in a row without a better validation loss after which training stops.
-        precision: Of the arithmetic; `auto` is bfloat16 on CUDA and float32 elsewhere.
-        seed: Seeds the adapter, the split, the order and dropout.
-        prompting: What the model is asked beside the question, as `lmcot answer` is to ask it.
-        threads: Threads that compute on a CPU; None leaves it to torch.
-    """
-
-    lora: LoraOptions = field(default_factory=LoraOptions)
-    full: bool = False
-    epochs: int = 3
-    batch_size: int = 16
-    micro_batch: int | None = None
-    learning_rate: float = 2e-4
-    warmup: float = 0.03
-    weight_decay: float = 0.0
-    max_tokens: int | None = None
-    validation_share: float = 0.1
-    evaluations: int = 2
-    patience: int = 3
-    precision: Precision = "auto"
-    seed: int = 0
-    prompting: PromptOptions = field(default_factory=PromptOptions)
-    threads: int | None = None
+    lora: LoraOptions = group(LoraOptions)
+    full: bool = setting(False, "Train all weights, and no adapter.", panel="Adapter")
+    epochs: int = setting(3, "Maximum epochs.", rule=_COUNT, panel=_PANEL)
+    batch_size: int = setting(
+        16, "Rows per step, over all processes: a multiple of their number.", rule=_COUNT, panel=_PANEL
+    )
+    micro_batch: int | None = setting(
+        None,
+        "Rows at once on one device, a divisor of those of a step; fewer need less memory and change the result by"
+        " rounding only.",
+        shown="as many as a step has",
+        rule=_COUNT,
+        panel=_PANEL,
+    )
+    learning_rate: float = setting(
+        2e-4,
+        "Peak learning rate; it rises over --warmup and falls to zero along a cosine.",
+        rule=POSITIVE,
+        panel=_PANEL,
+    )
+    warmup: float = setting(0.03, "Share of the steps over which the rate rises.", rule=_PART, panel=_PANEL)
+    weight_decay: float = setting(0.0, "Weight decay of AdamW.", rule=NOT_NEGATIVE, panel=_PANEL)
+    max_tokens: int | None = setting(
+        None,
+        "Leave out rows whose prompt and rationale take more tokens.",
+        shown="the model's positions",
+        rule=_COUNT,
+        panel=_PANEL,
+    )
+    validation_share: float = setting(
+        0.1, "Share of the questions to validate on; 0 for none.", rule=_PART, panel=_PANEL
+    )
+    evaluations: int = setting(2, "Evaluations and checkpoints per epoch.", rule=_COUNT, panel=_PANEL)
+    patience: int = setting(
+        3, "Evaluations without a better loss after which training stops.", rule=_COUNT, panel=_PANEL
+    )
+    precision: Precision = setting(
+        "auto", "Precision of the arithmetic; auto is bfloat16 on CUDA, float32 elsewhere.", panel=_PANEL
+    )
+    seed: int = setting(
+        0, "Seed of the adapter, the split, the order and dropout.", rule=_SEEDS, panel=_PANEL
+    )
+    prompting: PromptOptions = group(PromptOptions)
+    threads: int | None = setting(None, "Threads that compute on a CPU.", shown="torch's own", rule=_COUNT)
 
     def check(self, processes: int = 1) -> None:
         """Refuse values that cannot work.
@@ -68,44 +77,16 @@ class DistillOptions:
         Raises:
             UsageError: Names the option.
         """
-        counts = {
-            "epochs": self.epochs,
-            "batch-size": self.batch_size,
-            "micro-batch": self.micro_batch,
-            "max-tokens": self.max_tokens,
-            "evaluations": self.evaluations,
-            "patience": self.patience,
-            "lora-rank": self.lora.rank,
-            "lora-alpha": self.lora.alpha,
-            "threads": self.threads,
-        }
-        for option, value in counts.items():
-            if value is not None and not 1 <= value <= _MOST:
-                raise UsageError(f"--{option} {value}: give a number from 1 to {_MOST:,}")
-        if not 0 <= self.seed < _SEEDS:
-            raise UsageError(f"--seed {self.seed}: give a number from 0 to {_SEEDS - 1}")
-        shares = {
-            "warmup": self.warmup,
-            "validation-share": self.validation_share,
-            "lora-dropout": self.lora.dropout,
-        }
-        for option, share in shares.items():
-            if not 0 <= share < 1:
-                raise UsageError(f"--{option} {share:g}: give a number from 0 up to, but not, 1")
-        if not 0 < self.learning_rate < inf:
-            raise UsageError(f"--learning-rate {self.learning_rate:g}: give a number above 0")
-        if not 0 <= self.weight_decay < inf:
-            raise UsageError(f"--weight-decay {self.weight_decay:g}: give a number from 0")
+        check(self, *self._conflicts(processes))
         self.prompting.check()
-        self._check_shares(processes)
 
-    def _check_shares(self, processes: int) -> None:
-        """Refuse what would make a step of other rows than `batch_size`."""
+    def _conflicts(self, processes: int) -> Iterator[str]:
+        """Say what would make a step of other rows than `batch_size`."""
         if self.batch_size % processes:
-            raise UsageError(f"--batch-size {self.batch_size}: give a multiple of the {processes} processes")
+            yield f"--batch-size {self.batch_size}: give a multiple of the {processes} processes"
         share = self.batch_size // processes
         if self.micro_batch and self.micro_batch < share and share % self.micro_batch:
-            raise UsageError(
+            yield (
                 f"--micro-batch {self.micro_batch}: give a number that divides the {share} rows of a step"
                 " in one process"
             )

@@ -2,158 +2,188 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
-from math import inf, isfinite
+from math import inf
 
-from lmcot_cli.errors import UsageError
+from lmcot_cli.settings.declaration import COUNT, NOT_NEGATIVE, POSITIVE, SHARE, Rule, check, setting
 
-_COUNTS = (
-    "updates", "batch", "samples", "max_tokens", "epochs", "minibatches", "tokens_per_pass", "save_every"
-)  # fmt: skip
-_ABOVE_ZERO = (
-    "temperature", "policy_rate", "value_rate", "clip", "value_clip", "kl_target", "epoch_kl", "run_kl",
-    "max_grad_norm",
-)  # fmt: skip
-_NOT_NEGATIVE = (
-    "warm_up", "value_weight", "entropy_weight", "advantage_floor", "kl_coefficient", "kl_gain",
-    "validate_every",
-)  # fmt: skip
-_SHARES = ("discount", "trace", "decay")
 _MOST = 1_000_000
-"""Rationales an update, and tokens of a rationale, that no machine gets through; more would seem to hang."""
-_MOST_SEED = 2**32 - 1
+"""Rationales per update, and tokens per rationale, that no machine gets through; more would seem to hang."""
+_SEEDS = Rule(least=0, most=2**32 - 1)
 """What every library that draws takes for a seed."""
-_OPTIONS_OF = {"policy_rate": "--learning-rate", "trace": "--gae-lambda"}
-_WITHOUT_OPTION = frozenset(
-    {"warm_up", "value_clip", "discount", "advantage_floor", "kl_gain", "epoch_kl", "max_grad_norm"}
-)
-
-
-def option_of(name: str) -> str:
-    """Return what sets a field of `PPOOptions` on the command line; its own name where nothing does."""
-    return name if name in _WITHOUT_OPTION else _OPTIONS_OF.get(name, f"--{name.replace('_', '-')}")
+_LEARNING, _SAMPLING, _RUN = "Learning", "Sampling", "Run"
 
 
 @dataclass(frozen=True, slots=True)
 class PPOOptions:
-    """How to refine; the defaults suit models from a few million to half a billion parameters, with LoRA.
+    """How to refine; the defaults suit models from a few million to half a billion parameters, with LoRA."""
 
-    Attributes:
-        updates: Updates to make. One update samples `batch * samples` rationales and learns from them.
-        minutes: Stop after this much time of training (all sessions together), if that comes first; None: never.
-        batch: Questions an update. More: steadier, slower updates.
-        samples: Rationales a question. They share the work on their prompt, so 4 cost far less than 4 questions.
-        max_tokens: Tokens a rationale may take; one that reaches it counts as unfinished.
-        temperature: Of the sampling, and of the distribution that is optimised. Below 1 explores less.
-        epochs: Times each update's rationales are learnt from. More learns faster, until the clipping and
-            `epoch_kl` hold it back.
-        minibatches: Optimizer steps an epoch.
-        policy_rate: Learning rate of the adapter (or of all weights). Ten times less for all weights.
-        value_rate: Learning rate of the value head.
-        warm_up: Updates over which both learning rates rise to their full value.
-        decay: Share of the updates, the last ones, over which both learning rates fall to zero, in a line. What noise
-            did to the weights then averages out; a run that is to end by `minutes` hardly gets there.
-        clip: How far a token's probability may move in an update, as a ratio, before it stops counting.
-        value_clip: How far a value estimate may move in an update.
-        value_weight: Weight of the value loss in the weights shared with the policy.
-        entropy_weight: Reward for staying undecided; above 0 against a collapse to one phrasing.
-        discount: Gamma; below 1 favours short rationales.
-        trace: Lambda of the advantages; lower trusts the value head more, with less noise and more bias.
-        leave_one_out: Count each reward from the mean of the question's other samples, which takes the difficulty of
-            questions out of the advantages. Needs two samples or more.
-        advantage_floor: Spread of advantages below which they are no longer scaled up to 1: what a reward cannot
-            tell apart then moves nothing. 0 is plain whitening.
-        kl_coefficient: Weight of the KL penalty at the start.
-        kl_target: KL to the reference to hold, in nats a rationale. Higher lets the policy go further from
-            where it began; too high, and it finds what pleases the reward and nobody else.
-        kl_gain: How fast the weight of the penalty follows; 0 keeps it.
-        epoch_kl: KL to the policy that sampled, in nats a token, at which an update ends before its last epoch.
-        run_kl: KL to the reference, in nats a rationale, at which the run ends: it has run away.
-        max_grad_norm: Gradients longer than this are shortened to it.
-        tokens_per_pass: Tokens in one pass through the network; less takes less memory, and gives the same result.
-        validate_every: Updates between validations (greedy rationales for rows held out); 0: never.
-        save_every: Updates between checkpoints.
-        seed: Seeds the order of rows, what is sampled, and the minibatches.
-    """
-
-    updates: int = 100
-    minutes: float | None = None
-    batch: int = 16
-    samples: int = 4
-    max_tokens: int = 128
-    temperature: float = 1.0
-    epochs: int = 2
-    minibatches: int = 4
-    policy_rate: float = 1e-4
-    value_rate: float = 1e-3
-    warm_up: int = 3
-    decay: float = 0.0
-    clip: float = 0.2
-    value_clip: float = 0.2
-    value_weight: float = 0.1
-    entropy_weight: float = 0.0
-    discount: float = 1.0
-    trace: float = 0.95
-    leave_one_out: bool = False
-    advantage_floor: float = 0.1
-    kl_coefficient: float = 0.05
-    kl_target: float = 3.0
-    kl_gain: float = 0.1
-    epoch_kl: float = 0.05
-    run_kl: float = 50.0
-    max_grad_norm: float = 1.0
-    tokens_per_pass: int = 4096
-    validate_every: int = 10
-    save_every: int = 5
-    seed: int = 0
+    updates: int = setting(
+        100,
+        "Updates to make, each with --batch times --samples rationales; more continue a finished run.",
+        rule=COUNT,
+        panel=_LEARNING,
+    )
+    minutes: float | None = setting(
+        None,
+        "Stop after this much training (all sessions together), if that comes first.",
+        shown="no limit",
+        rule=POSITIVE,
+        panel=_LEARNING,
+    )
+    batch: int = setting(
+        16, "Questions per update; more make steadier, slower updates.", rule=COUNT, panel=_SAMPLING
+    )
+    samples: int = setting(
+        4,
+        "Rationales per question; they share the work on their prompt, so 4 cost far less than 4 questions.",
+        rule=COUNT,
+        panel=_SAMPLING,
+    )
+    max_tokens: int = setting(
+        128,
+        "Maximum tokens per rationale; one that reaches it counts as unfinished.",
+        rule=Rule(least=1, most=_MOST),
+        panel=_SAMPLING,
+    )
+    temperature: float = setting(
+        1.0,
+        "Temperature of the sampling, and of the distribution that is optimized; below 1 explores less.",
+        rule=POSITIVE,
+        panel=_SAMPLING,
+    )
+    epochs: int = setting(
+        2,
+        "Epochs over each update's rationales; more learn faster, until clipping holds them back.",
+        rule=COUNT,
+        panel=_LEARNING,
+    )
+    minibatches: int = setting(4, "Optimizer steps per epoch.", rule=COUNT, panel=_LEARNING)
+    policy_rate: float = setting(
+        1e-4,
+        "Learning rate of the adapter; take a tenth of it for all weights.",
+        name="learning_rate",
+        rule=POSITIVE,
+        panel=_LEARNING,
+    )
+    value_rate: float = setting(1e-3, "Learning rate of the value head.", rule=POSITIVE, panel=_LEARNING)
+    warm_up: int = setting(
+        3, "Updates over which both learning rates rise to their full value.", rule=NOT_NEGATIVE, typed=False
+    )
+    # What noise did to the weights averages out at the end; a run that is to end by `minutes` hardly gets there.
+    decay: float = setting(
+        0.0,
+        "Share of the updates, the last ones, over which learning rates fall to zero; their number is fixed then.",
+        rule=SHARE,
+        panel=_LEARNING,
+    )
+    clip: float = setting(
+        0.2,
+        "Ratio by which a token's probability may change in an update before it stops counting.",
+        rule=POSITIVE,
+        panel=_LEARNING,
+    )
+    value_clip: float = setting(
+        0.2, "Distance by which a value estimate may move in an update.", rule=POSITIVE, typed=False
+    )
+    value_weight: float = setting(
+        0.1,
+        "Weight of the value loss in weights shared with the policy.",
+        rule=NOT_NEGATIVE,
+        panel=_LEARNING,
+    )
+    entropy_weight: float = setting(
+        0.0,
+        "Reward for staying undecided; above 0 it works against a collapse to one phrasing.",
+        rule=NOT_NEGATIVE,
+        panel=_LEARNING,
+    )
+    discount: float = setting(1.0, "Gamma; below 1 favours short rationales.", rule=SHARE, typed=False)
+    trace: float = setting(
+        0.95,
+        "Lambda of the advantages (GAE): lower trusts the value head more, 1 trusts the rewards alone.",
+        name="gae_lambda",
+        rule=SHARE,
+        panel=_LEARNING,
+    )
+    leave_one_out: bool = setting(
+        False,
+        "Count each reward from the mean of the question's other samples, which takes the difficulty of questions"
+        " out of the advantages.",
+        panel=_LEARNING,
+    )
+    advantage_floor: float = setting(
+        0.1,
+        "Spread of advantages below which they are not scaled up to 1: what a reward cannot tell apart then moves"
+        " nothing. 0 is plain whitening.",
+        rule=NOT_NEGATIVE,
+        typed=False,
+    )
+    kl_coefficient: float = setting(
+        0.05, "Weight of the KL penalty at the start.", rule=NOT_NEGATIVE, panel=_LEARNING
+    )
+    kl_target: float = setting(
+        3.0,
+        "KL to the start to hold, in nats per rationale. Higher lets the policy go further; too high, and it finds"
+        " what pleases the reward and nobody else.",
+        rule=POSITIVE,
+        panel=_LEARNING,
+    )
+    kl_gain: float = setting(
+        0.1, "How fast the weight of the KL penalty follows; 0 keeps it.", rule=NOT_NEGATIVE, typed=False
+    )
+    epoch_kl: float = setting(
+        0.05,
+        "KL to the policy that sampled, in nats per token, at which an update ends before its last epoch.",
+        rule=POSITIVE,
+        typed=False,
+    )
+    run_kl: float = setting(
+        50.0,
+        "KL to the start, in nats per rationale, at which the run ends because it has run away.",
+        rule=POSITIVE,
+        panel=_LEARNING,
+    )
+    max_grad_norm: float = setting(
+        1.0, "Norm to which longer gradients are shortened.", rule=POSITIVE, typed=False
+    )
+    tokens_per_pass: int = setting(
+        4096,
+        "Tokens in one pass through the network; fewer take less memory and give the same result.",
+        rule=COUNT,
+        panel=_LEARNING,
+    )
+    validate_every: int = setting(
+        10,
+        "Updates between validations (greedy rationales for the rows held out); 0: never.",
+        rule=NOT_NEGATIVE,
+        panel=_RUN,
+    )
+    save_every: int = setting(5, "Updates between checkpoints.", rule=COUNT, panel=_RUN)
+    seed: int = setting(
+        0, "Seed of the order of rows, the sampling and the minibatches.", rule=_SEEDS, panel=_RUN
+    )
 
     def check(self) -> None:
-        """Refuse what cannot work, all of it at once.
+        """Refuse what cannot work.
 
         Raises:
-            UsageError: Names each option, its value, and what it may be.
+            UsageError: Names everything that is wrong, its value, and what it may be.
         """
-        infinite = {
-            name: "a finite number" for name in self._numbers() if not _is_finite(getattr(self, name))
-        }
-        broken = infinite | {name: rule for name, rule in self._broken_rules() if name not in infinite}
-        wrong = [f"{option_of(n)} {_shown(getattr(self, n))}: give {rule}" for n, rule in broken.items()]
-        if wrong:
-            raise UsageError("; ".join(wrong))
+        check(self, *self._conflicts())
 
-    def _numbers(self) -> list[str]:
-        optional = () if self.minutes is None else ("minutes",)
-        return [*_COUNTS, *_ABOVE_ZERO, *_NOT_NEGATIVE, *_SHARES, *optional]
-
-    def _broken_rules(self) -> list[tuple[str, str]]:
-        broken = [(name, "1 or more") for name in _COUNTS if getattr(self, name) < 1]
-        broken += [(name, "more than 0") for name in _ABOVE_ZERO if not getattr(self, name) > 0]
-        broken += [(name, "0 or more") for name in _NOT_NEGATIVE if not getattr(self, name) >= 0]
-        broken += [(name, "0 to 1") for name in _SHARES if not 0 <= getattr(self, name) <= 1]
+    def _conflicts(self) -> Iterator[str]:
         if self.batch * self.samples > _MOST:
             larger = "batch" if self.batch > self.samples else "samples"
-            broken.append((larger, f"less: --batch times --samples is at most {_MOST}"))
-        if self.max_tokens > _MOST:
-            broken.append(("max_tokens", f"at most {_MOST}"))
-        if not 0 <= self.seed <= _MOST_SEED:
-            broken.append(("seed", f"0 to {_MOST_SEED}"))
+            value = getattr(self, larger)
+            yield f"--{larger} {value}: give less: --batch times --samples is at most {_MOST}"
         if self.minibatches > self.batch:
-            broken.append(
-                ("minibatches", f"at most --batch ({self.batch}): a prompt's samples stay together")
+            yield (
+                f"--minibatches {self.minibatches}: give at most --batch ({self.batch}):"
+                " a prompt's samples stay together"
             )
         if self.leave_one_out and self.samples < 2:
-            broken.append(("samples", "2 or more with --leave-one-out"))
-        if self.minutes is not None and not self.minutes > 0:
-            broken.append(("minutes", "more than 0"))
+            yield f"--samples {self.samples}: give 2 or more with --leave-one-out"
         if self.run_kl <= self.kl_target < inf:
-            broken.append(("run_kl", f"more than --kl-target ({self.kl_target:g})"))
-        return broken
-
-
-def _is_finite(value: float) -> bool:
-    """Whether it is a number; an integer is one also where it is too large for a float."""
-    return isinstance(value, int) or isfinite(value)
-
-
-def _shown(value: float) -> str:
-    return str(value) if isinstance(value, int) else f"{value:g}"
+            yield f"--run-kl {self.run_kl:g}: give more than --kl-target ({self.kl_target:g})"

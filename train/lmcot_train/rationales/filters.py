@@ -4,56 +4,15 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from math import ceil
 from typing import NamedTuple
 
 from lmcot_cli.datasets.row import Row
-from lmcot_cli.errors import UsageError
 from lmcot_cli.scoring.metrics import score_answer
 from lmcot_cli.scoring.normalize import normalize_answer
+from lmcot_train.rationales.options import FilterOptions
 from lmcot_train.rewards.penalties import loop_share
 from lmcot_train.rewards.reading import CLOSED_ANSWERS, Statement, read_statements
-
-
-@dataclass(frozen=True, slots=True)
-class FilterOptions:
-    """What a rationale must be like.
-
-    Attributes:
-        min_f1: Least F1 of the answer it led to; None asks for an exact match.
-        min_words, max_words: Bounds of its length.
-        max_copied: Most words in a row that may stand in one paragraph of the context word for word. A fact may be
-            quoted; a rationale that recites paragraphs has chosen nothing.
-        keep_surest: Of what passes all else, the share of each question type to keep: the rationales to whose tokens
-            the large LM gave the highest mean log-probability. None keeps all. A right answer may come of wrong facts,
-            by luck, and an LM is less sure of these; but it is less sure of some types of question too, and of these
-            a small LM would learn nothing if one bound held for all.
-    """
-
-    min_f1: float | None = None
-    min_words: int = 4
-    max_words: int = 150
-    max_copied: int = 40
-    keep_surest: float | None = None
-
-    def check(self) -> None:
-        """Refuse bounds that nothing can meet.
-
-        Raises:
-            UsageError: Names the option.
-        """
-        if self.min_f1 is not None and not 0 <= self.min_f1 <= 1:
-            raise UsageError(f"--min-f1 {self.min_f1:g}: give a number from 0 to 1")
-        if not 1 <= self.min_words <= self.max_words:
-            raise UsageError(
-                f"--min-words {self.min_words} and --max-words {self.max_words}: give 1 or more, the first no"
-                " greater than the second"
-            )
-        if self.keep_surest is not None and not 0 < self.keep_surest <= 1:
-            raise UsageError(f"--keep-surest {self.keep_surest:g}: give a share over 0, up to 1")
-        if self.max_copied < 1:
-            raise UsageError(f"--max-copied {self.max_copied}: give 1 or more")
 
 
 class Candidate(NamedTuple):

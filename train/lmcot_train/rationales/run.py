@@ -22,7 +22,8 @@ from lmcot_cli.errors import InputError, OutputError, UsageError
 from lmcot_cli.pipeline.duplicates import mark_duplicates
 from lmcot_cli.pipeline.extract import chain_answer
 from lmcot_cli.pipeline.run_file import now
-from lmcot_train.rationales.filters import FILTERS, Candidate, FilterOptions, reason_against, surest_bounds
+from lmcot_train.rationales.filters import FILTERS, Candidate, reason_against, surest_bounds
+from lmcot_train.rationales.options import FilterOptions
 from lmcot_train.run_folder import sha256_of, versions
 
 

@@ -2,25 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from sys import maxsize
 from typing import Any, Literal, TypeAlias
 
 from lmcot_cli.backends.engine_options import EngineOptions
 from lmcot_cli.datasets.options import RowOptions
-from lmcot_cli.errors import UsageError
 from lmcot_cli.prompts.options import PromptOptions
-from lmcot_train.ppo.options import PPOOptions, option_of
-from lmcot_train.rewards.reward import RewardOptions
+from lmcot_cli.settings.declaration import NOT_NEGATIVE, Rule, check, declared, group, plain, setting
+from lmcot_train.ppo.options import PPOOptions
+from lmcot_train.rewards.options import RewardOptions
 
 Algorithm: TypeAlias = Literal["ppo", "grpo"]
+_LEARNING, _REWARD, _RUN = "Learning", "Reward", "Run"
 
 _MOST_RANK = 65_536
 """More than any model is wide: an adapter of a higher rank learns nothing more."""
 
 _FREE = frozenset({"updates", "minutes", "max_large_calls", "save_every", "tokens_per_pass"})
+NOT_OF_REFINE = frozenset(
+    {"keep_columns", "device", "dtype", "trust_remote_code", "flash_attention", "kv_type"}
+)
+"""Settings of the groups that refining has no use for."""
 _NOT_OF_GRPO = (
     "epochs", "epoch_kl", "value_rate", "value_clip", "value_weight", "entropy_weight", "discount", "trace",
     "leave_one_out", "advantage_floor", "kl_target", "kl_gain",
@@ -44,46 +49,38 @@ class RefineOptions:
         questions: File of rows with gold answers.
         start: The run whose model is refined.
         output: The run to write.
-        large: Model spec of the frozen LM that answers.
-        algorithm: `ppo` or `grpo`.
-        lora_rank: Rank of the LoRA adapter that learns; it comes on top of what the run had learned.
-        full: Train all weights instead of an adapter.
-        held_out: Rows kept for validation, a fifth of all at most; 0: none.
-        limit: Rows to use at most; None: all.
-        fields: Where rows have what, as `OURS=THEIRS,...`.
         overwrite: Start the output anew.
-        prompting: What both models are asked beside the question, as `lmcot answer` is to ask them.
         aliases: Names that stand for model specs.
-        engine: Settings of local engines.
         ppo: The settings of the algorithm; GRPO has no use for some of them, which keep their defaults then.
-        reward: What a rationale is worth.
     """
 
     questions: Path
     start: Path
     output: Path
-    large: str = "builtin:large"
-    algorithm: Algorithm = "ppo"
-    lora_rank: int = 16
-    full: bool = False
-    held_out: int = 64
-    limit: int | None = None
-    fields: str | None = None
+    large: str = setting(
+        "builtin:large", "Frozen LM that answers from the rationales.", metavar="SPEC", panel=_REWARD
+    )
+    algorithm: Algorithm = setting("ppo", "ppo, or grpo (through TRL, in one process).", panel=_LEARNING)
+    ppo: PPOOptions = group(PPOOptions)
+    lora_rank: int = setting(
+        16,
+        "Rank of the LoRA adapter that learns, on top of what the run had learned.",
+        rule=Rule(least=1, most=_MOST_RANK),
+        panel=_LEARNING,
+    )
+    full: bool = setting(False, "Train all weights, not an adapter.", panel=_LEARNING)
+    reward: RewardOptions = group(RewardOptions)
+    prompting: PromptOptions = group(PromptOptions)
+    held_out: int = setting(
+        64, "Rows to validate on, not learned from; a fifth of all at most.", rule=NOT_NEGATIVE, panel=_RUN
+    )
+    limit: int | None = setting(
+        None, "Use the first N rows only.", metavar="N", shown="all rows", rule=Rule(least=1, most=maxsize)
+    )
+    rows: RowOptions = group(RowOptions)
+    engine: EngineOptions = group(EngineOptions)
     overwrite: bool = False
-    prompting: PromptOptions = field(default_factory=PromptOptions)
     aliases: Mapping[str, str] = field(default_factory=dict)
-    engine: EngineOptions = field(default_factory=EngineOptions)
-    ppo: PPOOptions = field(default_factory=PPOOptions)
-    reward: RewardOptions = field(default_factory=RewardOptions)
-
-    @property
-    def rows(self) -> RowOptions:
-        """How rows are read.
-
-        Raises:
-            UsageError: `fields` cannot be read.
-        """
-        return RowOptions.parse(self.fields)
 
     def check(self) -> None:
         """Refuse what cannot work.
@@ -91,32 +88,28 @@ class RefineOptions:
         Raises:
             UsageError: Names the option and what it may be.
         """
+        check(self, *self._conflicts())
         self.ppo.check()
         self.reward.check()
         self.prompting.check()
-        _ = self.rows  # it raises where a name is not ours
-        if self.algorithm == "grpo":
-            self._check_grpo()
-        if not 1 <= self.lora_rank <= _MOST_RANK:
-            raise UsageError(f"--lora-rank {self.lora_rank}: give 1 to {_MOST_RANK}")
-        if self.held_out < 0:
-            raise UsageError(f"--held-out {self.held_out}: give 0 or more")
-        if self.limit is not None and not 1 <= self.limit <= maxsize:
-            raise UsageError(f"--limit {self.limit}: give 1 or more, or leave it out for all rows")
-        if self.output.resolve() == self.start.resolve():
-            raise UsageError(f"-o {self.output}: is the run to start from; choose another -o")
 
-    def _check_grpo(self) -> None:
-        """Refuse what GRPO would pass over, and batches that TRL cannot cut up."""
+    def _conflicts(self) -> Iterator[str]:
+        if self.algorithm == "grpo":
+            yield from self._conflicts_of_grpo()
+        if self.output.resolve() == self.start.resolve():
+            yield f"-o {self.output}: is the run to start from; choose another -o"
+
+    def _conflicts_of_grpo(self) -> Iterator[str]:
+        """Say what GRPO would pass over, and which batches TRL cannot cut up."""
         default, ppo = PPOOptions(), self.ppo
-        unused = [name for name in _NOT_OF_GRPO if getattr(ppo, name) != getattr(default, name)]
+        unused = {name for name in _NOT_OF_GRPO if getattr(ppo, name) != getattr(default, name)}
         if unused:
-            options = ", ".join(option_of(name) for name in unused)
-            raise UsageError(f"--algorithm grpo has no use for {options}: leave out, or take --algorithm ppo")
+            options = ", ".join(one.option for one in declared(PPOOptions).values() if one.field in unused)
+            yield f"--algorithm grpo has no use for {options}: leave out, or take --algorithm ppo"
         if ppo.samples < 2:
-            raise UsageError(f"--samples {ppo.samples}: give 2 or more with --algorithm grpo")
+            yield f"--samples {ppo.samples}: give 2 or more with --algorithm grpo"
         if ppo.batch * ppo.samples % ppo.minibatches:
-            raise UsageError(
+            yield (
                 f"--minibatches {ppo.minibatches}: give a number that divides the {ppo.batch * ppo.samples}"
                 " rationales of an update (--batch times --samples) with --algorithm grpo"
             )
@@ -124,8 +117,8 @@ class RefineOptions:
     def settings(self) -> dict[str, Any]:
         """Return what changes what is learned, as the run file holds it."""
         own = ("algorithm", "lora_rank", "full", "held_out", "limit")
-        parts = {name: getattr(self, name) for name in own} | asdict(self.ppo) | asdict(self.reward)
-        parts |= {"fields": self.fields} if self.fields else {}
+        parts = {name: getattr(self, name) for name in own} | asdict(self.ppo) | self.reward.record()
+        parts |= {"fields": plain(self.rows.fields)} if self.rows.fields else {}
         elsewhere = {*free_settings(decays=self.ppo.decay > 0), "seed", "memory"}
         return {name: value for name, value in parts.items() if name not in elsewhere}
 
@@ -134,25 +127,3 @@ class RefineOptions:
         ppo = self.ppo
         calls = self.reward.max_large_calls
         return {"updates": ppo.updates, "minutes": ppo.minutes, "max_large_calls": calls}
-
-
-def from_settings(settings: Mapping[str, Any], aliases: Mapping[str, str]) -> RefineOptions:
-    """Build the options from a flat table of settings; what is None or not there keeps its default.
-
-    Args:
-        settings: Fields of `RefineOptions` and of the dataclasses in it, by name; anything else is passed over.
-        aliases: Names that stand for model specs.
-    """
-    given = {name: value for name, value in settings.items() if value is not None}
-    return RefineOptions(
-        **_fields(RefineOptions, given),
-        aliases=aliases,
-        prompting=PromptOptions(**_fields(PromptOptions, given)),
-        engine=EngineOptions(**_fields(EngineOptions, given)),
-        ppo=PPOOptions(**_fields(PPOOptions, given)),
-        reward=RewardOptions(**_fields(RewardOptions, given)),
-    )
-
-
-def _fields(kind: type[Any], given: Mapping[str, Any]) -> dict[str, Any]:
-    return {field.name: given[field.name] for field in fields(kind) if field.name in given}

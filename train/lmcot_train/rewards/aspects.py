@@ -181,6 +181,8 @@ ASPECTS: Mapping[str, Callable[[Chain], float]] = {
 }
 """Every aspect by its name."""
 
+EQUAL_WEIGHTS: Mapping[str, float] = dict.fromkeys(ASPECTS, 1.0)
+
 
 def score_aspects(chain: Chain) -> dict[str, float]:
     """Score every aspect; fluency is left out where the log-probability is not known."""

@@ -17,10 +17,10 @@ from lmcot_cli.errors import InputError, RowError
 from lmcot_cli.scoring.answers import optional_answer, sample_records
 from lmcot_train.models import Opened, is_encoder_decoder
 from lmcot_train.prompting import Example, RationalePrompts
-from lmcot_train.rewards.aspects import score_aspects, weighted_mean
+from lmcot_train.rewards.aspects import EQUAL_WEIGHTS, score_aspects, weighted_mean
 from lmcot_train.rewards.chain import read_chain
 from lmcot_train.rewards.penalties import loop_share, unsupported
-from lmcot_train.rewards.reward import EQUAL_WEIGHTS, task_reward
+from lmcot_train.rewards.reward import task_reward
 
 BATCH = 16
 

@@ -1,0 +1,1 @@
+"""Settings: what they are, declared once, and the files that set them."""
