@@ -85,19 +85,17 @@ class Bodies:
         return await _beginning(response)
 
     async def _whole(self, response: Streamed) -> bytes:
-        body = bytearray()
         if _announced(response) > self._most:
             raise self._too_large()
         async with _Share(self) as share, aclosing(_pieces(response)) as pieces:
             async for piece in pieces:
-                if len(body) + len(piece) > self._most:
+                if len(share.body) + len(piece) > self._most:
                     raise self._too_large()
-                await share.grow(len(piece))
-                body += piece
-            if len(body) > _PIECE:
+                await share.add(piece)
+            if len(share.body) > _PIECE:
                 async with self._finished:
                     await asyncio.sleep(0)
-            return bytes(body)
+            return bytes(share.body)
 
     def _too_large(self) -> BodyError:
         size = self._most // 2**20
@@ -105,19 +103,22 @@ class Bodies:
 
 
 class _Share:
-    """What one body takes of the memory for all."""
+    """One body as it grows, and what it takes of the memory for all."""
 
     def __init__(self, bodies: Bodies) -> None:
         self._bodies, self._taken, self._beyond = bodies, 0, False
+        self.body = bytearray()
 
-    async def grow(self, size: int) -> None:
-        """Take so many bytes more, after waiting until that is possible."""
+    async def add(self, piece: bytes) -> None:
+        """Add a piece to the body, after waiting until there is room for it."""
+        size = len(piece)
         if not self._beyond and size > self._bodies._free:
             await self._bodies._beyond.acquire()
             self._beyond = True
         if not self._beyond:
             self._bodies._free -= size
             self._taken += size
+        self.body += piece
 
     async def __aenter__(self) -> Self:
         return self
@@ -125,6 +126,7 @@ class _Share:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self.body.clear()  # Else it would live as long as an error does whose traceback leads here.
         self._bodies._free += self._taken
         if self._beyond:
             self._bodies._beyond.release()

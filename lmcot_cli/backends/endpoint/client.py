@@ -8,6 +8,7 @@ from http.cookiejar import CookieJar, DefaultCookiePolicy
 from ssl import SSLError
 from typing import TYPE_CHECKING, Any
 
+from lmcot_cli.backends.endpoint import heads
 from lmcot_cli.backends.endpoint.address import Address
 from lmcot_cli.backends.endpoint.bodies import ENCODING, Bodies, BodyError, too_intricate
 from lmcot_cli.backends.endpoint.dialect import Body
@@ -144,10 +145,13 @@ def _new_client(address: Address, options: EndpointOptions) -> AsyncOpenAI:
         """Reads a body as it comes, and nothing of it that goes beyond the limits."""
 
         async def send(self, request: Any, **how: Any) -> Any:
+            request.extensions["trace"] = heads.watch
             response = await super().send(request, **{**how, "stream": True})
+            heads.expect(response, head=False)
             try:
                 body = await bodies.read(response)
             finally:
+                heads.expect(response, head=True)
                 await response.aclose()
             waits = {name: response.headers[name] for name in _WAITS if name in response.headers}
             return type(response)(response.status_code, headers=waits, content=body, request=request)

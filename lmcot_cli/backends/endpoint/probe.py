@@ -102,8 +102,8 @@ class Probe:
                 await self._find_out()
         except TimeoutError:
             raise ModelError(
-                f"{self.address.url} does not answer a test request to {self.address.model!r} within"
-                f" {self.seconds:.3g} s: is it still starting? --request-timeout and --total-timeout allow more"
+                f"{self.address.url} does not answer a test request to {self.address.model!r}: no reply within"
+                f" {self.seconds:.3g} s, all tries together; --request-timeout and --total-timeout allow more"
             ) from None
 
     @property
