@@ -7,6 +7,7 @@ bounded size: a pipe, a device or a gigabyte under its name neither hangs nor fi
 from __future__ import annotations
 
 import os
+import re
 import stat
 import tomllib
 from dataclasses import dataclass
@@ -20,6 +21,10 @@ from lmcot_cli.errors import InputError
 FILE_NAME = "lmcot.toml"
 MOST_BYTES = 256 * 1024
 """Far more than a settings file has use for."""
+
+_PART = r"""(?:[\w-]++|"(?:[^"\\\n]|\\.)*+"|'[^'\n]*+')"""
+_DEEP_KEY = re.compile(rf"(?<![\w-])(?:{_PART}[ \t]*+\.[ \t]*+){{48}}")
+"""A dotted key of so many parts, on which the parser takes time that grows with their square."""
 
 
 class Standing(Enum):
@@ -98,7 +103,10 @@ def parse_toml(file: SettingsFile) -> dict[str, Any]:
         InputError: It is not TOML.
     """
     try:
-        return tomllib.loads(file.content.decode("utf-8"))
+        text = file.content.decode("utf-8")
+        if _DEEP_KEY.search(text):
+            raise RecursionError
+        return tomllib.loads(text)
     except UnicodeDecodeError as error:
         raise InputError(f"{file.path}: is not UTF-8 text") from error
     except tomllib.TOMLDecodeError as error:

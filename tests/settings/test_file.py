@@ -100,11 +100,16 @@ def test_what_is_parsed_is_what_was_read(work: Path, monkeypatch: pytest.MonkeyP
     "text",
     [
         "models" + ".a" * 60_000 + " = 1",
+        "models" + ' . "\\"."' * 20_000 + " = 1",
+        "[" + "'.'." * 60_000 + "a]",
+        "x" * 200_000,
+        "x = '" + "a." * 47 + "'" + " " * 200_000,
+        '"' * 200_000,
         "[models]\nx = " + "[" * 100_000,
         "[models]\nx = {" + "a = {" * 10_000,
         f"[answer]\nsamples = '{'x' * (MOST_BYTES - 100)}'",
     ],
-    ids=["dotted", "lists", "tables", "long"],
+    ids=["dotted", "quoted", "table", "word", "spaces", "quotes", "lists", "tables", "long"],
 )
 def test_a_hostile_file_ends_in_a_short_line(work: Path, text: str) -> None:
     (work / "lmcot.toml").write_text(text)
