@@ -64,7 +64,7 @@ def _layouts_work(package: Path) -> bool:
 def _try_in_child() -> bool:
     command = [sys.executable, "-P", "-m", __name__]  # nothing of the working directory
     try:
-        done = subprocess.run(
+        done = subprocess.run(  # noqa: S603  (this very module)
             command, env=os.environ | {_CHILD: "1"}, capture_output=True, check=False, timeout=_SECONDS
         )
     except subprocess.TimeoutExpired:
@@ -77,12 +77,12 @@ def _memory_of(package: Path) -> Path:
     from platformdirs import user_cache_path
 
     library = next(iter(sorted((package.parent / "lib").glob("*ggml-cpu*"))), package).stat()
-    facts = (str(package), library.st_size, library.st_mtime_ns, platform.node(), platform.processor())
+    facts = (str(package), library.st_size, library.st_mtime_ns, platform.node(), platform.machine())
     return user_cache_path("lmcot") / "layouts" / hashlib.sha256(repr(facts).encode()).hexdigest()[:32]
 
 
 def main() -> None:
-    """Read some tokens with the embedded model, whose weights get such a layout; a process that ends by this says no."""
+    """Read some tokens with the embedded model, whose weights get such a layout."""
     from lmcot_cli.backends.base import Request, Sampling
     from lmcot_cli.backends.engine_options import EngineOptions
     from lmcot_cli.backends.llama.backend import LlamaBackend
