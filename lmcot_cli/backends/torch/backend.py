@@ -18,6 +18,7 @@ from lmcot_cli.backends.reply import prompt_too_long
 from lmcot_cli.backends.thinking import Marks, opened_by
 from lmcot_cli.backends.torch.checkpoint import SCHEME, Checkpoint, find
 from lmcot_cli.backends.torch.loading import (
+    OWN_CODE,
     decoder_start,
     load_config,
     load_model,
@@ -58,6 +59,7 @@ class FolderBackend(BatchBackend):
     def __init__(self, checkpoint: Checkpoint, options: EngineOptions, spec: str) -> None:
         super().__init__(options.parallel or DEFAULT_PARALLEL)
         self._spec, self._checkpoint = spec, checkpoint
+        checkpoint.check(None if options.trust_remote_code else OWN_CODE)
         config = load_config(checkpoint, options)
         self.decoder_start = decoder_start(checkpoint.base, config) if config.is_encoder_decoder else None
         self.vocabulary = load_vocabulary(checkpoint, config, options)

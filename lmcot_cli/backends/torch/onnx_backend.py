@@ -30,7 +30,7 @@ class OnnxBackend(FolderBackend):
         options = options or EngineOptions()
         prepare_transformers(options.threads, extra="export")
         check_onnx_folder(path)
-        super().__init__(Checkpoint(path), options, spec or f"{ONNX_SCHEME}{path}")
+        super().__init__(Checkpoint(path, graphs=True), options, spec or f"{ONNX_SCHEME}{path}")
 
     def _load(self, config: Any, options: EngineOptions) -> Any:
         if options.device not in (None, "cpu"):
@@ -53,6 +53,7 @@ class OnnxBackend(FolderBackend):
                 config=config,
                 session_options=session,
                 use_io_binding=False,
+                local_files_only=True,
                 trust_remote_code=options.trust_remote_code,
             )
         if not model.can_use_cache:

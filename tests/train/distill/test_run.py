@@ -16,10 +16,10 @@ import torch
 from datasets import Dataset
 from safetensors.torch import load_file
 
-from lmcot_cli.backends.torch.checkpoint import weights_digest
 from lmcot_cli.datasets.native import to_record
 from lmcot_cli.datasets.row import Row
 from lmcot_cli.errors import InputError, ModelError, OutputError, UsageError
+from lmcot_cli.model_files.digests import weights_digest
 from lmcot_cli.prompts.options import PromptOptions
 from lmcot_train.distill import run as module
 from lmcot_train.distill.options import DistillOptions

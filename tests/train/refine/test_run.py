@@ -13,9 +13,9 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from lmcot_cli.backends.engine_options import EngineOptions
-from lmcot_cli.backends.torch.checkpoint import weights_digest
 from lmcot_cli.datasets.microhop import MicroHopOptions, records
 from lmcot_cli.errors import InputError, ModelError, OutputError, UsageError
+from lmcot_cli.model_files.digests import weights_digest
 from lmcot_cli.prompts.options import PromptOptions
 from lmcot_train.lora import LoraOptions
 from lmcot_train.models import add_adapter, open_base, open_run

@@ -11,7 +11,6 @@ import os
 import shutil
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from pydantic import TypeAdapter, ValidationError
@@ -20,6 +19,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from lmcot_cli.errors import InputError
+from lmcot_train.plain_state import load_moments, moments
 from lmcot_train.ppo.learner import Learner
 from lmcot_train.ppo.policy import Policy
 from lmcot_train.run_folder import cannot_write
@@ -94,7 +94,7 @@ class Checkpoints:
         try:
             progress = _read_progress(kept[-1])
             _load_weights(learner.policy, load_file(kept[-1] / _WEIGHTS))
-            _load_moments(learner.optimizer, load_file(kept[-1] / _OPTIMIZER))
+            load_moments(learner.optimizer, load_file(kept[-1] / _OPTIMIZER))
         except _DAMAGE as error:
             raise damaged(kept[-1], error) from error
         return progress
@@ -142,7 +142,7 @@ class Checkpoints:
         temporary.mkdir(parents=True)
         try:
             save_file(_weights(learner.policy), temporary / _WEIGHTS)
-            save_file(_moments(learner.optimizer), temporary / _OPTIMIZER)
+            save_file(moments(learner.optimizer), temporary / _OPTIMIZER)
             (temporary / _STATE).write_text(json.dumps(asdict(progress)), encoding="utf-8")
             for path in temporary.iterdir():
                 _make_last(path)
@@ -195,20 +195,3 @@ def _load_weights(policy: Policy, tensors: dict[str, Tensor]) -> None:
         parameter.copy_(tensors[f"model.{name}"])
     for name, parameter in policy.value_head.named_parameters():
         parameter.copy_(tensors[f"value_head.{name}"])
-
-
-def _moments(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
-    state = optimizer.state_dict()["state"]
-    return {
-        f"{index}.{name}": tensor.detach().cpu().clone()
-        for index, moments in state.items()
-        for name, tensor in moments.items()
-    }
-
-
-def _load_moments(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:
-    state: dict[int, dict[str, Any]] = {}
-    for key, tensor in tensors.items():
-        index, _, name = key.partition(".")
-        state.setdefault(int(index), {})[name] = tensor
-    optimizer.load_state_dict({**optimizer.state_dict(), "state": state})
