@@ -378,7 +378,7 @@ def test_grpo_refuses_fewer_questions_than_a_batch(
 @pytest.mark.filterwarnings(
     "ignore:mtime may not be reliable"
 )  # checkpoints within a second, as nowhere else
-@pytest.mark.parametrize("name", ["adapter_model.safetensors", "optimizer.pt"])
+@pytest.mark.parametrize("name", ["adapter_model.safetensors", "optimizer.safetensors"])
 def test_grpo_does_what_a_damaged_checkpoint_held_again(
     tmp_path: Path, questions: Path, distilled: Callable[[str], Path], name: str
 ) -> None:

@@ -18,7 +18,9 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from lmcot_cli.errors import InputError
+from lmcot_cli.errors import InputError, ModelError
+from lmcot_cli.model_files.places import check_file
+from lmcot_cli.model_files.safetensors_header import read_safetensors_header
 from lmcot_train.plain_state import load_moments, moments
 from lmcot_train.ppo.learner import Learner
 from lmcot_train.ppo.policy import Policy
@@ -47,7 +49,7 @@ class Progress:
 
 
 _PROGRESS = TypeAdapter(Progress)
-_DAMAGE = (OSError, SafetensorError, ValueError, KeyError, RuntimeError)
+_DAMAGE = (ModelError, OSError, SafetensorError, ValueError, KeyError, RuntimeError)
 """What comes of reading a state that was cut off, or is that of something else."""
 
 
@@ -93,8 +95,8 @@ class Checkpoints:
             return None
         try:
             progress = _read_progress(kept[-1])
-            _load_weights(learner.policy, load_file(kept[-1] / _WEIGHTS))
-            load_moments(learner.optimizer, load_file(kept[-1] / _OPTIMIZER))
+            _load_weights(learner.policy, _tensors(kept[-1] / _WEIGHTS))
+            load_moments(learner.optimizer, _tensors(kept[-1] / _OPTIMIZER))
         except _DAMAGE as error:
             raise damaged(kept[-1], error) from error
         return progress
@@ -126,7 +128,7 @@ class Checkpoints:
         if not self.best.is_file():
             return
         try:
-            _load_weights(policy, load_file(self.best))
+            _load_weights(policy, _tensors(self.best))
         except _DAMAGE as error:
             raise InputError(
                 f"{self.best}: is damaged ({_first_line(error)}): delete it to end with the last weights instead of"
@@ -187,6 +189,12 @@ def _weights(policy: Policy) -> dict[str, Tensor]:
     head = {f"value_head.{name}": tensor for name, tensor in policy.value_head.state_dict().items()}
     named = {**{f"model.{name}": tensor for name, tensor in policy.weights.items()}, **head}
     return {name: tensor.detach().cpu().clone() for name, tensor in named.items()}
+
+
+def _tensors(path: Path) -> dict[str, Tensor]:
+    """Read a file of a checkpoint, once it is known to be whole and to lie there."""
+    read_safetensors_header(check_file(path.parent, path.name))
+    return dict(load_file(path))
 
 
 @torch.no_grad()
