@@ -19,13 +19,16 @@ from lmcot_cli.backends.thinking import Marks, opened_by
 from lmcot_cli.backends.torch.checkpoint import SCHEME, Checkpoint, find
 from lmcot_cli.backends.torch.loading import (
     OWN_CODE,
+    check_installed,
     decoder_start,
     load_config,
     load_model,
     load_vocabulary,
     prepare_transformers,
+    tokenizer_folder,
 )
 from lmcot_cli.backends.torch.sequences import DecoderSequences, EncoderDecoderSequences, Sequences
+from lmcot_cli.backends.torch.template_file import try_template
 from lmcot_cli.backends.torch.writing import Prompt, write
 from lmcot_cli.errors import ModelError, RowError
 
@@ -59,7 +62,6 @@ class FolderBackend(BatchBackend):
     def __init__(self, checkpoint: Checkpoint, options: EngineOptions, spec: str) -> None:
         super().__init__(options.parallel or DEFAULT_PARALLEL)
         self._spec, self._checkpoint = spec, checkpoint
-        checkpoint.check(None if options.trust_remote_code else OWN_CODE)
         config = load_config(checkpoint, options)
         self.decoder_start = decoder_start(checkpoint.base, config) if config.is_encoder_decoder else None
         self.vocabulary = load_vocabulary(checkpoint, config, options)
@@ -183,8 +185,11 @@ class TransformersBackend(FolderBackend):
 
     def __init__(self, path: Path, options: EngineOptions | None = None, spec: str | None = None) -> None:
         options = options or EngineOptions()
-        prepare_transformers(options.threads)
+        check_installed()
         checkpoint = find(str(path), remote_code=options.trust_remote_code)
+        checkpoint.check(None if options.trust_remote_code else OWN_CODE)
+        try_template(tokenizer_folder(checkpoint))
+        prepare_transformers(options.threads)
         super().__init__(checkpoint, options, spec or f"{SCHEME}{path}")
 
     def _load(self, config: Any, options: EngineOptions) -> Any:
