@@ -12,33 +12,37 @@
 
 The file in the working directory is taken, else the one in the user's configuration folder. A file may come with
 somebody else's data, so nothing in it is run, and it cannot loosen how a key is kept: the options for those,
-`--key-command` and `--allow-plain-http-key`, have no key here, and neither has `--trust-remote-code`.
+`--key-command` and `--allow-plain-http-key`, have no key here, and neither has `--trust-remote-code`. One that is found
+in the working directory, and names hosts, prices or prompts, is used once the user has confirmed it. `[keys]`, which
+says what key a host gets, is for the user's own file alone (`lmcot_cli.settings.keys`).
 """
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 
-from lmcot_cli.errors import InputError
+from lmcot_cli.backends.naming import FromSettings, why_taken
+from lmcot_cli.errors import InputError, ModelSpecError
 from lmcot_cli.pipeline.cost import Price
 from lmcot_cli.pipeline.options import AnswerOptions
 from lmcot_cli.prompts.system import names_file
 from lmcot_cli.settings.declaration import Given, build, file_section
+from lmcot_cli.settings.file import SettingsFile, Standing, find_file, own_path, parse_toml
+from lmcot_cli.settings.keys import parse_keys
+from lmcot_cli.settings.reach import reach_of
+from lmcot_cli.settings.trust import Confirm, check_trust, nobody_confirms
 
-FILE_NAME = "lmcot.toml"
+_MOST_SHOWN = 80
+"""Characters of a wrong value that a message repeats."""
 
 
 class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
-
-
-AnswerDefaults = file_section("AnswerDefaults", AnswerOptions)
-"""The `[answer]` section; what is None is left to the defaults of `AnswerOptions`."""
 
 
 class TokenPrice(_Section):
@@ -48,38 +52,79 @@ class TokenPrice(_Section):
     completion: float = Field(ge=0, allow_inf_nan=False)
 
 
-class Config(_Section):
-    """A whole settings file; `models` maps names to model specs, `prices` these or specs to what tokens cost."""
-
-    models: dict[str, str] = Field(default_factory=dict)
-    prices: dict[str, TokenPrice] = Field(default_factory=dict)
-    answer: AnswerDefaults = AnswerDefaults()  # type: ignore[valid-type]
-
-
-def config_places() -> list[Path]:
-    """Return where the settings file is looked for, first place first."""
-    from platformdirs import user_config_path
-
-    return [Path(FILE_NAME), user_config_path("lmcot") / FILE_NAME]
+ANSWER = file_section("Answer", AnswerOptions)
+"""The section `[answer]`; what is None is left to the defaults of `AnswerOptions`."""
+_SECTIONS: dict[str, Any] = {
+    "models": (dict[str, str], {}),
+    "prices": (dict[str, TokenPrice], {}),
+    "keys": (dict[str, Any], {}),
+    "answer": (ANSWER, None),
+}
+_File = create_model("File", __base__=_Section, **_SECTIONS)
 
 
-def load_config(path: Path | None = None) -> Config:
+@dataclass(frozen=True, slots=True)
+class Config:
+    """A whole settings file that may be used.
+
+    Attributes:
+        models: Names of model specs.
+        prices: What tokens cost, by these names or by spec.
+        keys: The keys of hosts, see `lmcot_cli.settings.keys`, where they are read.
+        answer: Defaults of `lmcot answer`.
+        file: The file that it was read from; None where there is none.
+    """
+
+    models: Mapping[str, str] = field(default_factory=dict)
+    prices: Mapping[str, Price] = field(default_factory=dict)
+    keys: Mapping[str, Any] = field(default_factory=dict)
+    answer: Given = field(default_factory=dict)
+    file: SettingsFile | None = None
+
+
+def load_config(path: Path | None = None, confirm: Confirm = nobody_confirms) -> Config:
     """Read the settings file named by the user, else the first that exists, else none.
 
     Relative paths in it, `prompts`, `shots_from` and `reply_cache`, and system messages that name a file there, are
     taken from the folder of the file.
 
+    Args:
+        path: The file that the user names.
+        confirm: Asks the user whether one that was found in the working directory may do what it would do.
+
     Raises:
+        UnconfirmedSettingsError: The user has not confirmed it.
         InputError: The file cannot be read, is not TOML, or has a key or value that is not allowed.
     """
-    found = path or next((place for place in config_places() if place.is_file()), None)
-    if found is None:
+    file = find_file(path)
+    if file is None:
         return Config()
+    config = parse_config(file)
+    if file.standing is Standing.FOUND:
+        check_trust(file, _reach(file, config), confirm)
+    return config
+
+
+def parse_config(file: SettingsFile) -> Config:
+    """Understand a file, whoever has written it: it is not to be used before it is known whose it is.
+
+    Raises:
+        InputError: It is not TOML, or has a key or value that is not allowed, or not allowed in this place.
+    """
     try:
-        config = Config.model_validate(_read_toml(found))
+        read = _File.model_validate(parse_toml(file)).model_dump(exclude_none=True)
     except ValidationError as error:
-        raise InputError(f"{found}: {'; '.join(_explain(detail) for detail in error.errors())}") from error
-    return _with_paths_from(found.parent, config)
+        raise InputError(
+            f"{file.path}: {'; '.join(_explain(detail) for detail in error.errors())}"
+        ) from error
+    except RecursionError as error:
+        raise InputError(f"{file.path}: is nested too deeply") from error
+    prices = {name: Price(**price) for name, price in read.pop("prices", {}).items()}
+    answer = with_paths_from(file.path.parent, read.pop("answer", {}))
+    config = Config(**read, prices=prices, answer=answer, file=file)
+    _check_place(file, config)
+    _check_names(file, config)
+    return config
 
 
 def answer_options(config: Config, given: Given) -> AnswerOptions:
@@ -92,24 +137,80 @@ def answer_options(config: Config, given: Given) -> AnswerOptions:
     Raises:
         UsageError: Values out of their range, all of them in one message.
     """
-    values = config.answer.model_dump(exclude_none=True) | given
+    named = {role: FromSettings(config.answer[role]) for role in ("small", "large") if role in config.answer}
+    values = {**config.answer, **named, **{name: value for name, value in given.items() if value is not None}}
     if given.get("shots") == 0 and "shots_from" not in given:
         values.pop("shots_from", None)  # switched off for once
-    prices = {name: Price(price.prompt, price.completion) for name, price in config.prices.items()}
-    return build(AnswerOptions, values, aliases=config.models, prices=prices)
+    file = config.file.path if config.file else None
+    return build(AnswerOptions, values, aliases=config.models, prices=config.prices, settings_file=file)
 
 
-def _read_toml(path: Path) -> dict[str, Any]:
+def _reach(file: SettingsFile, config: Config) -> tuple[str, ...]:
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path}: is not UTF-8 text") from error
-    except tomllib.TOMLDecodeError as error:
-        raise InputError(f"{path}: is not valid TOML: {error}") from error
-    except RecursionError as error:
-        raise InputError(f"{path}: is nested too deeply") from error
+        return reach_of(config)
+    except ModelSpecError as error:
+        raise InputError(f"{file.path}: {error}") from error
+
+
+def _check_place(file: SettingsFile, config: Config) -> None:
+    """Refuse what a file may not say where it is.
+
+    Raises:
+        InputError: It sends keys to hosts and is not the user's own, or brings replies from a working directory.
+    """
+    if config.keys and file.standing is not Standing.OWN:
+        raise InputError(f"{file.path}: [keys] is for your own settings file alone: move it to {own_path()}")
+    if "reply_cache" in config.answer and file.in_working_directory:
+        raise InputError(
+            f"{file.path}: [answer] reply_cache: replies that come with a folder are not believed: remove the line;"
+            " for a file of your own, type --reply-cache FILE"
+        )
+    try:
+        parse_keys(config.keys)
+    except ValueError as error:
+        raise InputError(f"{file.path}: [keys] {error}") from error
+
+
+def _check_names(file: SettingsFile, config: Config) -> None:
+    """Refuse aliases that would change what a spec or another name means.
+
+    Raises:
+        InputError: Names the alias.
+    """
+    for alias, spec in config.models.items():
+        if taken := why_taken(alias):
+            raise InputError(f"{file.path}: [models] {alias!r} {taken}")
+        if spec in config.models:
+            raise InputError(
+                f"{file.path}: [models] {alias!r} stands for {spec!r}, another alias: write its spec instead"
+            )
+
+
+def _explain(detail: Mapping[str, Any]) -> str:
+    """Say where the file is wrong, and what is allowed there."""
+    section, *keys = (str(part) for part in detail["loc"])
+    place = f"[{section}] {'.'.join(keys)}".rstrip()
+    if detail["type"] == "model_type" and section == "prices":
+        return f"{place}: write what a million tokens cost: {{ prompt = 0.15, completion = 0.60 }}"
+    if detail["type"] != "extra_forbidden":
+        return f"{place}: {detail['msg'][0].lower()}{detail['msg'][1:]}, not {_shortened(detail['input'])}"
+    models: dict[str, type[BaseModel]] = {"answer": ANSWER, "prices": TokenPrice}
+    model = models.get(section, _File) if keys else _File
+    allowed = ", ".join(model.model_fields)
+    return f"{place}: unknown {'key' if keys else 'section'}; allowed are {allowed}"
+
+
+def _shortened(value: object) -> str:
+    """Write a value so that it can be recognised, whatever its size."""
+    text = repr(value) if isinstance(value, str | int | float | bool) else f"a {type(value).__name__}"
+    return text if len(text) <= _MOST_SHOWN else f"{text[:_MOST_SHOWN]}..."
+
+
+def with_paths_from(folder: Path, values: Given) -> Given:
+    """Return the settings with relative paths, and system messages that name a file, taken from a folder."""
+    found = {name: folder / value for name, value in values.items() if isinstance(value, Path)}
+    texts = {name: folder / values[name] for name in ("small_system", "large_system") if values.get(name)}
+    return {**values, **found, **{name: str(path) for name, path in texts.items() if names_file(path)}}
 
 
 def read_section(model: type[BaseModel], values: Mapping[str, Any], place: str) -> Given:
@@ -128,29 +229,4 @@ def read_section(model: type[BaseModel], values: Mapping[str, Any], place: str) 
 def _explain_value(detail: Mapping[str, Any], model: type[BaseModel]) -> str:
     if detail["type"] == "extra_forbidden":
         return f"unknown key; allowed are {', '.join(model.model_fields)}"
-    return f"{detail['msg'][0].lower()}{detail['msg'][1:]}, not {detail['input']!r}"
-
-
-def _explain(detail: Mapping[str, Any]) -> str:
-    """Say where the file is wrong, and what is allowed there."""
-    section, *keys = (str(part) for part in detail["loc"])
-    place = f"[{section}] {'.'.join(keys)}".rstrip()
-    if detail["type"] == "model_type" and section == "prices":
-        return f"{place}: write what a million tokens cost: {{ prompt = 0.15, completion = 0.60 }}"
-    if detail["type"] != "extra_forbidden":
-        return f"{place}: {detail['msg'][0].lower()}{detail['msg'][1:]}, not {detail['input']!r}"
-    models: dict[str, type[BaseModel]] = {"answer": AnswerDefaults, "prices": TokenPrice}
-    model = models.get(section, Config) if keys else Config
-    allowed = ", ".join(model.model_fields)
-    return f"{place}: unknown {'key' if keys else 'section'}; allowed are {allowed}"
-
-
-def _with_paths_from(folder: Path, config: Config) -> Config:
-    answer = config.answer
-    paths = {"prompts": answer.prompts, "reply_cache": answer.reply_cache, "shots_from": answer.shots_from}
-    found: dict[str, Path | str] = {name: folder / path for name, path in paths.items() if path is not None}
-    systems = {"small_system": answer.small_system, "large_system": answer.large_system}
-    found |= {
-        name: str(folder / text) for name, text in systems.items() if text and names_file(folder / text)
-    }
-    return config.model_copy(update={"answer": answer.model_copy(update=found)})
+    return f"{detail['msg'][0].lower()}{detail['msg'][1:]}, not {_shortened(detail['input'])}"

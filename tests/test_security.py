@@ -10,7 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 from lmcot_cli.backends.engine_options import EngineOptions
-from lmcot_cli.config import AnswerDefaults
+from lmcot_cli.config import ANSWER
 from lmcot_cli.datasets.row import Paragraph, Row
 from lmcot_cli.errors import InputError
 from lmcot_cli.main import app
@@ -107,7 +107,7 @@ def test_no_code_evaluates_unpickles_or_opens_a_shell() -> None:
 
 def test_code_that_comes_with_a_model_is_run_for_who_asks_on_the_command_line_only() -> None:
     assert EngineOptions().trust_remote_code is False
-    assert "trust_remote_code" not in AnswerDefaults.model_fields
+    assert "trust_remote_code" not in ANSWER.model_fields
 
 
 def names(node: ast.AST) -> list[str]:

@@ -66,11 +66,17 @@ def export_model(options: ExportOptions, *, as_json: bool = False) -> None:
         Exit: A file did not pass.
     """
     from lmcot_cli.commands.export_report import Bar, show
+    from lmcot_cli.commands.printable import escaped
+    from lmcot_cli.pipeline.destinations import destinations
+    from lmcot_cli.pipeline.options import AnswerOptions
 
     try:
         from lmcot_export.run import export as run
     except ModuleNotFoundError as error:
         raise MissingExtraError("lmcot export", "export") from error
+    if options.verify and options.questions and options.role == "small":
+        for line in destinations({"large": options.large}, AnswerOptions()):
+            typer.echo(escaped(line), err=True)
     with Bar() as bar:
         report = run(options, bar)
     if as_json:

@@ -19,7 +19,7 @@ from lmcot_cli.settings.declaration import Given, build, file_section
 from lmcot_export.options import ExportOptions
 from lmcot_train.distill.options import DistillOptions
 from lmcot_train.rationales.options import NOT_OF_TEACHER, FilterOptions, TeacherOptions
-from lmcot_train.refine.options import NOT_OF_REFINE, RefineOptions
+from lmcot_train.refine.options import NOT_OF_REFINE, RefineOptions, from_settings
 
 if TYPE_CHECKING:
     from lmcot_train.stages import Stage
@@ -114,12 +114,11 @@ def _distill(stage: Stage, given: Given, questions: Path, quiet: bool) -> Job:
 
 
 def _refine(stage: Stage, given: Given, questions: Path, quiet: bool) -> Job:
-    from lmcot_cli.config import load_config
+    from lmcot_cli.commands.settings_file import settings_from
     from lmcot_train.refine.run import refine
 
     own: dict[str, Any] = {"questions": questions, "start": stage.source, "output": stage.output}
-    config = load_config(Path(given["config"]) if "config" in given else None)
-    options = build(RefineOptions, given, **own, aliases=config.models)
+    options = from_settings(given, settings_from(Path(given["config"]) if "config" in given else None), **own)
     options.check()
     report = stderr_report(quiet=quiet)
 

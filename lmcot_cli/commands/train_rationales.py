@@ -117,9 +117,10 @@ def _ask_teacher(
 
 def teacher_options(given: Given, config: Path | None) -> AnswerOptions:
     """Build the settings that the teacher answers with."""
-    from lmcot_cli.config import answer_options, load_config
+    from lmcot_cli.commands.settings_file import settings_from
+    from lmcot_cli.config import answer_options
 
-    return answer_options(load_config(config), {**given, "method": "cot", "stop": "none"})
+    return answer_options(settings_from(config), {**given, "method": "cot", "stop": "none"})
 
 
 def _show(counts: Counts, origin: Origin) -> None:

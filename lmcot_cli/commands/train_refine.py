@@ -15,8 +15,8 @@ from lmcot_cli.commands.train_arguments import (
     stderr_report,
     train_extra,
 )
-from lmcot_cli.settings.declaration import Given, build, takes
-from lmcot_train.refine.options import NOT_OF_REFINE, RefineOptions
+from lmcot_cli.settings.declaration import Given, takes
+from lmcot_train.refine.options import NOT_OF_REFINE, RefineOptions, from_settings
 
 EPILOG = """\
 [bold]Examples[/bold]
@@ -51,17 +51,11 @@ def refine(
     ended it. The new run holds the weights that did best on the rows held out, metrics.jsonl, curves.png, and
     samples.jsonl with every rationale and what it was worth.
     """
-    from lmcot_cli.config import load_config
+    from lmcot_cli.commands.settings_file import settings_from
 
     with train_extra():
         from lmcot_train.refine.run import refine as train
-    settings = build(
-        RefineOptions,
-        given,
-        questions=questions,
-        start=start,
-        output=output,
-        overwrite=overwrite,
-        aliases=load_config(config).models,
+    settings = from_settings(
+        given, settings_from(config), questions=questions, start=start, output=output, overwrite=overwrite
     )
     typer.echo(train(settings, stderr_report(quiet=quiet)).folder)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from lmcot_cli.backends.base import Role, Sampling, Thinking
 from lmcot_cli.backends.endpoint.options import EndpointOptions
 from lmcot_cli.backends.engine_options import DEFAULT_PARALLEL, EngineOptions
+from lmcot_cli.backends.naming import ModelName
 from lmcot_cli.datasets.options import RowOptions
 from lmcot_cli.errors import UsageError
 from lmcot_cli.pipeline.answer_kinds import AnswerKind, parse_kind
@@ -22,7 +24,21 @@ from lmcot_cli.pipeline.reading import compile_pattern
 from lmcot_cli.pipeline.stopping import StoppingRule, parse_stop
 from lmcot_cli.pipeline.vote import VoteBy
 from lmcot_cli.prompts.options import PromptOptions, Stage
-from lmcot_cli.settings.declaration import COUNT, POSITIVE, Rule, check, group, read_names, recorded, setting
+from lmcot_cli.settings.declaration import (
+    COUNT,
+    POSITIVE,
+    Given,
+    Rule,
+    changed,
+    check,
+    declared,
+    group,
+    plain,
+    read_names,
+    read_pairs,
+    recorded,
+    setting,
+)
 
 if TYPE_CHECKING:
     import regex
@@ -44,6 +60,7 @@ class AnswerOptions:
         limit: Rows to answer at most; None answers all.
         aliases: Names that stand for model specs.
         prices: Prices of tokens, by model spec or alias.
+        settings_file: The settings file that these come from; None where none is in use.
     """
 
     method: Method = setting(
@@ -52,7 +69,7 @@ class AnswerOptions:
         changes_answers=True,
         common=True,
     )
-    small: str = setting(
+    small: ModelName = setting(
         "builtin:small",
         "LM that writes rationales: a GGUF file, hf:ORG/REPO:FILE.gguf, a folder or hub id of transformers,"
         " openai:MODEL, http://HOST:PORT/v1#MODEL, a name of `models list` or lmcot.toml.",
@@ -66,12 +83,23 @@ class AnswerOptions:
         metavar="[NAME=]FILE[:SCALE]",
         panel=_MODELS,
     )
-    large: str = setting(
+    large: ModelName = setting(
         "builtin:large",
         "LM that answers; named like the small one.",
         metavar="SPEC",
         common=True,
         panel=_MODELS,
+    )
+    small_option: tuple[str, ...] = setting(
+        (),
+        "Engine or endpoint setting for the small LM alone, such as n_ctx=4096 or request_timeout=60; give it again"
+        " for several.",
+        metavar="NAME=VALUE",
+        in_file=None,
+        panel=_MODELS,
+    )
+    large_option: tuple[str, ...] = setting(
+        (), "The same for the large LM.", metavar="NAME=VALUE", in_file=None, panel=_MODELS
     )
     given_rationales: bool = setting(
         False,
@@ -245,6 +273,7 @@ class AnswerOptions:
     endpoint: EndpointOptions = group(EndpointOptions)
     aliases: Mapping[str, str] = field(default_factory=dict)
     prices: Mapping[str, Price] = field(default_factory=dict)
+    settings_file: Path | None = None
 
     def check(self) -> None:
         """Refuse settings that cannot work.
@@ -257,9 +286,17 @@ class AnswerOptions:
 
     def _unreadable(self) -> Iterator[str]:
         """Say which settings cannot be read as what they stand for."""
-        for name in ("kind", "answer_pattern", "stopping", "error_limit"):
+        reads: tuple[Callable[[], object], ...] = (
+            lambda: self.kind,
+            lambda: self.answer_pattern,
+            lambda: self.stopping,
+            lambda: self.error_limit,
+            *(partial(self.engine_of, role) for role in self.models),
+            *(partial(self.endpoint_of, role) for role in self.models),
+        )
+        for read in reads:
             try:
-                getattr(self, name)
+                read()
             except UsageError as error:
                 yield str(error)
 
@@ -273,23 +310,48 @@ class AnswerOptions:
             yield f"--temperature 0 makes all {self.samples} samples alike: leave it out, or use --samples 1"
         if self.deterministic and self.deadline is not None:
             yield "--deadline lets the clock decide what is drawn: leave out --deterministic, or it"
-        if self.max_cost is not None and all(self.role_prices[role] == FREE for role in self.roles):
+        if self.max_cost is not None and all(self.role_prices[role] == FREE for role in self.models):
             yield (
                 f"--max-cost: there is no price for {self.large}; write in lmcot.toml, per million tokens:"
                 f' [prices] "{self.large}" = {{ prompt = 0.15, completion = 0.60 }}'
             )
 
     @property
-    def roles(self) -> tuple[Role, ...]:
+    def models(self) -> dict[Role, ModelName]:
         """The models that are asked, in the order in which they are."""
-        return ("small", "large") if "guided_rationale" in self.stages else ("large",)
+        asked: dict[Role, ModelName] = {"small": self.small} if "guided_rationale" in self.stages else {}
+        return asked | {"large": self.large}
+
+    def engine_of(self, role: Role) -> EngineOptions:
+        """Return the settings of the engine that runs a role's model here.
+
+        Raises:
+            UsageError: A setting of that model alone cannot be used.
+        """
+        engine = changed(self.engine, self._settings_of(role))
+        if self.deterministic and engine.parallel is None:  # nothing is left to a measurement
+            return replace(engine, parallel=DEFAULT_PARALLEL)
+        return engine
+
+    def endpoint_of(self, role: Role) -> EndpointOptions:
+        """Return the settings of the endpoint that has a role's model.
+
+        Raises:
+            UsageError: A setting of that model alone cannot be used.
+        """
+        return changed(self.endpoint, self._settings_of(role))
+
+    def _settings_of(self, role: Role) -> Given:
+        texts = self.small_option if role == "small" else self.large_option
+        return read_pairs(texts, f"--{role}-option", EngineOptions, EndpointOptions)
 
     @property
     def role_prices(self) -> dict[Role, Price]:
         """The prices of the two models; one that the table does not name is free."""
         return {"small": self._price(self.small), "large": self._price(self.large)}
 
-    def _price(self, spec: str) -> Price:
+    def _price(self, name: ModelName) -> Price:
+        spec = str(name)
         return self.prices.get(spec) or self.prices.get(self.aliases.get(spec, spec)) or FREE
 
     def recorded(self) -> dict[str, str | int | float | bool | None]:
@@ -307,7 +369,18 @@ class AnswerOptions:
             "large_thinking": self.thinking_of("large"),
             "answer": self.kind.name,
         }
-        return record | asdict(self.local_engine) if self.deterministic else record
+        for role in self.models:
+            own = self._settings_of(role)
+            known = {**declared(EngineOptions), **declared(EndpointOptions)}
+            counts = [name for name in own if self.deterministic or known[name].setting.changes_answers]
+            record[f"{role}_option"] = (
+                ",".join(f"{name}={plain(own[name])}" for name in sorted(counts)) or None
+            )
+        return (
+            record | asdict(replace(self.engine, parallel=self.engine_of("large").parallel))
+            if self.deterministic
+            else record
+        )
 
     @property
     def sampled_temperature(self) -> float:
@@ -320,13 +393,6 @@ class AnswerOptions:
     def has_budget(self) -> bool:
         """Whether what the run may spend is limited."""
         return any((self.max_tokens_total, self.deadline, self.max_cost))
-
-    @property
-    def local_engine(self) -> EngineOptions:
-        """The settings of local engines; a deterministic run leaves no width to a measurement."""
-        if self.deterministic and self.engine.parallel is None:
-            return replace(self.engine, parallel=DEFAULT_PARALLEL)
-        return self.engine
 
     @property
     def stopping(self) -> StoppingRule:

@@ -16,7 +16,7 @@ import functools
 import inspect
 import types
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import MISSING, dataclass, field, fields
+from dataclasses import MISSING, dataclass, field, fields, replace
 from math import isfinite
 from pathlib import Path
 from typing import (
@@ -141,7 +141,7 @@ class Declared:
         name: What it is called where it is typed, written in a file or recorded.
         field: The field of the dataclass.
         setting: What is said about it.
-        type: The type of its value, None left out.
+        type: The type of its value as it is typed: the first one of a union.
         default: Its default.
     """
 
@@ -214,7 +214,7 @@ def declared(kind: type) -> Mapping[str, Declared]:
         elif said := one.metadata.get(_SETTING):
             default = one.default if one.default_factory is MISSING else one.default_factory()
             name = said.name or one.name
-            found[name] = Declared(name, one.name, said, _without_none(hints[one.name]), default)
+            found[name] = Declared(name, one.name, said, _first(hints[one.name]), default)
     return found
 
 
@@ -269,6 +269,50 @@ def build(kind: type[T], given: Given, **own: Any) -> T:
     if wrong:
         raise UsageError("; ".join(wrong))
     return _filled(kind, values, own)
+
+
+def read_pairs(texts: Sequence[str], option: str, *kinds: type) -> dict[str, Any]:
+    """Read `NAME=VALUE` of settings, such as `n_ctx=4096`.
+
+    Args:
+        texts: What was typed.
+        option: The option it was typed for, for messages.
+        kinds: The dataclasses whose settings may be named.
+
+    Raises:
+        UsageError: A text is no such pair, names no setting, or has a value of another type.
+    """
+    from pydantic import TypeAdapter, ValidationError
+
+    known = {
+        name: one
+        for kind in kinds
+        for name, one in declared(kind).items()
+        if one.setting.in_file is not None  # how keys are kept is said for both models, in full
+    }
+    values = dict[str, Any]()
+    for text in texts:
+        name, equals, value = text.partition("=")
+        one = known.get(name.strip().replace("-", "_"))
+        if one is None or not equals:
+            raise UsageError(f"{option} {text}: write NAME=VALUE; the names are {', '.join(known)}")
+        try:
+            values[one.name] = one.read(
+                value if one.setting.read else TypeAdapter(one.type).validate_python(value)
+            )
+        except ValidationError as error:
+            raise UsageError(f"{option} {text}: {error.errors()[0]['msg'].lower()}") from error
+    return values
+
+
+def changed(options: T, values: Given) -> T:
+    """Return a dataclass of settings with other values; those that are no settings of it are left alone.
+
+    Raises:
+        UsageError: A value that it may not have.
+    """
+    fitting = {one.field: values[one.name] for one in _own(type(options)) if one.name in values}
+    return cast("T", replace(cast("Any", options), **fitting))
 
 
 def _filled(kind: type[T], values: Given, own: Given) -> T:
@@ -397,8 +441,6 @@ def _written(value: Any) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
-def _without_none(hint: Any) -> Any:
-    """Take None out of a union; what is left may be a union still."""
-    if get_origin(hint) not in (Union, types.UnionType):
-        return hint
-    return Union[tuple(one for one in get_args(hint) if one is not types.NoneType)]  # noqa: UP007
+def _first(hint: Any) -> Any:
+    """Return the first type of a union, which is the one that is typed or written in a file; any other as it is."""
+    return get_args(hint)[0] if get_origin(hint) in (Union, types.UnionType) else hint

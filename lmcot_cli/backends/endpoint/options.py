@@ -11,6 +11,7 @@ from lmcot_cli.settings.declaration import COUNT, POSITIVE, Rule, check, plain, 
 
 EndpointApi = Literal["auto", "chat", "completions"]
 
+MOST_REPLY_MIB = 1024
 MOST_IN_FLIGHT = 4096
 """A bound against slips of the hand: every call in flight holds a connection, and a process has about as many."""
 
@@ -64,6 +65,13 @@ class EndpointOptions:
         "Seconds a request may take with its retries, and the endpoint may be down.",
         metavar="SECONDS",
         rule=POSITIVE,
+        panel=_PANEL,
+    )
+    max_reply_mib: int = setting(
+        16,
+        "Largest reply that is read, decompressed; all that are read at once take at most twice that.",
+        metavar="MIB",
+        rule=Rule(least=1, most=MOST_REPLY_MIB),
         panel=_PANEL,
     )
     key_command: str | None = setting(

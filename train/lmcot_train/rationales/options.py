@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from lmcot_cli.backends.endpoint.options import EndpointOptions
 from lmcot_cli.pipeline.options import AnswerOptions
 from lmcot_cli.settings.declaration import COUNT, SHARE, Rule, check, declared, setting
 
@@ -13,7 +14,7 @@ _PANEL = "Filters"
 NOT_OF_TEACHER = declared(AnswerOptions).keys() - {
     "large", "samples", "temperature", "top_p", "max_tokens", "thinking", "max_thinking_tokens", "answer_regex",
     "seed", "limit", "fields", "prompts", "shots", "shots_from", "shots_by", "large_system", "parallel", "threads",
-    "n_ctx", "gpu_layers",
+    "n_ctx", "gpu_layers", "large_option", *declared(EndpointOptions),
 }  # fmt: skip
 """The settings of answering that a teacher's chains have no use for."""
 

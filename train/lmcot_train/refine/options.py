@@ -6,14 +6,28 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from sys import maxsize
-from typing import Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
+from lmcot_cli.backends.endpoint.options import EndpointOptions
 from lmcot_cli.backends.engine_options import EngineOptions
 from lmcot_cli.datasets.options import RowOptions
 from lmcot_cli.prompts.options import PromptOptions
-from lmcot_cli.settings.declaration import NOT_NEGATIVE, Rule, check, declared, group, plain, setting
+from lmcot_cli.settings.declaration import (
+    NOT_NEGATIVE,
+    Given,
+    Rule,
+    build,
+    check,
+    declared,
+    group,
+    plain,
+    setting,
+)
 from lmcot_train.ppo.options import PPOOptions
 from lmcot_train.rewards.options import RewardOptions
+
+if TYPE_CHECKING:
+    from lmcot_cli.config import Config
 
 Algorithm: TypeAlias = Literal["ppo", "grpo"]
 _LEARNING, _REWARD, _RUN = "Learning", "Reward", "Run"
@@ -51,6 +65,7 @@ class RefineOptions:
         output: The run to write.
         overwrite: Start the output anew.
         aliases: Names that stand for model specs.
+        settings_file: The settings file that the aliases come from; None where none is in use.
         ppo: The settings of the algorithm; GRPO has no use for some of them, which keep their defaults then.
     """
 
@@ -79,8 +94,10 @@ class RefineOptions:
     )
     rows: RowOptions = group(RowOptions)
     engine: EngineOptions = group(EngineOptions)
+    endpoint: EndpointOptions = group(EndpointOptions)
     overwrite: bool = False
     aliases: Mapping[str, str] = field(default_factory=dict)
+    settings_file: Path | None = None
 
     def check(self) -> None:
         """Refuse what cannot work.
@@ -127,3 +144,18 @@ class RefineOptions:
         ppo = self.ppo
         calls = self.reward.max_large_calls
         return {"updates": ppo.updates, "minutes": ppo.minutes, "max_large_calls": calls}
+
+
+def from_settings(given: Given, config: Config, **own: Any) -> RefineOptions:
+    """Build the options from what was typed or stands in a file.
+
+    Args:
+        given: The settings, by name.
+        config: The settings file; what it says of `lmcot answer` plays no part here.
+        own: The fields of `RefineOptions` that are no settings.
+
+    Raises:
+        UsageError: Everything that is wrong with the values.
+    """
+    file = config.file.path if config.file else None
+    return build(RefineOptions, given, aliases=config.models, settings_file=file, **own)
