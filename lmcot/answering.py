@@ -1,0 +1,114 @@
+"""Answer rows of a program, and open models for other uses."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import closing
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from lmcot.row_stream import RowStream
+from lmcot_cli.backends import specs
+from lmcot_cli.backends.base import Backend
+from lmcot_cli.backends.endpoint.options import EndpointOptions
+from lmcot_cli.backends.engine_options import EngineOptions
+from lmcot_cli.datasets.row import Row
+from lmcot_cli.errors import RowError, UsageError
+from lmcot_cli.pipeline.answer import AnswerRun
+from lmcot_cli.pipeline.options import AnswerOptions
+from lmcot_cli.pipeline.result import Result
+from lmcot_cli.settings.declaration import build, declared
+
+Rows: TypeAlias = Iterable[Mapping[str, Any] | Row] | Path | str
+"""Rows as dicts in any layout that `lmcot answer` reads, as `Row`, or the path of a file of them."""
+
+
+def answer(
+    rows: Rows,
+    options: AnswerOptions | None = None,
+    *,
+    output: Path | str | None = None,
+    **settings: Any,
+) -> Iterator[Result]:
+    """Answer rows; yield a result for each, in their order, as soon as it is there.
+
+    Rows are taken as they are needed, so they may come from a generator. A row that fails has its error in
+    `Result.error` and stops nothing. Closing the iterator ends the run.
+
+    Args:
+        rows: The questions.
+        options: How they are answered; None takes the defaults.
+        output: File that keeps the results. Calling again with the same settings continues where it ended: what is
+            there already is not yielded again.
+        settings: Single settings in place of `options`, named as in the options of `lmcot answer` (`samples=5`,
+            `max_tokens=128`, `n_ctx=4096`).
+
+    Raises:
+        UsageError: Settings that do not exist or cannot work together.
+        InputError: There is no row, or one is not JSON.
+        ModelError: A model cannot be found, loaded or reached.
+        OutputError: The output cannot be written, or holds results of other settings.
+    """
+    source = Path(rows) if isinstance(rows, Path | str) else RowStream(rows).buffered()
+    run = AnswerRun(source, _options(options, settings), Path(output) if output else None)
+    with closing(run.results()) as results:
+        yield from results
+
+
+def answer_one(
+    question: str,
+    context: str | Iterable[str] = "",
+    options: AnswerOptions | None = None,
+    **settings: Any,
+) -> Result:
+    """Answer one question; for several, `answer` loads the models once.
+
+    Args:
+        question: The question.
+        context: What the answer is to be found in: text, or paragraphs.
+        options: How it is answered; None takes the defaults.
+        settings: Single settings in place of `options`; see `answer`.
+
+    Raises:
+        RowError: The question could not be answered; the message says why.
+        UsageError, ModelError: See `answer`.
+    """
+    paragraphs = context if isinstance(context, str) else list(context)
+    (result,) = answer([{"id": "1", "question": question, "context": paragraphs}], options, **settings)
+    if result.error:
+        raise RowError(result.error.message)
+    return result
+
+
+def open_model(spec: str, **settings: Any) -> Backend:
+    """Open a model by its spec, as `--small` and `--large` do; close it, or use it in a `with` block.
+
+    Args:
+        spec: A GGUF file, a folder, `hf:ORG/REPO:FILE.gguf`, `openai:MODEL`, `http://HOST:PORT/v1#MODEL`, a name of
+            `lmcot models list`, or `builtin:small`.
+        settings: Engine and endpoint settings, named as in the options of `lmcot answer` (`n_ctx`, `threads`, `rpm`).
+
+    Raises:
+        UsageError: A setting that does not exist, or a spec that names no model.
+        ModelError: The model cannot be found, loaded or reached.
+    """
+    _check_names(settings, EngineOptions, EndpointOptions)
+    engine, endpoint = build(EngineOptions, settings), build(EndpointOptions, settings)
+    return specs.open_model(spec, role="large", aliases={}, options=engine, endpoint=endpoint)
+
+
+def _options(options: AnswerOptions | None, settings: Mapping[str, Any]) -> AnswerOptions:
+    if options is None:
+        _check_names(settings, AnswerOptions)
+        return build(AnswerOptions, settings)
+    if settings:
+        raise UsageError(f"give options, or single settings ({', '.join(settings)}), not both")
+    return options
+
+
+def _check_names(settings: Mapping[str, Any], *kinds: type) -> None:
+    known = {name for kind in kinds for name in declared(kind)}
+    if unknown := settings.keys() - known:
+        raise UsageError(
+            f"no such setting: {', '.join(sorted(unknown))}; there are {', '.join(sorted(known))}"
+        )
