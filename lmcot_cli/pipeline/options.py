@@ -14,6 +14,7 @@ from lmcot_cli.backends.engine_options import DEFAULT_PARALLEL, EngineOptions
 from lmcot_cli.backends.naming import ModelName
 from lmcot_cli.datasets.options import RowOptions
 from lmcot_cli.errors import UsageError
+from lmcot_cli.models.completion import complete_spec
 from lmcot_cli.pipeline.answer_kinds import AnswerKind, parse_kind
 from lmcot_cli.pipeline.answer_schema import Json
 from lmcot_cli.pipeline.budget import parse_duration
@@ -74,6 +75,7 @@ class AnswerOptions:
         "LM that writes rationales: a GGUF file, hf:ORG/REPO:FILE.gguf, a folder or hub id of transformers,"
         " openai:MODEL, http://HOST:PORT/v1#MODEL, a name of `models list` or lmcot.toml.",
         metavar="SPEC",
+        complete=complete_spec,
         common=True,
         panel=_MODELS,
     )
@@ -87,6 +89,7 @@ class AnswerOptions:
         "builtin:large",
         "LM that answers; named like the small one.",
         metavar="SPEC",
+        complete=complete_spec,
         common=True,
         panel=_MODELS,
     )

@@ -116,6 +116,7 @@ class Setting:
         common: Whether `--help` lists it; `--help-all` lists all.
         typed: Whether the command line has an option for it.
         name: Its name, where that is not the field's.
+        complete: Returns the values that begin as what was typed so far, for the shell's completion.
     """
 
     help: str
@@ -131,6 +132,7 @@ class Setting:
     common: bool = False
     typed: bool = True
     name: str | None = None
+    complete: Callable[[str], list[str]] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -420,6 +422,7 @@ def _parameter(one: Declared, *, hidden: bool) -> inspect.Parameter:
         show_default=_default(one) or False,
         rich_help_panel=said.panel,
         hidden=hidden and not said.common,
+        autocompletion=said.complete,
     )
     typed = list[str] if one.is_list else one.type
     typed = str if said.read and typed is not bool else typed
