@@ -147,7 +147,7 @@ def answer_options(config: Config, given: Given) -> AnswerOptions:
 
 def _reach(file: SettingsFile, config: Config) -> tuple[str, ...]:
     try:
-        return reach_of(config)
+        return reach_of(config.models, config.answer, prices=bool(config.prices))
     except ModelSpecError as error:
         raise InputError(f"{file.path}: {error}") from error
 

@@ -35,3 +35,9 @@ def _explained(path: Path, error: OSError) -> OutputError:
     if error.errno == errno.ENOSPC:
         return OutputError(f"{path}: the disk is full; free some space, or write elsewhere with -o DIR")
     return OutputError(f"{path}: cannot be written: {error.strerror or error}")
+
+
+def size_of(exported: Path) -> int:
+    """Return the bytes of a file, or of all files below a folder."""
+    files = exported.rglob("*") if exported.is_dir() else [exported]
+    return sum(file.stat().st_size for file in files if file.is_file())

@@ -6,17 +6,12 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from operator import not_
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import Literal
 
 from lmcot_cli.backends.base import Role
 from lmcot_cli.backends.engine_options import usable_cores
 from lmcot_cli.errors import UsageError
 from lmcot_cli.settings.declaration import COUNT, check, setting, setting_from
-
-if TYPE_CHECKING:
-    from lmcot_export.recommend import Recommendation
-    from lmcot_export.verify import Verification
-    from lmcot_export.verify.report import Verdict
 
 Format = Literal["gguf", "onnx"]
 FULL_TYPES = ("f32", "bf16", "f16")
@@ -161,90 +156,3 @@ class ExportOptions:
     def wanted(self) -> tuple[str, ...]:
         """The types to write."""
         return self.types or (CANDIDATE_TYPES if self.recommend else DEFAULT_TYPES)[self.format]
-
-
-@dataclass(frozen=True, slots=True)
-class Output:
-    """One exported file (ONNX: folder).
-
-    Attributes:
-        path: Where it is; its name ends in `.rejected` where a check failed, in `.unverified` as long as
-            verification has not passed it.
-        type: How its weights are stored.
-        reused: Whether an earlier export had made it from the very same source.
-        verification: What was found; None where nothing was verified.
-        wanted: Whether its type was asked for, and it is not there only for others to be made from.
-        may_be_inconclusive: Whether it counts as passed where verification could not decide.
-    """
-
-    path: Path
-    type: str
-    reused: bool
-    verification: Verification | None = None
-    wanted: bool = True
-    may_be_inconclusive: bool = False
-
-    @property
-    def size(self) -> int:
-        """Bytes on the disk."""
-        return size_of(self.path)
-
-    @property
-    def verdict(self) -> Verdict | None:
-        """What verification came to; None where there was none."""
-        return self.verification.verdict if self.verification else None
-
-    @property
-    def passed(self) -> bool:
-        """Whether nothing stands against its use: no check failed, and none is inconclusive that may not be."""
-        return self.verdict != "failed" and (self.verdict != "inconclusive" or self.may_be_inconclusive)
-
-
-@dataclass(frozen=True, slots=True)
-class ExportReport:
-    """What an export made.
-
-    Attributes:
-        outputs: In the order they were made, the full-precision file first.
-        folder: Where they are, with `manifest.json` and `verify.json`.
-        recommendation: The type chosen, where one was asked for.
-        notes: What the user should know, a line each.
-    """
-
-    outputs: tuple[Output, ...]
-    folder: Path
-    recommendation: Recommendation | None = None
-    notes: tuple[str, ...] = ()
-
-    @property
-    def passed(self) -> bool:
-        """Whether all outputs passed."""
-        return all(output.passed for output in self.outputs)
-
-
-def size_of(exported: Path) -> int:
-    """Return the bytes of a file, or of all files below a folder."""
-    files = exported.rglob("*") if exported.is_dir() else [exported]
-    return sum(file.stat().st_size for file in files if file.is_file())
-
-
-class Progress(Protocol):
-    """Told what is being done; the command draws it."""
-
-    def begin(self, what: str, total: int | None = None) -> None:
-        """A step starts; `total` is its bytes, where they are known."""
-        ...
-
-    def advance(self, amount: int) -> None:
-        """Some bytes of the step are done."""
-        ...
-
-
-class Silent:
-    """Progress that nobody looks at."""
-
-    def begin(self, what: str, total: int | None = None) -> None:
-        """Do nothing."""
-
-    def advance(self, amount: int) -> None:
-        """Do nothing."""

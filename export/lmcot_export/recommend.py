@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from lmcot_cli.errors import ModelError
+from lmcot_export.outcome import Output, Recommendation
 
 if TYPE_CHECKING:
     from lmcot_cli.scoring.comparison import Difference
-    from lmcot_export.options import Output
     from lmcot_export.verify import Verification
 
 MUCH_FASTER = 1.1
@@ -18,19 +17,6 @@ MUCH_FASTER = 1.1
 
 FEW_ROWS = 30
 """Fewer rows than this are warned of: the interval of a bootstrap over so few is too narrow."""
-
-
-@dataclass(frozen=True, slots=True)
-class Recommendation:
-    """The chosen output.
-
-    Attributes:
-        output: It.
-        reasons: Why, a line each.
-    """
-
-    output: Output
-    reasons: tuple[str, ...]
 
 
 def recommend(outputs: Sequence[Output]) -> Recommendation:

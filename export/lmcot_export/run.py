@@ -27,7 +27,9 @@ from lmcot_export.manifest import (
     suffixed,
 )
 from lmcot_export.merge import merge, merged_bytes
-from lmcot_export.options import FULL_TYPES, ExportOptions, ExportReport, Output, Progress, Silent
+from lmcot_export.options import FULL_TYPES, ExportOptions
+from lmcot_export.outcome import ExportReport, Output
+from lmcot_export.progress import Progress, Silent
 from lmcot_export.quantize import NEEDS_IMPORTANCE, Importance, quantize
 from lmcot_export.recommend import recommend
 from lmcot_export.source import Source, find_source

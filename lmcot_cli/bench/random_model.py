@@ -8,16 +8,21 @@ next-token distributions about as peaked as those of trained models.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from importlib.util import find_spec
 from itertools import islice, product
 from pathlib import Path
 from string import ascii_lowercase
-from typing import TYPE_CHECKING, Any
+from tempfile import TemporaryDirectory
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-if TYPE_CHECKING:
-    from lmcot_cli.bench.shapes import Shape
+from lmcot_cli.bench.shapes import SHAPES, Shape, ShapeName
+from lmcot_cli.errors import MissingExtraError, OutputError
+
+VERSION = 1
+"""Part of the file name; raise it when the weights or the tokenizer change."""
 
 LOGIT_SPREAD = 4.0
 """With normal logits and n tokens the entropy is ln n - spread^2 / 2: 2.8 nats for 49,152, 3.9 for 151,936."""
@@ -126,3 +131,47 @@ def _weight(name: str, size: tuple[int, ...], random: np.random.Generator) -> We
         return np.full(size, 0 if name.endswith("bias") else 1, np.float32)
     weight = random.standard_normal(size, np.float32) / np.float32(size[1] ** 0.5)
     return weight.astype(np.float16)
+
+
+def random_model(name: ShapeName, quantization: str, folder: Path | None = None) -> Path:
+    """Return a GGUF file of that shape, made now if it is not there yet.
+
+    Args:
+        name: The shape.
+        quantization: The type of its weights.
+        folder: Where such files are kept; the user's cache folder where not given.
+
+    Raises:
+        MissingExtraError: The `gguf` package is not installed.
+        OutputError: The file cannot be written.
+        ModelError: llama.cpp cannot quantize it.
+    """
+    folder = folder or _cache()
+    path = folder / f"random-{name}-{quantization}-v{VERSION}.gguf"
+    if not path.exists():
+        if find_spec("gguf") is None:
+            raise MissingExtraError("lmcot bench --shape", "export")
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            _make(SHAPES[name], quantization, path)
+        except OSError as error:
+            raise OutputError(f"{path}: cannot be written: {error.strerror or error}") from error
+    return path
+
+
+def _make(shape: Shape, quantization: str, path: Path) -> None:
+    """Write the model beside its place and move it there when it is whole."""
+    with TemporaryDirectory(dir=path.parent, prefix="writing-") as place:
+        made = Path(place, "f16.gguf")
+        write_random_model(made, shape)
+        if quantization != "f16":
+            from lmcot_export.quantize import quantize
+
+            made = quantize(made, Path(place, "quantized.gguf"), quantization)
+        made.replace(path)
+
+
+def _cache() -> Path:
+    from platformdirs import user_cache_path
+
+    return user_cache_path("lmcot") / "bench"

@@ -85,7 +85,7 @@ def _model_file(model: str | None, shape: ShapeName | None, weights: WeightType)
         return _locate(model or DEFAULT_MODEL)
     if model is not None:
         raise UsageError(f"{model} and --shape {shape}: name a model or have one made, not both")
-    from lmcot_cli.bench.shapes import random_model
+    from lmcot_cli.bench.random_model import random_model
 
     return random_model(shape, weights)
 

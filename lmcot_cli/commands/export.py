@@ -14,7 +14,7 @@ from lmcot_cli.settings.declaration import Given, build, takes
 from lmcot_export.options import ExportOptions
 
 if TYPE_CHECKING:
-    from lmcot_export.options import ExportReport
+    from lmcot_export.outcome import ExportReport
 
 EPILOG = """\
 [bold]Examples[/bold]

@@ -15,7 +15,7 @@ from lmcot_cli.commands.console import stdout_console
 from lmcot_cli.commands.printable import printable
 
 if TYPE_CHECKING:
-    from lmcot_export.options import ExportReport, Output
+    from lmcot_export.outcome import ExportReport, Output
 
 MIB = 1024 * 1024
 _VERDICTS = {

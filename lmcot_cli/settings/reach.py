@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from lmcot_cli.backends.endpoint import address
 from lmcot_cli.backends.endpoint.key import key_source
@@ -14,23 +13,25 @@ from lmcot_cli.backends.specs import names_download, names_endpoint
 from lmcot_cli.models import catalogue
 from lmcot_cli.settings.declaration import Given
 
-if TYPE_CHECKING:
-    from lmcot_cli.config import Config
 
-
-def reach_of(config: Config) -> tuple[str, ...]:
+def reach_of(models: Mapping[str, str], answer: Given, *, prices: bool) -> tuple[str, ...]:
     """Return what a file would do that its user is to know of first; nothing for one of numbers and switches.
 
     Models on this machine, and those of the catalogue, are not among it: they bring text, and no other host is asked
     for more than a known file.
 
+    Args:
+        models: Its names of models.
+        answer: Its defaults of `lmcot answer`.
+        prices: Whether it says what tokens cost.
+
     Raises:
         LmcotError: A spec cannot be understood.
     """
-    chosen = (config.answer[role] for role in ("small", "large") if role in config.answer)
-    specs = [*config.models.values(), *chosen]
-    found = [*_models(specs, config.models), *_files(config.answer)]
-    if config.prices:
+    chosen = (answer[role] for role in ("small", "large") if role in answer)
+    specs = [*models.values(), *chosen]
+    found = [*_models(specs, models), *_files(answer)]
+    if prices:
         found.append("set the prices that --max-cost goes by")
     return tuple(dict.fromkeys(found))
 

@@ -14,9 +14,9 @@ from llama_cpp import Llama
 from lmcot_cli.backends.llama.gguf_header import read_header
 from lmcot_cli.backends.llama.model import LlamaModel
 from lmcot_cli.backends.llama.vocabulary import Vocabulary
-from lmcot_cli.bench import shapes
-from lmcot_cli.bench.random_model import LOGIT_SPREAD, _sizes, write_random_model
-from lmcot_cli.bench.shapes import SHAPES, Shape, ShapeName, random_model
+from lmcot_cli.bench import random_model as kept
+from lmcot_cli.bench.random_model import LOGIT_SPREAD, _sizes, random_model, write_random_model
+from lmcot_cli.bench.shapes import SHAPES, Shape, ShapeName
 from lmcot_cli.errors import MissingExtraError, OutputError
 
 
@@ -66,7 +66,7 @@ def test_equal_seeds_give_equal_files_and_others_do_not(tmp_path: Path) -> None:
 
 
 def test_a_shape_is_made_once_in_the_type_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(shapes.SHAPES, "135m", TINIER)
+    monkeypatch.setitem(SHAPES, "135m", TINIER)
     path = random_model("135m", "q8_0", tmp_path / "cache")
     assert read_header(path).quantization == "Q8_0"
     written = path.stat().st_mtime_ns
@@ -76,7 +76,7 @@ def test_a_shape_is_made_once_in_the_type_asked_for(tmp_path: Path, monkeypatch:
 
 
 def test_without_the_gguf_package_the_extra_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(shapes, "find_spec", lambda name: None)
+    monkeypatch.setattr(kept, "find_spec", lambda name: None)
     with pytest.raises(MissingExtraError, match=r"lmcot\[export\]"):
         random_model("135m", "q4_0", tmp_path)
 

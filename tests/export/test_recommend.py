@@ -7,7 +7,7 @@ import pytest
 from lmcot_cli.errors import ModelError
 from lmcot_cli.scoring.comparison import Difference
 from lmcot_cli.scoring.intervals import Estimate
-from lmcot_export.options import Output
+from lmcot_export.outcome import Output
 from lmcot_export.recommend import recommend
 from lmcot_export.verify.divergence import Divergence
 from lmcot_export.verify.report import Check, Figures, Verification

@@ -16,7 +16,8 @@ from lmcot_cli.backends.llama.model import LlamaModel
 from lmcot_cli.errors import InputError, ModelError, OutputError, UsageError
 from lmcot_export import atomic
 from lmcot_export.manifest import Manifest, sha256
-from lmcot_export.options import ExportOptions, ExportReport
+from lmcot_export.options import ExportOptions
+from lmcot_export.outcome import ExportReport
 from lmcot_export.run import export
 
 

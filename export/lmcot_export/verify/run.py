@@ -9,9 +9,16 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from lmcot_cli.errors import LmcotError, ModelError
-from lmcot_export.options import size_of
-from lmcot_export.verify import checks
+from lmcot_export.atomic import size_of
 from lmcot_export.verify.answers import answer_with, compared, equal_rationales
+from lmcot_export.verify.checks import (
+    check_answers,
+    check_logits,
+    check_prompts,
+    check_rationales,
+    check_special_tokens,
+    check_tokens,
+)
 from lmcot_export.verify.divergence import everywhere, where_written
 from lmcot_export.verify.folder import open_onnx
 from lmcot_export.verify.gguf_file import GgufSubject
@@ -90,10 +97,10 @@ def _text_checks(reference: Reference, subject: Subject) -> list[Check]:
         return [Check("prompt bytes", False, str(error))]
     texts = [subject.text_tokens(text) for text in reference.texts]
     return [
-        checks.check_tokens("token ids", reference.texts, reference.text_tokens, texts),
-        checks.check_tokens("prompt token ids", reference.prompts, reference.prompt_tokens, prompts),
-        checks.check_prompts(reference.rendered, rendered),
-        checks.check_special_tokens(reference.special, subject.special),
+        check_tokens("token ids", reference.texts, reference.text_tokens, texts),
+        check_tokens("prompt token ids", reference.prompts, reference.prompt_tokens, prompts),
+        check_prompts(reference.rendered, rendered),
+        check_special_tokens(reference.special, subject.special),
     ]
 
 
@@ -106,7 +113,7 @@ def _compare_logits(
         return Check("logits", False, str(error)), figures
     figures = replace(figures, everywhere=everywhere(texts), written=where_written(texts))
     judged = everywhere(texts) if threshold.everywhere else where_written(texts)
-    return checks.check_logits(judged, threshold), figures
+    return check_logits(judged, threshold), figures
 
 
 def _compare_answers(
@@ -126,4 +133,4 @@ def _compare_answers(
         rationales=sum(equal) / len(equal),
         exact_match=answers.exact_match if answers else None,
     )
-    return [checks.check_rationales(equal, threshold), checks.check_answers(answers, threshold)], figures
+    return [check_rationales(equal, threshold), check_answers(answers, threshold)], figures

@@ -19,6 +19,7 @@ from typing import Any
 _SECONDS = 120.0
 """Far more than a machine takes to load the embedded model and read a few tokens."""
 _CHILD = "LMCOT_TRIES_WEIGHT_LAYOUTS"
+_TRIAL = "lmcot_cli.backends.llama.layout_trial"
 _FINE, _BROKEN = "fine", "broken"
 
 
@@ -62,9 +63,9 @@ def _layouts_work(package: Path) -> bool:
 
 
 def _try_in_child() -> bool:
-    command = [sys.executable, "-P", "-m", __name__]  # nothing of the working directory
+    command = [sys.executable, "-P", "-m", _TRIAL]  # -P: nothing of the working directory
     try:
-        done = subprocess.run(  # noqa: S603  (this very module)
+        done = subprocess.run(  # noqa: S603  (a module of ours)
             command, env=os.environ | {_CHILD: "1"}, capture_output=True, check=False, timeout=_SECONDS
         )
     except subprocess.TimeoutExpired:
@@ -79,19 +80,3 @@ def _memory_of(package: Path) -> Path:
     library = next(iter(sorted((package.parent / "lib").glob("*ggml-cpu*"))), package).stat()
     facts = (str(package), library.st_size, library.st_mtime_ns, platform.node(), platform.machine())
     return user_cache_path("lmcot") / "layouts" / hashlib.sha256(repr(facts).encode()).hexdigest()[:32]
-
-
-def main() -> None:
-    """Read some tokens with the embedded model, whose weights get such a layout."""
-    from lmcot_cli.backends.base import Request, Sampling
-    from lmcot_cli.backends.engine_options import EngineOptions
-    from lmcot_cli.backends.llama.backend import LlamaBackend
-    from lmcot_cli.models import embedded
-
-    options = EngineOptions(n_ctx=256, parallel=1, threads=1)
-    with LlamaBackend(embedded.path_of("builtin:small"), options, "builtin:small") as backend:
-        backend.complete([Request("a word and a few more " * 4, seed=0)], Sampling(max_tokens=4))
-
-
-if __name__ == "__main__":
-    main()

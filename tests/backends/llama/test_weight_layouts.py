@@ -70,7 +70,7 @@ def test_no_child_is_started_where_there_is_nothing_to_try(monkeypatch: pytest.M
 
 def test_the_child_computes_with_the_embedded_model(tmp_path: Path) -> None:
     (tmp_path / "lmcot_cli.py").write_text("raise SystemExit('code of the working directory was run')")
-    code = f"from {weight_layouts.__name__} import main; main()"
+    code = f"from {weight_layouts._TRIAL} import main; main()"
     command = [sys.executable, "-P", "-c", code]
     done = subprocess.run(command, capture_output=True, cwd=tmp_path, timeout=120, check=False)
     assert done.returncode in (0, -4), done.stderr  # -4: SIGILL, on a machine that this is about

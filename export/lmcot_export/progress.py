@@ -1,0 +1,27 @@
+"""Progress of an export: told by what works, drawn by the command."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+
+class Progress(Protocol):
+    """Told what is being done; the command draws it."""
+
+    def begin(self, what: str, total: int | None = None) -> None:
+        """A step starts; `total` is its bytes, where they are known."""
+        ...
+
+    def advance(self, amount: int) -> None:
+        """Some bytes of the step are done."""
+        ...
+
+
+class Silent:
+    """Progress that nobody looks at."""
+
+    def begin(self, what: str, total: int | None = None) -> None:
+        """Do nothing."""
+
+    def advance(self, amount: int) -> None:
+        """Do nothing."""
