@@ -129,18 +129,28 @@ def names_endpoint(spec: str) -> bool:
     return form is not None and form.locate is None
 
 
-def names_download(spec: str) -> hub.HubFile | None:
-    """Return the file of the hub that a spec, aliases resolved, names; of a whole model, the one that it must have."""
+def downloads(spec: str) -> tuple[hub.HubFile, ...]:
+    """Return the files of the hub that a spec, aliases resolved, names; of a whole model, the one that it must have.
+
+    Raises:
+        ModelSpecError: It names none, though it begins as if it did.
+        ModelError: A folder's word of its base cannot be read.
+    """
     if spec.startswith(hub.SCHEME):
-        return hub.parse(spec)
-    if not spec.startswith(checkpoint.SCHEME):
-        return None
+        return (hub.parse(spec),)
+    if _form_of(spec) is not _FORMS[checkpoint.SCHEME]:
+        return ()
     name = spec.removeprefix(checkpoint.SCHEME)
-    base, plus, _ = name.rpartition("+")
-    repository = base if plus and not _is_there(name) else name
-    if _is_there(repository) or not hub.is_repository(repository):
-        return None
-    return hub.HubFile(repository, checkpoint.CONFIG)
+    base, plus, adapter = name.rpartition("+")
+    if plus and not _is_there(name):
+        wanted = {base: checkpoint.CONFIG, adapter: checkpoint.ADAPTER_CONFIG}
+    else:
+        wanted = {checkpoint.stated_base(name) or name: checkpoint.CONFIG}
+    return tuple(
+        hub.HubFile(one, file)
+        for one, file in wanted.items()
+        if not _is_there(one) and hub.is_repository(one)
+    )
 
 
 def _is_there(path: str) -> bool:

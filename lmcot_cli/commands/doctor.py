@@ -17,7 +17,7 @@ import typer
 from lmcot_cli import __version__
 from lmcot_cli.commands.printable import escaped
 from lmcot_cli.commands.stdout import write_text
-from lmcot_cli.errors import InputError, ModelError, UnconfirmedSettingsError
+from lmcot_cli.errors import InputError, LmcotError, ModelError, UnconfirmedSettingsError
 from lmcot_cli.models import embedded
 
 KEYS = ("OPENAI_API_KEY", "HF_TOKEN")
@@ -47,7 +47,8 @@ class Report:
         embedded: State of the embedded models by name (`ok`, `missing`, `changed`, or what else is wrong).
         config: The settings file that `lmcot answer` would read; None if there is none.
         config_error: What is wrong with that file, if something is.
-        config_reach: What that file would do if the user confirmed it; nothing for one that may be used.
+        config_reach: What that file does beside setting numbers and switches: hosts, prices, prompts.
+        config_used: Whether it is used; one found in the working directory has to be confirmed for that.
         missing: Packages that each extra lacks, complete extras left out.
     """
 
@@ -61,6 +62,7 @@ class Report:
     config: str | None
     config_error: str | None
     config_reach: tuple[str, ...]
+    config_used: bool
     keys: Mapping[str, bool]
     missing: Mapping[str, tuple[str, ...]]
 
@@ -86,7 +88,7 @@ def doctor(
 def examine() -> Report:
     """Look at the installation and the machine; nothing is changed and nothing is sent."""
     engine, engine_error = _engine()
-    config, config_error, config_reach = _config()
+    config, config_error, config_reach, config_used = _config()
     return Report(
         lmcot=__version__ if _installed("lmcot") else f"{__version__} (run from its source, not installed)",
         python=f"{platform.python_version()} ({sys.executable})",
@@ -98,6 +100,7 @@ def examine() -> Report:
         config=config,
         config_error=config_error,
         config_reach=config_reach,
+        config_used=config_used,
         keys={key: bool(os.environ.get(key)) for key in _key_variables()},
         missing=missing_packages((metadata.requires("lmcot") or []) if _installed("lmcot") else []),
     )
@@ -169,30 +172,33 @@ def _key_variables() -> tuple[str, ...]:
         return KEYS
 
 
-def _config() -> tuple[str | None, str | None, tuple[str, ...]]:
-    """Return the settings file in use, what is wrong with it, and what it would do if it were confirmed."""
+def _config() -> tuple[str | None, str | None, tuple[str, ...], bool]:
+    """Return the settings file, what is wrong with it, what it reaches, and whether it is used."""
     from lmcot_cli.config import load_config
     from lmcot_cli.settings.file import find_file
+    from lmcot_cli.settings.reach import reach_of
 
     path: str | None = None
     try:
         file = find_file()
         path = str(file.place) if file else None
-        load_config()
+        return path, None, reach_of(load_config()), file is not None
     except UnconfirmedSettingsError as error:
-        return path, None, error.reached
-    except InputError as error:
-        return path, str(error), ()
-    return path, None, ()
+        return path, None, error.reached, False
+    except LmcotError as error:
+        return path, str(error), (), False
 
 
 def _config_line(report: Report) -> str:
-    if report.config_reach:
-        return (
-            f"{report.config} is not confirmed, and so not used; it would {'; '.join(report.config_reach)}:"
-            " use it with --config lmcot.toml, or confirm it on a terminal"
-        )
-    return report.config_error or report.config or "no lmcot.toml; defaults are used"
+    reach = "; ".join(report.config_reach)
+    if report.config_error or not reach:
+        return report.config_error or report.config or "no lmcot.toml; defaults are used"
+    if report.config_used:
+        return f"{report.config}; it may {reach}"
+    return (
+        f"{report.config} is not confirmed, and so not used; it would {reach}:"
+        " use it with --config lmcot.toml, or confirm it on a terminal"
+    )
 
 
 def _lines(report: Report) -> list[tuple[str, str]]:

@@ -122,6 +122,10 @@ def test_doctor_tells_of_a_file_that_is_not_confirmed_and_of_the_keys_of_hosts(
     assert f"{work / 'lmcot.toml'} is not confirmed, and so not used; it would take prompts" in result.stdout
     assert "OPENAI_API_KEY set, HF_TOKEN not set, A_KEY set" in result.stdout
     assert "sk-" not in result.stdout
-    assert json.loads(CliRunner().invoke(app, ["doctor", "--json"]).stdout)["config_reach"] == [
-        "take prompts from 'mine'"
-    ]
+    report = json.loads(CliRunner().invoke(app, ["doctor", "--json"]).stdout)
+    assert (report["config_reach"], report["config_used"]) == (["take prompts from 'mine'"], False)
+
+    (work / "lmcot.toml").unlink()
+    own.write_text('[models]\nmine = "https://a.example/v1#m"\n[keys]\n"a.example" = { env = "A_KEY" }\n')
+    result = CliRunner().invoke(app, ["doctor"])
+    assert f"{own}; it may send questions to a.example (with the key of A_KEY)\n" in result.stdout

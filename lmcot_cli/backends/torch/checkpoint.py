@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -103,6 +104,16 @@ def _of_run(folder: Path, remote_code: bool) -> Checkpoint:
         return Checkpoint(_checked_model(folder / "model"))
     base = _named(record.get("base"), folder / RUN)
     return Checkpoint(_model_folder(base, remote_code), _checked_adapter(folder / str(record["adapter"])))
+
+
+def stated_base(name: str) -> str | None:
+    """Return the model that a folder names as its base; None for a whole model, or where there is no folder."""
+    folder = Path(name)
+    for file, key in ((RUN, "base"), (ADAPTER_CONFIG, "base_model_name_or_path")):
+        if os.path.isfile(folder / file):  # noqa: PTH113  (Path's own raises where a name is too long for a file)
+            stated = _read(folder / file).get(key)
+            return stated if isinstance(stated, str) and not (folder / CONFIG).is_file() else None
+    return None
 
 
 def _named(base: object, place: Path) -> str:
