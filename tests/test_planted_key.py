@@ -245,11 +245,6 @@ REFUSED: dict[str, Way] = {
     "download": lambda w: file_here(w, '[answer]\nlarge = "hf:a/b:c.gguf"\n'),
     "download of a folder": lambda w: file_here(w, '[answer]\nlarge = "transformers:a/b"\n'),
     "download of an adapter": lambda w: file_here(w, '[answer]\nlarge = "transformers:.+a/b"\n'),
-    "folder with a base to download": lambda w: (
-        (w.work / "run").mkdir(),
-        (w.work / "run" / "run.json").write_text('{"base": "a/b", "adapter": "adapter"}'),
-        *file_here(w, '[answer]\nlarge = "run"\n'),
-    )[2:],
     "prices": lambda w: file_here(
         w, f'[prices]\n"{w.named.url}#m" = {{ prompt = 0, completion = 0 }}\n', "--large", f"{w.named.url}#m"
     ),

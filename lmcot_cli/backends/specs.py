@@ -18,6 +18,7 @@ from lmcot_cli.backends.engine_options import EngineOptions
 from lmcot_cli.backends.naming import ModelName, Resolved, resolve_name
 from lmcot_cli.backends.torch import checkpoint
 from lmcot_cli.errors import ModelSpecError, UsageError
+from lmcot_cli.model_files.settings import CONFIG
 from lmcot_cli.models import embedded, hub
 
 _BACKENDS = {
@@ -134,7 +135,6 @@ def downloads(spec: str) -> tuple[hub.HubFile, ...]:
 
     Raises:
         ModelSpecError: It names none, though it begins as if it did.
-        ModelError: A folder's word of its base cannot be read.
     """
     if spec.startswith(hub.SCHEME):
         return (hub.parse(spec),)
@@ -143,9 +143,9 @@ def downloads(spec: str) -> tuple[hub.HubFile, ...]:
     name = spec.removeprefix(checkpoint.SCHEME)
     base, plus, adapter = name.rpartition("+")
     if plus and not _is_there(name):
-        wanted = {base: checkpoint.CONFIG, adapter: checkpoint.ADAPTER_CONFIG}
+        wanted = {base: CONFIG, adapter: ADAPTER_CONFIG}
     else:
-        wanted = {checkpoint.stated_base(name) or name: checkpoint.CONFIG}
+        wanted = {name: CONFIG}
     return tuple(
         hub.HubFile(one, file)
         for one, file in wanted.items()
