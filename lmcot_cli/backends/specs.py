@@ -18,7 +18,7 @@ from lmcot_cli.backends.engine_options import EngineOptions
 from lmcot_cli.backends.naming import ModelName, Resolved, resolve_name
 from lmcot_cli.backends.torch import checkpoint
 from lmcot_cli.errors import ModelSpecError, UsageError
-from lmcot_cli.model_files.settings import CONFIG
+from lmcot_cli.model_files.settings import ADAPTER_CONFIG, CONFIG
 from lmcot_cli.models import embedded, hub
 
 _BACKENDS = {
@@ -142,10 +142,7 @@ def downloads(spec: str) -> tuple[hub.HubFile, ...]:
         return ()
     name = spec.removeprefix(checkpoint.SCHEME)
     base, plus, adapter = name.rpartition("+")
-    if plus and not _is_there(name):
-        wanted = {base: CONFIG, adapter: ADAPTER_CONFIG}
-    else:
-        wanted = {name: CONFIG}
+    wanted = {base: CONFIG, adapter: ADAPTER_CONFIG} if plus and not _is_there(name) else {name: CONFIG}
     return tuple(
         hub.HubFile(one, file)
         for one, file in wanted.items()

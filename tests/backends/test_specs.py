@@ -193,13 +193,6 @@ def test_every_word_that_a_spec_begins_with_is_reserved() -> None:
 
 def test_what_a_spec_downloads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    for folder, text in {
-        "run": '{"base": "a/base"}',
-        "adapter": '{"base_model_name_or_path": "here"}',
-    }.items():
-        (tmp_path / folder).mkdir()
-        name = "run.json" if folder == "run" else "adapter_config.json"
-        (tmp_path / folder / name).write_text(text)
     (tmp_path / "here").mkdir()
 
     def found(spec: str) -> list[str]:
@@ -209,8 +202,7 @@ def test_what_a_spec_downloads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     assert found("transformers:a/b") == ["a/b config.json"]
     assert found("transformers:a/b+c/d") == ["a/b config.json", "c/d adapter_config.json"]
     assert found("transformers:here+c/d") == ["c/d adapter_config.json"]
-    assert found("run") == found("transformers:run") == ["a/base config.json"]
-    assert found("adapter") == found("transformers:here") == found("builtin:large") == found("x.gguf") == []
+    assert found("transformers:here") == found("builtin:large") == found("x.gguf") == []
 
 
 def test_a_name_too_long_for_a_file_names_no_model() -> None:
