@@ -31,6 +31,8 @@ from transformers import (
 
 from lmcot_cli.backends.torch.checkpoint import weights_digest
 from lmcot_cli.backends.torch.loading import OWN_CODE_REFUSED, loading, reason_of
+from lmcot_cli.backends.torch.template_file import try_template
+from lmcot_cli.backends.torch.tokenizing import try_tokenizer
 from lmcot_cli.backends.torch.unpacked import is_gguf, unpacked
 from lmcot_cli.errors import LmcotError, ModelError, UsageError
 from lmcot_train.lora import LoraOptions
@@ -98,6 +100,8 @@ def open_base(spec: str, *, dtype: torch.dtype = torch.float32, report: Report =
             end-of-text token.
     """
     folder = locate_base(spec)
+    try_template(folder)
+    try_tokenizer(folder)
     transformers.logging.set_verbosity_error()  # what matters is said by us
     with loading(spec, OWN_CODE_REFUSED):
         _check_layers(folder)

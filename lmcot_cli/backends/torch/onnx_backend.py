@@ -10,6 +10,7 @@ from lmcot_cli.backends.torch.backend import FolderBackend
 from lmcot_cli.backends.torch.checkpoint import ONNX_SCHEME, Checkpoint, check_onnx_folder
 from lmcot_cli.backends.torch.loading import check_installed, loading, prepare_transformers
 from lmcot_cli.backends.torch.template_file import try_template
+from lmcot_cli.backends.torch.tokenizing import try_tokenizer
 from lmcot_cli.errors import MissingExtraError, ModelError, UsageError
 
 
@@ -32,6 +33,7 @@ class OnnxBackend(FolderBackend):
         check_installed("export")
         check_onnx_folder(path)
         try_template(path)
+        try_tokenizer(path)
         prepare_transformers(options.threads, extra="export")
         super().__init__(Checkpoint(path), options, spec or f"{ONNX_SCHEME}{path}")
 
