@@ -125,8 +125,12 @@ def try_tokenizer(folder: Path) -> None:
         return
     try:
         FencedJob("tokenizer", {"path": str(path)}, _LIMITS.beside(path.stat().st_size)).call("try_out")
-    except (ExceededError, FaultError) as error:
-        raise ModelError(f"{path}: this tokenizer {_said(error)}: take the model from elsewhere") from error
+    except ExceededError as error:
+        raise ModelError(f"{folder}: its {FILE} {error}: take the model from elsewhere") from error
+    except FaultError as error:
+        raise ModelError(
+            f"{folder}: its {FILE} fails ({error}); if it is damaged, fetch or save it anew"
+        ) from error
 
 
 def is_quick(tokenizer: Any) -> bool:
