@@ -85,9 +85,13 @@ class EndpointBackend(StreamBackend):
 
     @property
     def window(self) -> int:
-        """Return how many calls may be in flight, as many again in reserve, and those that wait for a next try."""
+        """Return how many calls may be in flight, as many again in reserve, and those that keep no other waiting.
+
+        These sleep until their next try, or are known to be silent.
+        """
+        in_flight = self._dispatcher.in_flight
         asleep = min(self._dispatcher.sleeping, self._options.max_in_flight)
-        return 2 * self._dispatcher.in_flight.bound + asleep
+        return 2 * in_flight.bound + asleep + in_flight.aside
 
     @property
     def pending(self) -> int:

@@ -68,6 +68,7 @@ class InFlight:
 
     Attributes:
         count: Calls in flight.
+        aside: Those of them that are known to be silent, and take no place of others but under `most`.
     """
 
     def __init__(self, most: int) -> None:

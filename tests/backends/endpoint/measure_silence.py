@@ -53,7 +53,9 @@ def answer(rows: Path, setup: Setup, method: str) -> float:
         seconds = time.monotonic() - started
         print(server.stats())
     results = [json.loads(line) for line in output.read_text().splitlines()]
-    assert [one["id"] for one in results] == [json.loads(line)["id"] for line in rows.read_text().splitlines()]
+    assert [one["id"] for one in results] == [
+        json.loads(line)["id"] for line in rows.read_text().splitlines()
+    ]
     assert all(one["error"] is None and one["answer"].startswith("reply ") for one in results)
     assert len({one["answer"] for one in results}) == len(results), "no row has the reply of another"
     return seconds
