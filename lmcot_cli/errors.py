@@ -6,6 +6,7 @@
     ├── MissingExtraError       3   an optional part is not installed
     ├── InputError              1   a file that cannot be read as questions, answers or settings
     ├── OutputError             1   a file that cannot be written, or belongs to another run
+    ├── ProcessError            1   a process of our own cannot be started
     ├── TooManyErrorsError      1   more rows failed than --max-errors allows
     ├── ModelError              1   a model that cannot be found, loaded or run
     └── RowError                1   one row failed; it becomes the row's error record, the others go on
@@ -62,6 +63,10 @@ class OutputError(LmcotError):
 
 class ModelError(LmcotError):
     """A model file that is missing, damaged or cannot be loaded or run."""
+
+
+class ProcessError(LmcotError):
+    """A process of our own, such as the one that templates run in, cannot be started."""
 
 
 class TooManyErrorsError(LmcotError):

@@ -62,6 +62,19 @@ def tiny_folder(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]
     return write
 
 
+@pytest.fixture
+def hostile_gguf(tmp_path: Path) -> Callable[[str], Path]:
+    """Write a tiny GGUF file with a chat template of one's own."""
+    module = run_path(str(Path(__file__).with_name("backends") / "conftest.py"))
+    shape, write = module["TinyLlama"], module["write_tiny_gguf"]
+
+    def with_template(source: str) -> Path:
+        written: Path = write(tmp_path / "model.gguf", shape(chat=True, template=source))
+        return written
+
+    return with_template
+
+
 @pytest.fixture(scope="session")
 def tiny_base(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
     """Write a tiny model folder: `shape` is `llama` or `t5`, the other settings those of `tiny_tokenizer`."""
