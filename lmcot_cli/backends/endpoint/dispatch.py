@@ -79,11 +79,12 @@ class Dispatcher:
         self._flights = Flights()
         self._numbers = count()
         self._timer: asyncio.TimerHandle | None = None
-        self._watching: asyncio.TimerHandle | None = None
+        self._glancing: asyncio.TimerHandle | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._random = Random()
         self._tokens_per_byte = 0.5
         self._last_answer = self._last_refusal = 0.0
+        self._watched: float | None = None
         self.counters = Counters()
         self.sleeping = 0
         self.in_flight = InFlight(options.max_in_flight)
@@ -105,8 +106,8 @@ class Dispatcher:
         """Drop every call that waits or is in flight."""
         self._ready.clear()
         self._again.clear()
-        if self._watching:
-            self._watching.cancel()
+        if self._glancing:
+            self._glancing.cancel()
         self.stopped.cancel()
         for task in self._tasks:
             task.cancel()
@@ -189,7 +190,7 @@ class Dispatcher:
         self._tasks.add(task)
         self._flights.took_off(flight, task)
         task.add_done_callback(self._landed)
-        self._watching = self._watching or self._loop.call_later(_GLANCE, self._watch)
+        self._glancing = self._glancing or self._loop.call_later(_GLANCE, self._glance)
 
     def _landed(self, task: asyncio.Task[None]) -> None:
         """Forget a task; an exception in it is a bug, which is not to go unseen."""
@@ -224,10 +225,10 @@ class Dispatcher:
             self.stop(outcome)
         self._pump()
 
-    def _watch(self) -> None:
+    def _glance(self) -> None:
         """Ask again what is overdue, beside the first; give up what is lost, to try it again."""
         now = self._loop.time()
-        self._watching = self._loop.call_later(_GLANCE, self._watch) if self._flights else None
+        self._glancing = self._loop.call_later(_GLANCE, self._glance) if self._flights else None
         self._flights.set_aside(now, full=self.in_flight.full)
         self.in_flight.aside = self._flights.aside
         for flight in self._flights.lost(now):
@@ -350,7 +351,7 @@ class Dispatcher:
         """Try again later, unless it was tried often or long enough."""
         call, now = flight.call, self._loop.time()
         beside = self._flights.of(call)
-        if now - flight.sent.at >= flight.timeout:
+        if fault.late:
             self.counters.unanswered += 1
             call.lost += 1
         if not beside and fault.refusal and self._is_refusal(flight, fault.refusal):
@@ -372,6 +373,7 @@ class Dispatcher:
         elif beside:
             call.not_before = now + backoff(1, fault.retry_after, self._random)
         else:
+            self._watch(fault)
             self._retry(flight, fault)
 
     def _is_refusal(self, flight: Flight, refusal: Refusal) -> bool:
@@ -407,6 +409,17 @@ class Dispatcher:
         """Whether the endpoint is down, and has been or will be so for longer than a request may take."""
         down_since, patience = self._breaker.down_since, self._options.total_timeout
         return down_since is not None and max(now - down_since, fault.retry_after or 0.0) > patience
+
+    def _watch(self, fault: Transient) -> None:
+        """Look again when the endpoint, if it is down, will have been for long enough: a try may yet be under way."""
+        since = self._breaker.down_since
+        if since is not None and since != self._watched:
+            self._watched = since
+            self._loop.call_at(since + self._options.total_timeout, self._stop_if_down, since, fault)
+
+    def _stop_if_down(self, since: float, fault: Transient) -> None:
+        if self._breaker.down_since == since:
+            self.stop(ModelError(self._report(fault, self._loop.time())))
 
     def _report(self, fault: Transient, now: float) -> str:
         asks = f" and asks to wait {fault.retry_after:.0f} s" if fault.retry_after else ""
