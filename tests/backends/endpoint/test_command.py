@@ -187,7 +187,7 @@ def test_calls_that_were_never_answered_are_told_of_and_counted_in_the_cost(
     (folder / "q.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     server = serve(silent=0.1, latency=0.005, seed=5)
     (folder / "lmcot.toml").write_text(f'[prices]\n"{server.url}#m" = {{ prompt = 1e6, completion = 1e6 }}\n')
-    result = lmcot("--large", f"{server.url}#m", "-o", "out.jsonl")
+    result = lmcot("--large", f"{server.url}#m", "-o", "out.jsonl", "--config", "lmcot.toml")
     calls = json.loads((folder / "out.jsonl.run.json").read_text())["calls"]
     assert result.exit_code == 0
     assert server.stats().faults["silent"] <= calls["unanswered"] <= server.stats().faults["silent"] + 3
