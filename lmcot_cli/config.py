@@ -27,7 +27,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 
 from lmcot_cli.backends.naming import FromSettings, why_taken
-from lmcot_cli.errors import InputError, ModelSpecError
+from lmcot_cli.errors import InputError, ModelError, ModelSpecError
 from lmcot_cli.pipeline.cost import Price
 from lmcot_cli.pipeline.options import AnswerOptions
 from lmcot_cli.prompts.system import names_file
@@ -148,7 +148,7 @@ def answer_options(config: Config, given: Given) -> AnswerOptions:
 def _reach(file: SettingsFile, config: Config) -> tuple[str, ...]:
     try:
         return reach_of(config.models, config.answer, prices=bool(config.prices))
-    except ModelSpecError as error:
+    except (ModelSpecError, ModelError) as error:
         raise InputError(f"{file.path}: {error}") from error
 
 
