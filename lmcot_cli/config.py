@@ -81,6 +81,11 @@ class Config:
     answer: Given = field(default_factory=dict)
     file: SettingsFile | None = None
 
+    @property
+    def reach(self) -> tuple[str, ...]:
+        """What the file does beside setting numbers and switches, see `reach_of`."""
+        return reach_of(self.models, self.answer, prices=bool(self.prices))
+
 
 def load_config(path: Path | None = None, confirm: Confirm = nobody_confirms) -> Config:
     """Read the settings file named by the user, else the first that exists, else none.
@@ -147,7 +152,7 @@ def answer_options(config: Config, given: Given) -> AnswerOptions:
 
 def _reach(file: SettingsFile, config: Config) -> tuple[str, ...]:
     try:
-        return reach_of(config.models, config.answer, prices=bool(config.prices))
+        return config.reach
     except (ModelSpecError, ModelError) as error:
         raise InputError(f"{file.path}: {error}") from error
 
