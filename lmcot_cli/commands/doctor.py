@@ -188,13 +188,12 @@ def _config() -> tuple[str | None, str | None, tuple[str, ...], bool]:
     """Return the settings file, what is wrong with it, what it reaches, and whether it is used."""
     from lmcot_cli.config import load_config
     from lmcot_cli.settings.file import find_file
-    from lmcot_cli.settings.reach import reach_of
 
     path: str | None = None
     try:
         file = find_file()
         path = str(file.place) if file else None
-        return path, None, reach_of(load_config()), file is not None
+        return path, None, load_config().reach, file is not None
     except UnconfirmedSettingsError as error:
         return path, None, error.reached, False
     except LmcotError as error:
