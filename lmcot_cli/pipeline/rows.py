@@ -37,7 +37,15 @@ class Rows(Iterator[Row | BadRow]):
         )
         self._ahead = None if _never_waits(source) else ReadAhead(items)
         items = self._ahead or items
-        self._items = chain([next(items)], items)
+        self._items: Iterator[Row | BadRow] = chain([next(items)], items)
+
+    def first(self, count: int) -> list[Row | BadRow]:
+        """Return the next rows, so many at most, and leave them there; none of a pipe, where that might take long."""
+        if self._ahead is not None:
+            return []
+        taken = list(islice(self._items, count))
+        self._items = chain(taken, self._items)
+        return taken
 
     def would_wait(self) -> bool:
         """Whether the next row is not there yet."""

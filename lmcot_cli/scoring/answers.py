@@ -130,7 +130,8 @@ def _checked_answer(record: Mapping[str, Any], line: int) -> Answer:
     if "id" not in record or "answer" not in record:
         missing = "id" if "id" not in record else "answer"
         raise RowError(f'there is no "{missing}": give the file that `lmcot answer` wrote')
-    samples = sample_records(record.get("samples"))
+    failed = record.get("error") is not None
+    samples = [] if failed else sample_records(record.get("samples"))  # they show what went wrong
     return Answer(
         id=fields.identifier(Place("id", record["id"]), line),
         question=fields.optional_text(record, "question"),
@@ -141,7 +142,7 @@ def _checked_answer(record: Mapping[str, Any], line: int) -> Answer:
         type=fields.optional_text(record, "type"),
         line=line,
         stopped_early=bool(record.get("samples_saved")),
-        failed=record.get("error") is not None,
+        failed=failed,
     )
 
 
