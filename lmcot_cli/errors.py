@@ -139,7 +139,7 @@ class PromptTooLongError(RowError):
         """Say how to get by with the room there is: fewer tokens to write help a prompt that fits by itself."""
         left = self.context_tokens - self.prompt_tokens
         lower = f", or lower {option} to {left}" if left > 0 else ""
-        return f"shorten the row's context{lower}, or take a model with a longer one"
+        return f"shorten the row's context{lower}"
 
 
 class DuplicateIdError(RowError):

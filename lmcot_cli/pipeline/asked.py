@@ -104,7 +104,7 @@ class Asking:
                 return (yield wave)
             except PromptTooLongError as error:
                 if tries == MOST_TRIES or not self._drop_more(error, wave):
-                    raise error.also(self._advice()) from error
+                    raise error.also(self._advice(error)) from error
 
     def _request(self, rationale: str | None) -> Request:
         if rationale not in self._requests:
@@ -146,14 +146,16 @@ class Asking:
         self._requests.clear()
         return True
 
-    def _advice(self) -> str:
-        """Say what may help, of what the model knows nothing."""
-        fewer = f", or give fewer --shots than {self.options.shots}" if self.options.shots else ""
-        if self.options.truncate != "none":
-            return f"{fewer}; --truncate leaves one paragraph, which is too long by itself"
-        drop = (
-            ", or --truncate paragraphs, which drops whole ones until the rest fits"
-            if self._context.most
-            else ""
+    def _advice(self, error: PromptTooLongError) -> str:
+        """Say what else may help, of which the model knows nothing."""
+        helps = [f"give fewer --shots than {self.options.shots}"] if self.options.shots else []
+        if self.options.truncate == "none" and self._context.most:
+            helps.insert(0, "drop whole paragraphs: --truncate paragraphs")
+        if "raise --" not in str(error):
+            helps.append("take a model with a longer context")
+        left = (
+            ""
+            if self.options.truncate == "none"
+            else "; --truncate leaves one paragraph, which is too long itself"
         )
-        return f"{drop}{fewer}"
+        return "".join(f", or {one}" for one in helps) + left

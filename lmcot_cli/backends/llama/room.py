@@ -55,8 +55,7 @@ class KvRoom:
         if self.advice is None or tokens <= self.model_tokens:
             return self.advice
         return (
-            f"the model's own context is {self.model_tokens}, too little as well: shorten the row's context, or take a"
-            " model with a longer one"
+            f"the model's own context is {self.model_tokens}, too little as well: shorten the row's context"
         )
 
 
