@@ -127,7 +127,7 @@ class PromptTooLongError(RowError):
 
     def also(self, advice: str) -> Self:
         """Return the same error with more advice in its message."""
-        return self._saying(f"{self}{advice}", self.share, refused=self.refused)
+        return self._saying(f"{str(self).rstrip('.')}{advice}", self.share, refused=self.refused)
 
     @classmethod
     def _saying(cls, message: str, share: float, *, refused: bool) -> Self:

@@ -103,7 +103,7 @@ class Asking:
             try:
                 return (yield wave)
             except PromptTooLongError as error:
-                if tries == MOST_TRIES or not self._drop_more(error, wave):
+                if tries == MOST_TRIES or not self._drop_more(error, wave, last=tries == MOST_TRIES - 1):
                     raise error.also(self._advice(error)) from error
 
     def _request(self, rationale: str | None) -> Request:
@@ -136,13 +136,13 @@ class Asking:
             noted[self.asked.role] = max(dropped, noted.get(self.asked.role, 0))
         return request
 
-    def _drop_more(self, error: PromptTooLongError, wave: Wave) -> bool:
-        """Drop more, as an endpoint's refusal asks for; False where there is nothing more to drop."""
+    def _drop_more(self, error: PromptTooLongError, wave: Wave, *, last: bool) -> bool:
+        """Drop more, as an endpoint's refusal asks for, and all that can be before the last try; False for nothing."""
         most = 0 if self.options.truncate == "none" else self._context.most
         if not error.refused or self._least >= most:
             return False
         longest = max(len(ask.request.text) for ask in wave.asks)
-        self._least = self._context.at_least(self._least + 1, error.share * longest)
+        self._least = most if last else self._context.at_least(self._least + 1, error.share * longest)
         self._requests.clear()
         return True
 
@@ -153,9 +153,6 @@ class Asking:
             helps.insert(0, "drop whole paragraphs: --truncate paragraphs")
         if "raise --" not in str(error):
             helps.append("take a model with a longer context")
-        left = (
-            ""
-            if self.options.truncate == "none"
-            else "; --truncate leaves one paragraph, which is too long itself"
-        )
-        return "".join(f", or {one}" for one in helps) + left
+        text = ("; " if error.refused else ", or ") + ", or ".join(helps) if helps else ""
+        alone = "; --truncate leaves one paragraph, which is too long itself"
+        return text if self.options.truncate == "none" else f"{text}{alone}"

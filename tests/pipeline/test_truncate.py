@@ -147,7 +147,7 @@ def test_tries_are_bounded_and_end_in_the_refusal(script: Path) -> None:
 
     model = Never(script, 100, counts=False)
     got = ended(STANDARD, model, model, row(60))
-    assert str(got.error).startswith("too long, or take a model with a longer context; --truncate leaves one")
+    assert str(got.error).startswith("too long; take a model with a longer context; --truncate leaves one")
     assert len(model.asked) == 8
 
 
