@@ -18,10 +18,10 @@ from lmcot_cli.pipeline.result import Failure, Result
 FIRST_ROWS = 20
 """Rows that tell what the others will be like."""
 
-_LACKING = ("missing_choices", "missing_rationale", "too_few_shots")
+_LACKING = ("missing_choices", "missing_rationale")
 """What no row of a short file will have, either, if none has it."""
 
-_OF_THE_ROW = (*_LACKING, "bad_row", "prompt_too_long")
+_OF_THE_ROW = (*_LACKING, "too_few_shots", "bad_row", "prompt_too_long")
 
 
 def check_first(first: Sequence[Row | BadRow], preconditions: Preconditions, source: str) -> None:
