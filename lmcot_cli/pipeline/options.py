@@ -22,9 +22,11 @@ from lmcot_cli.pipeline.cost import FREE, Price
 from lmcot_cli.pipeline.error_limit import ErrorLimit, parse_error_limit
 from lmcot_cli.pipeline.extract import NEXT_PART, has_answer
 from lmcot_cli.pipeline.reading import compile_pattern
+from lmcot_cli.pipeline.result import KeepRaw
 from lmcot_cli.pipeline.stopping import StoppingRule, parse_stop
 from lmcot_cli.pipeline.vote import VoteBy
 from lmcot_cli.prompts.options import PromptOptions, Stage
+from lmcot_cli.prompts.truncation import Truncate
 from lmcot_cli.settings.declaration import (
     COUNT,
     POSITIVE,
@@ -138,7 +140,21 @@ class AnswerOptions:
         changes_answers=True,
         panel=_ANSWER,
     )
+    keep_raw: KeepRaw = setting(
+        "odd",
+        "Replies to keep as they came. odd: those that are not word for word the rationale or answer.",
+        changes_answers=True,
+        panel=_ANSWER,
+    )
     rows: RowOptions = group(RowOptions)
+    truncate: Truncate = setting(
+        "none",
+        "Paragraphs to drop from a context that is too long for the model: from the end (paragraphs), or the least"
+        " relevant to the question first (relevance, by BM25). Each row says how many.",
+        changes_answers=True,
+        common=True,
+        panel="Prompt",
+    )
     thinking: Thinking = setting(
         "off",
         "Whether models think before they reply, where that can be chosen. auto leaves it to the model.",
