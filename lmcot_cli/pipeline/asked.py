@@ -148,7 +148,11 @@ class Asking:
 
     def _advice(self, error: PromptTooLongError) -> str:
         """Say what else may help, of which the model knows nothing."""
-        helps = [f"give fewer --shots than {self.options.prompting.shots}"] if self.options.shots else []
+        helps = (
+            [f"give fewer --shots than {self.options.prompting.shots}"]
+            if self.options.prompting.shots
+            else []
+        )
         if self.options.truncate == "none" and self._context.most:
             helps.insert(0, "drop whole paragraphs: --truncate paragraphs")
         if "raise --" not in str(error):
