@@ -33,8 +33,7 @@ DOCUMENTS = (
 
 
 def text_of(document: str) -> str:
-    path = ROOT / document
-    return path.read_text(encoding="utf-8") if path.exists() else ""
+    return (ROOT / document).read_text(encoding="utf-8")
 
 
 def commands_in(text: str) -> Iterator[str]:
@@ -64,6 +63,16 @@ def parse(words: list[str]) -> None:
         context = typer.Context(command, info_name=name, parent=context)
     if words:
         command.make_context(command.name, words, parent=context.parent)
+
+
+def test_every_document_is_looked_at() -> None:
+    found = {
+        path.relative_to(ROOT).as_posix()
+        for folder in ("docs", "examples")
+        for path in (ROOT / folder).rglob("*.md")
+    }
+    found |= {path.name for path in ROOT.glob("*.md")}
+    assert found - {"CHANGELOG.md", "docs/cli.md"} <= set(DOCUMENTS)
 
 
 def test_there_are_commands_to_check() -> None:

@@ -13,12 +13,10 @@ from lmcot_cli.bench import library_calls
 ENGINE = Path("lmcot_cli", "backends", "llama")
 PARTS = {
     "sampling": "sampling",
+    "grammar": "sampling",
+    "masks": "sampling",
     "context": "batch filling",
-    "batch": "batch filling",
-    "spans": "batch filling",
-    "text": "text",
     "vocabulary": "text",
-    "chat": "text",
 }
 """Module of the engine -> what it is for; the scheduler and the rest are `other`."""
 DECODE, OTHER = "decode", "other"

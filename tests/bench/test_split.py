@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from lmcot_cli.backends import llama
+from lmcot_cli.backends.base import Request, Sampling
+from lmcot_cli.backends.engine_options import EngineOptions
+from lmcot_cli.backends.llama.backend import LlamaBackend
 from lmcot_cli.bench import library_calls
-from lmcot_cli.bench.split import Function, _by_part
+from lmcot_cli.bench.split import PARTS, Function, _by_part, time_by_part
+from lmcot_cli.models import embedded
 
+ENGINE = Path(llama.__file__).parent
 HERE = "/anywhere/lmcot_cli/backends/llama"
 SAMPLE: Function = (f"{HERE}/sampling.py", 1, "sample")
 PIECE: Function = (f"{HERE}/vocabulary.py", 1, "piece")
@@ -54,3 +61,17 @@ def test_functions_that_call_themselves_or_each_other_end() -> None:
         REDUCE: (1, 1, 1.0, 1.0, {SORT: (1, 1, 1.0, 1.0)}),
     }
     assert _by_part(stats) == pytest.approx({"other": 2.0})
+
+
+def test_the_parts_are_modules_of_the_engine() -> None:
+    assert PARTS.keys() <= {path.stem for path in ENGINE.glob("*.py")}
+
+
+def test_the_parts_of_the_engine_itself_take_time() -> None:
+    options = EngineOptions(n_ctx=512, parallel=4, threads=1)
+    requests = [Request(f"Question: who is number {number}?\nRationale:", number) for number in range(8)]
+    with LlamaBackend(embedded.path_of("builtin:small"), options, "builtin:small") as backend:
+        shares = time_by_part(lambda: backend.complete(requests, Sampling(temperature=1.0, max_tokens=16)))
+    assert shares.keys() == {*PARTS.values(), "other"}
+    assert all(share > 0 for share in shares.values()), shares
+    assert sum(shares.values()) == pytest.approx(1.0)
