@@ -27,7 +27,7 @@ from lmcot_cli.backends.endpoint.options import EndpointOptions
 from lmcot_cli.backends.endpoint.patience import UNKNOWN
 from lmcot_cli.backends.endpoint.rates import Rates
 from lmcot_cli.backends.endpoint.reply import Answered, UnusableReplyError, read_reply, without_reply
-from lmcot_cli.errors import ModelError, RowError
+from lmcot_cli.errors import ModelError, PromptTooLongError, RowError
 
 _TEMPLATE_TOKENS = 32
 """Tokens that a chat template may add to a prompt; for the limit of tokens per minute."""
@@ -328,7 +328,10 @@ class Dispatcher:
             self._ready.appendleft(call)
         elif refusal.forbids:
             self._forbidden(call, refusal)
-        elif len(call.jobs) > 1 and not refusal.about_length:
+        elif refusal.about_length:
+            for job in call.jobs:
+                job.done(PromptTooLongError.of_endpoint(str(refusal), refusal.too_many_tokens))
+        elif len(call.jobs) > 1:
             self._take_apart(replace(call, refused_with_n=True))
         else:
             self._give_up(call, str(refusal))
