@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import Literal, Protocol, Self, TypeAlias
 
 from lmcot_cli.backends.constraint import Constraint
+from lmcot_cli.backends.endpoint.counters import Counters
 from lmcot_cli.errors import RowError
 
 Role: TypeAlias = Literal["small", "large"]
@@ -126,6 +127,8 @@ class Completion:
         seeded: Whether it was drawn with the request's own seed: an endpoint may take none, or one for several
             choices.
         thought: What came before the reply, None where nothing did.
+        lost_calls: Calls for it that an endpoint did not answer, before this one or beside it; each may be billed like
+            this one.
     """
 
     text: str
@@ -136,6 +139,7 @@ class Completion:
     cached: bool = False
     seeded: bool = True
     thought: Thought | None = None
+    lost_calls: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,10 +192,23 @@ class Backend(Protocol):
         """The kinds of constraint that it enforces."""
         ...
 
+    @property
+    def counters(self) -> Counters | None:
+        """What was asked of an endpoint in this session; None of a model that runs here."""
+        ...
+
     def submit(self, ticket: int, request: Request, sampling: Sampling) -> None:
         """Hand in a request; its reply will carry `ticket`, which no other pending request has.
 
         Requests with equal prompts, or prompts that start alike, share that work.
+        """
+        ...
+
+    def excess(self, request: Request, sampling: Sampling) -> int | None:
+        """Count the tokens that a request, with what is to be written, has more than there is room for.
+
+        Returns:
+            0 or less where it fits; None where nobody here can tell.
         """
         ...
 
@@ -248,6 +265,15 @@ class Closing(ABC):
     def constraints(self) -> frozenset[type[Constraint]]:
         """The kinds of constraint that it enforces; a backend that can says which."""
         return frozenset()
+
+    def excess(self, request: Request, sampling: Sampling) -> int | None:
+        """Tell nothing of how long a prompt is; a backend that counts tokens does. See `Backend.excess`."""
+        return None
+
+    @property
+    def counters(self) -> Counters | None:
+        """What was asked of an endpoint in this session; None of a model that runs here."""
+        return None
 
     @abstractmethod
     def close(self) -> None:

@@ -22,6 +22,9 @@ FORMAT = 1
 _LONGEST_SHOWN = 200
 Settings = Mapping[str, str | int | float | bool | None]
 
+ADDED: Settings = {"keep_raw": "odd", "truncate": "none"}
+"""The defaults of settings that older versions did not have: results of theirs may be gone on from with these."""
+
 
 @dataclass(frozen=True, slots=True)
 class Totals:
@@ -37,6 +40,7 @@ class Totals:
         cut_replies: Replies that a limit cut before their answer was complete, failed rows included.
         cut_rationales: Rationales of the small LM that a limit cut.
         thoughts: Samples before whose reply a model thought.
+        truncated: Rows of whose context a model was not shown all.
         usage: Tokens of both models.
     """
 
@@ -49,6 +53,7 @@ class Totals:
     cut_replies: int = 0
     cut_rationales: int = 0
     thoughts: int = 0
+    truncated: int = 0
     usage: Usage = field(default_factory=Usage)
 
     def __add__(self, other: Self) -> Self:
@@ -63,7 +68,7 @@ class Totals:
     def of(cls, record: Mapping[str, Any]) -> Self:
         """Count one output record."""
         failed = record["error"] is not None
-        samples = record["samples"]
+        samples = [] if failed else record["samples"]
         small, large = (Tokens(**record["usage"][role]) for role in ("small", "large"))
         return cls(
             rows=1,
@@ -76,6 +81,7 @@ class Totals:
             + int(failed and record["error"]["type"] == "reply_cut"),
             cut_rationales=sum(one.get("rationale_finish_reason") == "length" for one in samples),
             thoughts=sum(bool(one.get("thinking")) for one in samples),
+            truncated=int(record.get("truncated") is not None),
             usage=Usage(small, large),
         )
 
@@ -91,6 +97,7 @@ class Totals:
             "samples_saved": self.samples_saved,
             "cut_replies": self.cut_replies,
             "cut_rationales": self.cut_rationales,
+            "truncated": self.truncated,
         }
         return {**counts, "usage": asdict(self.usage)}
 
@@ -106,6 +113,7 @@ class RunFile:
         engine: Settings of local engines, which change the speed only.
         endpoint: Those of endpoints that change no results; None where no model is behind one.
         totals: The sums over all records written so far.
+        calls: What endpoints were asked in all sessions that came to their end; None where no model is behind one.
         started: Start of the first session, ISO 8601 with time zone.
         ended: End of the last session; None while one runs or after one was killed.
         finished: Whether every row of the input has its record.
@@ -117,6 +125,7 @@ class RunFile:
     engine: Settings
     endpoint: Settings | None = None
     totals: Totals = Totals()
+    calls: Mapping[str, int] | None = None
     started: str = ""
     ended: str | None = None
     finished: bool = False
@@ -140,9 +149,11 @@ class RunFile:
                 temporary.unlink(missing_ok=True)
             raise
 
-    def ending(self, totals: Totals, *, finished: bool) -> Self:
-        """Return the file as it stands when a session ends."""
-        return replace(self, totals=totals, ended=now(), finished=finished)
+    def ending(self, totals: Totals, calls: Mapping[str, int] | None, *, finished: bool) -> Self:
+        """Return the file as it stands when a session ends that made so many calls."""
+        before = dict(self.calls or {})
+        added = calls and {name: before.get(name, 0) + calls.get(name, 0) for name in {**before, **calls}}
+        return replace(self, totals=totals, calls=added or self.calls, ended=now(), finished=finished)
 
     def _to_record(self) -> dict[str, Any]:
         return {
@@ -155,6 +166,7 @@ class RunFile:
             "versions": _versions(),
             "machine": _machine(),
             "totals": self.totals.to_record(),
+            "calls": None if self.calls is None else dict(self.calls),
             "started": self.started,
             "ended": self.ended,
             "finished": self.finished,
@@ -167,6 +179,7 @@ class PreviousRun:
 
     settings: Settings
     started: str
+    calls: Mapping[str, int] | None = field(default=None, compare=False)
 
 
 def read_run_file(path: Path) -> PreviousRun | None:
@@ -177,12 +190,13 @@ def read_run_file(path: Path) -> PreviousRun | None:
     """
     try:
         record = json.loads(path.read_bytes())
-        return PreviousRun(dict(record["settings"]), str(record["started"]))
+        calls = record.get("calls") and {name: int(number) for name, number in record["calls"].items()}
+        return PreviousRun(dict(record["settings"]), str(record["started"]), calls)
     except FileNotFoundError:
         return None
     except OSError as error:
         raise OutputError(f"{path}: cannot be read: {error.strerror}") from error
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise OutputError(
             f"{path}: is no run file of lmcot: choose another -o, or start anew with --overwrite"
         ) from error
@@ -196,7 +210,7 @@ def differing(old: Settings, new: Settings) -> list[str]:
     return [
         f"{name} {_shown(old.get(name))} -> {_shown(value)}"
         for name, value in new.items()
-        if (old[name] != value if name in old else value not in (None, "", 0))
+        if (old[name] != value if name in old else value not in (None, "", 0, ADDED.get(name)))
     ]
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from contextlib import ExitStack, closing
 from dataclasses import replace
@@ -32,6 +31,7 @@ from lmcot_cli.backends.llama.width import best_width
 from lmcot_cli.backends.reply import prompt_too_long
 from lmcot_cli.backends.thinking import Marks, opened_by
 from lmcot_cli.errors import RowError
+from lmcot_cli.model_files.digests import files_digest
 
 ENCODED_PROMPTS = 256
 """Prompts whose tokens are remembered: the samples of a row come in one after another."""
@@ -70,10 +70,10 @@ class LlamaBackend(StreamBackend):
     ) -> None:
         options = options or EngineOptions()
         self._spec = spec or str(path)
-        self._path = path
         self._adapters = adapters
         with ExitStack() as opened:
             model = opened.enter_context(closing(LlamaModel(path, options.gpu_layers)))
+            self._files = model.files
             self._vocabulary = Vocabulary(model)
             self._masks = Masks(self._vocabulary)
             self.window = options.parallel or best_width(model, self._vocabulary.size, options)
@@ -105,11 +105,9 @@ class LlamaBackend(StreamBackend):
 
     @cached_property
     def identity(self) -> ModelIdentity:
-        """The spec, and the SHA-256 of the file, adapters included (seconds for a large one, computed once)."""
-        with self._path.open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        """The spec, and the SHA-256 of its files, adapters included (seconds for a large one, computed once)."""
         spec = " + ".join([self._spec, *(adapter.label for adapter in self._adapters)])
-        digests = [f"sha256:{digest}", *(adapter.digest() for adapter in self._adapters)]
+        digests = [files_digest(self._files), *(adapter.digest() for adapter in self._adapters)]
         return ModelIdentity(spec, " + ".join(digests))
 
     def submit(self, ticket: int, request: Request, sampling: Sampling) -> None:
@@ -125,7 +123,7 @@ class LlamaBackend(StreamBackend):
         if sampling.max_tokens < 1:
             raise ValueError(f"max_tokens must be at least 1, not {sampling.max_tokens}")
         tokens, opened = self._encode(replace(request, seed=0, constraint=None), sampling.thinking)
-        room = sampling.room(thinks(self._vocabulary.template, sampling.thinking))
+        room = self._room_for(sampling)
         refusal = self._refusal(tokens, sampling, room)
         if refusal:
             self._refused.append((ticket, refusal))
@@ -134,6 +132,11 @@ class LlamaBackend(StreamBackend):
             as_text = self._vocabulary.template is None and bool(request.shots)
             cue = self._masks.lexicon if as_text else None
             self._scheduler.submit(Job(ticket, tokens, request.seed, sampling, room, opened, mask, cue))
+
+    def excess(self, request: Request, sampling: Sampling) -> int:
+        """Count the tokens of a request that are too many; see `Backend.excess`."""
+        tokens, _ = self._encode(replace(request, seed=0, constraint=None), sampling.thinking)
+        return len(tokens) + self._room_for(sampling) - self.context_tokens
 
     def poll(self, *, wait: bool = True) -> list[Reply]:
         """Return the replies that have come; see `Backend.poll`.
@@ -176,11 +179,15 @@ class LlamaBackend(StreamBackend):
         tokens = self._vocabulary.prompt_tokens(request, thinking)
         return np.array(tokens, np.int32), opened_by(self._vocabulary.prompt_text(request, thinking))
 
+    def _room_for(self, sampling: Sampling) -> int:
+        return sampling.room(thinks(self._vocabulary.template, sampling.thinking))
+
     def _refusal(self, prompt: Tokens, sampling: Sampling, room: int) -> RowError | None:
         """Say why a prompt cannot be completed; None if it can."""
         if len(prompt) == 0:
             return RowError("the prompt is empty, and the model has no token to begin with")
         if len(prompt) + room > self.context_tokens:
             kv = self._room
-            return prompt_too_long(len(prompt), room, kv.request_tokens, sampling, kv.limit, kv.advice)
+            advice = kv.advice_for(len(prompt) + room)
+            return prompt_too_long(len(prompt), room, kv.request_tokens, sampling, kv.limit, advice)
         return None

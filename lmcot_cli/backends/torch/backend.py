@@ -6,6 +6,7 @@ from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import cached_property
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from lmcot_cli.backends.reply import prompt_too_long
 from lmcot_cli.backends.thinking import Marks, opened_by
 from lmcot_cli.backends.torch.checkpoint import SCHEME, Checkpoint, find
 from lmcot_cli.backends.torch.loading import (
+    OWN_CODE,
     check_installed,
     decoder_start,
     load_config,
@@ -28,6 +30,7 @@ from lmcot_cli.backends.torch.loading import (
 )
 from lmcot_cli.backends.torch.sequences import DecoderSequences, EncoderDecoderSequences, Sequences
 from lmcot_cli.backends.torch.template_file import try_template
+from lmcot_cli.backends.torch.tokenizing import try_tokenizer
 from lmcot_cli.backends.torch.writing import Prompt, write
 from lmcot_cli.errors import ModelError, RowError
 
@@ -65,7 +68,9 @@ class FolderBackend(BatchBackend):
         self.decoder_start = decoder_start(checkpoint.base, config) if config.is_encoder_decoder else None
         self.vocabulary = load_vocabulary(checkpoint, config, options)
         self._lexicon = Lexicon(self.vocabulary, len(self.vocabulary.tokenizer))
-        self.context_tokens = _context(config, options.n_ctx)
+        self._stated = getattr(config.get_text_config(decoder=True), "max_position_embeddings", None)
+        bounds = [bound for bound in (options.n_ctx, self._stated) if bound]
+        self.context_tokens = min(bounds, default=None)
         self.model: Any = self._load(config, options)
 
     @abstractmethod
@@ -91,9 +96,9 @@ class FolderBackend(BatchBackend):
         if sampling.max_tokens < 1:
             raise ValueError(f"max_tokens must be at least 1, not {sampling.max_tokens}")
         asked = [replace(request, seed=0, constraint=None) for request in requests]
-        read = {request: self._prompt_of(request, sampling.thinking) for request in dict.fromkeys(asked)}
+        read = {request: self._read(request, sampling) for request in dict.fromkeys(asked)}
         prompts, opened = [read[request][0] for request in asked], [read[request][1] for request in asked]
-        results: list[Completion | RowError | None] = [self._refusal(prompt, sampling) for prompt in prompts]
+        results: list[Completion | RowError | None] = [read[request][2] for request in asked]
         accepted = [index for index, refusal in enumerate(results) if refusal is None]
         accepted.sort(key=lambda index: (len(prompts[index]), prompts[index]))  # equal prompts stand together
         for start in range(0, len(accepted), self.window):
@@ -107,6 +112,13 @@ class FolderBackend(BatchBackend):
             for index, completion in zip(batch, completions, strict=True):
                 results[index] = completion
         return [result for result in results if result is not None]
+
+    def excess(self, request: Request, sampling: Sampling) -> int | None:
+        """Count the tokens of a request that are too many; see `Backend.excess`."""
+        if self.context_tokens is None:
+            return None
+        prompt, _ = self._prompt_of(replace(request, seed=0, constraint=None), sampling.thinking)
+        return len(prompt) + self._written(sampling) - self.context_tokens
 
     def close(self) -> None:
         """Let go of the model; calling it twice does no harm."""
@@ -122,6 +134,14 @@ class FolderBackend(BatchBackend):
         """Return the tokens of a prompt, and the marks of the thought that it opens."""
         tokens = self.vocabulary.prompt_tokens(request, thinking)
         return tuple(tokens), opened_by(self.vocabulary.prompt_text(request, thinking))
+
+    def _read(self, request: Request, sampling: Sampling) -> tuple[Prompt, Marks | None, RowError | None]:
+        """Return the tokens of a prompt, the marks of its thought, and why it cannot be completed, if it can't."""
+        try:
+            prompt, opened = self._prompt_of(request, sampling.thinking)
+        except RowError as error:
+            return (), None, error
+        return prompt, opened, self._refusal(prompt, sampling)
 
     def _room(self, sampling: Sampling) -> int:
         return sampling.room(thinks(self.vocabulary.template, sampling.thinking))
@@ -167,10 +187,26 @@ class FolderBackend(BatchBackend):
         encoder, room = self.decoder_start is not None, self._room(sampling)
         if encoder and room > self.context_tokens:
             return RowError(f"{room} tokens are more than the {self.context_tokens} a decoder holds")
-        written = 0 if encoder else room
-        if len(prompt) + written > self.context_tokens:
-            return prompt_too_long(len(prompt), written, self.context_tokens, sampling)
+        if len(prompt) + self._written(sampling) > self.context_tokens:
+            return self._too_long(len(prompt), self._written(sampling), sampling)
         return None
+
+    def _written(self, sampling: Sampling) -> int:
+        """Return how many tokens to write share the context with the prompt: a decoder of its own has its own."""
+        return 0 if self.decoder_start is not None else self._room(sampling)
+
+    def _too_long(self, prompt_tokens: int, written: int, sampling: Sampling) -> RowError:
+        """Say by how much a prompt is too long, and where more room is to be had."""
+        assert self.context_tokens is not None
+        model = self._stated or inf
+        if self.context_tokens == model:
+            return prompt_too_long(prompt_tokens, written, self.context_tokens, sampling)
+        own = f"the model's own context is {model}" if self._stated else "the model names no bound"
+        enough = prompt_tokens + written <= model
+        advice = (
+            f"raise --n-ctx ({own})" if enough else f"{own}, too little as well: shorten the row's context"
+        )
+        return prompt_too_long(prompt_tokens, written, self.context_tokens, sampling, "the --n-ctx", advice)
 
 
 class TransformersBackend(FolderBackend):
@@ -186,16 +222,11 @@ class TransformersBackend(FolderBackend):
         options = options or EngineOptions()
         check_installed()
         checkpoint = find(str(path), remote_code=options.trust_remote_code)
+        checkpoint.check(None if options.trust_remote_code else OWN_CODE)
         try_template(tokenizer_folder(checkpoint))
+        try_tokenizer(tokenizer_folder(checkpoint))
         prepare_transformers(options.threads)
         super().__init__(checkpoint, options, spec or f"{SCHEME}{path}")
 
     def _load(self, config: Any, options: EngineOptions) -> Any:
         return load_model(self._checkpoint, config, options)
-
-
-def _context(config: Any, wanted: int | None) -> int | None:
-    """Return the smaller of what is wanted and what the model's positions reach to, None without either."""
-    stated = getattr(config.get_text_config(decoder=True), "max_position_embeddings", None)
-    bounds = [bound for bound in (wanted, stated) if bound]
-    return min(bounds) if bounds else None
