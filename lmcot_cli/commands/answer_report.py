@@ -143,7 +143,7 @@ class Report:
             spent += f", {now.samples_saved:,} of {planned:,} samples saved"
         if run.cost:
             spent += f", worth {run.cost:.4g} by the price table"
-        spent += self._cut()
+        spent += self._cut() + self._calls()
         results = f"; results in {run.output}" if run.output else ""
         return f"{', '.join(parts)}; {spent}{results}{self._hints()}"
 
@@ -172,6 +172,17 @@ class Report:
             if count
         )
 
+    def _calls(self) -> str:
+        """Say which calls an endpoint left without an answer, and what that may cost."""
+        calls = self._run.calls
+        if calls is None:
+            return ""
+        counts = {
+            "never answered": calls.unanswered,
+            "asked again beside the first (both may be billed)": calls.hedged,
+        }
+        return "".join(f"; {_counted(number)} {what}" for what, number in counts.items() if number)
+
     def _interrupted(self) -> str:
         done = f"interrupted after {self._run.totals.rows:,} rows"
         if self._run.output is None:
@@ -179,6 +190,10 @@ class Report:
         return (
             f"{done}, which are in {self._run.output}; go on with: {shlex.join(resuming(self._run.command))}"
         )
+
+
+def _counted(calls: int) -> str:
+    return "1 call was" if calls == 1 else f"{calls:,} calls were"
 
 
 def _progress(console: Console, limit: int | None) -> Progress:

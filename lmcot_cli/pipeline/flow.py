@@ -3,7 +3,8 @@
     items ──> admit ──> waves of requests ──> small ──> large ──> ... ──> outcome, in order
 
 Everything happens in one thread: a local model computes while it is polled, a served one works in the background. Rows
-are admitted while the first model has room and not too many are under way, so memory does not grow with the input.
+are admitted while the first model has room, not too many are under way, and those that are done and wait for one before
+them do not hold too much, so memory does not grow with the input.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from lmcot_cli.datasets.row import Row
 from lmcot_cli.errors import OutOfBudgetError, RowError
 from lmcot_cli.pipeline.budget import Budget
 from lmcot_cli.pipeline.cost import Price
+from lmcot_cli.pipeline.held import MOST_BYTES, held_bytes
 from lmcot_cli.pipeline.journal import Recorded
 from lmcot_cli.pipeline.methods import CutShortError, Drawn, Method, RowWork, Wave
 from lmcot_cli.pipeline.result import CutShort, Tokens
@@ -30,7 +32,7 @@ Spent: TypeAlias = Mapping[Backend, Tokens]
 """The tokens that a row took of each model."""
 
 _ROWS_PER_REQUEST = 4
-"""Rows under way for each request that the models want: enough that one slow row holds up no model."""
+"""Rows under way for each request that the models want: with fewer, one model waits for the rows of the other."""
 
 
 @dataclass(eq=False, slots=True)
@@ -45,6 +47,7 @@ class _Job:
         done: Whether there is nothing left to do.
         outcome: What became of the row; None for what is no row.
         spent: Tokens of the replies so far.
+        held: Bytes that it holds once it is done.
     """
 
     item: object
@@ -54,10 +57,13 @@ class _Job:
     done: bool = False
     outcome: Outcome | None = None
     spent: dict[Backend, Tokens] = field(default_factory=dict)
+    held: int = 0
 
     def end(self, outcome: Outcome | None) -> None:
-        """Note what became of the row."""
+        """Note what became of the row, and let go of the prompts and replies that led there."""
         self.outcome, self.done = outcome, True
+        self.work, self.replies = None, []
+        self.held = held_bytes(self.item, outcome)
 
 
 class Flow(Generic[T]):
@@ -88,6 +94,7 @@ class Flow(Generic[T]):
         self._numbers = count()
         self._optional: list[tuple[float, int, _Job, Wave]] = []
         self._ended = False
+        self._under_way = self._held = 0
 
     def stop(self) -> bool:
         """Begin no more rows; those under way are finished. Say whether there are any."""
@@ -105,6 +112,7 @@ class Flow(Generic[T]):
             self._grant()
             while self._jobs and self._jobs[0].done:
                 job = self._jobs.popleft()
+                self._held -= job.held
                 yield cast("Row | T", job.item), job.outcome, job.spent
             if self._asked:
                 self._work()
@@ -113,8 +121,10 @@ class Flow(Generic[T]):
 
     @property
     def _full(self) -> bool:
-        most = 1 if self._one_by_one else _ROWS_PER_REQUEST * max(model.window for model in self._models)
-        return len(self._jobs) >= most
+        if self._one_by_one:
+            return bool(self._jobs)
+        most = _ROWS_PER_REQUEST * max(model.window for model in self._models)
+        return self._under_way >= most or self._held >= MOST_BYTES
 
     def _admit(self, items: Iterator[Row | T]) -> None:
         """Begin as many rows as the first model has room for."""
@@ -136,10 +146,11 @@ class Flow(Generic[T]):
                 model.reset()
         job = _Job(item)
         self._jobs.append(job)
+        self._under_way += 1
         if not isinstance(item, Row):
-            job.end(None)
+            self._end(job, None)
         elif self._budget and (limit := self._budget.spent()):
-            job.end(OutOfBudgetError(limit))
+            self._end(job, OutOfBudgetError(limit))
         else:
             job.work = self._method(item)
             self._advance(job, lambda work: next(work))
@@ -152,14 +163,19 @@ class Flow(Generic[T]):
         try:
             wave = go_on(job.work)
         except StopIteration as end:
-            job.end(end.value)
+            self._end(job, end.value)
         except RowError as error:
-            job.end(error)
+            self._end(job, error)
         else:
             if wave.lead is None or self._budget is None:
                 self._hand_in(job, wave)
             else:
                 heapq.heappush(self._optional, (wave.lead, next(self._numbers), job, wave))
+
+    def _end(self, job: _Job, outcome: Outcome | None) -> None:
+        job.end(outcome)
+        self._under_way -= 1
+        self._held += job.held
 
     def _hand_in(self, job: _Job, wave: Wave) -> None:
         job.replies = [None] * len(wave.asks)

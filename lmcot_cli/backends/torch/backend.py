@@ -29,6 +29,7 @@ from lmcot_cli.backends.torch.loading import (
 )
 from lmcot_cli.backends.torch.sequences import DecoderSequences, EncoderDecoderSequences, Sequences
 from lmcot_cli.backends.torch.template_file import try_template
+from lmcot_cli.backends.torch.tokenizing import try_tokenizer
 from lmcot_cli.backends.torch.writing import Prompt, write
 from lmcot_cli.errors import ModelError, RowError
 
@@ -92,9 +93,9 @@ class FolderBackend(BatchBackend):
         if sampling.max_tokens < 1:
             raise ValueError(f"max_tokens must be at least 1, not {sampling.max_tokens}")
         asked = [replace(request, seed=0, constraint=None) for request in requests]
-        read = {request: self._prompt_of(request, sampling.thinking) for request in dict.fromkeys(asked)}
+        read = {request: self._read(request, sampling) for request in dict.fromkeys(asked)}
         prompts, opened = [read[request][0] for request in asked], [read[request][1] for request in asked]
-        results: list[Completion | RowError | None] = [self._refusal(prompt, sampling) for prompt in prompts]
+        results: list[Completion | RowError | None] = [read[request][2] for request in asked]
         accepted = [index for index, refusal in enumerate(results) if refusal is None]
         accepted.sort(key=lambda index: (len(prompts[index]), prompts[index]))  # equal prompts stand together
         for start in range(0, len(accepted), self.window):
@@ -123,6 +124,14 @@ class FolderBackend(BatchBackend):
         """Return the tokens of a prompt, and the marks of the thought that it opens."""
         tokens = self.vocabulary.prompt_tokens(request, thinking)
         return tuple(tokens), opened_by(self.vocabulary.prompt_text(request, thinking))
+
+    def _read(self, request: Request, sampling: Sampling) -> tuple[Prompt, Marks | None, RowError | None]:
+        """Return the tokens of a prompt, the marks of its thought, and why it cannot be completed, if it can't."""
+        try:
+            prompt, opened = self._prompt_of(request, sampling.thinking)
+        except RowError as error:
+            return (), None, error
+        return prompt, opened, self._refusal(prompt, sampling)
 
     def _room(self, sampling: Sampling) -> int:
         return sampling.room(thinks(self.vocabulary.template, sampling.thinking))
@@ -189,6 +198,7 @@ class TransformersBackend(FolderBackend):
         checkpoint = find(str(path), remote_code=options.trust_remote_code)
         checkpoint.check(None if options.trust_remote_code else OWN_CODE)
         try_template(tokenizer_folder(checkpoint))
+        try_tokenizer(tokenizer_folder(checkpoint))
         prepare_transformers(options.threads)
         super().__init__(checkpoint, options, spec or f"{SCHEME}{path}")
 
