@@ -84,7 +84,7 @@ def test_a_reply_takes_its_time(script: Script, monkeypatch: pytest.MonkeyPatch)
     slept: list[float] = []
     monkeypatch.setattr("time.sleep", slept.append)
     script('{"text": "a", "seconds": 0.25}', '"b"').complete([Request("?", 0)] * 2, Sampling())
-    assert slept == [0.25, 0.0]
+    assert sum(slept) == 0.25
 
 
 def test_a_missing_script_is_named(tmp_path: Path) -> None:

@@ -96,7 +96,7 @@ class Dispatcher:
         self._gathering = Gathering(self._line_up)
         self._ready: deque[Call] = deque()
         self._timer: asyncio.TimerHandle | None = None
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: dict[asyncio.Task[None], Call] = {}
         self._random = Random()
         self._tokens_per_byte = 0.5
         self._last_answer = 0.0
@@ -117,6 +117,13 @@ class Dispatcher:
         self.counters.requests += 1
         self._rates.take(0, self._loop.time())
 
+    def leave_dropped(self) -> None:
+        """Leave the calls that nobody wants any more; those in flight make room for others."""
+        self._ready = deque(call for call in self._ready if not call.dropped)
+        for task, call in self._tasks.items():
+            if call.dropped:
+                task.cancel()
+
     async def cancel(self) -> None:
         """Drop every call that waits or is in flight."""
         self._ready.clear()
@@ -126,7 +133,8 @@ class Dispatcher:
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     def _line_up(self, call: Call) -> None:
-        self._ready.append(call)
+        if not call.dropped:
+            self._ready.append(call)
         self._pump()
 
     def _pump(self) -> None:
@@ -170,13 +178,15 @@ class Dispatcher:
             call, self._dialect.path, body, self.in_flight.sent(now), entry, self._breaker.sent(now)
         )
         task = self._loop.create_task(self._fly(flight))
-        self._tasks.add(task)
+        self._tasks[task] = call
         task.add_done_callback(self._landed)
 
     def _landed(self, task: asyncio.Task[None]) -> None:
         """Forget a task; an exception in it is a bug, which is not to go unseen."""
-        self._tasks.discard(task)
-        if not task.cancelled() and (error := task.exception()):
+        self._tasks.pop(task, None)
+        if task.cancelled():
+            self._pump()  # its place is free
+        elif error := task.exception():
             self.stop(error)
 
     async def _fly(self, flight: Flight) -> None:
@@ -317,7 +327,8 @@ class Dispatcher:
     def _wake(self, call: Call) -> None:
         """Line up a call that has waited for its next try, before those that have not been tried."""
         self.sleeping -= 1
-        self._ready.appendleft(call)
+        if not call.dropped:
+            self._ready.appendleft(call)
         self._pump()
 
     def _hopeless(self, fault: Transient, now: float) -> bool:
