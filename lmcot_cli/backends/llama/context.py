@@ -16,7 +16,7 @@ from lmcot_cli.backends.llama.library import first_error, forget_errors, llama
 from lmcot_cli.backends.llama.model import LlamaModel
 from lmcot_cli.backends.llama.room import BATCH_TOKENS, MIB, plan_room
 from lmcot_cli.errors import ModelError
-from lmcot_cli.interrupts import telling
+from lmcot_cli.interrupts import held, telling
 
 WHOLE = -1  # as a first and a last position
 
@@ -133,7 +133,8 @@ class LlamaContext:
         api = llama()
         forget_errors()
         self._switch.arm(armed=abandonable and self.shares_parts)
-        status = api.llama_decode(self._handle, self.batch.struct)
+        with held():  # llama.cpp logs, and what is raised in a callback is lost
+            status = api.llama_decode(self._handle, self.batch.struct)
         self._switch.arm(armed=False)
         if status == ABORTED:
             self.batch.clear()
@@ -174,7 +175,8 @@ class LlamaContext:
         ]
         params.kv_unified = True  # sequences can share cells only within one cache
         params.swa_full = True  # models with a sliding window keep all cells too: no request runs out of them
-        handle = api.llama_init_from_model(model.handle, params)
+        with held():
+            handle = api.llama_init_from_model(model.handle, params)
         if not handle:
             cells = f"a KV cache of {self.room.cells} tokens"
             states = f"the states of {self.room.states} sequences"
