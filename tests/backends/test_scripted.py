@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -96,3 +97,17 @@ def test_identity_follows_the_content(script: Script) -> None:
     first, second = script('"one"').identity, script('"two"').identity
     assert first.digest != second.digest
     assert first.spec == second.spec
+
+
+def test_a_reply_that_takes_long_holds_a_poll_up_no_longer_than_others_and_can_be_dropped(
+    script: Script,
+) -> None:
+    backend = script('{"match": "slow", "text": "a", "seconds": 30}', '{"match": "quick", "text": "b"}')
+    backend.submit(0, Request("slow", 0), Sampling())
+    backend.submit(1, Request("quick", 0), Sampling())
+    begun = time.monotonic()
+
+    assert backend.poll() == []
+    backend.cancel({0})
+    assert [ticket for ticket, _ in backend.poll()] == [1]
+    assert (backend.pending, time.monotonic() - begun < 5) == (0, True)
