@@ -3,6 +3,7 @@
 # make check     lint, formatting, types
 # make format    format the code
 # make docs      write docs/cli.md anew
+# make fuzz      fuzz every parser of untrusted input: SECONDS=60 for each, TARGETS="rows answers" for some
 # make pair      train the embedded pair from nothing (about three hours on two cores)
 # make measure   measure the embedded pair: the score table of the README (minutes)
 #
@@ -17,8 +18,10 @@ INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --co
 # Leaves llama.cpp's multimodal library out of the build: text models run the same without it.
 export CMAKE_ARGS ?= -DLLAVA_BUILD=OFF
 
+SECONDS ?= 60
+
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format docs pair measure clean
+.PHONY: help demo test check format docs fuzz pair measure clean
 
 help:
 	@sed -n 's/^# \(make [a-z]* .*\)/\1/p' Makefile
@@ -44,6 +47,9 @@ format: $(VENV)/dev.stamp
 
 docs: $(VENV)/base.stamp
 	@$(BIN)/python docs/write_cli.py > docs/cli.md
+
+fuzz: $(VENV)/fuzz.stamp
+	@$(BIN)/python -m tests.fuzz --seconds $(SECONDS) $(TARGETS)
 
 # The large LM from nothing; then the small one by the whole pipeline, with the large one as its teacher and judge.
 pair: runs/large/model.gguf
@@ -89,4 +95,8 @@ $(VENV)/base.stamp: $(VENV)/llama.stamp pyproject.toml
 $(VENV)/dev.stamp: $(VENV)/base.stamp
 	@echo "Installing what the tests and the training need (torch among them)." >&2
 	@$(INSTALL) --editable '.[train,export,dev]'
+	@touch $@
+
+$(VENV)/fuzz.stamp: $(VENV)/dev.stamp
+	@$(INSTALL) --editable '.[fuzz]'
 	@touch $@

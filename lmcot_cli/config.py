@@ -12,32 +12,40 @@
 
 The file in the working directory is taken, else the one in the user's configuration folder. A file may come with
 somebody else's data, so nothing in it is run, and it cannot loosen how a key is kept: the options for those,
-`--key-command` and `--allow-plain-http-key`, have no key here, and neither has `--trust-remote-code`.
+`--key-command` and `--allow-plain-http-key`, have no key here, and neither has `--trust-remote-code`. One that is found
+in the working directory, and names hosts, prices or prompts, is used once the user has confirmed it. `[keys]`, which
+says what key a host gets, is for the user's own file alone (`lmcot_cli.settings.keys`).
 """
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import fields
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError
 
 from lmcot_cli.backends.base import Thinking
 from lmcot_cli.backends.endpoint.options import EndpointOptions
 from lmcot_cli.backends.engine_options import Dtype, EngineOptions, KvType, parse_parallel
+from lmcot_cli.backends.naming import FromSettings, why_taken
 from lmcot_cli.datasets.options import parse_fields
-from lmcot_cli.errors import InputError
+from lmcot_cli.errors import InputError, ModelSpecError
 from lmcot_cli.pipeline.cost import Price
 from lmcot_cli.pipeline.options import AnswerOptions
 from lmcot_cli.prompts.options import ShotsBy
 from lmcot_cli.prompts.system import names_file
+from lmcot_cli.settings.file import SettingsFile, Standing, find_file, own_path, parse_toml
+from lmcot_cli.settings.keys import parse_keys
+from lmcot_cli.settings.reach import reach_of
+from lmcot_cli.settings.trust import Confirm, check_trust, nobody_confirms
 
-FILE_NAME = "lmcot.toml"
+_MOST_SHOWN = 80
+"""Characters of a wrong value that a message repeats."""
+
 _ANSWER_KEYS = frozenset(field.name for field in fields(AnswerOptions)) - {
-    "engine", "endpoint", "aliases", "prices",
+    "engine", "endpoint", "aliases", "prices", "settings_file",
 }  # fmt: skip
 _ENGINE_KEYS = frozenset(field.name for field in fields(EngineOptions))
 _ENDPOINT_KEYS = frozenset(field.name for field in fields(EndpointOptions))
@@ -108,37 +116,69 @@ class TokenPrice(_Section):
 
 
 class Config(_Section):
-    """A whole settings file; `models` maps names to model specs, `prices` these or specs to what tokens cost."""
+    """A whole settings file that may be used.
+
+    Attributes:
+        models: Names of model specs.
+        prices: What tokens cost, by these names or by spec.
+        keys: The keys of hosts, see `lmcot_cli.settings.keys`, where they are read.
+        answer: Defaults of `lmcot answer`.
+    """
 
     models: dict[str, str] = Field(default_factory=dict)
     prices: dict[str, TokenPrice] = Field(default_factory=dict)
+    keys: dict[str, Any] = Field(default_factory=dict)
     answer: AnswerDefaults = AnswerDefaults()
+    _file: SettingsFile | None = PrivateAttr(default=None)
+
+    @property
+    def file(self) -> SettingsFile | None:
+        """The file that it was read from; None where there is none."""
+        return self._file
 
 
-def config_places() -> list[Path]:
-    """Return where the settings file is looked for, first place first."""
-    from platformdirs import user_config_path
-
-    return [Path(FILE_NAME), user_config_path("lmcot") / FILE_NAME]
-
-
-def load_config(path: Path | None = None) -> Config:
+def load_config(path: Path | None = None, confirm: Confirm = nobody_confirms) -> Config:
     """Read the settings file named by the user, else the first that exists, else none.
 
     Relative paths in it, `prompts`, `shots_from` and `reply_cache`, and system messages that name a file there, are
     taken from the folder of the file.
 
+    Args:
+        path: The file that the user names.
+        confirm: Asks the user whether one that was found in the working directory may do what it would do.
+
     Raises:
+        UnconfirmedSettingsError: The user has not confirmed it.
         InputError: The file cannot be read, is not TOML, or has a key or value that is not allowed.
     """
-    found = path or next((place for place in config_places() if place.is_file()), None)
-    if found is None:
+    file = find_file(path)
+    if file is None:
         return Config()
+    config = parse_config(file)
+    if file.standing is Standing.FOUND:
+        check_trust(file, _reach(file, config), confirm)
+    return config
+
+
+def parse_config(file: SettingsFile) -> Config:
+    """Understand a file, whoever has written it: it is not to be used before it is known whose it is.
+
+    Raises:
+        InputError: It is not TOML, or has a key or value that is not allowed, or not allowed in this place.
+    """
     try:
-        config = Config.model_validate(_read_toml(found))
+        config = Config.model_validate(parse_toml(file))
     except ValidationError as error:
-        raise InputError(f"{found}: {'; '.join(_explain(detail) for detail in error.errors())}") from error
-    return _with_paths_from(found.parent, config)
+        raise InputError(
+            f"{file.path}: {'; '.join(_explain(detail) for detail in error.errors())}"
+        ) from error
+    except RecursionError as error:
+        raise InputError(f"{file.path}: is nested too deeply") from error
+    _check_place(file, config)
+    _check_names(file, config)
+    config = _with_paths_from(file.path.parent, config)
+    config._file = file
+    return config
 
 
 def answer_options(config: Config, flags: Mapping[str, Any]) -> AnswerOptions:
@@ -157,7 +197,9 @@ def answer_options(config: Config, flags: Mapping[str, Any]) -> AnswerOptions:
         for name, value in flags.items()
         if name in _ANSWER_KEYS | _ENGINE_KEYS | _ENDPOINT_KEYS and value not in _NOT_GIVEN
     }
-    values = config.answer.model_dump(exclude_none=True) | given
+    values = config.answer.model_dump(exclude_none=True)
+    values |= {role: FromSettings(values[role]) for role in ("small", "large") if role in values}
+    values |= given
     if given.get("shots") == 0 and "shots_from" not in given:
         values.pop("shots_from", None)  # switched off for once
     for name, parse in _WRITTEN_OUT.items():
@@ -166,7 +208,10 @@ def answer_options(config: Config, flags: Mapping[str, Any]) -> AnswerOptions:
     engine = EngineOptions(**{name: values.pop(name) for name in _ENGINE_KEYS & values.keys()})
     prices = {name: Price(price.prompt, price.completion) for name, price in config.prices.items()}
     endpoint = EndpointOptions(**{name: values.pop(name) for name in _ENDPOINT_KEYS & values.keys()})
-    return AnswerOptions(**values, engine=engine, endpoint=endpoint, aliases=config.models, prices=prices)
+    file = config.file.path if config.file else None
+    return AnswerOptions(
+        **values, engine=engine, endpoint=endpoint, aliases=config.models, prices=prices, settings_file=file
+    )
 
 
 _NOT_GIVEN: tuple[Any, ...] = (None, (), [])
@@ -193,17 +238,45 @@ _WRITTEN_OUT: Mapping[str, Callable[[Any], object]] = {
 """Settings that are written in another form than the one they are kept in, and how they are read."""
 
 
-def _read_toml(path: Path) -> dict[str, Any]:
+def _reach(file: SettingsFile, config: Config) -> tuple[str, ...]:
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path}: is not UTF-8 text") from error
-    except tomllib.TOMLDecodeError as error:
-        raise InputError(f"{path}: is not valid TOML: {error}") from error
-    except RecursionError as error:
-        raise InputError(f"{path}: is nested too deeply") from error
+        return reach_of(config)
+    except ModelSpecError as error:
+        raise InputError(f"{file.path}: {error}") from error
+
+
+def _check_place(file: SettingsFile, config: Config) -> None:
+    """Refuse what a file may not say where it is.
+
+    Raises:
+        InputError: It sends keys to hosts and is not the user's own, or brings replies from a working directory.
+    """
+    if config.keys and file.standing is not Standing.OWN:
+        raise InputError(f"{file.path}: [keys] is for your own settings file alone: move it to {own_path()}")
+    if config.answer.reply_cache and file.in_working_directory:
+        raise InputError(
+            f"{file.path}: [answer] reply_cache: replies that come with a folder are not believed: remove the line;"
+            " for a file of your own, type --reply-cache FILE"
+        )
+    try:
+        parse_keys(config.keys)
+    except ValueError as error:
+        raise InputError(f"{file.path}: [keys] {error}") from error
+
+
+def _check_names(file: SettingsFile, config: Config) -> None:
+    """Refuse aliases that would change what a spec or another name means.
+
+    Raises:
+        InputError: Names the alias.
+    """
+    for alias, spec in config.models.items():
+        if taken := why_taken(alias):
+            raise InputError(f"{file.path}: [models] {alias!r} {taken}")
+        if spec in config.models:
+            raise InputError(
+                f"{file.path}: [models] {alias!r} stands for {spec!r}, another alias: write its spec instead"
+            )
 
 
 def _explain(detail: Mapping[str, Any]) -> str:
@@ -213,11 +286,17 @@ def _explain(detail: Mapping[str, Any]) -> str:
     if detail["type"] == "model_type" and section == "prices":
         return f"{place}: write what a million tokens cost: {{ prompt = 0.15, completion = 0.60 }}"
     if detail["type"] != "extra_forbidden":
-        return f"{place}: {detail['msg'][0].lower()}{detail['msg'][1:]}, not {detail['input']!r}"
+        return f"{place}: {detail['msg'][0].lower()}{detail['msg'][1:]}, not {_shortened(detail['input'])}"
     models: dict[str, type[BaseModel]] = {"answer": AnswerDefaults, "prices": TokenPrice}
     model = models.get(section, Config) if keys else Config
     allowed = ", ".join(model.model_fields)
     return f"{place}: unknown {'key' if keys else 'section'}; allowed are {allowed}"
+
+
+def _shortened(value: object) -> str:
+    """Write a value so that it can be recognised, whatever its size."""
+    text = repr(value) if isinstance(value, str | int | float | bool) else f"a {type(value).__name__}"
+    return text if len(text) <= _MOST_SHOWN else f"{text[:_MOST_SHOWN]}..."
 
 
 def _with_paths_from(folder: Path, config: Config) -> Config:

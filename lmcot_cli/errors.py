@@ -5,7 +5,9 @@
     │   └── ModelSpecError      2   a string that names no model
     ├── MissingExtraError       3   an optional part is not installed
     ├── InputError              1   a file that cannot be read as questions, answers or settings
+    │   └── UnconfirmedSettingsError  1   a settings file of the working directory that the user has not confirmed
     ├── OutputError             1   a file that cannot be written, or belongs to another run
+    ├── ProcessError            1   a process of our own cannot be started
     ├── TooManyErrorsError      1   more rows failed than --max-errors allows
     ├── ModelError              1   a model that cannot be found, loaded or run
     └── RowError                1   one row failed; it becomes the row's error record, the others go on
@@ -22,6 +24,9 @@ A bug is none of these: anything else keeps its traceback.
 """
 
 from __future__ import annotations
+
+import os
+from collections.abc import Sequence
 
 INTERRUPTED = 130
 """The exit code after Ctrl-C: what a shell reports for a program that SIGINT (2) ended, 128 + 2."""
@@ -56,12 +61,31 @@ class InputError(LmcotError):
     """A file that cannot be read; the message starts with `FILE:` or `FILE:LINE:`."""
 
 
+class UnconfirmedSettingsError(InputError):
+    """A settings file found in the working directory that would do more than set numbers and switches.
+
+    Attributes:
+        reached: What it would do.
+    """
+
+    def __init__(self, file: str, reached: Sequence[str]) -> None:
+        self.reached = tuple(reached)
+        super().__init__(
+            f"{file}: was found here and is not confirmed; it would {'; '.join(reached)}. If you trust it, name it:"
+            f" --config {file}, or run lmcot on a terminal, which asks once; --config {os.devnull} goes without it"
+        )
+
+
 class OutputError(LmcotError):
     """A file that cannot be written, or that holds another run's results."""
 
 
 class ModelError(LmcotError):
     """A model file that is missing, damaged or cannot be loaded or run."""
+
+
+class ProcessError(LmcotError):
+    """A process of our own, such as the one that templates run in, cannot be started."""
 
 
 class TooManyErrorsError(LmcotError):

@@ -32,9 +32,10 @@ def ctrl_c_interrupts() -> None:
 
 @pytest.fixture(autouse=True, scope="session")
 def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Keep what is remembered between runs (the measured batch width) out of the user's cache."""
+    """Keep what is remembered between runs out of the user's cache, and the user's own settings out of the tests."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+        for kind in ("cache", "config", "state"):
+            patch.setenv(f"XDG_{kind.upper()}_HOME", str(tmp_path_factory.mktemp(kind)))
         yield
 
 
@@ -60,6 +61,19 @@ def tiny_folder(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]
         return written[key]
 
     return write
+
+
+@pytest.fixture
+def hostile_gguf(tmp_path: Path) -> Callable[[str], Path]:
+    """Write a tiny GGUF file with a chat template of one's own."""
+    module = run_path(str(Path(__file__).with_name("backends") / "conftest.py"))
+    shape, write = module["TinyLlama"], module["write_tiny_gguf"]
+
+    def with_template(source: str) -> Path:
+        written: Path = write(tmp_path / "model.gguf", shape(chat=True, template=source))
+        return written
+
+    return with_template
 
 
 @pytest.fixture(scope="session")

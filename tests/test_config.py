@@ -2,6 +2,7 @@ from pathlib import Path
 
 import pytest
 
+from lmcot_cli.backends.naming import FromSettings
 from lmcot_cli.config import Config, answer_options, load_config
 from lmcot_cli.errors import InputError, UsageError
 from lmcot_cli.pipeline.options import AnswerOptions
@@ -52,7 +53,9 @@ def test_flags_win_over_the_file_and_the_file_over_the_defaults(folder: Path):
     flags = {"samples": 2, "threads": 7, "seed": None, "output": Path("ignored"), "engine": "ignored"}
     options = answer_options(config, flags)
 
-    assert (options.samples, options.temperature, options.seed, options.large) == (2, 1.0, 0, "big")
+    assert (options.samples, options.temperature, options.seed) == (2, 1.0, 0)
+    assert options.large == FromSettings("big")
+    assert answer_options(config, {"large": "big"}).large == "big"
     assert (options.engine.threads, options.engine.n_ctx) == (7, 512)
     assert options.aliases == {"big": "x.gguf"}
     options.check()
@@ -90,7 +93,7 @@ def test_a_file_can_neither_run_a_command_nor_loosen_how_a_key_is_kept(folder: P
             "[answer]\nsampels = 5\n",
             "[answer] sampels: unknown key; allowed are method, small, ",
         ),
-        ("[answers]\n", "[answers]: unknown section; allowed are models, prices, answer"),
+        ("[answers]\n", "[answers]: unknown section; allowed are models, prices, keys, answer"),
         ('[answer]\nsamples = "5"\n', "[answer] samples: input should be a valid integer, not '5'"),
         ("[answer]\nsamples = 2.5\n", "[answer] samples: input should be a valid integer, not 2.5"),
         (

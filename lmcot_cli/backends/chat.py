@@ -8,36 +8,33 @@ other text is one part, and tokenized as ever.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime
 from functools import cached_property
-from typing import Any, NoReturn
-
-from jinja2 import TemplateError, nodes
-from jinja2.ext import Extension
-from jinja2.parser import Parser
-from jinja2.sandbox import ImmutableSandboxedEnvironment
+from typing import Any
 
 from lmcot_cli.backends.base import Request, Thinking
 from lmcot_cli.backends.thinking import OPENINGS
-from lmcot_cli.backends.thinking_switches import ThinkingSwitches
+from lmcot_cli.backends.thinking_switches import EFFORT, ThinkingSwitches
 from lmcot_cli.errors import ModelError
+from lmcot_cli.fence.limits import ExceededError, FaultError
+from lmcot_cli.fence.process import FencedJob
 
 _CUT = "\U000f1c07"
 """A private character, which no text of rows should hold: where one does, it is taken out."""
 
 _PROBE = "lmcot-probe"
 
-_FAULTS = (TemplateError, ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
-"""What the expressions of a template can raise: it may add strings to lists, divide by zero, call itself."""
+_MOST_SOURCE = 2**18
+"""Characters of a template; the longest of known models have a tenth of that."""
+
+_LONG = "All work and no play. " * 200
 
 Message = Mapping[str, str]
 
 
 class ChatTemplate:
-    """A model's chat template.
+    """A model's chat template, which the child renders within limits.
 
     Args:
         source: The Jinja2 template. It comes with the model, so it runs in a sandbox.
@@ -46,7 +43,7 @@ class ChatTemplate:
         marks: Texts of the control tokens, and of what else messages must not forge.
 
     Raises:
-        ModelError: The template is not valid Jinja2.
+        ModelError: The template is not valid Jinja2, or breaks the limits or the sandbox when it is tried.
     """
 
     def __init__(
@@ -54,13 +51,13 @@ class ChatTemplate:
     ) -> None:
         self._model_name = model_name
         self._source = source
-        self._tokens = tokens
         self._marks = _beginnings(marks)
-        try:
-            self._template = _environment().from_string(source)
-            self._switches = ThinkingSwitches(_environment().parse(source))
-        except TemplateError as error:
-            raise self._error(error) from error
+        if len(source) > _MOST_SOURCE:
+            raise self._refused(f"has {len(source):,} characters, more than {_MOST_SOURCE:,}")
+        self._job = FencedJob("chat", {"source": source, "tokens": dict(tokens)})
+        self._latest: tuple[Any, str] | None = None
+        self._switches = ThinkingSwitches(**self._called("names", compared=EFFORT))
+        self._try_out()
 
     def render(self, request: Request, thinking: Thinking = "off") -> str:
         """Render a request's messages, up to where the model's reply begins.
@@ -91,10 +88,7 @@ class ChatTemplate:
     @cached_property
     def turn_end(self) -> str:
         """What the template writes after a reply that is the last turn of a conversation; empty where nothing."""
-        try:
-            rendered = self._render([_message("user", "?"), _message("assistant", _PROBE)])
-        except ModelError:  # it may yet render what it is asked for
-            return ""
+        rendered = self._tried([_message("user", "?"), _message("assistant", _PROBE)])
         return rendered.rpartition(_PROBE)[2] if _PROBE in rendered else ""
 
     @cached_property
@@ -110,10 +104,28 @@ class ChatTemplate:
     @cached_property
     def _takes_system(self) -> bool:
         """Whether a system message finds its way into the text."""
+        return _PROBE in self._tried([_message("system", _PROBE), _message("user", "?")])
+
+    def _try_out(self) -> None:
+        """Render what a run may ask for, a long conversation too, so that a hostile template is told before it."""
+        turns = [_message("user", _LONG), _message("assistant", _LONG), _message("user", "?")]
+        for thinking in ("off", "on"):
+            values, _ = self._switches.settings(thinking)
+            self._tried(turns, add_generation_prompt=True, **values)
+        self._tried([_message("system", _LONG), *turns], add_generation_prompt=True)
+
+    def _tried(self, messages: Sequence[Message], **settings: Any) -> str:
+        """Render messages; return nothing where the template refuses them, for it may yet render others.
+
+        Raises:
+            ModelError: It broke the limits or the sandbox.
+        """
         try:
-            return _PROBE in self._render([_message("system", _PROBE), _message("user", "?")])
-        except ModelError:
-            return False
+            return self._rendered(messages, settings)
+        except FaultError as error:
+            if error.kind == "SecurityError":
+                raise self._error(error) from error
+            return ""
 
     def _guarded(self, content: str) -> str:
         """Return a message's text with a cut in each mark; lone surrogates become question marks."""
@@ -128,13 +140,38 @@ class ChatTemplate:
 
     def _render(self, messages: Sequence[Message], **settings: Any) -> str:
         try:
-            return self._template.render(messages=messages, **settings, **self._tokens)
-        except _FAULTS as error:
+            return self._rendered(messages, settings)
+        except FaultError as error:
             raise self._error(error) from error
 
-    def _error(self, error: Exception) -> ModelError:
+    def _rendered(self, messages: Sequence[Message], settings: Mapping[str, Any]) -> str:
+        """Have the child render messages; what was rendered last is asked for twice, as text and for its tokens."""
+        asked = ([dict(message) for message in messages], dict(settings))
+        if not self._latest or self._latest[0] != asked:
+            most = self._job.limits.output + 8 * sum(len(message["content"]) for message in messages)
+            self._latest = asked, self._call("render", messages=asked[0], settings=asked[1], most=most)
+        return self._latest[1]
+
+    def _called(self, method: str, **arguments: Any) -> Any:
+        try:
+            return self._call(method, **arguments)
+        except FaultError as error:
+            raise self._error(error) from error
+
+    def _call(self, method: str, **arguments: Any) -> Any:
+        try:
+            return self._job.call(method, **arguments)
+        except ExceededError as error:
+            raise self._refused(str(error)) from error
+
+    def _error(self, error: FaultError) -> ModelError:
         return ModelError(
             f"{self._model_name}: its chat template does not work: {error}; export the model again"
+        )
+
+    def _refused(self, reason: str) -> ModelError:
+        return ModelError(
+            f"{self._model_name}: its chat template {reason}: mend the template, or take the model from elsewhere"
         )
 
 
@@ -177,34 +214,3 @@ def _with_word(messages: Sequence[Message], word: str) -> list[Message]:
     system = messages[0] if messages[0]["role"] == "system" else _message("system", "")
     others = messages[1:] if messages[0]["role"] == "system" else messages
     return [_message("system", f"{system['content']} {word}".strip()), *others]
-
-
-class _GenerationBlock(Extension):
-    """Accept `{% generation %}`, which marks the assistant's words for training; here it changes nothing."""
-
-    tags = {"generation"}  # noqa: RUF012 (declared so in Jinja2)
-
-    def parse(self, parser: Parser) -> list[nodes.Node]:
-        next(parser.stream)
-        return parser.parse_statements(("name:endgeneration",), drop_needle=True)
-
-
-def _environment() -> ImmutableSandboxedEnvironment:
-    environment = ImmutableSandboxedEnvironment(
-        trim_blocks=True, lstrip_blocks=True, extensions=[_GenerationBlock, "jinja2.ext.loopcontrols"]
-    )
-    environment.filters["tojson"] = _tojson
-    environment.globals |= {"raise_exception": _raise_exception, "strftime_now": _strftime_now}
-    return environment
-
-
-def _tojson(value: Any, ensure_ascii: bool = False, indent: int | None = None, **options: Any) -> str:
-    return json.dumps(value, ensure_ascii=ensure_ascii, indent=indent, **options)  # Jinja2's own escapes HTML
-
-
-def _raise_exception(message: str) -> NoReturn:
-    raise TemplateError(message)
-
-
-def _strftime_now(form: str) -> str:
-    return datetime.now().astimezone().strftime(form)

@@ -5,6 +5,7 @@ A backend is a row of `_BACKENDS`, loaded when a spec asks for it; a kind of spe
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
@@ -14,9 +15,10 @@ from lmcot_cli.backends.base import Backend, Role
 from lmcot_cli.backends.endpoint import address
 from lmcot_cli.backends.endpoint.options import EndpointOptions
 from lmcot_cli.backends.engine_options import EngineOptions
+from lmcot_cli.backends.naming import ModelName, Resolved, resolve_name
 from lmcot_cli.backends.torch import checkpoint
 from lmcot_cli.errors import ModelSpecError, UsageError
-from lmcot_cli.models import catalogue, embedded, hub
+from lmcot_cli.models import embedded, hub
 
 _BACKENDS = {
     "endpoint": "lmcot_cli.backends.endpoint.backend:EndpointBackend",
@@ -72,7 +74,7 @@ _FORMS = {
 
 
 def open_model(
-    spec: str,
+    name: ModelName,
     *,
     role: Role,
     aliases: Mapping[str, str],
@@ -80,11 +82,11 @@ def open_model(
     adapters: Sequence[str] = (),
     endpoint: EndpointOptions | None = None,
 ) -> Backend:
-    """Load the model that `spec` names, or open the way to it.
+    """Load the model that `name` names, or open the way to it.
 
     Args:
-        spec: A model spec, or a name from `aliases` or the catalogue.
-        role: The option the spec was given for, for messages.
+        name: A model spec, or a name from `aliases` or the catalogue, with who gave it.
+        role: The option it was given for, for messages.
         aliases: Names that stand for specs.
         options: Settings of the engines that run models here; other backends have no use for them.
         adapters: GGUF adapters to add, as `FILE`, `NAME=FILE` or `NAME=FILE:SCALE`.
@@ -95,29 +97,30 @@ def open_model(
         UsageError: Adapters for a model that is no GGUF file.
         ModelError: The model cannot be found, loaded or reached.
     """
-    resolved, form = _understood(spec, role, aliases)
+    resolved, form = _understood(name, role, aliases)
+    spec = resolved.spec
     if adapters:
-        return _open_adapted(spec, resolved, form, options, adapters)
+        return _open_adapted(str(name), spec, form, options, adapters)
     if form.locate is None:
         opener = cast("_OpenEndpoint", _opener(form.backend))
-        return opener(address.parse(resolved), endpoint or EndpointOptions())
-    return cast("_OpenFile", _opener(form.backend))(form.locate(resolved), options, resolved)
+        return opener(address.parse(spec, resolved.by), endpoint or EndpointOptions())
+    return cast("_OpenFile", _opener(form.backend))(form.locate(spec), options, spec)
 
 
-def check_model(spec: str, *, role: Role, aliases: Mapping[str, str]) -> None:
+def check_model(name: ModelName, *, role: Role, aliases: Mapping[str, str]) -> None:
     """Refuse what `open_model` would refuse, as far as that shows without loading or downloading anything.
 
     Raises:
         ModelSpecError: The spec names no model.
         ModelError: Its file is not there.
     """
-    resolved, form = _understood(spec, role, aliases)
+    resolved, form = _understood(name, role, aliases)
     if form.locate is None:
-        address.parse(resolved)
-    elif resolved.startswith(hub.SCHEME):
-        hub.parse(resolved)
+        address.parse(resolved.spec)
+    elif resolved.spec.startswith(hub.SCHEME):
+        hub.parse(resolved.spec)
     elif check := _CHECKS.get(form.backend):
-        check(form.locate(resolved))
+        check(form.locate(resolved.spec))
 
 
 def names_endpoint(spec: str) -> bool:
@@ -126,9 +129,27 @@ def names_endpoint(spec: str) -> bool:
     return form is not None and form.locate is None
 
 
-def gguf_file(spec: str, aliases: Mapping[str, str]) -> Path | None:
+def names_download(spec: str) -> hub.HubFile | None:
+    """Return the file of the hub that a spec, aliases resolved, names; of a whole model, the one that it must have."""
+    if spec.startswith(hub.SCHEME):
+        return hub.parse(spec)
+    if not spec.startswith(checkpoint.SCHEME):
+        return None
+    name = spec.removeprefix(checkpoint.SCHEME)
+    base, plus, _ = name.rpartition("+")
+    repository = base if plus and not _is_there(name) else name
+    if _is_there(repository) or not hub.is_repository(repository):
+        return None
+    return hub.HubFile(repository, checkpoint.CONFIG)
+
+
+def _is_there(path: str) -> bool:
+    return os.path.exists(path)  # noqa: PTH110  (Path's own raises where a name is too long for a file)
+
+
+def gguf_file(name: ModelName, aliases: Mapping[str, str]) -> Path | None:
     """Return the GGUF file that a spec names, if it is on this machine; nothing is downloaded."""
-    resolved = resolve(spec, aliases)
+    resolved = resolve_name(name, aliases).spec
     form = _form_of(resolved)
     if form is None or form.backend != "llama" or form.locate is None or resolved.startswith(hub.SCHEME):
         return None
@@ -170,24 +191,21 @@ _CHECKS: Mapping[str, Callable[[Path], None]] = {
 """How it shows whether a backend's file is there; a transformers model may have to be downloaded first."""
 
 
-def _understood(spec: str, role: Role, aliases: Mapping[str, str]) -> tuple[str, _Form]:
+def _understood(name: ModelName, role: Role, aliases: Mapping[str, str]) -> tuple[Resolved, _Form]:
     """Return the spec with names replaced, and its kind.
 
     Raises:
-        ModelSpecError: It is of none.
+        ModelSpecError: It is of none, or an alias is called as a model here is.
     """
-    resolved = resolve(spec, aliases)
-    form = _form_of(resolved)
+    resolved = resolve_name(name, aliases)
+    if str(name) in aliases and _form_of(str(name)):
+        raise ModelSpecError(
+            f"--{role} {str(name)!r} is an alias of the settings file and a folder here: write ./{name} for the folder"
+        )
+    form = _form_of(resolved.spec)
     if form is None:
-        raise ModelSpecError(_explain(spec, resolved, role, aliases))
+        raise ModelSpecError(_explain(str(name), resolved.spec, role, aliases))
     return resolved, form
-
-
-def resolve(spec: str, aliases: Mapping[str, str]) -> str:
-    """Replace a name of the settings file, else one of the catalogue, by the spec it stands for."""
-    named = aliases.get(spec, spec)
-    entry = catalogue.find(named)
-    return entry.spec if entry else named
 
 
 def _form_of(spec: str) -> _Form | None:
@@ -196,6 +214,8 @@ def _form_of(spec: str) -> _Form | None:
             return form
     if spec.endswith(".gguf"):
         return _FORMS["gguf:"]
+    if not _is_there(spec):
+        return None
     if checkpoint.holds_onnx_model(Path(spec)):
         return _FORMS[checkpoint.ONNX_SCHEME]
     return _FORMS[checkpoint.SCHEME] if checkpoint.holds_transformers_model(Path(spec)) else None

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
-
-from jinja2 import meta, nodes
 
 from lmcot_cli.backends.base import Thinking
 
@@ -18,7 +16,7 @@ _VARIABLES: Mapping[str, tuple[Any, Any]] = {
 }
 """Variables that templates ask for, with their values for `off` and `on`."""
 
-_EFFORT = "reasoning_effort"  # gpt-oss, Hunyuan 3, Solar Open
+EFFORT = "reasoning_effort"  # gpt-oss, Hunyuan 3, Solar Open
 _NO_EFFORT = ("none", "no_think", "minimal")
 _EFFORTS: Mapping[str, tuple[str, ...]] = {"off": (*_NO_EFFORT, "low"), "on": ("high",)}
 _WORDS: Mapping[str, str] = {"off": "/no_think", "on": "/think"}  # Nemotron Nano 2
@@ -28,23 +26,20 @@ class ThinkingSwitches:
     """The switches of one template.
 
     Args:
-        template: Its syntax tree.
+        asked: The variables that it asks for.
+        compared: The strings that it compares `EFFORT` with.
+        strings: All of its strings.
 
     Attributes:
         known: Whether it has any.
         can_be_off: Whether thinking can be switched off by them, and not only be made less.
     """
 
-    def __init__(self, template: nodes.Template) -> None:
-        compared, strings = (
-            _compared_with(_EFFORT, template),
-            _strings(template),
-        )  # first: the next line folds them
-        asked = meta.find_undeclared_variables(template)
-        self._variables = sorted(_VARIABLES.keys() & asked)
+    def __init__(self, asked: Collection[str], compared: Collection[str], strings: Collection[str]) -> None:
+        self._variables = sorted(_VARIABLES.keys() & set(asked))
         self._compared = compared
-        self._has_effort = _EFFORT in asked and not self._variables
-        self._has_words = not asked & {*_VARIABLES, _EFFORT} and _WORDS["off"] in strings
+        self._has_effort = EFFORT in asked and not self._variables
+        self._has_words = not set(asked) & {*_VARIABLES, EFFORT} and _WORDS["off"] in strings
         self.known = bool(self._variables or self._has_effort or self._has_words)
         effort_goes = any(effort in self._compared for effort in (*_NO_EFFORT, "low"))
         self.can_be_off = self.known and (effort_goes or not self._has_effort)
@@ -55,7 +50,7 @@ class ThinkingSwitches:
             return {}, None
         values = {name: _VARIABLES[name][thinking == "on"] for name in self._variables}
         if self._has_effort:
-            values[_EFFORT] = self._effort(thinking)
+            values[EFFORT] = self._effort(thinking)
         return values, _WORDS[thinking] if self._has_words else None
 
     def _effort(self, thinking: str) -> str:
@@ -63,18 +58,3 @@ class ThinkingSwitches:
         efforts = _EFFORTS[thinking]
         usual = "low" if thinking == "off" else "medium"
         return next((effort for effort in efforts if effort in self._compared), usual)
-
-
-def _strings(tree: nodes.Node) -> set[str]:
-    return {node.value for node in tree.find_all(nodes.Const) if isinstance(node.value, str)}
-
-
-def _compared_with(name: str, tree: nodes.Node) -> set[str]:
-    """Return the strings that a variable is compared with."""
-    compares = tree.find_all(nodes.Compare)
-    return {
-        string
-        for compare in compares
-        if any(found.name == name for found in compare.find_all(nodes.Name))
-        for string in _strings(compare)
-    }

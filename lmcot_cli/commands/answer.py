@@ -104,13 +104,14 @@ def answer(
     from lmcot_cli.commands.answer_report import Report, command_line, show_line, source_label
     from lmcot_cli.commands.interrupt import finishing
     from lmcot_cli.commands.preview import show_preview
+    from lmcot_cli.commands.settings_file import settings_from
     from lmcot_cli.commands.stdout import write_data
-    from lmcot_cli.config import answer_options, load_config
+    from lmcot_cli.config import answer_options
     from lmcot_cli.pipeline.answer import AnswerRun
     from lmcot_cli.pipeline.preview import preview
 
     source = _source(file)
-    settings = answer_options(load_config(config), context.params)
+    settings = answer_options(settings_from(config), context.params)
     if dry_run:
         kept = None if overwrite else output
         return show_preview(preview(source, settings, kept, retry_errors=retry_errors))

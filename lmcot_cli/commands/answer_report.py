@@ -17,8 +17,9 @@ from rich.progress import MofNCompleteColumn, Progress, SpinnerColumn, TextColum
 from rich.text import Text
 
 from lmcot_cli.commands.console import stdout_console
-from lmcot_cli.commands.printable import printable
+from lmcot_cli.commands.printable import escaped, printable
 from lmcot_cli.interrupts import held
+from lmcot_cli.pipeline.destinations import destinations
 from lmcot_cli.pipeline.result import Result
 
 if TYPE_CHECKING:
@@ -58,6 +59,8 @@ class LoggedWarnings(logging.Handler):
 class Report:
     """Everything that goes to stderr while a run goes on and when it ends; `quiet` says nothing.
 
+    Entering it says which settings file is in use, and which hosts will be asked.
+
     Leaving it prints the summary, or, after Ctrl-C, what to type to go on. Where `records` were asked for on stdout
     (--json), what a model made of a row is said there, once; only rows that could not be read are warned of, too.
     """
@@ -75,6 +78,9 @@ class Report:
         self._thought = False
 
     def __enter__(self) -> Self:
+        options = self._run.options
+        for line in destinations(options.models, options):
+            self._say(escaped(line), style="dim")
         LOGGER.addHandler(self._logged)
         if self._progress:
             self._progress.start()

@@ -15,8 +15,9 @@ from typing import Annotated
 import typer
 
 from lmcot_cli import __version__
+from lmcot_cli.commands.printable import escaped
 from lmcot_cli.commands.stdout import write_text
-from lmcot_cli.errors import InputError, ModelError
+from lmcot_cli.errors import InputError, ModelError, UnconfirmedSettingsError
 from lmcot_cli.models import embedded
 
 KEYS = ("OPENAI_API_KEY", "HF_TOKEN")
@@ -46,6 +47,7 @@ class Report:
         embedded: State of the embedded models by name (`ok`, `missing`, `changed`, or what else is wrong).
         config: The settings file that `lmcot answer` would read; None if there is none.
         config_error: What is wrong with that file, if something is.
+        config_reach: What that file would do if the user confirmed it; nothing for one that may be used.
         missing: Packages that each extra lacks, complete extras left out.
     """
 
@@ -58,6 +60,7 @@ class Report:
     embedded: Mapping[str, str]
     config: str | None
     config_error: str | None
+    config_reach: tuple[str, ...]
     keys: Mapping[str, bool]
     missing: Mapping[str, tuple[str, ...]]
 
@@ -83,7 +86,7 @@ def doctor(
 def examine() -> Report:
     """Look at the installation and the machine; nothing is changed and nothing is sent."""
     engine, engine_error = _engine()
-    config, config_error = _config()
+    config, config_error, config_reach = _config()
     return Report(
         lmcot=__version__ if _installed("lmcot") else f"{__version__} (run from its source, not installed)",
         python=f"{platform.python_version()} ({sys.executable})",
@@ -94,7 +97,8 @@ def examine() -> Report:
         embedded={name: _embedded_state(name) for name in embedded.NAMES},
         config=config,
         config_error=config_error,
-        keys={key: bool(os.environ.get(key)) for key in KEYS},
+        config_reach=config_reach,
+        keys={key: bool(os.environ.get(key)) for key in _key_variables()},
         missing=missing_packages((metadata.requires("lmcot") or []) if _installed("lmcot") else []),
     )
 
@@ -155,17 +159,40 @@ def _embedded_state(name: str) -> str:
         return str(error)
 
 
-def _config() -> tuple[str | None, str | None]:
-    from lmcot_cli.config import config_places, load_config
+def _key_variables() -> tuple[str, ...]:
+    """Return the variables that hold keys, those of the user's `[keys]` among them."""
+    from lmcot_cli.settings.keys import own_keys
 
-    path = next((place for place in config_places() if place.is_file()), None)
-    if path is None:
-        return None, None
     try:
-        load_config(path)
+        return tuple(dict.fromkeys((*KEYS, *own_keys().variables.values())))
+    except InputError:  # told of as what is wrong with the settings file, or by the run that needs it
+        return KEYS
+
+
+def _config() -> tuple[str | None, str | None, tuple[str, ...]]:
+    """Return the settings file in use, what is wrong with it, and what it would do if it were confirmed."""
+    from lmcot_cli.config import load_config
+    from lmcot_cli.settings.file import find_file
+
+    path: str | None = None
+    try:
+        file = find_file()
+        path = str(file.place) if file else None
+        load_config()
+    except UnconfirmedSettingsError as error:
+        return path, None, error.reached
     except InputError as error:
-        return str(path.resolve()), str(error)
-    return str(path.resolve()), None
+        return path, str(error), ()
+    return path, None, ()
+
+
+def _config_line(report: Report) -> str:
+    if report.config_reach:
+        return (
+            f"{report.config} is not confirmed, and so not used; it would {'; '.join(report.config_reach)}:"
+            " use it with --config lmcot.toml, or confirm it on a terminal"
+        )
+    return report.config_error or report.config or "no lmcot.toml; defaults are used"
 
 
 def _lines(report: Report) -> list[tuple[str, str]]:
@@ -176,7 +203,7 @@ def _lines(report: Report) -> list[tuple[str, str]]:
     for name, state in report.embedded.items():
         advice = "" if state == embedded.Integrity.OK.value else "; reinstall lmcot"
         lines.append(("models", f"{embedded.SCHEME}{name} {state}{advice}"))
-    lines.append(("config", report.config_error or report.config or "no lmcot.toml; defaults are used"))
+    lines.append(("config", escaped(_config_line(report))))
     lines.append(
         ("keys", ", ".join(f"{key} {'set' if is_set else 'not set'}" for key, is_set in report.keys.items()))
     )

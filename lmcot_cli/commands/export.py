@@ -193,9 +193,16 @@ def _run(flags: Mapping[str, Any]) -> ExportReport:
     except ModuleNotFoundError as error:
         raise MissingExtraError("lmcot export", "export") from error
     from lmcot_cli.commands.export_report import Bar
+    from lmcot_cli.commands.printable import escaped
+    from lmcot_cli.pipeline.destinations import destinations
+    from lmcot_cli.pipeline.options import AnswerOptions
 
+    options = read_options(flags)
+    if options.verify and options.questions and options.role == "small":
+        for line in destinations({"large": options.large}, AnswerOptions()):
+            typer.echo(escaped(line), err=True)
     with Bar() as bar:
-        return run(read_options(flags), bar)
+        return run(options, bar)
 
 
 def read_options(flags: Mapping[str, Any]) -> ExportOptions:

@@ -68,7 +68,7 @@ def check_words(words: tuple[str, ...], place: str) -> None:
 
 def _check_options(words: tuple[str, ...], flags: Mapping[str, Any]) -> None:
     """Let the options of a stage check themselves, as its command will."""
-    from lmcot_cli.config import load_config
+    from lmcot_cli.commands.settings_file import settings_from
     from lmcot_train.refine.options import from_settings
 
     match words:
@@ -78,7 +78,7 @@ def _check_options(words: tuple[str, ...], flags: Mapping[str, Any]) -> None:
             train_distill.read_options(flags).check()
         case ("train", "refine", *_):
             # The file of weights is read by the command.
-            from_settings({**flags, "aspect_weights": None}, load_config(flags["config"]).models).check()
+            from_settings({**flags, "aspect_weights": None}, settings_from(flags["config"])).check()
         case ("export", *_):
             export.read_options(flags)
 

@@ -174,9 +174,10 @@ def _ask_teacher(shown: Path | BinaryIO, origin: Origin, flags: dict[str, Any]) 
 
 def teacher_options(flags: Mapping[str, Any]) -> AnswerOptions:
     """Build the settings that the teacher answers with."""
-    from lmcot_cli.config import answer_options, load_config
+    from lmcot_cli.commands.settings_file import settings_from
+    from lmcot_cli.config import answer_options
 
-    return answer_options(load_config(flags["config"]), {**flags, "method": "cot", "stop": "none"})
+    return answer_options(settings_from(flags["config"]), {**flags, "method": "cot", "stop": "none"})
 
 
 def check_options(flags: Mapping[str, Any]) -> None:

@@ -200,12 +200,12 @@ def refine(
     ended it. The new run holds the weights that did best on the rows held out, metrics.jsonl, curves.png, and
     samples.jsonl with every rationale and what it was worth.
     """
-    from lmcot_cli.config import load_config
+    from lmcot_cli.commands.settings_file import settings_from
 
     with train_extra():
         from lmcot_train.refine.options import from_settings
         from lmcot_train.refine.run import refine as train
         from lmcot_train.rewards.weights import load_weights
     weights = {"aspect_weights": load_weights(aspect_weights) if aspect_weights else None}
-    settings = from_settings(context.params | weights, load_config(config).models)
+    settings = from_settings(context.params | weights, settings_from(config))
     typer.echo(train(settings, stderr_report(quiet=quiet)).folder)

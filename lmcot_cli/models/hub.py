@@ -13,6 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
+from urllib.parse import urlsplit
 
 from lmcot_cli.errors import LmcotError, ModelError, ModelSpecError, OutputError
 
@@ -60,6 +61,25 @@ def parse(spec: str) -> HubFile:
     if match is None or not {"", ".", ".."}.isdisjoint(match["file"].split("/")):
         raise ModelSpecError(f"{spec!r} does not name a GGUF file on the hub; write hf:ORG/REPO:FILE.gguf")
     return HubFile(match["repository"], match["file"])
+
+
+def host() -> str:
+    """Return the host of the hub: huggingface.co, or the one of HF_ENDPOINT."""
+    from huggingface_hub import constants
+
+    return urlsplit(constants.ENDPOINT).netloc.rpartition("@")[2]
+
+
+def is_repository(name: str) -> bool:
+    """Whether a name may be a repository's, `ORG/REPO`."""
+    return bool(_REPOSITORY.fullmatch(name))
+
+
+def token_name() -> str:
+    """Say whether it is given a token."""
+    from huggingface_hub import get_token
+
+    return "with your Hugging Face token" if get_token() else "without a token"
 
 
 def find(source: HubFile) -> Path | None:
@@ -121,7 +141,7 @@ def download_model(repository: str, *, remote_code: bool = False) -> Path:
         OfflineModeIsEnabled,
     )
 
-    if not _REPOSITORY.fullmatch(repository):
+    if not is_repository(repository):
         raise ModelError(f"{repository}: no such folder, and no name on the hub; check the path")
     patterns = [*MODEL_FILES, *(["*.py"] if remote_code else [])]
     transport_error = cast("type[OSError]", HfHubHTTPError.__bases__[0])  # see `download`

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from lmcot_cli.backends.base import Backend, Role
+from lmcot_cli.backends.naming import ModelName
 from lmcot_cli.backends.specs import names_endpoint, open_model
 from lmcot_cli.datasets.reader import STDIN, BadRow, read_rows, source_name
 from lmcot_cli.datasets.row import Columns, Row
@@ -205,17 +206,16 @@ class AnswerRun:
 
     def _open_models(self, stack: ExitStack) -> dict[Role, Backend]:
         """Open the models that are asked, in the order in which they are."""
-        roles: list[Role] = ["large"]
-        if "guided_rationale" in self.options.stages:
-            roles.insert(0, "small")
-        return {role: stack.enter_context(self._open_model(role)) for role in roles}
+        return {
+            role: stack.enter_context(self._open_model(role, name))
+            for role, name in self.options.models.items()
+        }
 
-    def _open_model(self, role: Role) -> Backend:
+    def _open_model(self, role: Role, name: ModelName) -> Backend:
         options = self.options
-        spec = options.small if role == "small" else options.large
         adapters = options.small_adapter if role == "small" else ()
         return open_model(
-            spec,
+            name,
             role=role,
             aliases=options.aliases,
             options=options.local_engine,

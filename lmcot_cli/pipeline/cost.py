@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from lmcot_cli.backends.naming import ModelName
 from lmcot_cli.pipeline.result import Tokens, Usage
 
 if TYPE_CHECKING:
@@ -43,5 +44,6 @@ def cost_of(usage: Usage, prices: Mapping[str, Price]) -> float:
     return prices["small"].of(usage.small) + prices["large"].of(usage.large)
 
 
-def _price(spec: str, aliases: Mapping[str, str], table: Mapping[str, Price]) -> Price:
+def _price(name: ModelName, aliases: Mapping[str, str], table: Mapping[str, Price]) -> Price:
+    spec = str(name)
     return table.get(spec) or table.get(aliases.get(spec, spec)) or FREE

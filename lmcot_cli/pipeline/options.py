@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Literal, get_args
 from lmcot_cli.backends.base import Role, Sampling, Thinking
 from lmcot_cli.backends.endpoint.options import EndpointOptions
 from lmcot_cli.backends.engine_options import DEFAULT_PARALLEL, EngineOptions
+from lmcot_cli.backends.naming import ModelName
 from lmcot_cli.datasets.options import RowOptions
 from lmcot_cli.errors import UsageError
 from lmcot_cli.pipeline.answer_kinds import AnswerKind, parse_kind
@@ -37,9 +38,9 @@ class AnswerOptions:
 
     Attributes:
         method: `standard` (answer at once), `cot` (by the large LM's own chain) or `guided` (by a rationale).
-        small: Model spec of the LM that writes rationales; loaded for `guided` only.
+        small: Model spec of the LM that writes rationales, and who named it; loaded for `guided` only.
         small_adapter: LoRA adapters of the small LM: GGUF files, as `FILE`, `NAME=FILE` or `NAME=FILE:SCALE`.
-        large: Model spec of the LM that answers.
+        large: Model spec of the LM that answers, and who named it.
         samples: Samples a row, whose answers are voted on.
         temperature: Of what is sampled (answers, chains or rationales); None takes 0, greedy, for one sample
             and 0.7 for several. The answer to a rationale is always greedy.
@@ -77,12 +78,13 @@ class AnswerOptions:
         prices: What tokens cost, by model spec or alias.
         engine: Settings of local engines.
         endpoint: Settings of endpoints.
+        settings_file: The settings file that these come from; None where none is in use.
     """
 
     method: Method = "guided"
-    small: str = "builtin:small"
+    small: ModelName = "builtin:small"
     small_adapter: Sequence[str] = ()
-    large: str = "builtin:large"
+    large: ModelName = "builtin:large"
     samples: int = 1
     temperature: float | None = None
     top_p: float = 0.95
@@ -119,6 +121,7 @@ class AnswerOptions:
     prices: Mapping[str, Price] = field(default_factory=dict)
     engine: EngineOptions = field(default_factory=EngineOptions)
     endpoint: EndpointOptions = field(default_factory=EndpointOptions)
+    settings_file: Path | None = None
 
     @property
     def rows(self) -> RowOptions:
@@ -323,6 +326,12 @@ class AnswerOptions:
             "--answer": schema,
         }
         return {option: Path(file) for option, file in given.items() if file}
+
+    @property
+    def models(self) -> dict[Role, ModelName]:
+        """The models that are asked, in the order in which they are."""
+        asked: dict[Role, ModelName] = {"small": self.small} if "guided_rationale" in self.stages else {}
+        return asked | {"large": self.large}
 
     def thinking_of(self, role: Role) -> Thinking:
         """Return whether a role's model is to think."""

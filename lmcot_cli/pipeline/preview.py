@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,12 +10,14 @@ from typing import BinaryIO, NamedTuple
 
 from lmcot_cli.backends.base import Request, Role
 from lmcot_cli.backends.endpoint import address
-from lmcot_cli.backends.endpoint.key import VARIABLE
-from lmcot_cli.backends.specs import check_model, gguf_file, names_endpoint, resolve
+from lmcot_cli.backends.endpoint.key import key_source
+from lmcot_cli.backends.naming import ModelName, resolve_name
+from lmcot_cli.backends.specs import check_model, gguf_file, names_endpoint
 from lmcot_cli.datasets.row import Row
 from lmcot_cli.errors import InputError, OutputError, RowError
 from lmcot_cli.models import catalogue, hub
 from lmcot_cli.pipeline.cost import FREE, prices_of
+from lmcot_cli.pipeline.destinations import destinations
 from lmcot_cli.pipeline.options import AnswerOptions
 from lmcot_cli.pipeline.result import Tokens
 from lmcot_cli.pipeline.rows import Rows
@@ -127,8 +128,9 @@ def preview(
     if not good and not done:
         raise InputError("no row can be asked about: see what is wrong with lmcot data inspect")
     stages = (_stage(one, first[one], good, characters[one], options) for one in asked if one in first)
+    asks = (f"the run {one}" for one in destinations(options.models, options))
     notes = dict.fromkeys(note for one in asked for note in _notes(one.role, _model(one, options), options))
-    return Preview(good, bad, tuple(stages), done, tuple(notes))
+    return Preview(good, bad, tuple(stages), done, (*asks, *notes))
 
 
 def _kept(output: Path | None, *, retry_errors: bool) -> Iterator[bool]:
@@ -146,19 +148,21 @@ def _kept(output: Path | None, *, retry_errors: bool) -> Iterator[bool]:
         raise OutputError(f"{output}: is no output of lmcot: choose another -o") from error
 
 
-def _notes(role: Role, model: str, options: AnswerOptions) -> Iterator[str]:
+def _notes(role: Role, model: ModelName, options: AnswerOptions) -> Iterator[str]:
     """Say what there is to know of a model before it is asked."""
-    resolved = resolve(model, options.aliases)
+    named = resolve_name(model, options.aliases)
+    resolved = named.spec
     if resolved.startswith(hub.SCHEME) and hub.find(hub.parse(resolved)) is None:
         size = next(
             (f" ({catalogue.readable_size(e.size)})" for e in catalogue.CATALOGUE if e.hub_spec == resolved),
             "",
         )
         yield f"{model}: will be downloaded{size}"
-    if not names_endpoint(resolved) or (place := address.parse(resolved)).loopback:
+    if not names_endpoint(resolved) or (place := address.parse(resolved, named.by)).loopback:
         return
-    if not (place.plain or options.endpoint.key_command or os.environ.get(VARIABLE, "").strip()):
-        yield f"{VARIABLE} is not set"
+    key = key_source(place, options.endpoint)
+    if not (place.plain or key.there):
+        yield f"{key.variable} is not set"
     if prices_of(options)[role] is FREE:
         yield f"no price for {model}: write [prices] in lmcot.toml"
 
@@ -202,7 +206,7 @@ def _stage(one: _Asked, request: Request, rows: int, characters: int, options: A
     model = _model(one, options)
     return StagePreview(
         stage=one.stage,
-        model=model,
+        model=str(model),
         request=request,
         requests=rows * options.samples,
         tokens=tokens,
@@ -211,11 +215,11 @@ def _stage(one: _Asked, request: Request, rows: int, characters: int, options: A
     )
 
 
-def _model(one: _Asked, options: AnswerOptions) -> str:
+def _model(one: _Asked, options: AnswerOptions) -> ModelName:
     return options.small if one.role == "small" else options.large
 
 
-def _memory(model: str, options: AnswerOptions) -> int | None:
+def _memory(model: ModelName, options: AnswerOptions) -> int | None:
     from lmcot_cli.backends.llama.memory import memory_estimate
 
     path = gguf_file(model, options.aliases)

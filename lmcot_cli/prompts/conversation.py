@@ -61,6 +61,7 @@ class PromptBuilder:
         self._shots: dict[tuple[Stage, int], Shot] = {}
         self._starts: dict[Stage, str] = {}
         for stage in stages:
+            self._prompts.try_out(stage)
             for place in range(options.shots):
                 self._shot(stage, place)  # a template that does not fit these rows is told at once
 

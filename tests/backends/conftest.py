@@ -55,6 +55,7 @@ class TinyLlama:
     feed_forward: int = 512
     context: int = 512
     chat: bool = False
+    template: str = CHAT_TEMPLATE
     add_bos: bool = True
     add_eos: bool = False
     causal: bool = True
@@ -164,7 +165,7 @@ def _write_tokenizer(writer: gguf.GGUFWriter, shape: TinyLlama) -> int:
     writer.add_add_bos_token(shape.add_bos)
     writer.add_add_eos_token(shape.add_eos)
     if shape.chat:
-        writer.add_chat_template(CHAT_TEMPLATE)
+        writer.add_chat_template(shape.template)
     return len(texts)
 
 

@@ -13,8 +13,9 @@ import pytest
 from lmcot_cli.backends.base import Backend
 from lmcot_cli.backends.engine_options import EngineOptions
 from lmcot_cli.backends.llama.backend import LlamaBackend
+from lmcot_cli.backends.naming import RESERVED
 from lmcot_cli.backends.scripted import ScriptedBackend
-from lmcot_cli.backends.specs import open_model
+from lmcot_cli.backends.specs import _FORMS, open_model
 from lmcot_cli.errors import LmcotError, ModelError, ModelSpecError
 from lmcot_cli.models import embedded
 from lmcot_cli.models import hub as hub_models
@@ -167,8 +168,29 @@ def test_a_name_of_the_catalogue_stands_for_its_file_on_the_hub(monkeypatch: pyt
     assert [source.repository for source in asked] == ["bartowski/SmolLM2-360M-Instruct-GGUF"]
 
 
-def test_an_alias_wins_over_a_name_of_the_catalogue(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "name", ["smollm2-360m", "SmolLM2-360M", "builtin:large", "openai:gpt-4o-mini", "openai", "m.gguf", "a/b"]
+)
+def test_no_alias_takes_the_place_of_what_names_a_model_by_itself(tmp_path: Path, name: str) -> None:
     replies = tmp_path / "replies.jsonl"
     replies.write_text('"yes"\n')
-    with load("smollm2-360m", {"smollm2-360m": f"scripted:{replies}"}) as backend:
-        assert isinstance(backend, ScriptedBackend)
+    with pytest.raises(ModelSpecError, match=r"the alias '.*' of the settings file: "):
+        load(name, {name: f"scripted:{replies}"})
+
+
+def test_no_alias_takes_the_place_of_a_folder(
+    tiny_folder: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(tiny_folder(), tmp_path / "mine")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ModelSpecError, match=r"'mine' is an alias .* and a folder here: write \./mine"):
+        load("mine", {"mine": "builtin:small"})
+
+
+def test_every_word_that_a_spec_begins_with_is_reserved() -> None:
+    assert {scheme.partition(":")[0] for scheme in _FORMS} == {*RESERVED}
+
+
+def test_a_name_too_long_for_a_file_names_no_model() -> None:
+    with pytest.raises(ModelSpecError, match="names no model"):
+        load("x" * 5000)

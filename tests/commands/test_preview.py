@@ -40,6 +40,8 @@ def test_it_says_what_a_run_would_download_and_what_it_lacks():
     lines = shown("--small", "smollm2-360m", method="guided", large="openai:gpt-4o-mini")
 
     assert [line for line in lines if line.startswith("note")] == [
+        "note: the run downloads bartowski/SmolLM2-360M-Instruct-GGUF from huggingface.co without a token",
+        "note: the run asks api.openai.com without a key",
         "note: smollm2-360m: will be downloaded (270.6 MB)",
         NO_KEY,
         NO_PRICE,
@@ -50,8 +52,15 @@ def test_it_says_what_a_run_would_download_and_what_it_lacks():
 def test_what_is_there_needs_no_note(work: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("OPENAI_API_KEY", "sk-secret")
     assert NO_KEY not in shown(large="openai:gpt-4o-mini")
-    (work / "lmcot.toml").write_text('[prices]\n"openai:gpt-4o-mini" = { prompt = 0.1, completion = 0.6 }\n')
-    assert not any(line.startswith("note") for line in shown(large="openai:gpt-4o-mini"))
+    (work / "mine.toml").write_text('[prices]\n"openai:gpt-4o-mini" = { prompt = 0.1, completion = 0.6 }\n')
+    notes = [
+        line for line in shown("--config", "mine.toml", large="openai:gpt-4o-mini") if line.startswith("note")
+    ]
+    assert notes == [
+        "note: the run uses the settings of mine.toml",
+        "note: the run asks api.openai.com with the key of OPENAI_API_KEY",
+    ]
+    monkeypatch.delenv("OPENAI_API_KEY")
     assert not any(line.startswith("note") for line in shown(large="http://127.0.0.1:8080/v1#m"))
 
 

@@ -30,16 +30,10 @@ from lmcot_cli.models import embedded
 from lmcot_cli.pipeline.answer import AnswerRun
 from lmcot_cli.pipeline.options import AnswerOptions
 from lmcot_cli.prompts.render import Prompts
+from tests.fuzz.mutation import mutated
 
 TIMES = int(os.environ.get("LMCOT_FUZZ", "1"))
 LINES, FILES, HEADERS = 1000 * TIMES, 100 * TIMES, 40 * TIMES
-
-TOKENS = [
-    b"{", b"}", b"[", b"]", b'"', b",", b":", b"\\", b"\\u0000", b"\\ud800", b"null", b"true", b"1e999", b"-0", b"NaN",
-    b"\x00", b"\xff\xfe", b"\xed\xa0\x80", b"\xf0\x9f\x92\xa9", b"\x1b[2J", b"{{", b"}}", b"{%", b"%}", b"context",
-    b"id", b"9" * 400, b"[" * 2000, b"'''", b'"""', b"=", b"#", b"\t", b"\r",
-]  # fmt: skip
-"""What mutations put in: the punctuation of all formats, numbers and characters that trip readers up."""
 
 CONFIG = """\
 [models]
@@ -97,18 +91,6 @@ for name in sys.argv[1:]:
         pass
     print(name, flush=True)
 """
-
-
-def mutated(text: bytes, random: Random) -> bytes:
-    """Change a text in one to four places."""
-    for _ in range(random.randint(1, 4)):
-        start = random.randrange(len(text) + 1)
-        end = min(len(text), start + random.choice((0, 0, 1, 1, 4, 20, 200)))
-        middle = random.choice(
-            (b"", random.choice(TOKENS), random.randbytes(random.randint(1, 3)), text[start:end] * 2)
-        )
-        text = text[:start] + middle + text[end:]
-    return text
 
 
 def lines(random: Random) -> Iterator[bytes]:

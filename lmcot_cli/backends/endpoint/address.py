@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from ipaddress import IPv6Address, ip_address
 from typing import Literal
 from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
+from lmcot_cli.backends.naming import NamedBy
 from lmcot_cli.errors import ModelSpecError
 
 SCHEME = "openai:"
@@ -24,6 +25,7 @@ _OTHER_APIS = ("/responses", "/messages", "/embeddings", "/api/chat", "/api/gene
 _VERSION = "api-version"
 """What Azure wants to be told in the query; anything else there may be a secret."""
 
+_HOST = re.compile(r"[\w.-]+|[0-9a-f:.]+(%[\w.-]+)?", re.ASCII)
 _DEPLOYMENT = re.compile(r"/openai/deployments/([^/]+)$")
 
 
@@ -36,12 +38,14 @@ class Address:
         model: The model's name there.
         api: The API that the user's URL ended in; None where it did not say.
         version: Azure's `api-version`; empty elsewhere.
+        named_by: Who named it.
     """
 
     url: str
     model: str
     api: Api | None = None
     version: str = ""
+    named_by: NamedBy = field(default=NamedBy.COMMAND_LINE, compare=False)
 
     @property
     def spec(self) -> str:
@@ -56,6 +60,22 @@ class Address:
     def host(self) -> str:
         """Return the host's name or address."""
         return urlsplit(self.url).hostname or ""
+
+    @property
+    def port(self) -> int:
+        """Return the port, the scheme's own where the URL has none."""
+        return urlsplit(self.url).port or (80 if self.plain else 443)
+
+    @property
+    def place(self) -> str:
+        """Return host and port, as the URL has them."""
+        return urlsplit(self.url).netloc
+
+    @property
+    def of_openai(self) -> bool:
+        """Whether it is on OpenAI's host, or on the one of OPENAI_BASE_URL, which stands for it."""
+        hosts = (urlsplit(url).netloc.lower() for url in (DEFAULT_URL, _base_url()))
+        return self.place.lower() in hosts
 
     @property
     def azure(self) -> bool:
@@ -78,7 +98,7 @@ class Address:
             return False
 
 
-def parse(spec: str) -> Address:
+def parse(spec: str, named_by: NamedBy = NamedBy.COMMAND_LINE) -> Address:
     """Read `openai:MODEL`, at OPENAI_BASE_URL if that is set, or `http://host:port/v1#MODEL`.
 
     The URL may name a route of the API, as in `/v1/chat/completions`, and Azure's `?api-version=`; the model of an
@@ -89,13 +109,16 @@ def parse(spec: str) -> Address:
             hold one.
     """
     if spec.startswith(SCHEME):
-        base = os.environ.get("OPENAI_BASE_URL", "").strip() or DEFAULT_URL
-        return _checked(base, spec.removeprefix(SCHEME), "OPENAI_BASE_URL")
+        return _checked(_base_url(), spec.removeprefix(SCHEME), "OPENAI_BASE_URL", named_by)
     url, _, model = spec.partition("#")
-    return _checked(url, model, "the model spec")
+    return _checked(url, model, "the model spec", named_by)
 
 
-def _checked(url: str, model: str, source: str) -> Address:
+def _base_url() -> str:
+    return os.environ.get("OPENAI_BASE_URL", "").strip() or DEFAULT_URL
+
+
+def _checked(url: str, model: str, source: str, named_by: NamedBy) -> Address:
     parts = _split(url, source)
     version = _version(parts)
     if "@" in parts.netloc or version is None or parts.fragment:
@@ -103,14 +126,15 @@ def _checked(url: str, model: str, source: str) -> Address:
             f"{source} holds a password, a query or a fragment in its URL: write just http(s)://host:port/v1"
             " (Azure's ?api-version=VERSION may follow), and give the key in OPENAI_API_KEY or by --key-command"
         )
-    if parts.scheme not in ("http", "https") or not parts.hostname or not (url + model).isprintable():
+    host = parts.hostname or ""
+    if parts.scheme not in ("http", "https") or not _HOST.fullmatch(host) or not (url + model).isprintable():
         raise ModelSpecError(f"{source}: {url!r} is no URL of an endpoint; write https://host:port/v1")
     base, api = _without_route(url.partition("?")[0].rstrip("/"), source)
     deployment = _DEPLOYMENT.search(base)
     model = model if model.strip() or not deployment else unquote(deployment[1])
     if not model.strip():
         raise ModelSpecError(f"{source} names no model: write openai:MODEL or {url}#MODEL")
-    return Address(base, model, api, version)
+    return Address(base, model, api, version, named_by)
 
 
 def _version(parts: SplitResult) -> str | None:

@@ -116,6 +116,16 @@ class Client:
         return judge_status(error.status_code, error.response.headers, error.body, self._key, name)
 
 
+def _withheld(address: Address) -> dict[str, Any]:
+    """Keep what the environment says for OpenAI (organization, project, headers of one's own) from other hosts."""
+    from openai import Omit
+
+    lines = os.environ.get("OPENAI_CUSTOM_HEADERS", "").split("\n")
+    own = [line.partition(":")[0].strip() for line in lines if ":" in line]
+    names = () if address.of_openai else ("OpenAI-Organization", "OpenAI-Project", *own)
+    return {name: Omit() for name in names}
+
+
 def _new_client(address: Address, connections: int) -> AsyncOpenAI:
     import openai
 
@@ -130,6 +140,7 @@ def _new_client(address: Address, connections: int) -> AsyncOpenAI:
         api_key=_NO_KEY,
         base_url=address.url,
         default_query={"api-version": address.version} if address.version else None,
+        default_headers=_withheld(address),
         max_retries=0,
         timeout=openai.Timeout(None, connect=_CONNECT_SECONDS),
         http_client=openai.DefaultAsyncHttpxClient(

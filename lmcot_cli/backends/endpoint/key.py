@@ -6,10 +6,14 @@ import os
 import re
 import shlex
 import subprocess
+from dataclasses import dataclass
 
 from lmcot_cli.backends.endpoint.address import Address
 from lmcot_cli.backends.endpoint.options import EndpointOptions
+from lmcot_cli.backends.naming import NamedBy
 from lmcot_cli.errors import ModelError, UsageError
+from lmcot_cli.settings.file import own_path
+from lmcot_cli.settings.keys import own_keys
 
 VARIABLE = "OPENAI_API_KEY"
 REDACTED = "[key]"
@@ -63,28 +67,85 @@ def _written(key: str) -> str:
     return "".join(rf"(?:\\u(?i:{ord(char):04x})|{escapes.get(char, '')}{re.escape(char)})" for char in key)
 
 
+@dataclass(frozen=True, slots=True)
+class KeySource:
+    """Where the key of one endpoint comes from; keys belong to hosts, and none goes to another's.
+
+    Attributes:
+        advice: What to type where there is none.
+        variable: The variable of the environment that holds it.
+        command: The command that prints it.
+    """
+
+    advice: str
+    variable: str | None = None
+    command: str | None = None
+
+    @property
+    def name(self) -> str:
+        """Return what it is called in messages."""
+        return "--key-command" if self.command is not None else self.variable or "none"
+
+    @property
+    def there(self) -> bool:
+        """Whether there is a key to be had, as far as that shows without running the command."""
+        return self.command is not None or bool(self.variable and _from_variable(self.variable))
+
+    def read(self) -> str:
+        """Return the key; empty where there is none.
+
+        Raises:
+            UsageError: The command cannot be read.
+            ModelError: It fails.
+        """
+        if self.command is not None:
+            return _from_command(self.command)
+        return _from_variable(self.variable) if self.variable else ""
+
+
+def key_source(address: Address, options: EndpointOptions) -> KeySource:
+    """Choose the key of an endpoint.
+
+    The command's goes to hosts that the command line names, and there before all others. A host that `[keys]` of the
+    user's own settings file names gets that key or none; every other host gets the one of OPENAI_API_KEY. Hosts are
+    named by the command line, the environment, and settings files that are the user's own, named or confirmed.
+
+    Raises:
+        InputError: The user's settings file cannot be read.
+    """
+    if address.plain and not address.loopback and not options.allow_plain_http_key:
+        return KeySource(
+            f"no key was sent, because {address.url} is plain http, which anybody on the way can read:"
+            " use https, or --allow-plain-http-key"
+        )
+    if options.key_command is not None and address.named_by is NamedBy.COMMAND_LINE:
+        return KeySource(_ADVICE, command=options.key_command)
+    if own := own_keys().variable_of(address.host, address.port):
+        return KeySource(f"set {own}, which [keys] in {own_path()} names for {address.place}", own)
+    if options.key_command is not None:
+        return KeySource(f"set {VARIABLE}; --key-command is for hosts that the command line names", VARIABLE)
+    return KeySource(_ADVICE, VARIABLE)
+
+
 def find_key(address: Address, options: EndpointOptions) -> ApiKey:
-    """Take the key from the command or the environment, unless the way to the endpoint would show it.
+    """Take the key from where it comes from, unless the way to the endpoint would show it.
 
     Raises:
         UsageError: The key command cannot be read.
+        InputError: The user's settings file cannot be read.
         ModelError: The command fails, or what it prints is no key.
     """
-    if address.plain and not address.loopback and not options.allow_plain_http_key:
-        return ApiKey(
-            None,
-            f"no key was sent, because {address.url} is plain http, which anybody on the way can read:"
-            " use https, or --allow-plain-http-key",
-        )
-    if options.key_command is not None:
-        value, source = _from_command(options.key_command), "--key-command"
-    else:
-        value, source = os.environ.get(VARIABLE, "").strip(), VARIABLE
+    source = key_source(address, options)
+    value = source.read()
     if not value:
-        return ApiKey(None, _ADVICE)
+        return ApiKey(None, source.advice)
     if not value.isascii() or not value.isprintable() or " " in value:
-        raise ModelError(f"{source} gives no key: it holds spaces, line ends or characters beyond ASCII")
-    return ApiKey(value, f"check the key of {source}: is it of this endpoint, and still valid?")
+        raise ModelError(f"{source.name} gives no key: it holds spaces, line ends or characters beyond ASCII")
+    return ApiKey(value, f"check the key of {source.name}: is it of this endpoint, and still valid?")
+
+
+def _from_variable(name: str) -> str:
+    return os.environ.get(name, "").strip()
 
 
 def _from_command(command: str) -> str:

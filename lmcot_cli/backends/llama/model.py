@@ -11,6 +11,7 @@ from lmcot_cli.backends.llama.header_checks import check_shape
 from lmcot_cli.backends.llama.library import first_error, forget_errors, llama
 from lmcot_cli.backends.llama.memory_shape import MemoryKind, MemoryShape
 from lmcot_cli.errors import ModelError, UsageError
+from lmcot_cli.fence.process import warm_up
 from lmcot_cli.interrupts import held, interrupted
 
 METADATA_BYTES = 1024  # numbers and names; chat templates have an accessor of their own
@@ -36,6 +37,8 @@ class LlamaModel:
         header = read_header(path)
         check_shape(path, header)
         self.memory_shape = MemoryShape.of(header)
+        if header.chat_template:
+            warm_up()  # beside the weights, which take longer
         self.handle = self._load(gpu_layers)
         try:
             self._check_kind()

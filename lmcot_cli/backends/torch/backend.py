@@ -29,13 +29,16 @@ from lmcot_cli.backends.reply import prompt_too_long
 from lmcot_cli.backends.thinking import Marks, opened_by
 from lmcot_cli.backends.torch.checkpoint import SCHEME, Checkpoint, find
 from lmcot_cli.backends.torch.loading import (
+    check_installed,
     decoder_start,
     load_config,
     load_model,
     load_vocabulary,
     prepare_transformers,
+    tokenizer_folder,
 )
 from lmcot_cli.backends.torch.sequences import DecoderSequences, EncoderDecoderSequences, Sequences
+from lmcot_cli.backends.torch.template_file import try_template
 from lmcot_cli.backends.torch.writing import BatchWriting, Prompt
 from lmcot_cli.errors import ModelError, RowError
 
@@ -277,8 +280,10 @@ class TransformersBackend(FolderBackend):
 
     def __init__(self, path: Path, options: EngineOptions | None = None, spec: str | None = None) -> None:
         options = options or EngineOptions()
-        prepare_transformers(options.threads)
+        check_installed()
         checkpoint = find(str(path), remote_code=options.trust_remote_code)
+        try_template(tokenizer_folder(checkpoint))
+        prepare_transformers(options.threads)
         super().__init__(checkpoint, options, spec or f"{SCHEME}{path}")
 
     def _load(self, config: Any, options: EngineOptions) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -49,6 +50,16 @@ def reason_of(error: Exception) -> str:
     """Return what was raised in one line, not too long; where it has no text, what kind of error it was."""
     text = " ".join(str(error).split()) or type(error).__name__
     return text if len(text) <= _REASON_LENGTH else f"{text[:_REASON_LENGTH]}..."
+
+
+def check_installed(extra: str = "train") -> None:
+    """Tell that torch or transformers is missing, before anything is fetched for them.
+
+    Raises:
+        MissingExtraError: One of them is not installed.
+    """
+    if not (find_spec("torch") and find_spec("transformers")):
+        raise MissingExtraError("running a model folder", extra)
 
 
 def prepare_transformers(threads: int, extra: str = "train") -> None:
@@ -136,7 +147,7 @@ def load_vocabulary(checkpoint: Checkpoint, config: Any, options: EngineOptions)
     """
     from transformers import AutoTokenizer
 
-    folder = _tokenizer_folder(checkpoint)
+    folder = tokenizer_folder(checkpoint)
     with loading(folder):
         tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=options.trust_remote_code)
     return TokenizerVocabulary(
@@ -195,6 +206,7 @@ def _dtype(name: str | None, device: torch.device) -> torch.dtype | str:
     return {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}[name]
 
 
-def _tokenizer_folder(checkpoint: Checkpoint) -> Path:
+def tokenizer_folder(checkpoint: Checkpoint) -> Path:
+    """Return where the tokenizer lies: with the adapter where it brings one, else with the base."""
     adapter = checkpoint.adapter
     return adapter if adapter and (adapter / "tokenizer.json").is_file() else checkpoint.base

@@ -8,7 +8,8 @@ from typing import Any
 from lmcot_cli.backends.engine_options import EngineOptions
 from lmcot_cli.backends.torch.backend import FolderBackend
 from lmcot_cli.backends.torch.checkpoint import ONNX_SCHEME, Checkpoint, check_onnx_folder
-from lmcot_cli.backends.torch.loading import loading, prepare_transformers
+from lmcot_cli.backends.torch.loading import check_installed, loading, prepare_transformers
+from lmcot_cli.backends.torch.template_file import try_template
 from lmcot_cli.errors import MissingExtraError, ModelError, UsageError
 
 
@@ -28,8 +29,10 @@ class OnnxBackend(FolderBackend):
 
     def __init__(self, path: Path, options: EngineOptions | None = None, spec: str | None = None) -> None:
         options = options or EngineOptions()
-        prepare_transformers(options.threads, extra="export")
+        check_installed("export")
         check_onnx_folder(path)
+        try_template(path)
+        prepare_transformers(options.threads, extra="export")
         super().__init__(Checkpoint(path), options, spec or f"{ONNX_SCHEME}{path}")
 
     def _load(self, config: Any, options: EngineOptions) -> Any:

@@ -103,14 +103,14 @@ def test_fields_may_stand_in_the_settings_file(folder: Path, answering: Callable
         return 200, {}, b'{"choices": [{"message": {"content": "Lyon"}, "finish_reason": "stop"}]}'
 
     (folder / "lmcot.toml").write_text("[answer]\nrequest_fields = ['top_k=5']\n")
-    assert lmcot("--large", f"{answering(answer)}#m").exit_code == 0
+    assert lmcot("--large", f"{answering(answer)}#m", "--config", "lmcot.toml").exit_code == 0
     assert all(b'"top_k":5' in body.replace(b" ", b"") for body in asked if body)
 
 
 def test_what_was_kept_from_an_earlier_run_costs_nothing(folder: Path, serve: Callable[..., Any]) -> None:
     url = serve().url
     (folder / "lmcot.toml").write_text(f'[prices]\n"{url}#m" = {{ prompt = 1e6, completion = 1e6 }}\n')
-    words = ("--large", f"{url}#m", "--cache", "--reply-cache", "replies")
+    words = ("--large", f"{url}#m", "--cache", "--reply-cache", "replies", "--config", "lmcot.toml")
     paid = lmcot(*words, "--limit", "3")  # a reply is of 7 + 2 tokens
     kept = lmcot(*words, "-o", "out.jsonl", "--limit", "3", "--max-cost", "20")
     resumed = lmcot(*words, "-o", "out.jsonl", "--max-cost", "20")

@@ -14,6 +14,7 @@ from safetensors.torch import load_file, save_file
 
 from lmcot_cli.backends.engine_options import EngineOptions
 from lmcot_cli.backends.torch.checkpoint import weights_digest
+from lmcot_cli.config import Config
 from lmcot_cli.datasets.microhop import MicroHopOptions, records
 from lmcot_cli.errors import InputError, ModelError, OutputError, UsageError
 from lmcot_cli.prompts.options import PromptOptions
@@ -262,7 +263,7 @@ def test_settings_fill_the_dataclasses_they_belong_to() -> None:
         "questions": Path("q"), "start": Path("s"), "output": Path("o"), "updates": 7, "task_weight": 2.0,
         "threads": 1, "large": None, "lora_rank": 4, "quiet": True, "shots": 2, "shots_from": Path("f"),
     }  # fmt: skip
-    options = from_settings(given, {"name": "spec"})
+    options = from_settings(given, Config(models={"name": "spec"}))
     assert (options.ppo.updates, options.reward.task_weight, options.engine.threads) == (7, 2.0, 1)
     assert options.prompting == PromptOptions(shots=2, shots_from=Path("f"))
     assert (options.large, options.lora_rank, options.aliases) == ("builtin:large", 4, {"name": "spec"})

@@ -71,3 +71,8 @@ def test_a_comparison_is_supported_on_both_sides_or_by_half() -> None:
     one, other = "Ann Moore was born in Oslo.", "Al Stone was born in Rome."
     assert unsupported(read_chain(row, f"{one} {other}", "no")) == 0.0
     assert unsupported(read_chain(row, one, "no")) == pytest.approx(1 / 2)
+
+
+def test_a_loop_of_very_many_words_is_counted_at_once() -> None:
+    """It took time by the square of the words: a minute for 16,000 of them."""
+    assert loop_share(["on", "and"] * 200_000) == pytest.approx(1.0, abs=1e-4)

@@ -46,3 +46,9 @@ def test_words_are_what_the_language_takes_for_one(text: str, expected: list[str
 def test_a_comma_parts_words_and_the_full_stop_of_an_initial_does_not() -> None:
     assert words("Oslo, Norway") == [("Oslo", True), ("Norway", False)]
     assert words("J. Moore") == [("J", True), ("Moore", True)]
+
+
+@pytest.mark.parametrize("text", ["answ" + "er" * 50_000 + "!.", "a. " * 50_000, "am 3. " * 50_000])
+def test_no_text_takes_time_by_the_square_of_its_length(text: str) -> None:
+    """A word of 65,000 letters took more than two minutes."""
+    assert "".join(sentences(text)).replace(" ", "") == text.replace(" ", "")

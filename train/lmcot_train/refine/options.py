@@ -8,7 +8,9 @@ from pathlib import Path
 from sys import maxsize
 from typing import Any, Literal, TypeAlias
 
+from lmcot_cli.backends.endpoint.options import EndpointOptions
 from lmcot_cli.backends.engine_options import EngineOptions
+from lmcot_cli.config import Config
 from lmcot_cli.datasets.options import RowOptions
 from lmcot_cli.errors import UsageError
 from lmcot_cli.prompts.options import PromptOptions
@@ -57,6 +59,8 @@ class RefineOptions:
         engine: Settings of local engines.
         ppo: The settings of the algorithm; GRPO has no use for some of them, which keep their defaults then.
         reward: What a rationale is worth.
+        endpoint: Settings of endpoints.
+        settings_file: The settings file that the aliases come from; None where none is in use.
     """
 
     questions: Path
@@ -75,6 +79,8 @@ class RefineOptions:
     engine: EngineOptions = field(default_factory=EngineOptions)
     ppo: PPOOptions = field(default_factory=PPOOptions)
     reward: RewardOptions = field(default_factory=RewardOptions)
+    endpoint: EndpointOptions = field(default_factory=EndpointOptions)
+    settings_file: Path | None = None
 
     @property
     def rows(self) -> RowOptions:
@@ -136,17 +142,18 @@ class RefineOptions:
         return {"updates": ppo.updates, "minutes": ppo.minutes, "max_large_calls": calls}
 
 
-def from_settings(settings: Mapping[str, Any], aliases: Mapping[str, str]) -> RefineOptions:
+def from_settings(settings: Mapping[str, Any], config: Config) -> RefineOptions:
     """Build the options from a flat table of settings; what is None or not there keeps its default.
 
     Args:
         settings: Fields of `RefineOptions` and of the dataclasses in it, by name; anything else is passed over.
-        aliases: Names that stand for model specs.
+        config: The settings file; what it says of `lmcot answer` plays no part here.
     """
     given = {name: value for name, value in settings.items() if value is not None}
     return RefineOptions(
         **_fields(RefineOptions, given),
-        aliases=aliases,
+        aliases=config.models,
+        settings_file=config.file.path if config.file else None,
         prompting=PromptOptions(**_fields(PromptOptions, given)),
         engine=EngineOptions(**_fields(EngineOptions, given)),
         ppo=PPOOptions(**_fields(PPOOptions, given)),

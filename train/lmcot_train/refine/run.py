@@ -16,6 +16,7 @@ from lmcot_cli.backends.specs import open_model
 from lmcot_cli.backends.torch.checkpoint import weights_digest
 from lmcot_cli.datasets.row import Row
 from lmcot_cli.errors import InputError, UsageError
+from lmcot_cli.pipeline.destinations import destinations
 from lmcot_cli.pipeline.run_file import differing
 from lmcot_cli.prompts.conversation import PromptBuilder
 from lmcot_train.curves import draw_curves
@@ -74,6 +75,8 @@ def refine(options: RefineOptions, report: Report) -> Refined:
     say = report if workers.first else silent
     prompts = PromptBuilder(options.prompting, ("guided_rationale", "guided_answer"))
     _tell_other_prompts(options, prompts, say)
+    for line in destinations({"large": options.large}, options):
+        say(line)
     rows = read_answered(options.questions, options.limit, say, options.rows)
     folder = RunFolder(options.output)
     with ExitStack() as stack:
@@ -261,7 +264,13 @@ def _raised(before: Mapping[str, float | None], now: Mapping[str, float | None])
 
 
 def _open_large(options: RefineOptions) -> Backend:
-    return open_model(options.large, role="large", aliases=options.aliases, options=options.engine)
+    return open_model(
+        options.large,
+        role="large",
+        aliases=options.aliases,
+        options=options.engine,
+        endpoint=options.endpoint,
+    )
 
 
 def _record(options: RefineOptions, prompts: PromptBuilder, large: Backend | None) -> RunRecord:

@@ -25,8 +25,10 @@ def loop_share(words: Sequence[str]) -> float:
         run = 0
         for at in range(span, len(words)):
             run = run + 1 if words[at] == words[at - span] else 0
-            if run >= span * (ROUNDS - 1):
+            if run == span * (ROUNDS - 1):
                 repeated.update(range(at - run + 1, at + 1))
+            elif run > span * (ROUNDS - 1):  # what is before it counts already
+                repeated.add(at)
     return len(repeated) / len(words) if words else 0.0
 
 

@@ -9,6 +9,8 @@ from icu4py.breakers import SentenceBreaker, WordBreaker
 
 from lmcot_train.rewards.languages import ABBREVIATIONS
 
+_LOOK_BACK = 80
+"""Characters before a full stop that tell whether a sentence ends with it: no abbreviation is as long."""
 _ROOT = "en"  # the rules for words and sentences are those of all languages
 _JOINERS = frozenset("-&\u2010\u2011\u00b7\u30fb")
 _ABBREVIATED = re.compile(r"([^\W_](?:[^\W_]|\.)*)\.\s*$")
@@ -54,6 +56,7 @@ def words(text: str) -> list[tuple[str, bool]]:
 
 
 def _goes_on(piece: str) -> bool:
+    piece = piece.rstrip()[-_LOOK_BACK:]
     match = _ABBREVIATED.search(piece)
     if match is None:
         return False

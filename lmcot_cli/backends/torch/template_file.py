@@ -1,0 +1,59 @@
+"""The chat template of a model folder, tried before torch and transformers are loaded, which takes seconds."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from lmcot_cli.backends.chat import ChatTemplate
+from lmcot_cli.errors import ModelError
+
+_FILE, _CONFIG = "chat_template.jinja", "tokenizer_config.json"
+_MOST_BYTES = 2**26
+
+
+def try_template(folder: Path) -> None:
+    """Have the child render what a folder's tokenizer would take for its chat template.
+
+    Raises:
+        ModelError: It is not valid Jinja2, or breaks the limits or the sandbox; or a file cannot be read.
+    """
+    if source := _source(folder):
+        ChatTemplate(source, str(folder), {})
+
+
+def read_bounded(path: Path, most: int = _MOST_BYTES) -> bytes:
+    """Return what a file of a model holds.
+
+    Raises:
+        ModelError: It cannot be read, or is too large for what it should be.
+    """
+    try:
+        with path.open("rb") as file:
+            content = file.read(most + 1)
+    except OSError as error:
+        raise ModelError(f"{path}: cannot be read: {error.strerror}") from error
+    if len(content) > most:
+        raise ModelError(f"{path}: is larger than {most // 2**20} MiB: take the model from elsewhere")
+    return content
+
+
+def _source(folder: Path) -> str | None:
+    if (folder / _FILE).is_file():
+        return read_bounded(folder / _FILE).decode("utf-8", "replace")
+    if not (folder / _CONFIG).is_file():
+        return None
+    try:
+        config = json.loads(read_bounded(folder / _CONFIG))
+    except (ValueError, RecursionError):  # transformers says what is wrong with it
+        return None
+    return _default(config.get("chat_template")) if isinstance(config, dict) else None
+
+
+def _default(given: Any) -> str | None:
+    """Return the template itself; of several, the one called `default`."""
+    if isinstance(given, list):
+        named = {one.get("name"): one.get("template") for one in given if isinstance(one, dict)}
+        given = named.get("default")
+    return given if isinstance(given, str) else None

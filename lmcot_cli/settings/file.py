@@ -1,0 +1,149 @@
+"""Find the settings file and read it, once: what is confirmed by its digest is what is parsed.
+
+A file found in the working directory may be a stranger's. It is opened without waiting, and only as a regular file of a
+bounded size: a pipe, a device or a gigabyte under its name neither hangs nor fills the memory.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+import tomllib
+from dataclasses import dataclass
+from enum import Enum
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+from lmcot_cli.errors import InputError
+
+FILE_NAME = "lmcot.toml"
+MOST_BYTES = 256 * 1024
+"""Far more than a settings file has use for."""
+
+_PART = r"""(?:[\w-]++|"(?:[^"\\\n]|\\.)*+"|'[^'\n]*+')"""
+_DEEP_KEY = re.compile(rf"(?<![\w-])(?:{_PART}[ \t]*+\.[ \t]*+){{48}}")
+"""A dotted key of so many parts, on which the parser takes time that grows with their square."""
+
+
+class Standing(Enum):
+    """Whose a settings file is."""
+
+    OWN = "in the user's configuration folder"
+    NAMED = "named by --config"
+    FOUND = "found in the working directory"
+
+
+@dataclass(frozen=True, slots=True)
+class SettingsFile:
+    """A settings file as it was read.
+
+    Attributes:
+        path: Its path, as it is shown.
+        standing: Whose it is.
+        content: Its bytes.
+    """
+
+    path: Path
+    standing: Standing
+    content: bytes
+
+    @property
+    def digest(self) -> str:
+        """Return the SHA-256 of its bytes."""
+        return sha256(self.content).hexdigest()
+
+    @property
+    def place(self) -> Path:
+        """Return its path from the root, a link at the end of it not followed: paths in the file start there."""
+        return Path(os.path.abspath(self.path))  # noqa: PTH100 - Path.resolve follows links
+
+    @property
+    def in_working_directory(self) -> bool:
+        """Whether it lies in the working directory, and that is not the user's configuration folder."""
+        return self.standing is not Standing.OWN and self.place.parent.resolve() == Path.cwd().resolve()
+
+
+def own_path() -> Path:
+    """Return where the user's own settings file is."""
+    from platformdirs import user_config_path
+
+    return user_config_path("lmcot") / FILE_NAME
+
+
+def find_file(named: Path | None = None) -> SettingsFile | None:
+    """Read the file that the user names, else the one in the working directory, else the user's own.
+
+    Raises:
+        InputError: It cannot be read, is too large, or is none that could be a settings file.
+    """
+    if named is not None:
+        return SettingsFile(named, Standing.OWN if _is_own(named) else Standing.NAMED, _read_named(named))
+    here = Path(FILE_NAME)
+    if not _is_own(here) and (content := _read_found(here)) is not None:
+        return SettingsFile(here, Standing.FOUND, content)
+    return own_file()
+
+
+def own_file() -> SettingsFile | None:
+    """Read the user's own settings file; None where there is none.
+
+    Raises:
+        InputError: It cannot be read, is too large, or is none that could be a settings file.
+    """
+    content = _read_found(own_path())
+    return None if content is None else SettingsFile(own_path(), Standing.OWN, content)
+
+
+def parse_toml(file: SettingsFile) -> dict[str, Any]:
+    """Return the values of a settings file.
+
+    Raises:
+        InputError: It is not TOML.
+    """
+    try:
+        text = file.content.decode("utf-8")
+        if _DEEP_KEY.search(text):
+            raise RecursionError
+        return tomllib.loads(text)
+    except UnicodeDecodeError as error:
+        raise InputError(f"{file.path}: is not UTF-8 text") from error
+    except tomllib.TOMLDecodeError as error:
+        raise InputError(f"{file.path}: is not valid TOML: {error}") from error
+    except RecursionError as error:
+        raise InputError(f"{file.path}: is nested too deeply") from error
+
+
+def _is_own(path: Path) -> bool:
+    """Whether a path lies in the user's configuration folder; where a link at its end leads does not count."""
+    return path.name == FILE_NAME and path.parent.resolve() == own_path().parent.resolve()
+
+
+def _read_named(path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            return _bounded(path, file.read(MOST_BYTES + 1))
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error.strerror}") from error
+
+
+def _read_found(path: Path) -> bytes | None:
+    """Read a file that nobody named, if it is there."""
+    try:
+        opened = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error.strerror}") from error
+    if not stat.S_ISREG(os.fstat(opened).st_mode):
+        os.close(opened)
+        raise InputError(f"{path}: is no regular file, and so no settings: name others by --config FILE")
+    with os.fdopen(opened, "rb") as file:
+        return _bounded(path, file.read(MOST_BYTES + 1))
+
+
+def _bounded(path: Path, content: bytes) -> bytes:
+    if len(content) > MOST_BYTES:
+        raise InputError(f"{path}: is larger than {MOST_BYTES // 1024} KiB, which no settings file is")
+    return content

@@ -1,0 +1,113 @@
+"""Which settings files the user has confirmed, by path and digest: a changed or moved one is asked about again.
+
+The list is a JSON object in the user's state folder, readable and writable by its owner alone.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from lmcot_cli.errors import InputError, UnconfirmedSettingsError
+from lmcot_cli.settings.file import SettingsFile
+
+FILE_NAME = "trusted.json"
+Confirm = Callable[[SettingsFile, Sequence[str]], bool]
+"""Asks the user whether a file may do what it would do."""
+
+_BUSY_SECONDS = 5.0
+_log = logging.getLogger(__name__)
+
+
+def list_path() -> Path:
+    """Return where the list is kept."""
+    from platformdirs import user_state_path
+
+    return user_state_path("lmcot") / FILE_NAME
+
+
+def nobody_confirms(file: SettingsFile, reached: Sequence[str]) -> bool:
+    """Stand for a user who cannot be asked."""
+    return False
+
+
+def check_trust(file: SettingsFile, reached: Sequence[str], confirm: Confirm) -> None:
+    """Let a file pass that reaches nothing, that was confirmed as it is, or that the user confirms now.
+
+    Args:
+        file: A file found in the working directory.
+        reached: What it would do beside setting numbers and switches.
+        confirm: Asks the user.
+
+    Raises:
+        UnconfirmedSettingsError: It may not be used.
+        InputError: The list of confirmed files is damaged or cannot be read.
+    """
+    if not reached or is_trusted(file):
+        return
+    if not confirm(file, reached):
+        raise UnconfirmedSettingsError(str(file.path), reached)
+    _remember(file)
+
+
+def is_trusted(file: SettingsFile) -> bool:
+    """Whether the user has confirmed this file, at this place and as it is.
+
+    Raises:
+        InputError: The list is damaged or cannot be read.
+    """
+    return _read(list_path()).get(_name(file)) == file.digest
+
+
+def _remember(file: SettingsFile) -> None:
+    """Add a file to the list; where that fails it is used for once, and a warning says so."""
+    path = list_path()
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with FileLock(f"{path}.lock", timeout=_BUSY_SECONDS, mode=0o600):
+            _write(path, _read(path) | {_name(file): file.digest})
+    except (OSError, Timeout) as error:
+        reason = getattr(error, "strerror", None) or "another process holds it"
+        _log.warning("%s: cannot be written (%s); %s will be asked about again", path, reason, file.path)
+
+
+def _name(file: SettingsFile) -> str:
+    """Return a file's path as JSON can hold it."""
+    return os.fsencode(file.place).decode("utf-8", "backslashreplace")
+
+
+def _read(path: Path) -> dict[str, str]:
+    try:
+        trusted = json.loads(path.read_bytes())
+    except FileNotFoundError:
+        return {}
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error.strerror}") from error
+    except (ValueError, RecursionError) as error:
+        raise _damaged(path) from error
+    if not isinstance(trusted, dict) or not all(isinstance(digest, str) for digest in trusted.values()):
+        raise _damaged(path)
+    return trusted
+
+
+def _damaged(path: Path) -> InputError:
+    return InputError(f"{path}: is damaged: delete it, and confirm your settings files again")
+
+
+def _write(path: Path, trusted: dict[str, str]) -> None:
+    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)  # for its owner alone
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            json.dump(trusted, file, indent=2)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(name).replace(path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
