@@ -61,15 +61,18 @@ class Ahead:
         found = {result.id: result.to_line() for result in results if result.error is None}
         self.rows |= {id: Recorded.read(0, line) for id, line in found.items()}
         lines = [recorded.text for recorded in self.rows.values()]
+        if not lines:
+            return self.remove()
         partial = self._path.with_suffix(".tmp")
         try:
-            if not lines:
-                self._path.unlink(missing_ok=True)
-                return
             partial.write_bytes(json.dumps(self._run).encode() + b"\n" + b"".join(lines))
             partial.replace(self._path)
         except OSError as error:
             raise OutputError(f"{self._path}: cannot be written: {error.strerror}") from error
+
+    def remove(self) -> None:
+        """Leave no file: the output has it all."""
+        self._path.unlink(missing_ok=True)
 
     def _read(self) -> Iterator[tuple[str, Recorded]]:
         """Read what is there and of this run; what is not, or is damaged, is of no use."""
@@ -82,9 +85,3 @@ class Ahead:
                 yield recorded.id, recorded
         except (OSError, ValueError, KeyError, TypeError, RecursionError):
             return
-
-
-def remove_ahead(output: Path) -> None:
-    """Forget what was kept for an output that is begun anew."""
-    file = output.resolve()
-    file.with_name(f".{file.name}.ahead").unlink(missing_ok=True)

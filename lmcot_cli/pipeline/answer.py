@@ -17,7 +17,7 @@ from lmcot_cli.datasets.reader import STDIN, BadRow, read_rows, source_name
 from lmcot_cli.datasets.row import Columns, Row
 from lmcot_cli.errors import RowError, TooManyErrorsError, UsageError
 from lmcot_cli.interrupts import held
-from lmcot_cli.pipeline.ahead import Ahead, remove_ahead
+from lmcot_cli.pipeline.ahead import Ahead
 from lmcot_cli.pipeline.budget import Budget
 from lmcot_cli.pipeline.cost import cost_of, prices_of
 from lmcot_cli.pipeline.flow import Finishing, Flow, Outcome, Spent
@@ -101,10 +101,13 @@ class AnswerRun:
             answered = self._answer(items, rows.would_wait, models, prompts)
             try:
                 yield from self._record(answered, journal)
+            except KeyboardInterrupt:
+                with held():
+                    self._keep_ahead(models)
+                raise
             finally:
                 if journal:
                     with held():
-                        self._keep_ahead(models)
                         journal.take_place()
 
     def _check_output(self) -> None:
@@ -159,8 +162,6 @@ class AnswerRun:
     def _those_ahead(self, items: Iterator[Item], journal: Journal) -> Iterator[Item]:
         """Yield the items, those that an earlier session had done before their turn as its records."""
         assert self.output is not None
-        if self.overwrite:
-            remove_ahead(self.output)
         self._ahead = Ahead(self.output, journal.run)
         self._kept = sum((one.totals for one in self._ahead.rows.values()), self._kept)
         return self._ahead.in_place(items)
@@ -196,6 +197,8 @@ class AnswerRun:
                 self._check_errors()
         if journal:
             journal.finish()
+        if self._ahead:
+            self._ahead.remove()
 
     def _check_errors(self) -> None:
         limit = self.options.error_limit

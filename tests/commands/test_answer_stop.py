@@ -177,7 +177,8 @@ def test_rows_done_behind_one_that_is_not_are_kept_and_not_asked_for_again(work:
     front = run._flow._jobs[0]
     front.done = False
     behind = [job.item.id for job in list(run._flow._jobs)[1:] if job.done]
-    results.close()
+    with pytest.raises(KeyboardInterrupt):
+        results.throw(KeyboardInterrupt)
 
     assert run.kept_ahead == len(behind) > 0
     kept = (work / ".out.ahead").read_bytes().splitlines()[1:]
