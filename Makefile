@@ -55,10 +55,8 @@ fuzz: $(VENV)/fuzz.stamp
 pair: runs/large/model.gguf
 	@$(BIN)/lmcot export runs/large --role large --quantize q8_0 -o runs/large/export
 	@BIN=$(BIN) LARGE=runs/large/export/large.q8_0.gguf bash examples/train_pair.sh
-	@cp runs/large/export/large.q8_0.gguf lmcot_cli/models/large.gguf
-	@cp runs/pair/refined.gguf lmcot_cli/models/small.gguf
-	@cd lmcot_cli/models && sha256sum small.gguf large.gguf > checksums.txt
-	@echo "Installed the pair into lmcot_cli/models; measure it and bring CARD.md up to date: make measure" >&2
+	@$(BIN)/python tools/install_pair.py runs/pair/refined.gguf runs/large/export/large.q8_0.gguf
+	@echo "Measure it and bring the scores of CARD.md up to date: make measure" >&2
 
 runs/large/model.gguf: $(VENV)/dev.stamp
 	@$(BIN)/lmcot train pretrain large -o runs/large --minutes 43

@@ -103,6 +103,7 @@ class AnswerDefaults(_Section):
     tpm: int | None = None
     request_timeout: float | None = None
     total_timeout: float | None = None
+    max_reply_mib: int | None = None
     cache: bool | None = None
     reply_cache: Path | None = Field(default=None, strict=False)
     request_fields: list[str] | None = None

@@ -10,7 +10,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from lmcot_cli.backends.torch.loading import OWN_CODE_REFUSED
 from lmcot_cli.errors import MissingExtraError, ModelError, OutputError
+from lmcot_cli.model_files.folder import check_model_folder
+from lmcot_cli.models.hub import switched_off
 
 DECODER, ENCODER_DECODER = "text-generation-with-past", "text2text-generation-with-past"
 """optimum's names of the tasks; both keep a KV cache."""
@@ -41,11 +44,18 @@ def export_onnx(source: Path, target: Path) -> Path:
         raise MissingExtraError("exporting to ONNX", "export") from error
     if not (source / "config.json").is_file():
         raise ModelError(f"{source}: has no config.json; name a model folder")
-    with _folder_in_place(target) as folder, _quiet(), _explained(source, "exported to ONNX"):
-        config = AutoConfig.from_pretrained(source, trust_remote_code=False)
+    check_model_folder(source, OWN_CODE_REFUSED)
+    with _folder_in_place(target) as folder, _quiet(), _explained(source, "exported to ONNX"), switched_off():
+        config = AutoConfig.from_pretrained(source, local_files_only=True, trust_remote_code=False)
         task = ENCODER_DECODER if config.is_encoder_decoder else DECODER
         main_export(
-            str(source), folder, task=task, dtype="fp32", do_validation=False, trust_remote_code=False
+            str(source),
+            folder,
+            task=task,
+            dtype="fp32",
+            do_validation=False,
+            local_files_only=True,
+            trust_remote_code=False,
         )
         if (folder / "decoder_model_merged.onnx").is_file():
             for part in ("decoder_model.onnx", "decoder_with_past_model.onnx"):  # what it was merged from

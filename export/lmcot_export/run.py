@@ -60,6 +60,7 @@ def export(options: ExportOptions, progress: Progress | None = None) -> ExportRe
     if options.verify:
         parse_thresholds(options.thresholds)  # what is mistyped there is said now, not after the work
     source = find_source(options.source)
+    source.check()
     job = _Job.start(source, options, progress or Silent())
     if options.adapter_only:
         return job.report([job.adapter()])

@@ -6,14 +6,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lmcot_cli.backends.torch.checkpoint import weights_digest
+from lmcot_cli.backends.torch.loading import OWN_CODE_REFUSED
 from lmcot_cli.backends.torch.unpacked import is_gguf, unpacked
 from lmcot_cli.errors import InputError, ModelError, UsageError
+from lmcot_cli.model_files.digests import weights_digest
+from lmcot_cli.model_files.folder import check_adapter_folder, check_model_folder
+from lmcot_cli.model_files.places import check_folder
+from lmcot_cli.models.hub import cached_model
 from lmcot_export.json_file import read_object
 
 RUN_FILE = "run.json"
 RUNS = Path("runs")
-_WANTED = ("*.json", "*.safetensors", "*.model", "*.txt", "*.jinja")
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +34,16 @@ class Source:
     model: Path
     adapter: Path | None
     output: Path
+
+    def check(self) -> None:
+        """Refuse files that must not be opened, before anything opens them; see `lmcot_cli.model_files`.
+
+        Raises:
+            ModelError: Names the file.
+        """
+        check_model_folder(self.model, OWN_CODE_REFUSED)
+        if self.adapter:
+            check_adapter_folder(self.adapter)
 
 
 def find_source(path: Path | None) -> Source:
@@ -72,19 +85,19 @@ def newest_run(runs: Path) -> Path:
 def _of_run(folder: Path) -> Source:
     run = read_object(folder / RUN_FILE, InputError)
     if run.get("adapter"):
-        base, adapter = _find_base(folder, run.get("base")), folder / str(run["adapter"])
+        base, adapter = _find_base(folder, run.get("base")), check_folder(folder, str(run["adapter"]))
         if run.get("base_digest") not in (None, weights_digest(base)):
             raise ModelError(
                 f"{folder}: was trained on other weights than {base} holds now; put those back, or train it anew"
             )
         return Source(_name(folder), base, adapter, folder / "export")
     if (folder / "model" / "config.json").is_file():
-        return Source(_name(folder), folder / "model", None, folder / "export")
+        return Source(_name(folder), check_folder(folder, "model"), None, folder / "export")
     raise ModelError(f"{folder}: the run has neither an adapter nor a model yet; let it end, or resume it")
 
 
 def _find_base(folder: Path, base: Any) -> Path:
-    """Return the folder of a base model: as it is written, from the run's folder, or from the Hugging Face Hub."""
+    """Return the folder of a base model: as it is written, from the run's folder, or from the hub's local cache."""
     if not isinstance(base, str) or not base:
         raise ModelError(f"{folder}: does not say which model it is based on")
     if is_gguf(base):
@@ -94,18 +107,7 @@ def _find_base(folder: Path, base: Any) -> Path:
             return place
     if Path(base).is_absolute() or base.startswith(".") or base.count("/") != 1:
         raise ModelError(f"{base}: is not there any more, but {folder} is based on it; put the model back")
-    return _download(base)
-
-
-def _download(repository: str) -> Path:
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
-
-    try:
-        return Path(snapshot_download(repository, allow_patterns=list(_WANTED)))
-    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
-        first = str(error).strip().splitlines()[0]
-        raise ModelError(f"{repository}: cannot be downloaded: {first}") from error
+    return cached_model(base, folder)
 
 
 def _name(folder: Path) -> str:

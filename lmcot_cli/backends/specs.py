@@ -18,6 +18,7 @@ from lmcot_cli.backends.engine_options import EngineOptions
 from lmcot_cli.backends.naming import ModelName, Resolved, resolve_name
 from lmcot_cli.backends.torch import checkpoint
 from lmcot_cli.errors import ModelSpecError, UsageError
+from lmcot_cli.model_files.settings import CONFIG
 from lmcot_cli.models import embedded, hub
 
 _BACKENDS = {
@@ -140,7 +141,7 @@ def names_download(spec: str) -> hub.HubFile | None:
     repository = base if plus and not _is_there(name) else name
     if _is_there(repository) or not hub.is_repository(repository):
         return None
-    return hub.HubFile(repository, checkpoint.CONFIG)
+    return hub.HubFile(repository, CONFIG)
 
 
 def _is_there(path: str) -> bool:

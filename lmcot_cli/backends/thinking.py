@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from enum import Enum, auto
+from functools import cache
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +97,7 @@ _AGAIN = re.compile(
 )
 """Where one thought ends and the next begins."""
 
-_BEGINNINGS = frozenset(marks.opening[0] for marks in FORMATS)
+_SPACE = re.compile(r"\s*")
 _LONGEST = 64
 """Characters that a mark may take: so far back one may have begun."""
 
@@ -124,6 +125,7 @@ class Splitter:
         self._marks = opened
         self._text = ""
         self._thought = (0, 0)
+        self._begin = self._within = 0  # of the last thought; marks in it that opened another and closed none
         self._reply = 0
 
     @property
@@ -158,8 +160,8 @@ class Splitter:
             self._look_for_the_end(seen)
         elif self.part is Part.REPLY and self._marks is None:
             self._look_back(seen)
-        if self.part is Part.REPLY and self._marks:
-            self._go_on_thinking(self._marks)
+        while self.part is Part.REPLY and self._marks and self._goes_on(self._marks):
+            pass
 
     def add_mark(self, text: str) -> None:
         """Add the text of a control token; within the reply it means nothing but the end of a thought before it."""
@@ -177,48 +179,69 @@ class Splitter:
         begun = self._text.lstrip()
         if marks := _opening_of(begun):
             begin = len(self._text) - len(begun)
-            self._thought = (begin if marks is _HARMONY else begin + len(marks.opening), 0)
+            self._begin = begin if marks is _HARMONY else begin + len(marks.opening)
+            self._thought = (self._begin, 0)
             self._marks, self.part = marks, Part.THOUGHT
         elif begun and not any(_agree(begun, marks.opening) for marks in FORMATS):
             self.part = Part.REPLY
 
     def _look_for_the_end(self, seen: int) -> None:
         assert self._marks
-        begin = self._thought[0]
-        found = re.compile(self._marks.closing, re.IGNORECASE).search(self._text, max(seen, begin))
+        found = _pattern(self._marks.closing).search(self._text, max(self._may_have_begun(seen), self._begin))
         if found:
-            self._thought = (begin, found.start())
-            self._reply, self.part = found.end(), Part.REPLY
+            self._end_at(self._thought[0], found)
 
-    def _go_on_thinking(self, marks: Marks) -> None:
+    def _end_at(self, thought: int, closing: re.Match[str]) -> None:
+        """End the thought that began at `thought`, its last part at `_begin`, where a closing mark was found."""
+        assert self._marks
+        opening = _pattern(re.escape(self._marks.opening))
+        self._within += sum(1 for _ in opening.finditer(self._text, self._begin, closing.start()))
+        self._thought = (thought, closing.start())
+        self._reply, self.part = closing.end(), Part.REPLY
+
+    def _may_have_begun(self, seen: int) -> int:
+        """Return from where on a mark may stand that was not whole before; those of harmony have no longest."""
+        channel = self._text.rfind(_HARMONY.opening, 0, seen + len(_HARMONY.opening))
+        return channel if channel >= 0 and "<|message|>" not in self._text[channel:seen] else seen
+
+    def _goes_on(self, marks: Marks) -> bool:
         """See whether what was taken for the reply is another thought, or the rest of one that had one within it."""
-        reply = self._text[self._reply :]
-        begun = reply.lstrip()
-        if begun[:1] in _BEGINNINGS and marks is not _HARMONY and (another := _opening_of(begun)):
+        begin = _SPACE.match(self._text, self._reply).end()  # type: ignore[union-attr]  # it matches anywhere
+        if marks is not _HARMONY and (another := _opening_of(self._text[begin : begin + _LONGEST])):
             self._marks, self.part = another, Part.THOUGHT
-            self._look_for_the_end(len(self._text) - len(begun) + len(another.opening))
-            return
-        within = self._text[slice(*self._thought)].lower().count(marks.opening) if self._reply else 0
-        closing = re.compile(marks.closing, re.IGNORECASE).search(reply) if within else None
-        if closing and marks.opening not in reply[: closing.start()].lower():
-            self._thought = (self._thought[0], self._reply + closing.start())
-            self._reply += closing.end()
+            self._begin = begin + len(another.opening)
+            self._look_for_the_end(self._begin)
+            return True
+        closing = _pattern(marks.closing).search(self._text, self._reply) if self._within else None
+        opening = _pattern(re.escape(marks.opening))
+        if closing is None or opening.search(self._text, self._reply, closing.start()):
+            return False
+        self._thought = (self._thought[0], closing.start())
+        self._reply = closing.end()
+        self._within -= 1
+        return True
 
     def _look_back(self, seen: int) -> None:
-        """See whether what was taken for the reply was the thought."""
-        if found := _ALONE.search(self._text, seen):
-            self._part_at(
-                found,
-                next(marks for marks in FORMATS if re.fullmatch(marks.closing, found[0], re.IGNORECASE)),
-            )
+        """See whether what was taken for the reply was the thought: whichever mark ends first tells."""
+        found = [
+            (closing, 0) for closing in [_ALONE.search(self._text, self._may_have_begun(seen))] if closing
+        ]
         for marks in _WORDS:
-            begins = self._text.lstrip().startswith(marks.opening)
-            if begins and (found := re.compile(marks.closing).search(self._text, seen)):
-                self._part_at(found, marks)
-                self._thought = (self._text.index(marks.opening) + len(marks.opening), found.start())
+            if self._text.lstrip().startswith(marks.opening):
+                begin = self._text.index(marks.opening) + len(marks.opening)
+                closing = re.compile(marks.closing).search(self._text, max(seen, begin))
+                found += [(closing, begin)] if closing else []
+        if found:
+            closing, self._begin = min(found, key=lambda one: one[0].end())
+            self._marks = next(
+                one for one in (*FORMATS, *_WORDS) if _pattern(one.closing).fullmatch(closing[0])
+            )
+            self._end_at(self._begin, closing)
 
-    def _part_at(self, found: re.Match[str], marks: Marks) -> None:
-        self._marks, self._thought, self._reply = marks, (0, found.start()), found.end()
+
+@cache
+def _pattern(mark: str) -> re.Pattern[str]:
+    return re.compile(mark, re.IGNORECASE)
 
 
 def _opening_of(text: str) -> Marks | None:

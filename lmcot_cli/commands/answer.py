@@ -87,6 +87,7 @@ def answer(
     tpm: options.TpmOption = None,
     request_timeout: options.RequestTimeoutOption = None,
     total_timeout: options.TotalTimeoutOption = None,
+    max_reply_mib: options.MaxReplyMibOption = None,
     key_command: options.KeyCommandOption = None,
     allow_plain_http_key: options.AllowPlainHttpKeyOption = None,
     cache: options.CacheOption = None,

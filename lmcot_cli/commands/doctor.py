@@ -14,13 +14,24 @@ from typing import Annotated
 
 import typer
 
-from lmcot_cli import __version__
+from lmcot_cli import __version__, installation
+from lmcot_cli.backends.engine_options import usable_cores
 from lmcot_cli.commands.printable import escaped
 from lmcot_cli.commands.stdout import write_text
 from lmcot_cli.errors import InputError, ModelError, UnconfirmedSettingsError
 from lmcot_cli.models import embedded
+from lmcot_cli.models.catalogue import readable_size
 
 KEYS = ("OPENAI_API_KEY", "HF_TOKEN")
+_COMPILE = (
+    "build it for this machine, with a C++ compiler: CMAKE_ARGS=-DGGML_NATIVE=OFF pip install --force-reinstall"
+    " --no-cache-dir --no-binary llama-cpp-python llama-cpp-python"
+)
+_REINSTALL = "pip install --force-reinstall --no-deps lmcot, or in a checkout: git checkout lmcot_cli/models"
+_ADVICE = {
+    embedded.Integrity.MISSING.value: f"; {_REINSTALL}",
+    embedded.Integrity.CHANGED.value: f": its checksum is not that of checksums.txt; {_REINSTALL}",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,13 +53,17 @@ class Report:
 
     Attributes:
         engine: None if llama-cpp-python cannot be used; `engine_error` then says why.
-        cores: CPU cores this process may use.
-        memory: Bytes of main memory; None where the system does not say.
+        cores: CPU cores this process may use, and as many threads does an engine start by itself.
+        core_quota: How many cores' time a container may take; None where it is not limited.
+        memory: Bytes of main memory that this process may take; None where the system does not say.
+        disk: Free bytes by the folder where models and replies are kept.
         embedded: State of the embedded models by name (`ok`, `missing`, `changed`, or what else is wrong).
         config: The settings file that `lmcot answer` would read; None if there is none.
         config_error: What is wrong with that file, if something is.
         config_reach: What that file would do if the user confirmed it; nothing for one that may be used.
         missing: Packages that each extra lacks, complete extras left out.
+        unfit: Packages of a version that lmcot does not work with, and what mends that.
+        doubtful: Packages that an extra does not work with, or newer than what lmcot is tested with, and what to do.
     """
 
     lmcot: str
@@ -56,19 +71,23 @@ class Report:
     engine: Engine | None
     engine_error: str | None
     cores: int
+    core_quota: float | None
     memory: int | None
+    disk: Mapping[str, int]
     embedded: Mapping[str, str]
     config: str | None
     config_error: str | None
     config_reach: tuple[str, ...]
     keys: Mapping[str, bool]
     missing: Mapping[str, tuple[str, ...]]
+    unfit: Mapping[str, str]
+    doubtful: Mapping[str, str]
 
     @property
     def ok(self) -> bool:
-        """Whether the basics work: a usable engine, an undamaged embedded pair, no broken settings file."""
+        """Whether the basics work: an engine, packages that fit, a sound embedded pair, no broken settings file."""
         sound = all(state == embedded.Integrity.OK.value for state in self.embedded.values())
-        return self.engine is not None and sound and self.config_error is None
+        return self.engine is not None and sound and self.config_error is None and not self.unfit
 
 
 def doctor(
@@ -86,44 +105,39 @@ def doctor(
 def examine() -> Report:
     """Look at the installation and the machine; nothing is changed and nothing is sent."""
     engine, engine_error = _engine()
+    requirements = metadata.requires("lmcot") or [] if installation.version_of("lmcot") else []
+    of_extras = [requirement for requirement in requirements if "extra ==" in requirement]
+    own = [requirement for requirement in requirements if requirement not in of_extras]
     config, config_error, config_reach = _config()
     return Report(
-        lmcot=__version__ if _installed("lmcot") else f"{__version__} (run from its source, not installed)",
+        lmcot=_version(),
         python=f"{platform.python_version()} ({sys.executable})",
         engine=engine,
         engine_error=engine_error,
-        cores=_cores(),
-        memory=_memory(),
+        cores=usable_cores(),
+        core_quota=installation.core_quota(),
+        memory=installation.memory_limit(),
+        disk=installation.free_space(),
         embedded={name: _embedded_state(name) for name in embedded.NAMES},
         config=config,
         config_error=config_error,
         config_reach=config_reach,
         keys={key: bool(os.environ.get(key)) for key in _key_variables()},
-        missing=missing_packages((metadata.requires("lmcot") or []) if _installed("lmcot") else []),
+        missing=installation.missing_packages(requirements),
+        unfit=installation.unfit_packages(own),
+        doubtful=installation.unfit_packages(of_extras) | installation.newer_packages(),
     )
 
 
-def missing_packages(requirements: list[str]) -> dict[str, tuple[str, ...]]:
-    """Sort the packages that are not installed by the extra that asks for them.
-
-    Args:
-        requirements: As package metadata has them: `torch>=2.9; extra == "train"`.
-    """
-    missing: dict[str, list[str]] = {}
-    for requirement in requirements:
-        name = re.match(r"[\w.-]+", requirement)
-        extra = re.search(r"extra == ['\"]([\w-]+)['\"]", requirement)
-        if name and extra and not _installed(name[0]):
-            missing.setdefault(extra[1], []).append(name[0])
-    return {extra: tuple(names) for extra, names in missing.items()}
-
-
-def _installed(distribution: str) -> bool:
-    try:
-        metadata.version(distribution)
-    except metadata.PackageNotFoundError:
-        return False
-    return True
+def _version() -> str:
+    installed = installation.version_of("lmcot")
+    if installed is None:
+        return f"{__version__} (run from its source, not installed)"
+    return (
+        __version__
+        if installed == __version__
+        else f"{__version__} (installed as {installed}: install it again)"
+    )
 
 
 def _engine() -> tuple[Engine | None, str | None]:
@@ -133,6 +147,8 @@ def _engine() -> tuple[Engine | None, str | None]:
         module = llama()
     except (ImportError, OSError, RuntimeError) as error:  # the last two: its shared library does not load
         return None, f"{type(error).__name__}: {error}"
+    if fault := _trial():
+        return None, fault
     described = module.llama_print_system_info().decode("utf-8", errors="replace")
     features = tuple(re.findall(r"(\w+) = 1\b", described))
     return Engine(
@@ -140,16 +156,12 @@ def _engine() -> tuple[Engine | None, str | None]:
     ), None
 
 
-def _cores() -> int:
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+def _trial() -> str | None:
+    """Return what goes wrong where the smallest model writes; None where nothing does, or the model is not sound."""
+    from lmcot_cli.backends.llama.trial import fault_of
 
-
-def _memory() -> int | None:
-    if not hasattr(os, "sysconf"):
-        return None
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    sound = _embedded_state("small") == embedded.Integrity.OK.value
+    return fault_of(embedded.path_of("builtin:small")) if sound else None
 
 
 def _embedded_state(name: str) -> str:
@@ -198,26 +210,44 @@ def _config_line(report: Report) -> str:
 def _lines(report: Report) -> list[tuple[str, str]]:
     lines = [("lmcot", f"{report.lmcot}, Python {report.python}")]
     lines += _engine_lines(report)
-    memory = f"{report.memory / 1e9:.1f} GB memory" if report.memory else "memory unknown"
-    lines.append(("machine", f"{report.cores} CPU core{'s' if report.cores > 1 else ''}, {memory}"))
+    lines += _machine_lines(report)
     for name, state in report.embedded.items():
-        advice = "" if state == embedded.Integrity.OK.value else "; reinstall lmcot"
-        lines.append(("models", f"{embedded.SCHEME}{name} {state}{advice}"))
+        lines.append(("models", f"{embedded.SCHEME}{name} {state}{_ADVICE.get(state, '')}"))
     lines.append(("config", escaped(_config_line(report))))
     lines.append(
         ("keys", ", ".join(f"{key} {'set' if is_set else 'not set'}" for key, is_set in report.keys.items()))
     )
-    if not report.missing and _installed("lmcot"):
+    lines += [
+        ("package", f"{name} {what}") for name, what in [*report.unfit.items(), *report.doubtful.items()]
+    ]
+    if not report.missing and installation.version_of("lmcot"):
         lines.append(("extras", "all installed"))
     for extra, packages in report.missing.items():
         lines.append(("extra", f"{extra} lacks {', '.join(packages)}: pip install 'lmcot[{extra}]'"))
     return lines
 
 
+def _machine_lines(report: Report) -> list[tuple[str, str]]:
+    memory = f"{report.memory / 1e9:.1f} GB memory" if report.memory else "memory unknown"
+    lines = [("machine", f"{report.cores} CPU core{'s' if report.cores > 1 else ''}, {memory}")]
+    if report.core_quota is not None and report.core_quota < report.cores:
+        threads = max(1, int(report.core_quota))
+        lines.append(
+            ("threads", f"the container may use {report.core_quota:g} cores' time: --threads {threads}")
+        )
+    for folder, free in report.disk.items():
+        advice = (
+            ""
+            if free >= installation.LITTLE_SPACE
+            else "; free some, or set HF_HOME to another disk for models"
+        )
+        lines.append(("disk", f"{readable_size(free)} free for {folder}{advice}"))
+    return lines
+
+
 def _engine_lines(report: Report) -> list[tuple[str, str]]:
     if report.engine is None:
-        advice = "pip install --force-reinstall --no-cache-dir llama-cpp-python (needs a C++ compiler)"
-        return [("llama.cpp", f"unusable ({report.engine_error}); {advice}")]
+        return [("llama.cpp", f"unusable ({report.engine_error}); {_COMPILE}")]
     offload = "yes" if report.engine.gpu_offload else "no, CPU only"
     return [
         ("llama.cpp", f"llama-cpp-python {report.engine.version}: {', '.join(report.engine.features)}"),

@@ -343,6 +343,16 @@ TotalTimeoutOption = Annotated[
         rich_help_panel=_ENDPOINT,
     ),
 ]
+MaxReplyMibOption = Annotated[
+    int | None,
+    typer.Option(
+        "--max-reply-mib",
+        metavar="MIB",
+        help="Largest reply that is read, decompressed; all that are read at once take at most twice that.",
+        show_default=str(DEFAULTS.endpoint.max_reply_mib),
+        rich_help_panel=_ENDPOINT,
+    ),
+]
 KeyCommandOption = Annotated[
     str | None,
     typer.Option(

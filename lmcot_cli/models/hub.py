@@ -7,15 +7,17 @@ elsewhere. It is imported where it is used, to keep the command line quick to st
 from __future__ import annotations
 
 import errno
-import json
 import re
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 from urllib.parse import urlsplit
 
 from lmcot_cli.errors import LmcotError, ModelError, ModelSpecError, OutputError
+from lmcot_cli.model_files.gguf_parts import part_names
+from lmcot_cli.model_files.weights import MODEL_INDEX, weight_files
 
 if TYPE_CHECKING:
     from huggingface_hub.errors import HfHubHTTPError
@@ -99,7 +101,7 @@ def find(source: HubFile) -> Path | None:
 
 
 def download(source: HubFile) -> Path:
-    """Return the file's place in the local cache, fetching it first if it is not there.
+    """Return the file's place in the local cache, fetching it first if it is not there, and its other parts if split.
 
     A file that is there is used as it is, without asking the hub: what works once works with the network off.
 
@@ -113,13 +115,63 @@ def download(source: HubFile) -> Path:
 
     # The HTTP library differs between versions of huggingface_hub; its base error is this class's first base.
     transport_error = cast("type[OSError]", HfHubHTTPError.__bases__[0])
+    parts = [HubFile(source.repository, name) for name in part_names(source.file)]
+    places: list[Path] = []
+    for part in parts:
+        try:
+            if here := find(part):
+                places.append(here)
+                continue
+            _ask_once(part)
+            places.append(Path(hf_hub_download(part.repository, part.file)))
+        except (OSError, transport_error) as error:
+            raise _explain(part, error) from error
+    return places[0]
+
+
+@contextmanager
+def switched_off() -> Iterator[None]:
+    """Have whatever runs meanwhile find the hub switched off, as with HF_HUB_OFFLINE=1.
+
+    Libraries that open a model ask it for more than one thinks: for a base that an adapter names, for kernels, for a
+    conversion of its weights. Requests end in `OfflineModeIsEnabled`.
+    """
+    from huggingface_hub import constants, utils
+
+    before = constants.HF_HUB_OFFLINE
+    # Sessions remember whether they were made online; of version 1 on, they look when they are used.
+    forget = getattr(utils, "reset_sessions", lambda: None)
+    constants.HF_HUB_OFFLINE = True
+    forget()
     try:
-        if here := find(source):
-            return here
-        _ask_once(source)
-        return Path(hf_hub_download(source.repository, source.file))
-    except (OSError, transport_error) as error:
-        raise _explain(source, error) from error
+        yield
+    finally:
+        constants.HF_HUB_OFFLINE = before
+        forget()
+
+
+def cached_model(repository: str, named_by: Path) -> Path:
+    """Return the folder of a repository's model in the local cache; nothing is asked of the hub.
+
+    Args:
+        repository: `ORG/REPO`.
+        named_by: The file that names it.
+
+    Raises:
+        ModelError: It is not there.
+    """
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
+
+    try:
+        if _REPOSITORY.fullmatch(repository):
+            return Path(snapshot_download(repository, allow_patterns=[*MODEL_FILES], local_files_only=True))
+    except (HFValidationError, LocalEntryNotFoundError):
+        pass
+    raise ModelError(
+        f"{named_by}: names {repository[:200]!r} as its base, which is no folder here and is not in the local cache;"
+        " what a file names is not downloaded: if you trust that model, fetch it yourself (hf download) or put it back"
+    )
 
 
 def download_model(repository: str, *, remote_code: bool = False) -> Path:
@@ -164,11 +216,12 @@ def download_model(repository: str, *, remote_code: bool = False) -> Path:
 
 def _is_complete(folder: Path) -> bool:
     """Whether all the weights are there; a download that was broken off leaves some out."""
-    index = folder / "model.safetensors.index.json"
-    if not index.is_file():
+    if not (folder / MODEL_INDEX).is_file():
         return any(folder.glob("*.safetensors"))
-    shards = set(json.loads(index.read_bytes())["weight_map"].values())
-    return all((folder / shard).is_file() for shard in shards)
+    try:
+        return bool(weight_files(folder))
+    except ModelError:
+        return False
 
 
 def _ask_once(source: HubFile) -> None:

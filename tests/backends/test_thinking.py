@@ -112,3 +112,34 @@ def test_a_thought_that_the_prompt_opened_has_no_opening_mark() -> None:
     assert (splitter.reply, splitter.thought) == ("", "A port.")
     splitter.add("</think>Gdynia")
     assert (splitter.reply, splitter.thought) == ("Gdynia", "A port.")
+
+
+@pytest.mark.parametrize("size", [1, 7, 40])
+@pytest.mark.parametrize(
+    "text",
+    [
+        *(text for text, _ in TEXTS),
+        "A.\n<think>x</think>x</think></think>\nB",
+        "<think>a<think>b<think>c</think>d</think>e</think>B",
+        "<think>a</think> <think>b</think> <think>c</think> B",
+        f"A.<|channel|>final {'x' * 80}<|message|>B",
+        "Here is my thought process: A. </think> Here is my response: B",
+        "[THINK]a[THINK]b[/THINK]c[/THINK]B",
+    ],
+)
+def test_a_text_is_parted_alike_in_one_piece_and_in_many(text: str, size: int) -> None:
+    splitter, whole = Splitter(), split(text)
+    for begin in range(0, len(text), size):
+        splitter.add(text[begin : begin + size])
+    assert (splitter.reply, splitter.thought) == (whole.reply, whole.thought)
+
+
+def test_thoughts_within_thoughts_end_with_the_last_of_their_marks() -> None:
+    assert split("<think>a<think>b<think>c</think>d</think>e</think>B").reply == "B"
+    assert split("[THINK]a[THINK]b[/THINK]c[/THINK]B").reply == "B"
+    assert split("<think>a</think> <think>b</think> <think>c</think> B").reply == "B"
+
+
+def test_very_many_marks_are_read_at_once() -> None:
+    for text in ("<think>" * 60_000 + "</think>" * 60_000 + "B", "<think></think>" * 60_000 + "B"):
+        assert split(text).reply == "B"

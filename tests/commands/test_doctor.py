@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from lmcot_cli import installation
 from lmcot_cli.commands import doctor
-from lmcot_cli.commands.doctor import examine, missing_packages
+from lmcot_cli.commands.doctor import examine
 from lmcot_cli.main import app
 from lmcot_cli.models import embedded
 
@@ -49,13 +50,14 @@ def test_a_missing_embedded_model_fails_the_check(tmp_path: Path, monkeypatch: p
     monkeypatch.setattr(embedded, "FOLDER", tmp_path)
     code, text = run()
     assert code == 1
-    assert "builtin:small missing; reinstall lmcot" in text
+    assert "builtin:small missing; pip install --force-reinstall --no-deps lmcot" in text
 
 
 def test_a_sound_pair_passes_the_check_and_a_changed_one_fails(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(embedded, "FOLDER", tmp_path)
+    monkeypatch.setattr(doctor, "_trial", lambda: None)
     for name in embedded.NAMES:
         (tmp_path / f"{name}.gguf").write_bytes(name.encode())
     sums = [f"{embedded.sha256(tmp_path / f'{name}.gguf')}  {name}.gguf" for name in embedded.NAMES]
@@ -66,6 +68,7 @@ def test_a_sound_pair_passes_the_check_and_a_changed_one_fails(
     code, text = run("--json")
     assert code == 1
     assert json.loads(text)["embedded"] == {"small": "ok", "large": "changed"}
+    assert "builtin:large changed: its checksum is not that of checksums.txt; pip install" in run()[1]
 
 
 def test_a_settings_file_is_named_and_a_broken_one_fails_the_check(tmp_path: Path) -> None:
@@ -86,20 +89,74 @@ def test_a_settings_file_is_named_and_a_broken_one_fails_the_check(tmp_path: Pat
 def test_what_is_said_of_extras(
     missing: dict[str, tuple[str, ...]], said: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(doctor, "_installed", lambda distribution: True)
-    monkeypatch.setattr(doctor, "missing_packages", lambda requirements: missing)
+    monkeypatch.setattr(installation, "version_of", lambda distribution: doctor.__version__)
+    monkeypatch.setattr(installation, "newer_packages", dict)
+    monkeypatch.setattr(installation, "missing_packages", lambda requirements: missing)
     monkeypatch.setattr(doctor.metadata, "requires", lambda distribution: [])
     assert said in run()[1]
 
 
-def test_extras_name_the_packages_they_lack() -> None:
-    requirements = [
-        "typer>=0.16",
-        'pytest>=8.3; extra == "dev"',
-        'no-such-package-a>=1; extra == "train"',
-        "no-such-package-b[x]>=2 ; python_version > '3' and extra == 'train'",
-    ]
-    assert missing_packages(requirements) == {"train": ("no-such-package-a", "no-such-package-b")}
+def test_a_package_that_does_not_fit_fails_the_check(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor.metadata, "requires", lambda distribution: ["typer>=999", "rich>=1"])
+    code, text = run()
+    assert code == 1
+    assert "package:   typer" in text and "does not fit: pip install --upgrade 'typer>=999'" in text
+
+
+def test_a_package_that_only_an_extra_wants_newer_is_told_of_and_no_more(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(doctor.metadata, "requires", lambda distribution: ['rich>=999; extra == "plot"'])
+    code, text = run()
+    assert code == 0
+    assert "does not fit: pip install --upgrade 'rich>=999'" in text
+
+
+def test_a_container_that_may_use_fewer_cores_is_told_to_start_fewer_threads(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(installation, "core_quota", lambda: 1.5)
+    monkeypatch.setattr(doctor, "usable_cores", lambda: 64)
+    assert "threads:   the container may use 1.5 cores' time: --threads 1" in run()[1]
+
+
+def test_a_full_disk_is_told_of(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(installation, "free_space", lambda: {"/cache": 5_000_000})
+    assert "disk:      5.0 MB free for /cache; free some, or set HF_HOME" in run()[1]
+
+
+def test_an_installation_of_another_version_is_told_of(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor, "__version__", "99.0")
+    assert "99.0 (installed as " in run()[1]
+
+
+@pytest.mark.parametrize("content", [b"\xff\xfe", b"samples"])
+def test_a_settings_file_that_cannot_be_read_fails_the_check(tmp_path: Path, content: bytes) -> None:
+    file = tmp_path / "config" / "lmcot" / "lmcot.toml"
+    file.parent.mkdir(parents=True)
+    file.write_bytes(content)
+    code, text = run()
+    assert code == 1
+    assert "lmcot.toml: " in text
+
+
+@pytest.mark.parametrize(
+    ("python", "said"),
+    [
+        ("kill -ILL $$", "it crashes here, by SIGILL"),  # built for another processor
+        ("echo 'damaged: x' >&2; exit 1", "damaged: x"),
+    ],
+)
+def test_a_llama_cpp_that_does_not_run_fails_the_check(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, python: str, said: str
+) -> None:
+    stand_in = tmp_path / "python"
+    stand_in.write_text(f"#!/bin/sh\n{python}\n")
+    stand_in.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(stand_in))
+    code, text = run()
+    assert code == 1
+    assert f"unusable ({said}); build it for this machine, with a C++ compiler: CMAKE_ARGS" in text
 
 
 def test_a_llama_cpp_that_does_not_load_fails_the_check_with_the_line_that_mends_it(tmp_path: Path) -> None:
@@ -114,5 +171,5 @@ def test_a_llama_cpp_that_does_not_load_fails_the_check_with_the_line_that_mends
         timeout=60,
     )
     assert done.returncode == 1
-    assert "unusable (RuntimeError: Failed to load shared library); pip install" in done.stdout
+    assert "unusable (RuntimeError: Failed to load shared library); build it for this machine" in done.stdout
     assert done.stderr == ""

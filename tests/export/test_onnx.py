@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -90,9 +91,10 @@ def test_an_export_replaces_the_one_that_is_there(tiny_folder: Folder, tmp_path:
     assert (target / "tokenizer.json").is_file()
 
 
-def test_what_cannot_be_exported_is_named(tmp_path: Path) -> None:
+def test_what_cannot_be_exported_is_named(tiny_folder: Folder, tmp_path: Path) -> None:
     with pytest.raises(ModelError, match=r"has no config\.json"):
         export_onnx(tmp_path, tmp_path / "out")
+    shutil.copyfile(tiny_folder() / "model.safetensors", tmp_path / "model.safetensors")
     (tmp_path / "config.json").write_text('{"model_type": "unheard-of"}')
     with pytest.raises(ModelError, match="cannot be exported to ONNX"):
         export_onnx(tmp_path, tmp_path / "out")

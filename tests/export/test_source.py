@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from lmcot_cli.backends.torch.checkpoint import weights_digest
 from lmcot_cli.errors import InputError, ModelError
+from lmcot_cli.model_files.digests import weights_digest
 from lmcot_export.source import Source, find_source
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from lmcot_cli.backends.specs import resolve
+from lmcot_cli.backends.naming import resolve_name
 from lmcot_cli.models import catalogue, hub
 
 
@@ -47,13 +47,13 @@ def test_the_file_of_an_installed_package_is_taken_and_else_the_hubs(
     assert entry and entry.package
     file = tmp_path / entry.package.file
     monkeypatch.setattr(catalogue, "distribution", lambda name: Installed(tmp_path))
-    assert (entry.packaged, resolve("smollm2-135m", {})) == (
+    assert (entry.packaged, resolve_name("smollm2-135m", {}).spec) == (
         None,
         entry.hub_spec,
     )  # installed without its file
     file.parent.mkdir()
     file.touch()
-    assert (entry.packaged, resolve("SmolLM2-135M", {})) == (file, str(file))
+    assert (entry.packaged, resolve_name("SmolLM2-135M", {}).spec) == (file, str(file))
 
     def none(name: str) -> Installed:
         raise PackageNotFoundError(name)

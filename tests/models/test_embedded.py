@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from lmcot_cli.backends.llama.gguf_header import read_header
 from lmcot_cli.errors import ModelError, ModelSpecError
 from lmcot_cli.models import embedded
 from lmcot_cli.models.embedded import Integrity
@@ -32,7 +33,14 @@ def test_a_file_without_a_checksum_is_an_error(tmp_path: Path) -> None:
 def test_the_shipped_files_are_those_of_checksums_and_card(name: str) -> None:
     """A pair was once installed without its checksums, and `lmcot doctor` called every installation broken."""
     assert embedded.integrity(name) is Integrity.OK
-    assert f"`{embedded.sha256(embedded.FOLDER / f'{name}.gguf')}`" in embedded.card()
+    path = embedded.FOLDER / f"{name}.gguf"
+    header = read_header(path)
+    column = 1 + embedded.NAMES.index(name)
+    rows = [[cell.strip() for cell in line.strip("| ").split("|")] for line in embedded.card().splitlines()]
+    said = {row[0]: row[column] for row in rows if len(row) == 3}
+    assert said["SHA-256"] == f"`{embedded.sha256(path)}`"
+    assert said["file"] == f"{path.stat().st_size:,} bytes, {header.quantization}"
+    assert said["parameters"] == f"{header.parameters:,}"
 
 
 def test_an_unknown_name_is_refused_with_the_known_ones() -> None:

@@ -13,9 +13,9 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from lmcot_cli.backends.torch.checkpoint import weights_digest
 from lmcot_cli.datasets.row import Row
 from lmcot_cli.errors import ModelError, UsageError
+from lmcot_cli.model_files.digests import weights_digest
 from lmcot_train.lora import LoraOptions
 from lmcot_train.models import add_adapter, is_encoder_decoder, open_base, open_run
 from lmcot_train.prompting import RationalePrompts
@@ -218,7 +218,7 @@ def test_whatever_is_damaged_is_one_line_that_names_the_folder(
             (folder / file).write_bytes(damage)
     with pytest.raises(ModelError, match="fetch or save it anew") as caught:
         open_base(str(folder))
-    assert one_line(caught).startswith(f"{folder}: ")
+    assert one_line(caught).startswith(str(folder))
     assert len(str(caught.value)) < len(str(folder)) + 320
 
 
@@ -256,7 +256,7 @@ def test_a_damaged_adapter_is_one_line(adapted: Path) -> None:
     name = min(tensors)
     open_run(adapted)
     weights.write_bytes(whole[:-100])
-    with pytest.raises(ModelError, match=f"^{folder}: cannot be loaded"):
+    with pytest.raises(ModelError, match=f"^{weights}: has .* bytes of"):
         open_run(adapted)
     save_file({key: value for key, value in tensors.items() if key != name}, weights)
     with pytest.raises(ModelError, match=f"^{folder}: lacks 1 of its weights .{name}"):
@@ -267,7 +267,7 @@ def test_a_damaged_adapter_is_one_line(adapted: Path) -> None:
     weights.write_bytes(whole)
     for damage in ("[]", "{}", settings[:50]):
         config.write_text(damage)
-        with pytest.raises(ModelError, match=f"^{folder}: cannot be loaded") as caught:
+        with pytest.raises(ModelError, match=f"^{config}: .*save it anew") as caught:
             open_run(adapted)
         one_line(caught)
 

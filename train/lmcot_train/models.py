@@ -5,10 +5,9 @@ Weights come as safetensors only, and no code that comes with a model is run.
 
 from __future__ import annotations
 
-import json
 import os
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
@@ -29,10 +28,14 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
-from lmcot_cli.backends.torch.checkpoint import weights_digest
-from lmcot_cli.backends.torch.loading import OWN_CODE_REFUSED, loading, reason_of
+from lmcot_cli.backends.torch.loading import OWN_CODE_REFUSED, check_room, loading, reason_of
 from lmcot_cli.backends.torch.unpacked import is_gguf, unpacked
 from lmcot_cli.errors import LmcotError, ModelError, UsageError
+from lmcot_cli.model_files.digests import settings_digest, weights_digest
+from lmcot_cli.model_files.folder import check_adapter_folder, check_model_folder
+from lmcot_cli.model_files.places import check_folder
+from lmcot_cli.model_files.weights import ADAPTER_WEIGHTS
+from lmcot_cli.models.hub import cached_model
 from lmcot_train.lora import LoraOptions
 from lmcot_train.run_folder import RunFolder, RunRecord
 
@@ -40,10 +43,6 @@ Report = Callable[[str], None]
 """Takes one line for the user."""
 
 _WANTED = ["*.safetensors", "*.json", "*.model", "*.txt", "*.jinja"]
-_WEIGHTS = "*.safetensors"
-_LAYERS = ("num_hidden_layers", "num_layers", "n_layer", "n_layers", "num_decoder_layers", "encoder_layers",
-           "decoder_layers")  # fmt: skip
-"""How families name a number of layers in config.json."""
 
 
 def silent(line: str) -> None:
@@ -57,27 +56,29 @@ class Opened(NamedTuple):
     tokenizer: PreTrainedTokenizerBase
 
 
-def locate_base(spec: str) -> Path:
+def locate_base(spec: str, named_by: Path | None = None) -> Path:
     """Return the folder of a base model, fetched or unpacked first where that is needed.
 
     Args:
         spec: A folder with config.json, a GGUF file, or ORG/NAME of a model on the Hugging Face hub.
+        named_by: The run that names it, where the user does not: then nothing is fetched.
 
     Raises:
-        ModelError: There is no such model, it cannot be fetched, or it has no safetensors.
+        ModelError: There is no such model, it cannot be fetched, or its files must not be opened.
     """
     if is_gguf(spec):
         return unpacked(Path(spec))
     is_folder = os.path.isdir(spec)  # noqa: PTH112  (Path's own raises where a name is too long for a file)
-    folder = Path(spec) if is_folder else _fetch(spec)
+    folder = Path(spec) if is_folder else cached_model(spec, named_by) if named_by else _fetch(spec)
     if not (folder / "config.json").is_file():
         raise ModelError(f"{spec}: has no config.json: give a folder that transformers can load, or a hub id")
-    if not any(folder.glob(_WEIGHTS)):
-        raise ModelError(
-            f"{spec}: has no .safetensors weights, and no others are loaded: convert them with"
-            " save_pretrained(..., safe_serialization=True)"
-        )
+    check_model_folder(folder, OWN_CODE_REFUSED)
     return folder
+
+
+def base_settings_digest(spec: str, folder: Path) -> str | None:
+    """Return the digest of a base's settings; None for a GGUF file, whose weights' folder its own digest names."""
+    return None if is_gguf(spec) else settings_digest(folder)
 
 
 def is_encoder_decoder(model: PreTrainedModel) -> bool:
@@ -85,26 +86,38 @@ def is_encoder_decoder(model: PreTrainedModel) -> bool:
     return bool(model.config.is_encoder_decoder)
 
 
-def open_base(spec: str, *, dtype: torch.dtype = torch.float32, report: Report = silent) -> Opened:
+def open_base(
+    spec: str,
+    *,
+    dtype: torch.dtype = torch.float32,
+    report: Report = silent,
+    named_by: Path | None = None,
+) -> Opened:
     """Open an untrained model, decoder-only or encoder-decoder as its config says.
 
     Args:
         spec: A folder, a GGUF file or a hub id; see `locate_base`.
         dtype: Type of the weights.
         report: Is told what the model lacks and what is done about it.
+        named_by: The run that names it, where the user does not.
 
     Raises:
         ModelError: It cannot be found or loaded, brings code, lacks weights or has some that are not finite, or has no
             end-of-text token.
     """
-    folder = locate_base(spec)
+    folder = locate_base(spec, named_by)
     transformers.logging.set_verbosity_error()  # what matters is said by us
     with loading(spec, OWN_CODE_REFUSED):
-        _check_layers(folder)
-        config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
-        tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+        config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+        check_room(folder, config, trust_remote_code=False)
         model, found = _architecture(config).from_pretrained(
-            folder, dtype=dtype, use_safetensors=True, trust_remote_code=False, output_loading_info=True
+            folder,
+            dtype=dtype,
+            use_safetensors=True,
+            local_files_only=True,
+            trust_remote_code=False,
+            output_loading_info=True,
         )
     if missing := sorted(found["missing_keys"]):
         raise ModelError(
@@ -132,13 +145,15 @@ def open_run(
     run = RunFolder(path)
     record = run.read_finished()
     if record.adapter is None:
-        return open_base(str(run.model), dtype=dtype, report=report)
+        model_folder = check_folder(path, run.model.name)
+        return open_base(str(model_folder), dtype=dtype, report=report, named_by=path)
     _check_base(record, path)
-    model, _ = open_base(record.base, dtype=dtype)
-    adapter = run.path / record.adapter
+    model, _ = open_base(record.base, dtype=dtype, named_by=path)
+    adapter = check_folder(path, record.adapter)
+    check_adapter_folder(adapter)
     with loading(adapter, OWN_CODE_REFUSED):
         adapted = _adapted(model, adapter, trainable=trainable)
-        tokenizer = AutoTokenizer.from_pretrained(adapter, trust_remote_code=False)
+        tokenizer = AutoTokenizer.from_pretrained(adapter, local_files_only=True, trust_remote_code=False)
     check_finite(adapted, f"{adapter}: is damaged: train it anew")
     return Opened(cast("PreTrainedModel", adapted), tokenizer)
 
@@ -232,17 +247,18 @@ def _with_pad_id(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> 
 
 
 def _check_base(record: RunRecord, path: Path) -> None:
-    if weights_digest(locate_base(record.base)) != record.base_digest:
+    base = locate_base(record.base, path)
+    settings = record.base_settings_digest
+    changed = weights_digest(base) != record.base_digest
+    if changed or (settings and base_settings_digest(record.base, base) not in (None, settings)):
         raise ModelError(
             f"{path}: its base {record.base} is not the one it was trained on any more; train it anew"
         )
 
 
 def _adapted(model: PreTrainedModel, adapter: Path, *, trainable: bool) -> PeftModel:
-    """Put a saved adapter on its base; peft would look for another file, a pickle at last, where this one is not."""
-    weights = adapter / "adapter_model.safetensors"
-    if not weights.is_file():
-        raise ModelError(f"{adapter}: has no {weights.name}, and no pickle is loaded: train it anew")
+    """Put a saved adapter on its base, and see that it is all there."""
+    weights = adapter / ADAPTER_WEIGHTS
     with warnings.catch_warnings(action="ignore"):  # of weights that are missing peft only warns
         adapted = PeftModel.from_pretrained(model, adapter, is_trainable=trainable)
     wanted = get_peft_model_state_dict(adapted, save_embedding_layers=False)
@@ -251,25 +267,3 @@ def _adapted(model: PreTrainedModel, adapter: Path, *, trainable: bool) -> PeftM
     if missing:
         raise ModelError(f"{adapter}: lacks {len(missing)} of its weights ({missing[0]}, ...): train it anew")
     return adapted
-
-
-def _check_layers(folder: Path) -> None:
-    """Refuse a number of layers for which there cannot be weights: to build them would take for ever.
-
-    Raises:
-        ModelError: Names the setting.
-    """
-    tensors = 0
-    for path in folder.glob(_WEIGHTS):
-        with safe_open(path, "pt") as file:
-            tensors += len(file.keys())
-    config = json.loads((folder / "config.json").read_bytes())
-    if not isinstance(config, Mapping):
-        raise ModelError(f"{folder}: its config.json holds no settings: fetch or save it anew")
-    parts = [config, *(part for part in config.values() if isinstance(part, Mapping))]
-    for name, layers in ((name, part.get(name)) for part in parts for name in _LAYERS):
-        if isinstance(layers, int) and layers > tensors:
-            raise ModelError(
-                f"{folder}: config.json names {layers} layers ({name}), and there are {tensors} weights: one of them"
-                " is damaged: fetch or save it anew"
-            )

@@ -22,7 +22,6 @@ import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
-from hashlib import file_digest
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -33,7 +32,7 @@ from lmcot_cli.pipeline.run_file import differing, now
 
 FORMAT = 1
 _PACKAGES = ("torch", "transformers", "peft", "trl", "accelerate")
-_COMPARED = ("kind", "base_digest", "parent")
+_COMPARED = ("kind", "base_digest", "base_settings_digest", "parent")
 INSTEAD = "choose another -o, or start it anew with --overwrite"
 
 Json = Mapping[str, Any]
@@ -52,6 +51,8 @@ class RunRecord:
         data: SHA-256 of each file that was learned from, by its name.
         adapter: Name of the adapter's folder in the run; None where all weights were trained.
         parent: The run this one goes on from; None for a first one.
+        base_settings_digest: SHA-256 of what else of the base is loaded: config.json, tokenizer, templates. None where
+            an earlier version began the run, and for a GGUF file, whose weights are all there is.
         versions: Versions of the packages that trained.
         machine: Where it ran.
         started: Start of the first session, ISO 8601 with time zone.
@@ -74,6 +75,7 @@ class RunRecord:
     ended: str | None = None
     finished: bool = False
     results: Json = field(default_factory=dict)
+    base_settings_digest: str | None = None
 
     @classmethod
     def of(cls, record: Json) -> Self:
@@ -92,7 +94,10 @@ class RunRecord:
 
     def differences(self, other: RunRecord) -> list[str]:
         """Name what the run `other` would learn otherwise, as `name old -> new`."""
-        return differing(self._compared(), other._compared())
+        then, current = self._compared(), other._compared()
+        if self.base_settings_digest is None:  # an earlier version did not note it
+            current["base_settings_digest"] = None
+        return differing(then, current)
 
     def _compared(self) -> dict[str, Any]:
         named = {name: getattr(self, name) for name in _COMPARED}
@@ -232,12 +237,6 @@ def cannot_write(path: Path, error: OSError) -> OutputError:
         f"{path}: cannot be written: {error.strerror or error}; the checkpoints so far are kept:"
         " mend that and run the same command again"
     )
-
-
-def sha256_of(path: Path) -> str:
-    """Return the SHA-256 of a file, as `sha256:...`."""
-    with path.open("rb") as file:
-        return f"sha256:{file_digest(file, 'sha256').hexdigest()}"
 
 
 def is_first_process() -> bool:

@@ -27,8 +27,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 from lmcot_cli.errors import InputError, OutputError
+from lmcot_cli.model_files.digests import sha256_of
 from lmcot_train.refine.options import free_settings
-from lmcot_train.run_folder import cannot_write, sha256_of
+from lmcot_train.run_folder import cannot_write
 
 Value = str | int | float | bool
 StageName = Literal["rationales", "distill", "refine", "export"]

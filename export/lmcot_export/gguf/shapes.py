@@ -58,7 +58,7 @@ def _called_for(config: ModelConfig) -> Mapping[str, tuple[int, ...]]:
 
     with loading(config.folder, OWN_CODE), torch.device("meta"):  # shapes without numbers
         model = AutoModelForCausalLM.from_config(
-            AutoConfig.from_pretrained(config.folder, trust_remote_code=False)
+            AutoConfig.from_pretrained(config.folder, local_files_only=True, trust_remote_code=False)
         )
     parameters = model.named_parameters(remove_duplicate=False)
     return {

@@ -75,7 +75,9 @@ class EndpointBackend(StreamBackend):
             self._dialect = Dialect.of(address, self._options.endpoint_api, self._options.fields)
             self._dispatcher = self._run(self._new_dispatcher())
             opened.callback(lambda: self._run(self._dispatcher.cancel()))
-            probe = Probe(address, self._client, self._dialect, self._dispatcher.count, self._ask)
+            probe = Probe(
+                address, self._options, self._client, self._dialect, self._dispatcher.count, self._ask
+            )
             self._run(probe.run())
             self._opened = opened.pop_all()
         self._closed = False
@@ -175,7 +177,7 @@ class EndpointBackend(StreamBackend):
             raise
 
     async def _new_client(self) -> Client:
-        return Client(self._address, self._key, self._options.max_in_flight)
+        return Client(self._address, self._key, self._options)
 
     async def _new_dispatcher(self) -> Dispatcher:
         self._loop.set_exception_handler(self._report_bug)

@@ -4,13 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import os
+from http.cookiejar import CookieJar, DefaultCookiePolicy
 from ssl import SSLError
 from typing import TYPE_CHECKING, Any
 
+from lmcot_cli.backends.endpoint import heads
 from lmcot_cli.backends.endpoint.address import Address
+from lmcot_cli.backends.endpoint.bodies import ENCODING, Bodies, BodyError, too_intricate
 from lmcot_cli.backends.endpoint.dialect import Body
-from lmcot_cli.backends.endpoint.faults import Fault, Transient, judge_body, judge_status
+from lmcot_cli.backends.endpoint.faults import (
+    Fault,
+    Refusal,
+    Transient,
+    judge_body,
+    judge_status,
+    on_one_line,
+)
 from lmcot_cli.backends.endpoint.key import ApiKey
+from lmcot_cli.backends.endpoint.options import EndpointOptions
 from lmcot_cli.backends.endpoint.stream import joined
 from lmcot_cli.errors import ModelError
 
@@ -19,6 +30,7 @@ if TYPE_CHECKING:
     from openai._types import RequestOptions
 
 _CONNECT_SECONDS = 10.0
+_WAITS = ("retry-after", "retry-after-ms")
 _SENT_VARIABLES = ("OPENAI_ORG_ID", "OPENAI_PROJECT_ID")
 _NO_KEY = "none"
 """The client insists on a key of its own; each call brings the true one, or none, and this is never sent."""
@@ -40,16 +52,18 @@ class Client:
     """One endpoint and its connections. Made and used in one event loop.
 
     TLS certificates are verified, proxies taken from the environment (except to this machine over plain http), and
-    redirections not followed: they would take questions, and maybe the key, to places that nobody named.
+    redirections not followed: they would take questions, and maybe the key, to places that nobody named. Cookies are
+    not kept. Bodies are read within limits (`bodies.py`), and no call takes longer than it may, however slowly or
+    steadily its reply drips: then its connection is closed.
 
     Raises:
         ModelError: The environment holds something that no client can be made with.
     """
 
-    def __init__(self, address: Address, key: ApiKey, connections: int) -> None:
+    def __init__(self, address: Address, key: ApiKey, options: EndpointOptions) -> None:
         self._address, self._key = address, key
         try:
-            self._openai = _new_client(address, connections)
+            self._openai = _new_client(address, options)
         except (
             OSError,
             ValueError,
@@ -100,16 +114,24 @@ class Client:
             async with asyncio.timeout(timeout):
                 reply = await sending
         except (TimeoutError, APITimeoutError):
-            raise FaultError(Transient(f"no reply within {timeout:.3g} s", busy=True)) from None
+            raise FaultError(Transient(f"no reply within {timeout:.3g} s", busy=True, late=True)) from None
         except APIStatusError as error:
             raise FaultError(self._judge(error)) from None
-        except APIConnectionError as error:
-            reason = _reason(error, self._key)
-            if _never_connected(error):
-                raise UnreachableError(reason) from None
-            raise FaultError(Transient(reason)) from None
+        except (APIConnectionError, BodyError) as error:
+            raise self._failure(error) from None
         assert isinstance(reply, bytes)
+        if too_intricate(reply):
+            raise FaultError(Refusal(200, "a reply of more values than any completion has"))
         return self._key.redact_bytes(reply)
+
+    def _failure(self, error: BaseException) -> FaultError | UnreachableError:
+        """Say why a call brought no reply, or none that is read."""
+        limit = next((cause for cause in _causes(error) if isinstance(cause, BodyError)), None)
+        if limit:
+            reason = on_one_line(str(limit), self._key)
+            return FaultError(Refusal(200, reason) if limit.final else Transient(reason))
+        reason = _reason(error, self._key)
+        return UnreachableError(reason) if _never_connected(error) else FaultError(Transient(reason))
 
     def _judge(self, error: APIStatusError) -> Fault:
         name = self._address.url
@@ -126,16 +148,31 @@ def _withheld(address: Address) -> dict[str, Any]:
     return {name: Omit() for name in names}
 
 
-def _new_client(address: Address, connections: int) -> AsyncOpenAI:
+def _new_client(address: Address, options: EndpointOptions) -> AsyncOpenAI:
     import openai
+
+    class Limited(openai.DefaultAsyncHttpxClient):
+        """Reads a body as it comes, and nothing of it that goes beyond the limits."""
+
+        async def send(self, request: Any, **how: Any) -> Any:
+            request.extensions["trace"] = heads.watch
+            response = await super().send(request, **{**how, "stream": True})
+            heads.expect(response, head=False)
+            try:
+                body = await bodies.read(response)
+            finally:
+                heads.expect(response, head=True)
+                await response.aclose()
+            waits = {name: response.headers[name] for name in _WAITS if name in response.headers}
+            return type(response)(response.status_code, headers=waits, content=body, request=request)
 
     for name in _SENT_VARIABLES:
         if not os.environ.get(name, "").isascii() or not os.environ.get(name, "").isprintable():
             raise ValueError(f"{name} cannot be sent")
     # The type under a public name: openai has changed the library it connects with once already.
-    limits = type(openai.DEFAULT_CONNECTION_LIMITS)(
-        max_connections=connections, max_keepalive_connections=connections
-    )
+    most = options.max_in_flight
+    limits = type(openai.DEFAULT_CONNECTION_LIMITS)(max_connections=most, max_keepalive_connections=most)
+    bodies = Bodies(options.max_reply_mib * 2**20)
     return openai.AsyncOpenAI(
         api_key=_NO_KEY,
         base_url=address.url,
@@ -143,7 +180,9 @@ def _new_client(address: Address, connections: int) -> AsyncOpenAI:
         default_headers=_withheld(address),
         max_retries=0,
         timeout=openai.Timeout(None, connect=_CONNECT_SECONDS),
-        http_client=openai.DefaultAsyncHttpxClient(
+        http_client=Limited(
+            headers={"Accept-Encoding": ENCODING},
+            cookies=CookieJar(DefaultCookiePolicy(allowed_domains=())),
             limits=limits,
             timeout=openai.Timeout(None, connect=_CONNECT_SECONDS),
             follow_redirects=False,
@@ -183,4 +222,4 @@ def _reason(error: BaseException, key: ApiKey) -> str:
             words = os.strerror(cause.errno) if cause.errno > 0 else cause.strerror
             return (words or type(cause).__name__).lower()
     texts = [str(cause) for cause in _causes(error)[1:] if str(cause)]
-    return key.redact(texts[0] if texts else "the connection was lost")
+    return on_one_line(texts[0], key) if texts else "the connection was lost"

@@ -100,6 +100,7 @@ class Dispatcher:
         self._random = Random()
         self._tokens_per_byte = 0.5
         self._last_answer = 0.0
+        self._watched: float | None = None
         self.counters = Counters()
         self.sleeping = 0
         self.in_flight = InFlight(options.max_in_flight)
@@ -307,6 +308,7 @@ class Dispatcher:
         if self._hopeless(fault, now):
             self.stop(ModelError(self._report(fault, now)))
         else:
+            self._watch(fault)
             self._retry(flight, fault)
 
     def _retry(self, flight: Flight, fault: Transient) -> None:
@@ -335,6 +337,17 @@ class Dispatcher:
         """Whether the endpoint is down, and has been or will be so for longer than a request may take."""
         down_since, patience = self._breaker.down_since, self._options.total_timeout
         return down_since is not None and max(now - down_since, fault.retry_after or 0.0) > patience
+
+    def _watch(self, fault: Transient) -> None:
+        """Look again when the endpoint, if it is down, will have been for long enough: a try may yet be under way."""
+        since = self._breaker.down_since
+        if since is not None and since != self._watched:
+            self._watched = since
+            self._loop.call_at(since + self._options.total_timeout, self._stop_if_down, since, fault)
+
+    def _stop_if_down(self, since: float, fault: Transient) -> None:
+        if self._breaker.down_since == since:
+            self.stop(ModelError(self._report(fault, self._loop.time())))
 
     def _report(self, fault: Transient, now: float) -> str:
         asks = f" and asks to wait {fault.retry_after:.0f} s" if fault.retry_after else ""

@@ -16,6 +16,9 @@ from lmcot_cli.errors import ModelError
 _TRANSIENT = (408, 409, 425, 429)
 _BUSY = (408, 429, 503, 504)
 _LONGEST_MESSAGE = 300
+_LONGEST_WAIT = 86_400.0
+_LOOKED_AT = 10_000
+"""Characters of a message that are looked at: a key that is cut at their end is not shown."""
 
 _STATUS_OF: Mapping[str, int] = {
     "auth": 401, "api_key": 401, "permission": 403, "forbidden": 403, "moderation": 403,
@@ -73,12 +76,14 @@ class Transient:
         reason: For messages.
         retry_after: Seconds to wait at least, by the endpoint's own word.
         busy: Whether fewer calls at once may help.
+        late: Whether nothing came in time.
         refusal: The answer, where it may be one after all: some endpoints say 500 to what they do not take.
     """
 
     reason: str
     retry_after: float | None = None
     busy: bool = False
+    late: bool = False
     refusal: Refusal | None = None
 
 
@@ -107,7 +112,9 @@ def judge_status(status: int, headers: Mapping[str, str], body: Any, key: ApiKey
         return ModelError(f"{name} answers that it has moved ({status}): give the URL that it moved to")
     if status in _TRANSIENT or (status >= 500 and status not in (501, 505)):
         perhaps = refusal if status >= 500 else None
-        return Transient(f"{status}: {refusal.message}", retry_after(headers), status in _BUSY, perhaps)
+        return Transient(
+            f"{status}: {refusal.message}", retry_after(headers), status in _BUSY, refusal=perhaps
+        )
     return refusal
 
 
@@ -166,15 +173,19 @@ def _status_of(error: Any) -> int:
 
 
 def retry_after(headers: Mapping[str, str], now: datetime | None = None) -> float | None:
-    """Read how long the endpoint asks to wait, in seconds: `retry-after-ms`, or Retry-After as number or date."""
+    """Read how long the endpoint asks to wait, in seconds: `retry-after-ms`, or Retry-After as number or date.
+
+    More than a day is a day: no time-out is as long, so whoever asks for that is not waited for.
+    """
     milliseconds = _number(headers.get("retry-after-ms"))
-    if milliseconds is not None:
-        return milliseconds / 1000
     value = headers.get("retry-after")
-    seconds = _number(value)
-    return (
-        seconds if seconds is not None or value is None else _seconds_until(value, now or datetime.now(UTC))
-    )
+    if milliseconds is not None:
+        seconds: float | None = milliseconds / 1000
+    else:
+        seconds = _number(value)
+        if seconds is None and value is not None:
+            seconds = _seconds_until(value, now or datetime.now(UTC))
+    return None if seconds is None else min(seconds, _LONGEST_WAIT)
 
 
 def _number(value: str | None) -> float | None:
@@ -198,12 +209,12 @@ def _refusal(status: int, body: Any, key: ApiKey) -> Refusal:
     """Find message, parameter and code, in whichever of the usual forms the error comes."""
     details = body.get("error", body) if isinstance(body, dict) else body
     if not isinstance(details, dict):
-        return Refusal(status, _words(details, key))
+        return Refusal(status, on_one_line(details, key))
     message = next((details[name] for name in ("message", "msg", "detail") if name in details), details)
     raw = _provider(details)
     return Refusal(
         status,
-        _words(f"{message}: {raw}" if raw else message, key),
+        on_one_line(f"{message}: {raw}" if raw else message, key),
         _text(details.get("param")),
         _text(details.get("code")),
         _text(details.get("type")),
@@ -221,10 +232,10 @@ def _text(value: Any) -> str | None:
     return value if isinstance(value, str) else None
 
 
-def _words(message: Any, key: ApiKey) -> str:
+def on_one_line(message: Any, key: ApiKey) -> str:
     """Put what may be anything on one line, without the key and not too long."""
     try:
-        text = " ".join(key.redact(str(message)).encode("utf-8", "replace").decode().split())
+        text = " ".join(key.redact(str(message)[:_LOOKED_AT]).encode("utf-8", "replace").decode().split())
     except RecursionError:  # JSON within JSON, thousands deep
         text = ""
     return f"{text[:_LONGEST_MESSAGE]}..." if len(text) > _LONGEST_MESSAGE else text or "no reason given"

@@ -18,10 +18,12 @@ _THOUGHT_PARTS = ("thinking", "reasoning", "reasoning.text", "reasoning.summary"
 _TEXT_PARTS = ("text", "output_text")
 _LEFT_OVER = re.compile(
     r"<\|(?:im_end|eot_id|end_of_text|endoftext|return|end|eom_id|end_of_role)\|>.*|<end_of_turn>.*"
-    r"|\s*(?:</s>\s*)+\Z",
+    r"|(?<!\s)(?<!</s>)\s*+(?:</s>\s*+)++\Z",  # looks at each place once, however much white space there is
     re.DOTALL,
 )
 """The token that ends a reply, and what a model writes after it: some servers pass both on as text."""
+LONGEST_TEXT = 2**20
+"""Characters of a reply with its thought: no model writes so many, and what works on a text is to have an end."""
 _REFUSED = (
     "refusal",
     "safety",
@@ -46,6 +48,7 @@ class Said:
         finished: Whether the thought, where it stood in the text, came to its end.
         refusal: Why the model does not want to reply, in its words; empty where it does.
         tools: Names of the tools that it called instead.
+        overlong: Whether it was longer than any model writes; nothing of it is kept.
     """
 
     text: str
@@ -53,9 +56,14 @@ class Said:
     finished: bool = True
     refusal: str = ""
     tools: tuple[str, ...] = ()
+    overlong: bool = False
 
     def fault(self, finish_reason: str | None) -> RowError | None:
         """Return why there is no reply, where that is not for want of tokens; None where there is one."""
+        if self.overlong:
+            return RowError(
+                f"the reply has more than {LONGEST_TEXT:,} characters, more than any model writes"
+            )
         if self.text.strip():
             return None
         if self.refusal.strip():
@@ -86,7 +94,9 @@ def read_message(message: Mapping[str, Any]) -> Said:
 
 
 def without_tags(said: Said) -> Said:
-    """Split off a thought that stands in the text, in tags or a channel of its own."""
+    """Split off a thought that stands in the text, in tags or a channel of its own; drop what is far too long."""
+    if len(said.text) + len(said.thought) > LONGEST_TEXT:
+        return Said("", overlong=True)
     parted = split(said.text)
     if parted.thought is None:
         return replace(said, text=_LEFT_OVER.sub("", said.text))

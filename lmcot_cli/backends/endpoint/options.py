@@ -11,6 +11,7 @@ from lmcot_cli.errors import UsageError
 
 EndpointApi = Literal["auto", "chat", "completions"]
 
+MOST_REPLY_MIB = 1024
 MOST_IN_FLIGHT = 4096
 """A bound against slips of the hand: every call in flight holds a connection, and a process has about as many."""
 
@@ -27,6 +28,7 @@ class EndpointOptions:
         tpm: Most tokens in any 60 seconds, prompts and completions together; None for no limit.
         request_timeout: Seconds one call may take.
         total_timeout: Seconds a request may take with its retries, and that the endpoint may be down.
+        max_reply_mib: Most MiB of one reply, decompressed; all that are read at once take at most twice that.
         key_command: Command whose output is the key, run without a shell; None takes OPENAI_API_KEY.
         allow_plain_http_key: Send the key over plain http, readable on the way, to another machine.
         cache: Whether replies are kept; None keeps those of endpoints on other machines, which may cost money.
@@ -43,6 +45,7 @@ class EndpointOptions:
     tpm: int | None = None
     request_timeout: float = 120.0
     total_timeout: float = 600.0
+    max_reply_mib: int = 16
     key_command: str | None = None
     allow_plain_http_key: bool = False
     cache: bool | None = None
@@ -67,6 +70,8 @@ class EndpointOptions:
             raise UsageError(f"--endpoint-api {self.endpoint_api}: choose one of {choices}")
         if not 1 <= self.max_in_flight <= MOST_IN_FLIGHT:
             raise UsageError(f"--max-in-flight {self.max_in_flight}: choose between 1 and {MOST_IN_FLIGHT}")
+        if not 1 <= self.max_reply_mib <= MOST_REPLY_MIB:
+            raise UsageError(f"--max-reply-mib {self.max_reply_mib}: choose between 1 and {MOST_REPLY_MIB}")
         for option, limit in (("rpm", self.rpm), ("tpm", self.tpm)):
             if limit is not None and limit < 1:
                 raise UsageError(f"--{option} {limit}: give 1 or more")

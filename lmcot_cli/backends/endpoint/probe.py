@@ -17,6 +17,7 @@ from lmcot_cli.backends.endpoint.backoff import backoff
 from lmcot_cli.backends.endpoint.client import Client, FaultError, UnreachableError
 from lmcot_cli.backends.endpoint.dialect import Dialect
 from lmcot_cli.backends.endpoint.faults import Fault, Refusal, Transient
+from lmcot_cli.backends.endpoint.options import EndpointOptions
 from lmcot_cli.backends.endpoint.reply import read_models, read_owners
 from lmcot_cli.errors import ModelError, RowError
 
@@ -52,9 +53,14 @@ PLAIN_SAMPLING = replace(SAMPLING, stop=("\n",))
 _SERVERS = {"llamacpp", "me", "vllm", "sglang"}
 """What llama-server, llama_cpp.server, vLLM and SGLang call the owner of their models; they have both routes."""
 
+_CALLS = 3
+_PACED_SECONDS = 180.0
 _TRIES = 5
 _SECONDS = 10.0
 _MOST_NAMES = 5
+_COMPARED = 10_000
+_LONGEST_NAME = 200
+"""Of a list of models: names that are compared with the wanted one, and characters of one of them."""
 
 _log = logging.getLogger(__name__)
 
@@ -66,8 +72,12 @@ class Probe:
     Own servers (plain http) often answer whatever model is named, so there the list has the last word. Elsewhere
     it is the answer that has: some providers list only a part.
 
+    It takes no longer than three calls may, nor than a request may with its retries; the pauses that limits of rates
+    ask for come on top. A list that does not come in the time of one call, or is more than can be read, is no list.
+
     Args:
         address: The endpoint and the model.
+        options: Its settings, of which the time-outs count.
         client: Fetches the list.
         dialect: How the endpoint is spoken to; learns from what comes.
         count: Called before each try to fetch the list.
@@ -75,6 +85,7 @@ class Probe:
     """
 
     address: Address
+    options: EndpointOptions
     client: Client
     dialect: Dialect
     count: Callable[[], None]
@@ -86,7 +97,24 @@ class Probe:
         Raises:
             ModelError: In one line, what is wrong and what to type.
         """
-        listed = await _models(self.address, self.client, self.count)
+        try:
+            async with asyncio.timeout(self.seconds):
+                await self._find_out()
+        except TimeoutError:
+            raise ModelError(
+                f"{self.address.url} does not answer a test request to {self.address.model!r}: no reply within"
+                f" {self.seconds:.3g} s, all tries together; --request-timeout and --total-timeout allow more"
+            ) from None
+
+    @property
+    def seconds(self) -> float:
+        """Return how long it may take all in all."""
+        options = self.options
+        paced = _PACED_SECONDS if options.rpm or options.tpm else 0.0
+        return min(_CALLS * options.request_timeout, options.total_timeout) + paced
+
+    async def _find_out(self) -> None:
+        listed = await _models(self.address, self.client, self.count, self._list_seconds)
         models = read_models(listed)
         if models and self.address.model not in models and self.address.plain:
             raise ModelError(_unknown(self.address, models))
@@ -99,6 +127,10 @@ class Probe:
         lost = not _answers(reply) if read_owners(listed) & _SERVERS else _is_lost(reply)
         if open_choice and self.dialect.api == "chat" and lost and not self.dialect.thinks:
             await self._try_completions()
+
+    @property
+    def _list_seconds(self) -> float:
+        return min(_SECONDS, self.options.request_timeout, self.seconds / _CALLS)
 
     async def _asked(self, models: list[str] | None) -> Completion:
         sampling = SAMPLING if self.dialect.api == "chat" else PLAIN_SAMPLING
@@ -148,20 +180,20 @@ def _advice(address: Address, models: list[str] | None) -> str:
     return "" if urlsplit(address.url).path else "; the address of an API usually ends in /v1"
 
 
-async def _models(address: Address, client: Client, count: Callable[[], None]) -> bytes:
-    """Return the list of the endpoint's models; nothing if it has none."""
+async def _models(address: Address, client: Client, count: Callable[[], None], seconds: float) -> bytes:
+    """Return the list of the endpoint's models; nothing if it has none, or none that comes in time."""
     reason = ""
     for failures in range(1, _TRIES + 1):
         count()
         try:
-            return await client.get("/models", _SECONDS)
+            return await client.get("/models", seconds)
         except UnreachableError as error:
             raise ModelError(
                 f"nothing answers at {address.url} ({error}): is the server running, and the address right?"
             ) from None
         except FaultError as error:
             fault = _worth_another(error.fault)
-        if fault is None:
+        if fault is None or fault.late:
             return b""
         reason = fault.reason
         await asyncio.sleep(backoff(failures, min(fault.retry_after or 0.0, _SECONDS), Random()))
@@ -180,7 +212,8 @@ def _worth_another(fault: Fault) -> Transient | None:
 
 
 def _unknown(address: Address, models: list[str]) -> str:
-    near = get_close_matches(address.model, models, n=_MOST_NAMES, cutoff=0.4)
+    compared = [name for name in models[:_COMPARED] if len(name) <= _LONGEST_NAME]
+    near = get_close_matches(address.model, compared, n=_MOST_NAMES, cutoff=0.4)
     shown = near or sorted(models)[:_MOST_NAMES]
     more = f", and {len(models) - len(shown):,} more" if not near and len(models) > len(shown) else ""
     names = ", ".join(repr(name[:100]) for name in shown)

@@ -17,6 +17,8 @@ from lmcot_cli.errors import RowError
 _BYTES_PER_TOKEN = 4
 """Of English text; only for endpoints that count no tokens."""
 
+MOST_CHOICES = 4096
+
 _CUT_SHORT = ("length", "max_tokens")
 _BROKEN_OFF = ("abort", "error", "cancelled")
 
@@ -47,7 +49,7 @@ class _Choice(_Part):
 
 
 class _Reply(_Part):
-    choices: list[_Choice]
+    choices: Annotated[list[_Choice], Field(max_length=MOST_CHOICES)]
     usage: Any = None
 
 

@@ -4,24 +4,32 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import dataclass, field
+from io import BytesIO
 from typing import Any
 
 _STARTS = (b"data:", b"event:", b":", b"id:", b"retry:")
+_LOOKED_AT = 256
+"""Bytes in which a stream shows that it is one."""
+MOST_CHOICES = 4096
 _JOINED = ("content", "reasoning_content", "reasoning", "refusal")
 
 
 def joined(body: bytes) -> bytes:
     """Return the reply that a stream of events holds, as one body of the API; any other body as it is."""
-    if not body.lstrip().startswith(_STARTS):
+    if not body[:_LOOKED_AT].lstrip().startswith(_STARTS):
         return body
-    pieces = list(_events(body))
-    whole = next((piece for piece in pieces if piece.get("error")), None) or _whole(pieces)
-    return json.dumps(whole).encode()
+    whole = _Whole()
+    for piece in _events(body):
+        if piece.get("error"):
+            return json.dumps(piece).encode()
+        whole.add(piece)
+    return json.dumps(whole.reply()).encode()
 
 
 def _events(body: bytes) -> Iterator[dict[str, Any]]:
     """Yield the JSON objects of the events, up to the first that is torn."""
-    for line in body.splitlines():
+    for line in BytesIO(body):
         text = line.removeprefix(b"data:").strip()
         if not line.startswith(b"data:") or text == b"[DONE]":
             continue
@@ -33,28 +41,61 @@ def _events(body: bytes) -> Iterator[dict[str, Any]]:
             yield piece
 
 
-def _whole(pieces: list[dict[str, Any]]) -> dict[str, Any]:
-    """Put pieces together. A stream that breaks off has no finish reason, and so counts as broken off."""
-    choices: dict[int, dict[str, Any]] = {}
-    usage = None
-    for piece in pieces:
-        usage = piece.get("usage") or usage
+@dataclass(slots=True)
+class _Choice:
+    """What has come of one choice: the pieces of each text, and what else stands beside them.
+
+    A stream that breaks off has no finish reason, and so counts as broken off.
+    """
+
+    index: int
+    finish_reason: Any = "abort"
+    texts: dict[str, list[str]] = field(default_factory=dict)
+    message: dict[str, Any] | None = None
+
+    def add(self, part: dict[str, Any]) -> None:
+        """Add a piece."""
+        self._add_text("text", part.get("text"))
+        delta = part.get("delta") or part.get("message")
+        if isinstance(delta, dict):
+            self.message = {} if self.message is None else self.message
+            self.message.update((name, delta[name]) for name in delta if name not in _JOINED)
+            for name in _JOINED:
+                self._add_text(name, delta.get(name))
+        self.finish_reason = part.get("finish_reason") or self.finish_reason
+
+    def reply(self) -> dict[str, Any]:
+        """Return the choice as one that came whole."""
+        texts = {name: "".join(pieces) for name, pieces in self.texts.items()}
+        choice = {"index": self.index, "finish_reason": self.finish_reason}
+        if "text" in texts:
+            choice["text"] = texts.pop("text")
+        return choice if self.message is None else choice | {"message": self.message | texts}
+
+    def _add_text(self, name: str, text: Any) -> None:
+        if isinstance(text, str):
+            self.texts.setdefault(name, []).append(text)
+
+
+@dataclass(slots=True)
+class _Whole:
+    """Pieces put together."""
+
+    choices: dict[int, _Choice] = field(default_factory=dict)
+    usage: Any = None
+
+    def add(self, piece: dict[str, Any]) -> None:
+        """Add what one event brings."""
+        self.usage = piece.get("usage") or self.usage
         parts = piece.get("choices")
         for part in parts if isinstance(parts, list) else []:
-            if isinstance(part, dict) and isinstance(index := part.get("index", 0), int):
-                _add(choices.setdefault(index, {"index": index, "finish_reason": "abort"}), part)
-    return {"choices": [choices[index] for index in sorted(choices)], "usage": usage}
+            index = part.get("index", 0) if isinstance(part, dict) else None
+            if isinstance(index, int) and 0 <= index < MOST_CHOICES:
+                self.choices.setdefault(index, _Choice(index)).add(part)
 
-
-def _add(choice: dict[str, Any], part: dict[str, Any]) -> None:
-    """Add a piece of one choice to what is there of it."""
-    if isinstance(part.get("text"), str):
-        choice["text"] = choice.get("text", "") + part["text"]
-    delta = part.get("delta") or part.get("message")
-    if isinstance(delta, dict):
-        message = choice.setdefault("message", {})
-        message |= {name: value for name, value in delta.items() if name not in _JOINED}
-        for name in _JOINED:
-            if isinstance(delta.get(name), str):
-                message[name] = message.get(name, "") + delta[name]
-    choice["finish_reason"] = part.get("finish_reason") or choice["finish_reason"]
+    def reply(self) -> dict[str, Any]:
+        """Return them as the body of a reply that came whole."""
+        return {
+            "choices": [self.choices[index].reply() for index in sorted(self.choices)],
+            "usage": self.usage,
+        }

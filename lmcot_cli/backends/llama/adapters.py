@@ -5,16 +5,17 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from lmcot_cli.backends.llama.gguf_header import read_header
 from lmcot_cli.backends.llama.library import first_error, forget_errors, llama
 from lmcot_cli.backends.llama.model import LlamaModel
 from lmcot_cli.errors import ModelError, UsageError
+from lmcot_cli.model_files.digests import sha256_of
 
 _WRITTEN = re.compile(r"(?:(?P<name>[\w.-]+)=)?(?P<path>.+?)(?::(?P<scale>-?\d+(?:\.\d+)?))?")
 
@@ -40,8 +41,7 @@ class Adapter:
 
     def digest(self) -> str:
         """Return the SHA-256 of the file (`sha256:...`)."""
-        with self.path.open("rb") as file:
-            return f"sha256:{hashlib.file_digest(file, 'sha256').hexdigest()}"
+        return sha256_of(self.path)
 
 
 def parse_adapters(texts: Sequence[str]) -> tuple[Adapter, ...]:
@@ -75,6 +75,7 @@ def load_adapter(model: LlamaModel, adapter: Adapter) -> Any:
     """
     if not adapter.path.is_file():
         raise ModelError(f"{adapter.path}: no such adapter; write one with lmcot export RUN --adapter-only")
+    read_header(adapter.path)  # what is damaged is told of before llama.cpp sees it
     forget_errors()
     handle = llama().llama_adapter_lora_init(model.handle, str(adapter.path).encode())
     if not handle:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Collection, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import replace
@@ -34,6 +33,7 @@ from lmcot_cli.backends.llama.width import best_width
 from lmcot_cli.backends.reply import prompt_too_long
 from lmcot_cli.backends.thinking import Marks, opened_by
 from lmcot_cli.errors import RowError
+from lmcot_cli.model_files.digests import files_digest
 
 ENCODED_PROMPTS = 256
 """Prompts whose tokens are remembered: the samples of a row come in one after another."""
@@ -72,10 +72,10 @@ class LlamaBackend(StreamBackend):
     ) -> None:
         options = options or EngineOptions()
         self._spec = spec or str(path)
-        self._path = path
         self._adapters = adapters
         with ExitStack() as opened:
             model = opened.enter_context(closing(LlamaModel(path, options.gpu_layers)))
+            self._files = model.files
             self._vocabulary = Vocabulary(model)
             self._masks = Masks(self._vocabulary)
             self.window = options.parallel or best_width(model, self._vocabulary.size, options)
@@ -107,11 +107,9 @@ class LlamaBackend(StreamBackend):
 
     @cached_property
     def identity(self) -> ModelIdentity:
-        """The spec, and the SHA-256 of the file, adapters included (seconds for a large one, computed once)."""
-        with self._path.open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        """The spec, and the SHA-256 of its files, adapters included (seconds for a large one, computed once)."""
         spec = " + ".join([self._spec, *(adapter.label for adapter in self._adapters)])
-        digests = [f"sha256:{digest}", *(adapter.digest() for adapter in self._adapters)]
+        digests = [files_digest(self._files), *(adapter.digest() for adapter in self._adapters)]
         return ModelIdentity(spec, " + ".join(digests))
 
     def submit(self, ticket: int, request: Request, sampling: Sampling) -> None:

@@ -38,6 +38,9 @@ _SCALARS = {
 }
 _STRING, _ARRAY = 8, 9
 
+SPLIT_COUNT, SPLIT_NUMBER = "split.count", "split.no"
+"""Into how many files a model was split, and which of them this is, from 0."""
+
 
 class TensorType(NamedTuple):
     """How a tensor type packs its values: `block` values in `size` bytes."""
@@ -181,8 +184,12 @@ class GgufHeader:
         return value if isinstance(value, str) else None
 
 
-def read_header(path: Path) -> GgufHeader:
+def read_header(path: Path, *, later_part: bool = False) -> GgufHeader:
     """Read and check the header of `path`.
+
+    Args:
+        path: The file.
+        later_part: Whether it is a part of a split model, not the first, and so says nothing but which part it is.
 
     Raises:
         ModelError: The file cannot be opened, is no GGUF, is truncated, or its header contradicts itself.
@@ -192,12 +199,12 @@ def read_header(path: Path) -> GgufHeader:
             if file.read(len(MAGIC)) != MAGIC:
                 raise ModelError(f"{path}: not a GGUF file (it does not start with `GGUF`)")
             with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-                return _parse(data, path)
+                return _parse(data, path, later_part)
     except OSError as error:
         raise ModelError(f"{path}: cannot be read ({error.strerror or error})") from error
 
 
-def _parse(data: mmap.mmap, path: Path) -> GgufHeader:
+def _parse(data: mmap.mmap, path: Path, later_part: bool) -> GgufHeader:
     cursor = _Cursor(data, path, len(MAGIC))
     version = cursor.scalar("<I")
     if version not in VERSIONS:
@@ -208,7 +215,12 @@ def _parse(data: mmap.mmap, path: Path) -> GgufHeader:
         key = cursor.string()
         metadata[key] = cursor.value(cursor.scalar("<I"))
     tensors = tuple(cursor.tensor() for _ in range(tensor_count))
-    if not isinstance(metadata.get("general.architecture"), str):
+    if metadata.get(SPLIT_NUMBER, 0) != 0 and not later_part:
+        raise ModelError(
+            f"{path}: is a later part of a model that was split; name the first, NAME-00001-of-NNNNN.gguf, with the"
+            " others beside it"
+        )
+    if not isinstance(metadata.get("general.architecture"), str) and not later_part:
         raise ModelError(f"{path}: damaged GGUF header (no general.architecture)")
     _check_whole(path, len(data), cursor.at, metadata, tensors)
     return GgufHeader(version, metadata, tensors)

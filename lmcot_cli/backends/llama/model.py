@@ -6,10 +6,11 @@ import ctypes
 from pathlib import Path
 from typing import Any
 
-from lmcot_cli.backends.llama.gguf_header import MAGIC, read_header
+from lmcot_cli.backends.llama.gguf_header import MAGIC
 from lmcot_cli.backends.llama.header_checks import check_shape
 from lmcot_cli.backends.llama.library import first_error, forget_errors, llama
 from lmcot_cli.backends.llama.memory_shape import MemoryKind, MemoryShape
+from lmcot_cli.backends.llama.parts import read_parts
 from lmcot_cli.errors import ModelError, UsageError
 from lmcot_cli.fence.process import warm_up
 from lmcot_cli.interrupts import held, interrupted
@@ -22,6 +23,7 @@ class LlamaModel:
 
     Attributes:
         path: The file.
+        files: It, and the other parts of a model that was split.
         handle: llama.cpp's `llama_model *`; None once closed.
         memory_shape: What it keeps of a text.
 
@@ -34,7 +36,7 @@ class LlamaModel:
     def __init__(self, path: Path, gpu_layers: int = 0) -> None:
         check_path(path)
         self.path = path
-        header = read_header(path)
+        self.files, header = read_parts(path)
         check_shape(path, header)
         self.memory_shape = MemoryShape.of(header)
         if header.chat_template:
@@ -126,6 +128,8 @@ def check_path(path: Path) -> None:
         raise ModelError(f"{path}: is a folder; name the .gguf file in it")
     if not path.exists():
         raise ModelError(f"{path}: no such model file; check the path, or see `lmcot models list`")
+    if not path.is_file():  # a pipe would be waited for
+        raise ModelError(f"{path}: is no file, but a pipe or a device; name a .gguf model")
     try:
         with path.open("rb") as file:
             start = file.read(len(MAGIC))

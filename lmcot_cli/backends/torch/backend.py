@@ -29,6 +29,7 @@ from lmcot_cli.backends.reply import prompt_too_long
 from lmcot_cli.backends.thinking import Marks, opened_by
 from lmcot_cli.backends.torch.checkpoint import SCHEME, Checkpoint, find
 from lmcot_cli.backends.torch.loading import (
+    OWN_CODE,
     check_installed,
     decoder_start,
     load_config,
@@ -282,6 +283,7 @@ class TransformersBackend(FolderBackend):
         options = options or EngineOptions()
         check_installed()
         checkpoint = find(str(path), remote_code=options.trust_remote_code)
+        checkpoint.check(None if options.trust_remote_code else OWN_CODE)
         try_template(tokenizer_folder(checkpoint))
         prepare_transformers(options.threads)
         super().__init__(checkpoint, options, spec or f"{SCHEME}{path}")

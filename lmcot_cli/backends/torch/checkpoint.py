@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from lmcot_cli.backends.torch.unpacked import is_gguf, unpacked
 from lmcot_cli.errors import ModelError
+from lmcot_cli.model_files.digests import WEIGHTS, folders_digest
+from lmcot_cli.model_files.folder import check_adapter_folder, check_model_folder, check_settings_folder
+from lmcot_cli.model_files.onnx_graphs import graph_files
+from lmcot_cli.model_files.places import check_folder, read_settings
+from lmcot_cli.model_files.settings import ADAPTER_CONFIG, CONFIG
+from lmcot_cli.model_files.weights import MODEL_INDEX, MODEL_WEIGHTS
 from lmcot_cli.models import hub
 
 SCHEME = "transformers:"
 ONNX_SCHEME = "onnx:"
-CONFIG, ADAPTER_CONFIG, RUN = "config.json", "adapter_config.json", "run.json"
-WEIGHTS = "*.safetensors"
-_DIGESTED = ("*.safetensors", "*.onnx", "*.onnx_data", "*.json", "*.jinja", "*.model", "*.txt", "*.py")
+RUN = "run.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,28 +27,34 @@ class Checkpoint:
     Attributes:
         base: Folder with `config.json`, the weights and the tokenizer.
         adapter: Folder with `adapter_config.json` and the adapter's weights; None for a model without one.
+        graphs: Whether ONNX graphs take the place of the weights.
     """
 
     base: Path
     adapter: Path | None = None
+    graphs: bool = False
+
+    def check(self, code_refused: str | None) -> None:
+        """Refuse files that must not be opened, before a library opens them; see `model_files`.
+
+        Args:
+            code_refused: What is said of a model that brings code of its own; None where that may run.
+
+        Raises:
+            ModelError: Names the file.
+        """
+        if self.graphs:
+            check_settings_folder(self.base, code_refused)
+            graph_files(self.base)
+        else:
+            check_model_folder(self.base, code_refused)
+        if self.adapter:
+            check_adapter_folder(self.adapter)
 
     def digest(self) -> str:
         """Return one SHA-256 (`sha256:...`) over the files that make up the model (seconds for a large one)."""
-        total = hashlib.sha256()
-        for folder in (self.base, self.adapter):
-            for path in _files(folder) if folder else ():
-                with path.open("rb") as file:
-                    total.update(f"{path.name}\0{hashlib.file_digest(file, 'sha256').hexdigest()}\n".encode())
-        return f"sha256:{total.hexdigest()}"
-
-
-def weights_digest(folder: Path) -> str:
-    """Return the SHA-256 (`sha256:...`) over the weight files of a model folder, names and bytes."""
-    total = hashlib.sha256()
-    for path in sorted(folder.glob(WEIGHTS)):
-        with path.open("rb") as file:
-            total.update(f"{path.name}\0{hashlib.file_digest(file, 'sha256').hexdigest()}\0".encode())
-    return f"sha256:{total.hexdigest()}"
+        folders = [folder for folder in (self.base, self.adapter) if folder]
+        return folders_digest(folders, graphs=self.graphs)
 
 
 def holds_transformers_model(folder: Path) -> bool:
@@ -75,8 +82,8 @@ def check_onnx_folder(folder: Path) -> None:
 def find(name: str, *, remote_code: bool = False) -> Checkpoint:
     """Find what `FOLDER`, `ORG/REPO`, or either with `+ADAPTER` behind it stands for.
 
-    A folder may hold a model, a LoRA adapter (which names its base), or be one that `lmcot train` wrote. What is
-    not on the disk is fetched from the hub.
+    A folder may hold a model, a LoRA adapter (which names its base), or be one that `lmcot train` wrote. What the
+    name itself names on the hub is fetched; a base that only an adapter or a run names must be on the disk.
 
     Args:
         name: The spec without its scheme.
@@ -90,19 +97,33 @@ def find(name: str, *, remote_code: bool = False) -> Checkpoint:
         return Checkpoint(_model_folder(base, remote_code), _adapter_folder(adapter, remote_code))
     folder = _folder(name, remote_code)
     if (folder / RUN).is_file():
-        return _of_run(folder, remote_code)
-    if (folder / ADAPTER_CONFIG).is_file() and not (folder / CONFIG).is_file():
-        stated = _read(folder / ADAPTER_CONFIG).get("base_model_name_or_path")
-        return Checkpoint(_model_folder(_named(stated, folder / ADAPTER_CONFIG), remote_code), folder)
+        return _of_run(folder)
+    if (folder / ADAPTER_CONFIG).is_file() and not _holds_weights(folder):
+        stated = read_settings(folder / ADAPTER_CONFIG).get("base_model_name_or_path")
+        return Checkpoint(_base_of(stated, folder / ADAPTER_CONFIG), folder)
     return Checkpoint(_checked_model(folder))
 
 
-def _of_run(folder: Path, remote_code: bool) -> Checkpoint:
-    record = _read(folder / RUN)
+def _of_run(folder: Path) -> Checkpoint:
+    record = read_settings(folder / RUN)
     if record.get("adapter") is None:
-        return Checkpoint(_checked_model(folder / "model"))
-    base = _named(record.get("base"), folder / RUN)
-    return Checkpoint(_model_folder(base, remote_code), _checked_adapter(folder / str(record["adapter"])))
+        return Checkpoint(_checked_model(check_folder(folder, "model")))
+    base = _base_of(record.get("base"), folder / RUN)
+    return Checkpoint(base, _checked_adapter(check_folder(folder, str(record["adapter"]))))
+
+
+def _holds_weights(folder: Path) -> bool:
+    """Whether a folder has a model's own weights, beside an adapter's."""
+    return any((folder / name).exists() for name in (MODEL_WEIGHTS, MODEL_INDEX))
+
+
+def _base_of(stated: object, place: Path) -> Path:
+    """Return the folder of a base that an adapter or a run names: whoever wrote that must not choose a download."""
+    name = _named(stated, place)
+    path = Path(name)
+    if is_gguf(path):
+        return unpacked(path)
+    return _checked_model(path if path.is_dir() else hub.cached_model(name, place))
 
 
 def _named(base: object, place: Path) -> str:
@@ -118,7 +139,7 @@ def _model_folder(name: str, remote_code: bool) -> Path:
 def _adapter_folder(name: str, remote_code: bool) -> Path:
     folder = _folder(name, remote_code)
     if (folder / RUN).is_file():
-        folder = folder / str(_read(folder / RUN).get("adapter"))
+        folder = check_folder(folder, str(read_settings(folder / RUN).get("adapter")))
     return _checked_adapter(folder)
 
 
@@ -132,31 +153,11 @@ def _folder(name: str, remote_code: bool) -> Path:
 def _checked_model(folder: Path) -> Path:
     if not (folder / CONFIG).is_file():
         raise ModelError(f"{folder}: has no {CONFIG}; name a folder that save_pretrained wrote, or a run")
-    _read(folder / CONFIG)
+    read_settings(folder / CONFIG)
     return folder
 
 
 def _checked_adapter(folder: Path) -> Path:
     if not (folder / ADAPTER_CONFIG).is_file():
         raise ModelError(f"{folder}: has no {ADAPTER_CONFIG}; name the folder of a LoRA adapter")
-    if not any(folder.glob(WEIGHTS)):
-        raise ModelError(
-            f"{folder}: has no {WEIGHTS} (pickled weights are not loaded); save the adapter again"
-        )
     return folder
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        record = json.loads(path.read_bytes())
-    except OSError as error:
-        raise ModelError(f"{path}: cannot be read: {error.strerror}") from error
-    except (ValueError, RecursionError) as error:
-        raise ModelError(f"{path}: is not JSON ({error}); write the model again") from error
-    if not isinstance(record, dict):
-        raise ModelError(f"{path}: is not a JSON object; write the model again")
-    return record
-
-
-def _files(folder: Path) -> list[Path]:
-    return sorted(path for pattern in _DIGESTED for path in folder.glob(pattern) if path.is_file())

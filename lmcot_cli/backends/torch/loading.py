@@ -4,27 +4,39 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from copy import deepcopy
 from importlib.util import find_spec
+from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lmcot_cli.backends.engine_options import EngineOptions
-from lmcot_cli.backends.torch.checkpoint import WEIGHTS, Checkpoint
+from lmcot_cli.backends.torch.checkpoint import Checkpoint
 from lmcot_cli.backends.torch.vocabulary import TokenizerVocabulary
 from lmcot_cli.errors import LmcotError, MissingExtraError, ModelError, UsageError
+from lmcot_cli.model_files.weights import read_tensors, weight_files
+from lmcot_cli.models.hub import switched_off
 
 if TYPE_CHECKING:
     import torch
 
 GENERATION = "generation_config.json"
+MOST_PACKED = 32
+"""Most values that quantized weights pack into a stored one: single bits in 32."""
+
+SPARE_VALUES = 1 << 24
+"""Values that a model may have beside its weights: tables of positions, large in small models."""
+
 _REASON_LENGTH = 300
-_OWN_CODE = "it brings code of its own; read that, then allow it with --trust-remote-code"
+OWN_CODE = "it brings code of its own; read that, then allow it with --trust-remote-code"
 OWN_CODE_REFUSED = "it brings code of its own, which is not run: give a model without"
 
 
 @contextmanager
-def loading(name: str | Path, own_code: str = _OWN_CODE) -> Iterator[None]:
+def loading(name: str | Path, own_code: str = OWN_CODE) -> Iterator[None]:
     """Turn whatever the libraries raise at what a model's folder holds into one line that names it.
+
+    They ask the hub for nothing meanwhile: what the user named is on the disk by then.
 
     Args:
         name: The folder or hub id.
@@ -34,7 +46,8 @@ def loading(name: str | Path, own_code: str = _OWN_CODE) -> Iterator[None]:
         ModelError: Something was raised that is no error of ours.
     """
     try:
-        yield
+        with switched_off():
+            yield
     except LmcotError:
         raise
     except Exception as error:
@@ -109,7 +122,35 @@ def load_config(checkpoint: Checkpoint, options: EngineOptions) -> Any:
     from transformers import AutoConfig
 
     with loading(checkpoint.base):
-        return AutoConfig.from_pretrained(checkpoint.base, trust_remote_code=options.trust_remote_code)
+        return AutoConfig.from_pretrained(
+            checkpoint.base, local_files_only=True, trust_remote_code=options.trust_remote_code
+        )
+
+
+def check_room(folder: Path, config: Any, *, trust_remote_code: bool) -> None:
+    """Refuse a config.json that makes a model much larger than the folder's weights: it could fill the memory.
+
+    The model is made without numbers, which takes no memory whatever its sizes are. Twice the stored values leaves room
+    for parts that are made when a model is loaded. Packed weights are several to a stored value and are not counted.
+
+    Raises:
+        ModelError: The two do not fit together.
+    """
+    import torch
+    from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM
+
+    kind = AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModelForCausalLM
+    with loading(folder), torch.device("meta"):
+        made = kind.from_config(deepcopy(config), trust_remote_code=trust_remote_code)
+    stored = read_tensors(weight_files(folder)).values()
+    packed = 1 if getattr(config, "quantization_config", None) is None else MOST_PACKED
+    values = sum(prod(tensor.shape) for tensor in stored) * packed
+    wanted = sum(tensor.numel() for tensor in (*made.parameters(), *made.buffers()))
+    if wanted > 2 * values + SPARE_VALUES:
+        raise ModelError(
+            f"{folder}: config.json makes a model of {wanted:,} values, and its weights hold {values:,}; if one of"
+            " them is damaged, fetch or save it anew"
+        )
 
 
 def load_model(checkpoint: Checkpoint, config: Any, options: EngineOptions) -> Any:
@@ -122,9 +163,8 @@ def load_model(checkpoint: Checkpoint, config: Any, options: EngineOptions) -> A
     """
     from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM
 
-    if not any(checkpoint.base.glob(WEIGHTS)):
-        raise ModelError(f"{checkpoint.base}: has no {WEIGHTS}; pickled weights are not loaded, convert them")
     device = choose_device(options.device)
+    check_room(checkpoint.base, config, trust_remote_code=options.trust_remote_code)
     kind = AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModelForCausalLM
     with loading(checkpoint.base):
         model = kind.from_pretrained(
@@ -132,6 +172,7 @@ def load_model(checkpoint: Checkpoint, config: Any, options: EngineOptions) -> A
             config=config,
             dtype=_dtype(options.dtype, device),
             use_safetensors=True,
+            local_files_only=True,
             trust_remote_code=options.trust_remote_code,
         )
         if checkpoint.adapter:
@@ -149,7 +190,9 @@ def load_vocabulary(checkpoint: Checkpoint, config: Any, options: EngineOptions)
 
     folder = tokenizer_folder(checkpoint)
     with loading(folder):
-        tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=options.trust_remote_code)
+        tokenizer = AutoTokenizer.from_pretrained(
+            folder, local_files_only=True, trust_remote_code=options.trust_remote_code
+        )
     return TokenizerVocabulary(
         tokenizer, end_tokens(checkpoint, config), encoder=config.is_encoder_decoder, path=folder
     )
@@ -184,7 +227,7 @@ def _generation_setting(folder: Path, config: Any, name: str) -> Any:
     stated: Any = None
     if (folder / GENERATION).is_file():
         with loading(folder):
-            stated = getattr(GenerationConfig.from_pretrained(folder), name, None)
+            stated = getattr(GenerationConfig.from_pretrained(folder, local_files_only=True), name, None)
     return getattr(config, name, None) if stated is None else stated
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from lmcot_cli.backends.engine_options import EngineOptions
 from lmcot_cli.backends.torch.backend import FolderBackend
 from lmcot_cli.backends.torch.checkpoint import ONNX_SCHEME, Checkpoint, check_onnx_folder
-from lmcot_cli.backends.torch.loading import check_installed, loading, prepare_transformers
+from lmcot_cli.backends.torch.loading import OWN_CODE, check_installed, loading, prepare_transformers
 from lmcot_cli.backends.torch.template_file import try_template
 from lmcot_cli.errors import MissingExtraError, ModelError, UsageError
 
@@ -31,9 +31,11 @@ class OnnxBackend(FolderBackend):
         options = options or EngineOptions()
         check_installed("export")
         check_onnx_folder(path)
+        checkpoint = Checkpoint(path, graphs=True)
+        checkpoint.check(None if options.trust_remote_code else OWN_CODE)
         try_template(path)
         prepare_transformers(options.threads, extra="export")
-        super().__init__(Checkpoint(path), options, spec or f"{ONNX_SCHEME}{path}")
+        super().__init__(checkpoint, options, spec or f"{ONNX_SCHEME}{path}")
 
     def _load(self, config: Any, options: EngineOptions) -> Any:
         if options.device not in (None, "cpu"):
@@ -56,6 +58,7 @@ class OnnxBackend(FolderBackend):
                 config=config,
                 session_options=session,
                 use_io_binding=False,
+                local_files_only=True,
                 trust_remote_code=options.trust_remote_code,
             )
         if not model.can_use_cache:

@@ -6,13 +6,13 @@ names the file, so that a cache that was emptied is filled again.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 from lmcot_cli.errors import ModelError
+from lmcot_cli.model_files.digests import hex_digest
 
 SUFFIX = ".gguf"
 _COMPLETE = "config.json"
@@ -38,8 +38,7 @@ def unpacked(path: Path) -> Path:
     from lmcot_cli.backends.llama.model import check_path
 
     check_path(path)
-    with path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    digest = hex_digest(path)
     folder = user_cache_path("lmcot") / "unpacked" / f"{path.stem}-{digest[:16]}"
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
@@ -66,10 +65,12 @@ def _unpack(path: Path, folder: Path) -> None:
     ):
         place, name = str(path.parent), path.name
         model = AutoModelForCausalLM.from_pretrained(
-            place, gguf_file=name, dtype=torch.float32, trust_remote_code=False
+            place, gguf_file=name, dtype=torch.float32, local_files_only=True, trust_remote_code=False
         )
         model.save_pretrained(partial, safe_serialization=True)
-        tokenizer = AutoTokenizer.from_pretrained(place, gguf_file=name, trust_remote_code=False)
+        tokenizer = AutoTokenizer.from_pretrained(
+            place, gguf_file=name, local_files_only=True, trust_remote_code=False
+        )
         _restore_special_tokens(tokenizer, read_header(path).metadata)
         tokenizer.save_pretrained(partial)
         (Path(partial) / _JUNK).unlink(missing_ok=True)

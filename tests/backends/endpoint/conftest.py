@@ -31,6 +31,7 @@ def _load(name: str) -> ModuleType:
 
 
 fault_server, _ = _load("fault_server"), _load("replies")
+hostile_server = _load("hostile_server")
 
 
 @pytest.fixture(autouse=True)
@@ -46,6 +47,13 @@ def serve() -> Iterator[Callable[..., Any]]:
     """Start a fault server; the arguments are those of its `Setup`."""
     with ExitStack() as stack:
         yield lambda **setup: stack.enter_context(fault_server.running(fault_server.Setup(**setup)))
+
+
+@pytest.fixture
+def assault() -> Iterator[Callable[..., Any]]:
+    """Start a hostile server; the arguments are those of `attacking`."""
+    with ExitStack() as stack:
+        yield lambda *words, **more: stack.enter_context(hostile_server.attacking(*words, **more))
 
 
 @pytest.fixture

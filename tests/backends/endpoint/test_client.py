@@ -7,6 +7,7 @@ import pytest
 from lmcot_cli.backends.endpoint.address import Address
 from lmcot_cli.backends.endpoint.client import Client
 from lmcot_cli.backends.endpoint.key import ApiKey
+from lmcot_cli.backends.endpoint.options import EndpointOptions
 from lmcot_cli.errors import ModelError
 
 
@@ -23,4 +24,4 @@ def test_an_environment_that_no_client_can_be_made_with_is_named(
 ) -> None:
     monkeypatch.setenv(variable, value)
     with pytest.raises(ModelError, match=rf"no client can be made \(.*look at .*{variable[:6]}"):
-        Client(Address("https://127.0.0.1:1/v1", "m"), ApiKey(None, ""), 4)
+        Client(Address("https://127.0.0.1:1/v1", "m"), ApiKey(None, ""), EndpointOptions())

@@ -107,8 +107,8 @@ def test_a_folder_and_an_alias_of_it_open_the_transformers_backend(tiny_folder: 
         ({"run.json": '{"adapter": "adapter"}'}, "names no base model; write transformers:BASE[+]"),
         ({"adapter_config.json": "{}"}, "names no base model"),
         ({"run.json": "[]"}, "is not a JSON object"),
-        ({"run.json": "{"}, "is not JSON"),
-        ({"config.json": "{"}, "is not JSON"),
+        ({"run.json": "{"}, "is not valid JSON"),
+        ({"config.json": "{"}, "is not valid JSON"),
     ],
 )
 def test_an_incomplete_folder_is_named_with_what_is_missing(
@@ -123,8 +123,8 @@ def test_an_incomplete_folder_is_named_with_what_is_missing(
 def test_an_adapter_of_pickles_is_not_loaded(tiny_folder: Folder, tmp_path: Path) -> None:
     (tmp_path / "adapter_config.json").write_text("{}")
     (tmp_path / "adapter_model.bin").write_bytes(b"pickle")
-    with pytest.raises(ModelError, match="pickled weights are not loaded"):
-        find(f"{tiny_folder()}+{tmp_path}")
+    with pytest.raises(ModelError, match=r"has no adapter_model\.safetensors, and no pickle is loaded"):
+        load(f"transformers:{tiny_folder()}+{tmp_path}")
 
 
 def test_what_is_no_folder_and_no_name_on_the_hub_is_refused() -> None:

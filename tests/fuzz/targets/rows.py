@@ -123,7 +123,7 @@ def strings(data: bytes) -> None:
 
 TARGETS = {
     "rows": Target(rows, (b"\n".join(LINES), *LINES[:3], b'{"data": [' + LINES[0] + b"]}")),
-    "rows_written_again": Target(written_again, LINES),
+    "rows_records": Target(written_again, LINES),
     "rows_arrays": Target(
         arrays,
         (

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import resource
+import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -16,10 +17,11 @@ import torch
 from datasets import Dataset
 from safetensors.torch import load_file
 
-from lmcot_cli.backends.torch.checkpoint import weights_digest
 from lmcot_cli.datasets.native import to_record
 from lmcot_cli.datasets.row import Row
 from lmcot_cli.errors import InputError, ModelError, OutputError, UsageError
+from lmcot_cli.model_files.digests import weights_digest
+from lmcot_cli.model_files.weights import PICKLES
 from lmcot_cli.prompts.options import PromptOptions
 from lmcot_train.distill import run as module
 from lmcot_train.distill.options import DistillOptions
@@ -345,7 +347,7 @@ def test_what_is_learned_last_is_looked_at_too(
     assert not RunFolder(tmp_path / "run").adapter.exists()
 
 
-@pytest.mark.parametrize("file", ["optimizer.pt", "adapter_model.safetensors", "rng_state.pth"])
+@pytest.mark.parametrize("file", ["optimizer.safetensors", "adapter_model.safetensors", "generators_0.json"])
 def test_a_checkpoint_that_a_crash_tore_is_passed_over(
     finished: tuple[Path, list[str]], tiny_base: Base, rationales: Path, tmp_path: Path, file: str
 ) -> None:
@@ -360,3 +362,78 @@ def test_a_checkpoint_that_a_crash_tore_is_passed_over(
         load_file(folder / "adapter" / "adapter_model.safetensors") for folder in (output, finished[0])
     )
     assert all(torch.equal(one[name], other[name]) for name in other)
+
+
+@pytest.mark.parametrize(
+    ("attack", "message"),
+    [
+        (
+            "optimizer.pt",
+            r"optimizer\.pt: is a pickle, as earlier versions kept their state, and none is read",
+        ),
+        ("rng_state.pth", r"rng_state\.pth: is a pickle"),
+        ("scheduler.pt", r"scheduler\.pt: is a pickle"),
+        ("scaler.pt", r"scaler\.pt: is a pickle"),
+        ("pytorch_model.bin", r"pytorch_model\.bin: is a pickle"),
+        ("adapter_model.bin", r"adapter_model\.bin: is a pickle"),
+        ("link", r"checkpoints: names 'checkpoint-3' as a part of it, which lies outside it"),
+        ("best", r"trainer_state\.json: names .* as the best, outside the run"),
+        ("megatron", r"adapter_config\.json: megatron_config: adapters with it are not loaded"),
+        ("no state", r"optimizer\.safetensors: is missing"),
+    ],
+)
+def test_a_strangers_checkpoint_is_looked_at_before_a_trainer_reads_it(
+    tiny_base: Base,
+    rationales: Path,
+    tmp_path: Path,
+    attack: str,
+    message: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    output = tmp_path / "run"
+    with pytest.raises(KeyboardInterrupt):
+        distill(rationales, str(tiny_base()), output, OPTIONS, interrupted_at(4))
+    checkpoint = output / "checkpoints" / "checkpoint-3"
+    assert [path for path in checkpoint.iterdir() if path.suffix in PICKLES] == []
+    spoil_checkpoint(checkpoint, attack, tmp_path)
+    (checkpoint.resolve() / "training_args.bin").write_bytes(b"left over, read by nothing")
+    monkeypatch.setattr(torch, "load", lambda *_, **__: pytest.fail("torch.load was called"))
+    with pytest.raises(InputError, match=message) as caught:
+        distill(rationales, str(tiny_base()), output, OPTIONS, silent)
+    assert len(str(caught.value).splitlines()) == 1
+    assert "start anew with --overwrite" in str(caught.value)
+
+
+def spoil_checkpoint(checkpoint: Path, attack: str, elsewhere: Path) -> None:
+    match attack:
+        case "link":
+            checkpoint.rename(elsewhere / "moved")
+            checkpoint.symlink_to(elsewhere / "moved")
+        case "best":
+            state = json.loads((checkpoint / "trainer_state.json").read_text())
+            state["best_model_checkpoint"] = str(elsewhere)
+            (checkpoint / "trainer_state.json").write_text(json.dumps(state))
+        case "megatron":
+            config = json.loads((checkpoint / "adapter_config.json").read_text())
+            config |= {"megatron_config": {"a": 1}, "megatron_core": "evil"}
+            (checkpoint / "adapter_config.json").write_text(json.dumps(config))
+        case "no state":
+            (checkpoint / "optimizer.safetensors").unlink()
+        case name:
+            (checkpoint / name).write_bytes(b"a pickle")
+
+
+def test_a_base_whose_settings_changed_is_another_one(
+    tiny_base: Base, rationales: Path, tmp_path: Path
+) -> None:
+    base = Path(shutil.copytree(tiny_base(), tmp_path / "base"))
+    run = RunFolder(tmp_path / "run")
+    record = distill(rationales, str(base), run.path, OPTIONS, silent)
+    (base / "tokenizer_config.json").write_bytes((base / "tokenizer_config.json").read_bytes() + b" ")
+    with pytest.raises(ModelError, match="is not the one it was trained on any more"):
+        open_run(run.path)
+    with pytest.raises(OutputError, match="base_settings_digest"):
+        distill(rationales, str(base), run.path, OPTIONS, silent)
+    run.write(replace(record, base_settings_digest=None))  # as an earlier version wrote it
+    assert open_run(run.path).model is not None
+    assert distill(rationales, str(base), run.path, OPTIONS, silent).finished

@@ -13,10 +13,10 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from lmcot_cli.backends.engine_options import EngineOptions
-from lmcot_cli.backends.torch.checkpoint import weights_digest
 from lmcot_cli.config import Config
 from lmcot_cli.datasets.microhop import MicroHopOptions, records
 from lmcot_cli.errors import InputError, ModelError, OutputError, UsageError
+from lmcot_cli.model_files.digests import weights_digest
 from lmcot_cli.prompts.options import PromptOptions
 from lmcot_train.lora import LoraOptions
 from lmcot_train.models import add_adapter, open_base, open_run
@@ -379,7 +379,7 @@ def test_grpo_refuses_fewer_questions_than_a_batch(
 @pytest.mark.filterwarnings(
     "ignore:mtime may not be reliable"
 )  # checkpoints within a second, as nowhere else
-@pytest.mark.parametrize("name", ["adapter_model.safetensors", "optimizer.pt"])
+@pytest.mark.parametrize("name", ["adapter_model.safetensors", "optimizer.safetensors"])
 def test_grpo_does_what_a_damaged_checkpoint_held_again(
     tmp_path: Path, questions: Path, distilled: Callable[[str], Path], name: str
 ) -> None:

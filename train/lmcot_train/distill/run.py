@@ -18,8 +18,8 @@ from accelerate import PartialState
 from safetensors import SafetensorError
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, Trainer, set_seed
 
-from lmcot_cli.backends.torch.checkpoint import weights_digest
 from lmcot_cli.errors import InputError
+from lmcot_cli.model_files.digests import sha256_of, weights_digest
 from lmcot_cli.prompts.conversation import PromptBuilder
 from lmcot_train.curves import draw_curves
 from lmcot_train.distill.data import causal_columns, encoder_columns, read_rationales, split, tokenize
@@ -40,12 +40,14 @@ from lmcot_train.models import (
     Opened,
     Report,
     add_adapter,
+    base_settings_digest,
     check_finite,
     is_encoder_decoder,
     locate_base,
     open_base,
     silent,
 )
+from lmcot_train.plain_state import check_checkpoint
 from lmcot_train.prompting import RationalePrompts
 from lmcot_train.run_folder import (
     RunFolder,
@@ -53,7 +55,6 @@ from lmcot_train.run_folder import (
     cannot_write,
     is_first_process,
     process_count,
-    sha256_of,
 )
 
 _DISK_FAULTS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EIO}
@@ -147,10 +148,12 @@ def _reader(
 
 
 def _record(rationales: Path, base: str, prompts: PromptBuilder, options: DistillOptions) -> RunRecord:
+    folder = locate_base(base)
     return RunRecord(
         kind="distill",
         base=str(Path(base).resolve()) if Path(base).exists() else base,
-        base_digest=weights_digest(locate_base(base)),
+        base_digest=weights_digest(folder),
+        base_settings_digest=base_settings_digest(base, folder),
         settings=options.settings() | prompts.settings(),
         seeds={"distill": options.seed},
         data={rationales.name: sha256_of(rationales)},
@@ -173,6 +176,7 @@ def _first_process_opens(run: RunFolder, record: RunRecord, *, overwrite: bool) 
 def _train(trainer: Trainer, run: RunFolder, record: RunRecord, report: Report) -> RunRecord:
     checkpoint = last_checkpoint(run.checkpoints)
     if checkpoint:
+        check_checkpoint(checkpoint)
         report(f"going on from {checkpoint}")
     started, results = time.monotonic(), dict[str, Any]()
     with _endings_explained(run, report):

@@ -9,11 +9,9 @@ from dataclasses import dataclass
 from math import isfinite
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile, ZipFile
 
 import torch
 from datasets import Dataset
-from safetensors import SafetensorError, safe_open
 from torch.utils.data import Sampler
 from transformers import (
     DataCollatorForSeq2Seq,
@@ -32,9 +30,12 @@ from transformers import (
 from trl import SFTConfig, SFTTrainer
 
 from lmcot_cli.errors import ModelError
+from lmcot_cli.model_files.places import check_file
+from lmcot_cli.model_files.safetensors_header import read_safetensors_header
 from lmcot_train.distill.data import SimilarLengths
 from lmcot_train.distill.options import DistillOptions
 from lmcot_train.models import Opened, Report, is_encoder_decoder
+from lmcot_train.plain_state import PlainState
 from lmcot_train.run_folder import RunFolder, cannot_write
 
 _RENAMED = {"eval_loss": "validation_loss"}
@@ -148,11 +149,11 @@ class _SimilarLengthBatches(Trainer):  # type: ignore[misc]
         return SimilarLengths(lengths, batch, self.args.seed)
 
 
-class CausalTrainer(_SimilarLengthBatches, SFTTrainer):  # type: ignore[misc]
+class CausalTrainer(PlainState, _SimilarLengthBatches, SFTTrainer):  # type: ignore[misc]
     """Trains a decoder-only model on the completions."""
 
 
-class EncoderDecoderTrainer(_SimilarLengthBatches, Seq2SeqTrainer):  # type: ignore[misc]
+class EncoderDecoderTrainer(PlainState, _SimilarLengthBatches, Seq2SeqTrainer):  # type: ignore[misc]
     """Trains an encoder-decoder model."""
 
 
@@ -268,14 +269,15 @@ def remove_torn_checkpoints(folder: Path) -> None:
 
 def _is_whole(path: Path) -> bool:
     try:
+        for saved in path.iterdir():
+            if not saved.is_dir():
+                check_file(path, saved.name)
         json.loads((path / "trainer_state.json").read_bytes())
         for weights in path.glob("*.safetensors"):
-            with safe_open(weights, "pt"):  # the header says how long the file is to be
-                pass
-        for saved in (*path.glob("*.pt"), *path.glob("*.pth")):
-            with ZipFile(saved) as archive:  # as torch.save writes: the list of what it holds is at its end
-                archive.infolist()
-    except (OSError, ValueError, RecursionError, SafetensorError, BadZipFile):
+            read_safetensors_header(weights)  # says how long the file is to be
+        for settings in path.glob("*.json"):
+            json.loads(settings.read_bytes())
+    except (OSError, ValueError, RecursionError, ModelError):
         return False
     return True
 

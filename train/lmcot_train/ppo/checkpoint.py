@@ -11,7 +11,6 @@ import os
 import shutil
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from pydantic import TypeAdapter, ValidationError
@@ -19,7 +18,10 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from lmcot_cli.errors import InputError
+from lmcot_cli.errors import InputError, ModelError
+from lmcot_cli.model_files.places import check_file
+from lmcot_cli.model_files.safetensors_header import read_safetensors_header
+from lmcot_train.plain_state import load_moments, moments
 from lmcot_train.ppo.learner import Learner
 from lmcot_train.ppo.policy import Policy
 from lmcot_train.run_folder import cannot_write
@@ -47,7 +49,7 @@ class Progress:
 
 
 _PROGRESS = TypeAdapter(Progress)
-_DAMAGE = (OSError, SafetensorError, ValueError, KeyError, RuntimeError)
+_DAMAGE = (ModelError, OSError, SafetensorError, ValueError, KeyError, RuntimeError)
 """What comes of reading a state that was cut off, or is that of something else."""
 
 
@@ -93,8 +95,8 @@ class Checkpoints:
             return None
         try:
             progress = _read_progress(kept[-1])
-            _load_weights(learner.policy, load_file(kept[-1] / _WEIGHTS))
-            _load_moments(learner.optimizer, load_file(kept[-1] / _OPTIMIZER))
+            _load_weights(learner.policy, _tensors(kept[-1] / _WEIGHTS))
+            load_moments(learner.optimizer, _tensors(kept[-1] / _OPTIMIZER))
         except _DAMAGE as error:
             raise damaged(kept[-1], error) from error
         return progress
@@ -126,7 +128,7 @@ class Checkpoints:
         if not self.best.is_file():
             return
         try:
-            _load_weights(policy, load_file(self.best))
+            _load_weights(policy, _tensors(self.best))
         except _DAMAGE as error:
             raise InputError(
                 f"{self.best}: is damaged ({_first_line(error)}): delete it to end with the last weights instead of"
@@ -142,7 +144,7 @@ class Checkpoints:
         temporary.mkdir(parents=True)
         try:
             save_file(_weights(learner.policy), temporary / _WEIGHTS)
-            save_file(_moments(learner.optimizer), temporary / _OPTIMIZER)
+            save_file(moments(learner.optimizer), temporary / _OPTIMIZER)
             (temporary / _STATE).write_text(json.dumps(asdict(progress)), encoding="utf-8")
             for path in temporary.iterdir():
                 _make_last(path)
@@ -189,26 +191,15 @@ def _weights(policy: Policy) -> dict[str, Tensor]:
     return {name: tensor.detach().cpu().clone() for name, tensor in named.items()}
 
 
+def _tensors(path: Path) -> dict[str, Tensor]:
+    """Read a file of a checkpoint, once it is known to be whole and to lie there."""
+    read_safetensors_header(check_file(path.parent, path.name))
+    return dict(load_file(path))
+
+
 @torch.no_grad()
 def _load_weights(policy: Policy, tensors: dict[str, Tensor]) -> None:
     for name, parameter in policy.weights.items():
         parameter.copy_(tensors[f"model.{name}"])
     for name, parameter in policy.value_head.named_parameters():
         parameter.copy_(tensors[f"value_head.{name}"])
-
-
-def _moments(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
-    state = optimizer.state_dict()["state"]
-    return {
-        f"{index}.{name}": tensor.detach().cpu().clone()
-        for index, moments in state.items()
-        for name, tensor in moments.items()
-    }
-
-
-def _load_moments(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:
-    state: dict[int, dict[str, Any]] = {}
-    for key, tensor in tensors.items():
-        index, _, name = key.partition(".")
-        state.setdefault(int(index), {})[name] = tensor
-    optimizer.load_state_dict({**optimizer.state_dict(), "state": state})

@@ -19,11 +19,12 @@ from lmcot_cli.datasets.options import DEFAULT, RowOptions
 from lmcot_cli.datasets.reader import BadRow, at_least_one, read_rows, read_source
 from lmcot_cli.datasets.row import Row
 from lmcot_cli.errors import InputError, OutputError, UsageError
+from lmcot_cli.model_files.digests import sha256_of
 from lmcot_cli.pipeline.duplicates import mark_duplicates
 from lmcot_cli.pipeline.extract import chain_answer
 from lmcot_cli.pipeline.run_file import now
 from lmcot_train.rationales.filters import FILTERS, Candidate, FilterOptions, reason_against, surest_bounds
-from lmcot_train.run_folder import sha256_of, versions
+from lmcot_train.run_folder import versions
 
 
 @dataclass(slots=True)

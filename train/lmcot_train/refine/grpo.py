@@ -26,6 +26,7 @@ from lmcot_cli.errors import ModelError, UsageError
 from lmcot_cli.pipeline.seeds import sample_seed
 from lmcot_train.curves import read_metrics
 from lmcot_train.distill.trainers import last_checkpoint, remove_torn_checkpoints
+from lmcot_train.plain_state import PlainState, check_checkpoint
 from lmcot_train.ppo.checkpoint import Progress as PPOProgress
 from lmcot_train.ppo.experience import score, token_figures
 from lmcot_train.ppo.options import PPOOptions
@@ -129,12 +130,18 @@ def progress_of(folder: Path, metrics: Path, coefficient: float) -> PPOProgress:
     """Return how far a run has come by its last checkpoint and its log."""
     remove_torn_checkpoints(folder)
     kept = last_checkpoint(folder)
+    if kept:
+        check_checkpoint(kept)
     update = int(kept.name.rpartition("-")[2]) if kept else 0
     logged = [one for one in read_metrics(metrics, "update") if one["update"] <= update] if kept else []
     validated = [(one["validation_reward"], -one["update"]) for one in logged if "validation_reward" in one]
     best, place = max(validated, default=(None, 0))
     seconds = 60 * max((one.get("minutes", 0.0) for one in logged), default=0.0)
     return PPOProgress(coefficient, update, seconds, best, -int(place))
+
+
+class PlainGRPOTrainer(PlainState, GRPOTrainer):  # type: ignore[misc]
+    """TRL's trainer, its state kept without pickles."""
 
 
 def train_grpo(
@@ -162,7 +169,7 @@ def train_grpo(
         )
     rollouts = Rollouts(judge)
     rows = Dataset.from_dict({"prompt": [str(index) for index in range(len(judge.task.rows))]})
-    trainer = GRPOTrainer(
+    trainer = PlainGRPOTrainer(
         model=model,
         args=_arguments(judge.options, folder),
         reward_funcs=rollouts.reward,
@@ -180,6 +187,8 @@ def train_grpo(
         trainer.ref_model = trainer.accelerator.prepare_model(reference, evaluation_mode=True)
     trainer.remove_callback(PrinterCallback)
     kept = last_checkpoint(folder)
+    if kept:
+        check_checkpoint(kept)
     if judge.progress.update == 0:
         note(judge.validated({"update": 0.0}), [])
     if judge.stopped:

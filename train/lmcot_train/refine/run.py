@@ -13,9 +13,9 @@ import torch
 
 from lmcot_cli.backends.base import Backend
 from lmcot_cli.backends.specs import open_model
-from lmcot_cli.backends.torch.checkpoint import weights_digest
 from lmcot_cli.datasets.row import Row
 from lmcot_cli.errors import InputError, UsageError
+from lmcot_cli.model_files.digests import sha256_of, weights_digest
 from lmcot_cli.pipeline.destinations import destinations
 from lmcot_cli.pipeline.run_file import differing
 from lmcot_cli.prompts.conversation import PromptBuilder
@@ -33,7 +33,7 @@ from lmcot_train.refine.options import RefineOptions
 from lmcot_train.refine.rows import fitting, read_answered, split
 from lmcot_train.refine.start import Start, open_start
 from lmcot_train.rewards.reward import RationaleReward, Reward, RolledOut
-from lmcot_train.run_folder import RunFolder, RunRecord, process_count, sha256_of
+from lmcot_train.run_folder import RunFolder, RunRecord, process_count
 
 _REPLIES = "replies.jsonl"
 _ASKED = ("prompts", "shots", "shots_by", "shots_digest", "small_system")
@@ -291,6 +291,7 @@ def _record(options: RefineOptions, prompts: PromptBuilder, large: Backend | Non
         kind="refine",
         base=parent.base,
         base_digest=parent.base_digest,
+        base_settings_digest=parent.base_settings_digest,
         settings={**options.settings(), **asked},
         seeds={"refine": options.ppo.seed},
         data={options.questions.name: _digest(options.questions)},

@@ -15,9 +15,9 @@ from sklearn.model_selection import StratifiedKFold, cross_val_predict
 from lmcot_cli.datasets.reader import BadRow, at_least_one, read_source, to_row
 from lmcot_cli.datasets.records import Record
 from lmcot_cli.errors import InputError, OutputError
+from lmcot_cli.model_files.digests import sha256_of
 from lmcot_train.rewards.aspects import ASPECTS, score_aspects
 from lmcot_train.rewards.chain import read_chain
-from lmcot_train.run_folder import sha256_of
 
 FORMAT = 1
 FOLDS = 5

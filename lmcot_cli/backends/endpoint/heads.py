@@ -1,0 +1,51 @@
+"""Read the heads of replies in small pieces, and no more of them than a head may have.
+
+The library reads 64 KiB at once and works through all of it before anybody else has a turn: with many calls in flight,
+an endpoint that sends headers, or `100 Continue`, without end would keep it so busy that no clock is heard. The library
+has no setting for that, but shows the connections it makes to a trace, and that of a reply with it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from lmcot_cli.backends.endpoint.bodies import BodyError
+
+MOST_BYTES = 32 * 1024
+_AT_ONCE = 4096
+
+
+class _Reads:
+    """The reads from one connection: small ones until the head is there, and `MOST_BYTES` in all of them."""
+
+    def __init__(self, stream: Any) -> None:
+        self._read = stream.read
+        self._left: int | None = MOST_BYTES
+
+    async def __call__(self, most: int, timeout: float | None = None) -> bytes:
+        if self._left is None:
+            return bytes(await self._read(most, timeout))
+        if self._left <= 0:
+            raise BodyError(f"the head of the reply is of more than {MOST_BYTES // 1024} KiB")
+        content = bytes(await self._read(min(most, _AT_ONCE), timeout))
+        self._left -= len(content)
+        return content
+
+    def expect(self, *, head: bool) -> None:
+        """Read on as is right for a head, or for a body."""
+        self._left = MOST_BYTES if head else None
+
+
+async def watch(event: str, info: Mapping[str, Any]) -> None:
+    """Take over the reads from a connection that was made: a trace, as the library calls it."""
+    if event.endswith(("connect_tcp.complete", "start_tls.complete")):
+        stream = info["return_value"]
+        stream.read = _Reads(stream)
+
+
+def expect(response: Any, *, head: bool) -> None:
+    """Have the next reads from the connection of a reply be those of a head, or of a body."""
+    reads = getattr(response.extensions.get("network_stream"), "read", None)
+    if isinstance(reads, _Reads):
+        reads.expect(head=head)

@@ -1,0 +1,95 @@
+"""A file that is to be read is a file, and lies in the folder that was named.
+
+A link may lead anywhere in that folder. Hugging Face's cache keeps the files of a repository in `REPO/blobs`, and
+`REPO/snapshots/REVISION` holds links to them: those lead out of the snapshot, but not out of the repository's own
+folder, which is one download from one place, so they are followed.
+"""
+
+from __future__ import annotations
+
+import json
+import stat
+from pathlib import Path
+from typing import Any
+
+from lmcot_cli.errors import ModelError
+
+MAX_SETTINGS_BYTES = 16 * 1024 * 1024
+"""More than this no file of settings has: those of the largest models take some hundred kilobytes."""
+
+
+def check_file(folder: Path, name: str) -> Path:
+    """Return the path of a file in a folder, once it is known to be one that lies there.
+
+    Args:
+        folder: The folder that was named.
+        name: A file in it, as another file names it: it may be anything.
+
+    Raises:
+        ModelError: It leads out of the folder, is not there, or is a folder, a pipe or a device.
+    """
+    path = folder / name
+    if "\0" in name or Path(name).is_absolute() or ".." in Path(name).parts:
+        raise ModelError(
+            f"{folder}: names {name!r} as one of its files, which lies outside it; it is not read"
+        )
+    try:
+        target = path.resolve(strict=True)
+        kind = target.stat().st_mode
+    except FileNotFoundError as error:
+        raise ModelError(f"{path}: is missing; fetch or save the model anew") from error
+    except (OSError, RuntimeError) as error:  # a loop of links was a RuntimeError up to Python 3.12
+        raise ModelError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}") from error
+    if not any(target.is_relative_to(root) for root in _roots(folder)):
+        raise ModelError(f"{path}: is a link out of its folder, to {target}; put the file itself there")
+    if not stat.S_ISREG(kind):
+        raise ModelError(f"{path}: is no file, but {_kind(kind)}; fetch or save the model anew")
+    return path
+
+
+def check_folder(parent: Path, name: str) -> Path:
+    """Return the path of a folder in a folder, as a file there names it.
+
+    Raises:
+        ModelError: It lies elsewhere.
+    """
+    path = parent / name
+    outside = Path(name).is_absolute() or ".." in Path(name).parts or "\0" in name
+    if outside or not path.resolve().is_relative_to(parent.resolve()):
+        raise ModelError(f"{parent}: names {name!r} as a part of it, which lies outside it; it is not read")
+    return path
+
+
+def read_settings(path: Path) -> dict[str, Any]:
+    """Read a JSON object that is no larger than settings are.
+
+    Raises:
+        ModelError: It cannot be read, is too large, nested too deeply, or is no JSON object.
+    """
+    try:
+        if path.stat().st_size > MAX_SETTINGS_BYTES:
+            raise ModelError(
+                f"{path}: is larger than any settings ({MAX_SETTINGS_BYTES:,} bytes); fetch it anew"
+            )
+        record = json.loads(path.read_bytes())
+    except OSError as error:
+        raise ModelError(f"{path}: cannot be read: {error.strerror}") from error
+    except (ValueError, RecursionError) as error:
+        reason = str(error) or type(error).__name__
+        raise ModelError(f"{path}: is not valid JSON ({reason}); fetch or save it anew") from error
+    if not isinstance(record, dict):
+        raise ModelError(f"{path}: is not a JSON object; fetch or save it anew")
+    return record
+
+
+def _roots(folder: Path) -> list[Path]:
+    """Return where the files of a folder may lie: there, and for a snapshot of the hub's cache in its blobs."""
+    here = folder.resolve()
+    snapshots = [place for place in here.parents if place.name == "snapshots"]
+    repositories = [place.parent for place in snapshots[:1] if place.parent.name.startswith("models--")]
+    return [here, *(repository / "blobs" for repository in repositories)]
+
+
+def _kind(mode: int) -> str:
+    kinds = {stat.S_IFDIR: "a folder", stat.S_IFIFO: "a pipe", stat.S_IFSOCK: "a socket"}
+    return kinds.get(stat.S_IFMT(mode), "a device")

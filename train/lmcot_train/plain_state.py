@@ -1,0 +1,173 @@
+"""The state of transformers' trainers in plain files, and the look at a checkpoint before one of them reads it.
+
+The trainers keep the states of optimizer, schedule and generators as pickles, which `torch.load` reads with a narrower
+unpickler; a run folder may come from anybody, so nothing of it is unpickled here. What is kept is
+
+    CHECKPOINT/optimizer.safetensors    the moments of every weight that learns
+    CHECKPOINT/optimizer.json           learning rates, and the state of their schedule
+    CHECKPOINT/generators_0.json        the random generators of the first process, and so on
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import random
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from lmcot_cli.backends.torch.loading import OWN_CODE_REFUSED
+from lmcot_cli.errors import InputError, LmcotError
+from lmcot_cli.model_files.folder import check_adapter_folder, check_model_folder
+from lmcot_cli.model_files.places import check_file, check_folder, read_settings
+from lmcot_cli.model_files.safetensors_header import read_safetensors_header
+from lmcot_cli.model_files.settings import ADAPTER_CONFIG
+from lmcot_cli.model_files.weights import PICKLES
+
+_MOMENTS, _RATES = "optimizer.safetensors", "optimizer.json"
+_LEFT_OVER = "training_args.bin"
+"""What transformers writes into each checkpoint, and nothing reads."""
+
+
+def moments(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+    """Return the state of an optimizer as named tensors."""
+    state = optimizer.state_dict()["state"]
+    return {
+        f"{index}.{name}": tensor.detach().cpu().clone()
+        for index, kept in state.items()
+        for name, tensor in kept.items()
+    }
+
+
+def load_moments(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:
+    """Give an optimizer the state that `moments` returned; its settings stay as they are."""
+    state: dict[int, dict[str, Any]] = {}
+    for key, tensor in tensors.items():
+        index, _, name = key.partition(".")
+        state.setdefault(int(index), {})[name] = tensor
+    optimizer.load_state_dict({**optimizer.state_dict(), "state": state})
+
+
+class PlainState:
+    """For a `Trainer`: keeps and reads its state as plain files, in place of the methods of these names."""
+
+    args: Any
+    optimizer: Any
+    lr_scheduler: Any
+
+    def _save_optimizer_and_scheduler(self, output_dir: str) -> None:
+        if not self.args.should_save:
+            return
+        save_file(moments(self.optimizer), Path(output_dir, _MOMENTS))
+        rates = [
+            {name: float(group[name]) for name in _rates_of(group)} for group in self.optimizer.param_groups
+        ]
+        record = {"groups": rates, "schedule": _plain(self.lr_scheduler.state_dict())}
+        Path(output_dir, _RATES).write_text(json.dumps(record), encoding="utf-8")
+
+    def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
+        if checkpoint is None:
+            return
+        record = json.loads(Path(checkpoint, _RATES).read_bytes())
+        load_moments(self.optimizer, load_file(Path(checkpoint, _MOMENTS)))
+        for group, rates in zip(self.optimizer.param_groups, record["groups"], strict=True):
+            group.update({name: float(rates[name]) for name in _rates_of(group)})
+        schedule = self.lr_scheduler.state_dict()
+        self.lr_scheduler.load_state_dict(
+            schedule | {name: record["schedule"][name] for name in _plain(schedule)}
+        )
+
+    def _save_rng_state(self, output_dir: str) -> None:
+        folder = Path(output_dir)
+        folder.mkdir(parents=True, exist_ok=True)
+        kind, keys, *rest = np.random.get_state(legacy=True)
+        state = {
+            "python": random.getstate(),
+            "numpy": [kind, np.asarray(keys).tolist(), *rest],
+            "torch": _text(torch.random.get_rng_state()),
+            "cuda": [_text(one) for one in torch.cuda.random.get_rng_state_all()],
+        }
+        (folder / self._generators()).write_text(json.dumps(state), encoding="utf-8")
+
+    def _load_rng_state(self, checkpoint: str | None) -> None:
+        if checkpoint is None:
+            return
+        state = json.loads(Path(checkpoint, self._generators()).read_bytes())
+        version, internal, gauss = state["python"]
+        random.setstate((version, tuple(internal), gauss))
+        kind, keys, *rest = state["numpy"]
+        np.random.set_state((kind, np.asarray(keys, np.uint32), *rest))
+        torch.random.set_rng_state(_bytes(state["torch"]))
+        if len(state["cuda"]) == torch.cuda.device_count():
+            torch.cuda.random.set_rng_state_all([_bytes(one) for one in state["cuda"]])
+
+    def _save_scaler(self, output_dir: str) -> None:
+        """Keep nothing: there is no scaler, for training is in float32 or bfloat16."""
+
+    def _load_scaler(self, checkpoint: str | None) -> None:
+        """Read nothing, as nothing is kept."""
+
+    def _generators(self) -> str:
+        return f"generators_{self.args.process_index}.json"
+
+
+def check_checkpoint(checkpoint: Path) -> None:
+    """Refuse a checkpoint that a trainer must not open, before it does.
+
+    Raises:
+        InputError: It holds a pickle, or what is damaged or lies elsewhere.
+    """
+    try:
+        check_folder(checkpoint.parent.parent, checkpoint.parent.name)
+        check_folder(checkpoint.parent, checkpoint.name)
+        _check_files(checkpoint)
+        best = read_settings(checkpoint / "trainer_state.json").get("best_model_checkpoint")
+        if isinstance(best, str) and Path(best).is_dir():
+            if Path(best).resolve().parent != checkpoint.parent.resolve():
+                raise InputError(
+                    f"{checkpoint / 'trainer_state.json'}: names {best!r} as the best, outside the run"
+                )
+            _check_files(Path(best))
+    except LmcotError as error:
+        raise InputError(
+            f"{error}: delete {checkpoint} to go on from the checkpoint before it, or from the start if there is none;"
+            " or start anew with --overwrite"
+        ) from error
+
+
+def _check_files(checkpoint: Path) -> None:
+    for path in sorted(checkpoint.iterdir()):
+        if path.name == _LEFT_OVER:
+            continue
+        if path.suffix in PICKLES:
+            raise InputError(f"{path}: is a pickle, as earlier versions kept their state, and none is read")
+        if not path.is_dir() or path.is_symlink():
+            check_file(checkpoint, path.name)
+    if (checkpoint / ADAPTER_CONFIG).is_file():
+        check_adapter_folder(checkpoint)
+    else:
+        check_model_folder(checkpoint, OWN_CODE_REFUSED)
+    read_safetensors_header(check_file(checkpoint, _MOMENTS))
+    read_settings(check_file(checkpoint, _RATES))
+
+
+def _rates_of(group: dict[str, Any]) -> list[str]:
+    return [name for name in ("lr", "initial_lr") if name in group]
+
+
+def _plain(schedule: dict[str, Any]) -> dict[str, Any]:
+    """Leave out the functions of a schedule, which are made anew."""
+    return {name: value for name, value in schedule.items() if name != "lr_lambdas"}
+
+
+def _text(state: Tensor) -> str:
+    return base64.b64encode(state.cpu().numpy().tobytes()).decode()
+
+
+def _bytes(text: str) -> Tensor:
+    return torch.frombuffer(bytearray(base64.b64decode(text)), dtype=torch.uint8)
