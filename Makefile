@@ -15,8 +15,11 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
+# GCC 12 compiles llama.cpp's code for AMX wrongly: the first product of matrices ends the process.
+NO_AMX := $(shell grep -qs amx_tile /proc/cpuinfo && echo "-mno-amx-tile -mno-amx-int8 -mno-amx-bf16")
+
 # Leaves llama.cpp's multimodal library out of the build: text models run the same without it.
-export CMAKE_ARGS ?= -DLLAVA_BUILD=OFF
+export CMAKE_ARGS ?= -DLLAVA_BUILD=OFF $(if $(NO_AMX),"-DCMAKE_C_FLAGS=$(NO_AMX)" "-DCMAKE_CXX_FLAGS=$(NO_AMX)")
 
 SECONDS ?= 60
 

@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import Literal, Protocol, Self, TypeAlias
 
 from lmcot_cli.backends.constraint import Constraint
+from lmcot_cli.backends.endpoint.counters import Counters
 from lmcot_cli.errors import RowError
 
 Role: TypeAlias = Literal["small", "large"]
@@ -126,6 +127,8 @@ class Completion:
         seeded: Whether it was drawn with the request's own seed: an endpoint may take none, or one for several
             choices.
         thought: What came before the reply, None where nothing did.
+        lost_calls: Calls for it that an endpoint did not answer, before this one or beside it; each may be billed like
+            this one.
     """
 
     text: str
@@ -136,6 +139,7 @@ class Completion:
     cached: bool = False
     seeded: bool = True
     thought: Thought | None = None
+    lost_calls: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,6 +193,11 @@ class Backend(Protocol):
     @property
     def constraints(self) -> frozenset[type[Constraint]]:
         """The kinds of constraint that it enforces."""
+        ...
+
+    @property
+    def counters(self) -> Counters | None:
+        """What was asked of an endpoint in this session; None of a model that runs here."""
         ...
 
     def submit(self, ticket: int, request: Request, sampling: Sampling) -> None:
@@ -258,6 +267,11 @@ class Closing(ABC):
     def constraints(self) -> frozenset[type[Constraint]]:
         """The kinds of constraint that it enforces; a backend that can says which."""
         return frozenset()
+
+    @property
+    def counters(self) -> Counters | None:
+        """What was asked of an endpoint in this session; None of a model that runs here."""
+        return None
 
     @abstractmethod
     def close(self) -> None:

@@ -146,7 +146,7 @@ class Report:
             spent += f", {now.samples_saved:,} of {planned:,} samples saved"
         if run.cost:
             spent += f", worth {run.cost:.4g} by the price table"
-        spent += self._cut()
+        spent += self._cut() + self._calls()
         results = f"; results in {run.output}" if run.output else ""
         return f"{', '.join(parts)}; {spent}{results}{self._hints()}"
 
@@ -175,6 +175,17 @@ class Report:
             if count
         )
 
+    def _calls(self) -> str:
+        """Say which calls an endpoint left without an answer, and what that may cost."""
+        calls = self._run.calls
+        if calls is None:
+            return ""
+        counts = {
+            "never answered": calls.unanswered,
+            "asked again beside the first (both may be billed)": calls.hedged,
+        }
+        return "".join(f"; {_counted(number)} {what}" for what, number in counts.items() if number)
+
     def _interrupted(self) -> str:
         done = f"stopped: {self._run.totals.rows:,} rows written"
         if self._run.output is None:
@@ -182,6 +193,10 @@ class Report:
         if self._run.kept_ahead:
             done += f" ({self._run.kept_ahead:,} more are done and kept for their turn)"
         return f"{done} to {self._run.output}; go on with: {shlex.join(resuming(self._run.command))}"
+
+
+def _counted(calls: int) -> str:
+    return "1 call was" if calls == 1 else f"{calls:,} calls were"
 
 
 def _progress(console: Console, limit: int | None) -> Progress:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from lmcot_cli.backends.base import Backend, Role
+from lmcot_cli.backends.endpoint.counters import Counters
 from lmcot_cli.backends.naming import ModelName
 from lmcot_cli.backends.specs import names_endpoint, open_model
 from lmcot_cli.datasets.reader import STDIN, BadRow, read_rows, source_name
@@ -70,6 +71,7 @@ class AnswerRun:
         self.resumed = 0
         self.answered_now = Totals()
         self._kept = Totals()
+        self._models: Mapping[Role, Backend] = {}
         self._prices = prices_of(options)
         self._flow: Flow[BadRow | Recorded] | None = None
         self._ahead: Ahead | None = None
@@ -93,7 +95,7 @@ class AnswerRun:
         with ExitStack() as stack:
             rows = Rows(self.source, self.options.limit, self.options.rows)
             journal = self._open_journal(stack, prompts)
-            models = self._open_models(stack)
+            models = self._models = self._open_models(stack)
             items: Iterator[Item] = rows
             if journal:
                 run_file = self._run_file(prompts, models)
@@ -108,6 +110,7 @@ class AnswerRun:
             finally:
                 if journal:
                     with held():
+                        journal.calls = self.calls.to_record() if self.calls else None
                         journal.take_place()
 
     def _check_output(self) -> None:
@@ -297,8 +300,22 @@ class AnswerRun:
 
     @property
     def cost(self) -> float:
-        """What the tokens of this session cost by the price table, 0 where it names neither model."""
-        return cost_of(self.answered_now.usage, self._prices)
+        """What the tokens of this session cost by the price table, 0 where it names neither model.
+
+        Calls that were not answered count as much as those that were in their place: an endpoint may bill them.
+        """
+        lost = {
+            role: Tokens(model.counters.lost_prompt_tokens, model.counters.lost_completion_tokens)
+            for role, model in self._models.items()
+            if model.counters
+        }
+        return cost_of(self.answered_now.usage + Usage(**lost), self._prices)
+
+    @property
+    def calls(self) -> Counters | None:
+        """What endpoints were asked in this session; None where no model is behind one."""
+        counted = [model.counters for model in self._models.values() if model.counters]
+        return sum(counted, Counters()) if counted else None
 
     def _budget(self) -> Budget | None:
         options, kept = self.options, self._kept

@@ -60,13 +60,16 @@ class Budget:
         self._reserved.append(len(request.text) / _CHARACTERS_A_TOKEN + written)
 
     def spend(self, done: Completion | RowError, price: Price) -> None:
-        """Count a reply; a completion that was kept from an earlier run costs nothing."""
+        """Count a reply; a completion that was kept from an earlier run costs nothing.
+
+        Calls for it that were not answered count as much again, for an endpoint may bill them.
+        """
         self._reserved.popleft()
         if isinstance(done, RowError):
             return
         self._written, self._replies = self._written + done.completion_tokens, self._replies + 1
-        self.tokens += done.prompt_tokens + done.completion_tokens
-        self.cost += price.of(Tokens.of(done))
+        self.tokens += (1 + done.lost_calls) * (done.prompt_tokens + done.completion_tokens)
+        self.cost += (1 + done.lost_calls) * price.of(Tokens.of(done))
 
     def spent(self) -> CutShort | None:
         """Say which limit is reached; None while there is something left."""

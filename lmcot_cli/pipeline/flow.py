@@ -3,7 +3,8 @@
     items ──> admit ──> waves of requests ──> small ──> large ──> ... ──> outcome, in order
 
 Everything happens in one thread: a local model computes while it is polled, a served one works in the background. Rows
-are admitted while the first model has room and not too many are under way, so memory does not grow with the input.
+are admitted while the first model has room, not too many are under way, and those that are done and wait for one before
+them do not hold too much, so memory does not grow with the input.
 
 A row is not to wait for many others, either. A model that computes here has one row to begin with, two more for each
 that is done, until it is full: the first row is written as soon as if it were alone. And where nothing was written for
@@ -25,6 +26,7 @@ from lmcot_cli.datasets.row import Row
 from lmcot_cli.errors import OutOfBudgetError, RowError
 from lmcot_cli.pipeline.budget import Budget
 from lmcot_cli.pipeline.cost import Price
+from lmcot_cli.pipeline.held import MOST_BYTES, held_bytes
 from lmcot_cli.pipeline.journal import Recorded
 from lmcot_cli.pipeline.methods import CutShortError, Drawn, Method, RowWork, Wave
 from lmcot_cli.pipeline.pace import Pace
@@ -36,7 +38,7 @@ Spent: TypeAlias = Mapping[Backend, Tokens]
 """The tokens that a row took of each model."""
 
 _ROWS_PER_REQUEST = 4
-"""Rows under way for each request that the models want: enough that one slow row holds up no model."""
+"""Rows under way for each request that the models want: with fewer, one model waits for the rows of the other."""
 
 OVERDUE_SECONDS = 10.0
 """How long the first row may wait for a model to have a batch full; a batch of its own costs little beside that."""
@@ -72,6 +74,7 @@ class _Job:
         spent: Tokens of the replies so far.
         replied: Whether there was any reply so far.
         dropped: Whether nothing more is done for it.
+        held: Bytes that it holds once it is done.
     """
 
     item: object
@@ -84,10 +87,13 @@ class _Job:
     spent: dict[Backend, Tokens] = field(default_factory=dict)
     replied: bool = False
     dropped: bool = False
+    held: int = 0
 
     def end(self, outcome: Outcome | None) -> None:
-        """Note what became of the row."""
+        """Note what became of the row, and let go of the prompts and replies that led there."""
         self.outcome, self.done = outcome, True
+        self.work, self.replies = None, []
+        self.held = held_bytes(self.item, outcome)
 
 
 def _tell_nobody(finishing: Finishing) -> None:
@@ -123,7 +129,7 @@ class Flow(Generic[T]):
         self._optional: list[tuple[float, int, _Job, Wave]] = []
         self._ended = False
         self._room = float("inf") if budget or self._models[0].in_background else 1.0
-        self._under_way = 0
+        self._under_way = self._held = 0
         self._pace = Pace()
         self._written_at = monotonic()
         self._stop_by: float | None = None
@@ -175,6 +181,7 @@ class Flow(Generic[T]):
             self._grant()
             while self._jobs and self._jobs[0].done:
                 job = self._jobs.popleft()
+                self._held -= job.held
                 yield cast("Row | T", job.item), job.outcome, job.spent
                 self._written_at = monotonic()
             if self._asked:
@@ -235,8 +242,10 @@ class Flow(Generic[T]):
 
     @property
     def _full(self) -> bool:
-        most = 1 if self._one_by_one else _ROWS_PER_REQUEST * max(model.window for model in self._models)
-        return len(self._jobs) >= most
+        if self._one_by_one:
+            return bool(self._jobs)
+        most = _ROWS_PER_REQUEST * max(model.window for model in self._models)
+        return self._under_way >= most or self._held >= MOST_BYTES
 
     def _admit(self, items: Iterator[Row | T]) -> None:
         """Begin as many rows as the first model has room for."""
@@ -260,13 +269,13 @@ class Flow(Generic[T]):
                 model.reset()
         job = _Job(item)
         self._jobs.append(job)
+        self._under_way += 1
         if not isinstance(item, Row):
-            job.end(None)
+            self._end(job, None)
         elif self._budget and (limit := self._budget.spent()):
-            job.end(OutOfBudgetError(limit))
+            self._end(job, OutOfBudgetError(limit))
         else:
             job.work = self._method(item)
-            self._under_way += 1
             self._advance(job, lambda work: next(work))
         if self._budget and not isinstance(item, Recorded):  # those are counted from the start
             self._budget.begun += 1
@@ -286,11 +295,13 @@ class Flow(Generic[T]):
             else:
                 heapq.heappush(self._optional, (wave.lead, next(self._numbers), job, wave))
 
-    def _end(self, job: _Job, outcome: Outcome) -> None:
+    def _end(self, job: _Job, outcome: Outcome | None) -> None:
         """Note what became of a row, and make room for two more."""
         job.end(outcome)
         self._under_way -= 1
-        self._room += 1
+        self._held += job.held
+        if isinstance(job.item, Row):
+            self._room += 1
 
     def _hand_in(self, job: _Job, wave: Wave) -> None:
         job.replies = [None] * len(wave.asks)

@@ -10,7 +10,7 @@ import fcntl
 import json
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import nullcontext, suppress
 from dataclasses import replace
 from itertools import islice
@@ -72,6 +72,7 @@ class Journal:
 
     Attributes:
         totals: The sums over all records, those of earlier sessions included once they were read.
+        calls: What endpoints were asked in this session, for the run file; None where no model is behind one.
 
     Raises:
         OutputError: The file cannot be written, is being written by another process, or is no output of ours.
@@ -80,6 +81,7 @@ class Journal:
     def __init__(self, path: Path, *, overwrite: bool = False, in_place_of: Journal | None = None) -> None:
         self.path = path
         self.totals = Totals()
+        self.calls: Mapping[str, int] | None = None
         self._run: RunFile | None = None
         self._finished = False
         self._in_place_of = in_place_of
@@ -119,7 +121,7 @@ class Journal:
         other = self._in_place_of
         previous = other._previous if other else self._previous
         started = previous.started if previous else now()
-        self._run = replace(run, started=started)
+        self._run = replace(run, started=started, calls=previous.calls if previous else None)
         try:
             os.ftruncate(self._descriptor, self._end_of_records() if self._previous else 0)
             if other:
@@ -242,7 +244,7 @@ class Journal:
         try:
             if self._run:
                 os.fsync(self._descriptor)
-                self._run.ending(self.totals, finished=self._finished).write(self._run_path)
+                self._run.ending(self.totals, self.calls, finished=self._finished).write(self._run_path)
             elif self._created:
                 self.path.unlink(missing_ok=True)
         except OSError as error:

@@ -106,6 +106,7 @@ class RunFile:
         engine: Settings of local engines, which change the speed only.
         endpoint: Those of endpoints that change no results; None where no model is behind one.
         totals: The sums over all records written so far.
+        calls: What endpoints were asked in all sessions that came to their end; None where no model is behind one.
         started: Start of the first session, ISO 8601 with time zone.
         ended: End of the last session; None while one runs or after one was killed.
         finished: Whether every row of the input has its record.
@@ -117,6 +118,7 @@ class RunFile:
     engine: Settings
     endpoint: Settings | None = None
     totals: Totals = Totals()
+    calls: Mapping[str, int] | None = None
     started: str = ""
     ended: str | None = None
     finished: bool = False
@@ -140,9 +142,11 @@ class RunFile:
                 temporary.unlink(missing_ok=True)
             raise
 
-    def ending(self, totals: Totals, *, finished: bool) -> Self:
-        """Return the file as it stands when a session ends."""
-        return replace(self, totals=totals, ended=now(), finished=finished)
+    def ending(self, totals: Totals, calls: Mapping[str, int] | None, *, finished: bool) -> Self:
+        """Return the file as it stands when a session ends that made so many calls."""
+        before = dict(self.calls or {})
+        added = calls and {name: before.get(name, 0) + calls.get(name, 0) for name in {**before, **calls}}
+        return replace(self, totals=totals, calls=added or self.calls, ended=now(), finished=finished)
 
     def _to_record(self) -> dict[str, Any]:
         return {
@@ -155,6 +159,7 @@ class RunFile:
             "versions": _versions(),
             "machine": _machine(),
             "totals": self.totals.to_record(),
+            "calls": None if self.calls is None else dict(self.calls),
             "started": self.started,
             "ended": self.ended,
             "finished": self.finished,
@@ -167,6 +172,7 @@ class PreviousRun:
 
     settings: Settings
     started: str
+    calls: Mapping[str, int] | None = field(default=None, compare=False)
 
 
 def read_run_file(path: Path) -> PreviousRun | None:
@@ -177,12 +183,13 @@ def read_run_file(path: Path) -> PreviousRun | None:
     """
     try:
         record = json.loads(path.read_bytes())
-        return PreviousRun(dict(record["settings"]), str(record["started"]))
+        calls = record.get("calls") and {name: int(number) for name, number in record["calls"].items()}
+        return PreviousRun(dict(record["settings"]), str(record["started"]), calls)
     except FileNotFoundError:
         return None
     except OSError as error:
         raise OutputError(f"{path}: cannot be read: {error.strerror}") from error
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise OutputError(
             f"{path}: is no run file of lmcot: choose another -o, or start anew with --overwrite"
         ) from error

@@ -1,8 +1,9 @@
 import pytest
 
-from lmcot_cli.backends.base import Request, Sampling, Shot
+from lmcot_cli.backends.base import Completion, Request, Sampling, Shot
 from lmcot_cli.errors import UsageError
 from lmcot_cli.pipeline.budget import Budget, parse_duration
+from lmcot_cli.pipeline.cost import Price
 
 
 def test_tokens_run_out():
@@ -11,6 +12,13 @@ def test_tokens_run_out():
     assert budget.spent() is None
     budget.tokens = 100
     assert budget.spent() == "max_tokens_total"
+
+
+def test_calls_that_were_lost_count_like_the_one_that_was_answered():
+    budget = Budget(max_tokens=100)
+    budget.reserve(Request("a", 0), Sampling())
+    budget.spend(Completion("b", 7, 2, "stop", None, lost_calls=2), Price(1e6, 1e6))
+    assert (budget.tokens, budget.cost) == (27, 27.0)
 
 
 def test_time_runs_out():

@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -28,7 +29,7 @@ def test_totals_count_records():
 
 def test_a_run_file_is_read_back(tmp_path: Path):
     path = tmp_path / "out.run.json"
-    RUN.ending(Totals(rows=2), finished=True).write(path)
+    RUN.ending(Totals(rows=2), None, finished=True).write(path)
     record = json.loads(path.read_text())
     previous = read_run_file(path)
 
@@ -39,6 +40,16 @@ def test_a_run_file_is_read_back(tmp_path: Path):
     assert record["ended"] >= "2020"
     assert {"lmcot", "llama-cpp-python", "python"} == set(record["versions"])
     assert [entry.name for entry in tmp_path.iterdir()] == ["out.run.json"]
+
+
+def test_calls_of_all_sessions_are_added_up(tmp_path: Path):
+    path = tmp_path / "out.run.json"
+    RUN.ending(Totals(), {"requests": 5, "hedged": 1}, finished=False).write(path)
+    previous = read_run_file(path)
+    assert previous is not None
+    assert previous.calls == {"requests": 5, "hedged": 1}
+    replace(RUN, calls=previous.calls).ending(Totals(), {"requests": 2}, finished=True).write(path)
+    assert json.loads(path.read_text())["calls"] == {"requests": 7, "hedged": 1}
 
 
 def test_a_run_file_that_cannot_be_written_leaves_the_old_one(tmp_path: Path):

@@ -25,8 +25,9 @@ from lmcot_cli.backends.endpoint.address import Address
 from lmcot_cli.backends.endpoint.cache import ReplyCache, default_file, digest
 from lmcot_cli.backends.endpoint.calls import Job
 from lmcot_cli.backends.endpoint.client import Client
+from lmcot_cli.backends.endpoint.counters import Counters
 from lmcot_cli.backends.endpoint.dialect import Dialect, wanted
-from lmcot_cli.backends.endpoint.dispatch import Counters, Dispatcher
+from lmcot_cli.backends.endpoint.dispatch import Dispatcher
 from lmcot_cli.backends.endpoint.key import find_key
 from lmcot_cli.backends.endpoint.options import EndpointOptions
 from lmcot_cli.backends.endpoint.probe import Probe
@@ -94,9 +95,13 @@ class EndpointBackend(StreamBackend):
 
     @property
     def window(self) -> int:
-        """Return how many calls may be in flight, as many again in reserve, and those that wait for a next try."""
+        """Return how many calls may be in flight, as many again in reserve, and those that keep no other waiting.
+
+        These sleep until their next try, or are known to be silent.
+        """
+        in_flight = self._dispatcher.in_flight
         asleep = min(self._dispatcher.sleeping, self._options.max_in_flight)
-        return 2 * self._dispatcher.in_flight.bound + asleep
+        return 2 * in_flight.bound + asleep + in_flight.aside
 
     @property
     def pending(self) -> int:
@@ -224,7 +229,7 @@ class EndpointBackend(StreamBackend):
     def _keep(self, job: Job, reply: Completion | RowError) -> None:
         """Keep a reply in the cache before it is handed on."""
         if self._cache is not None and isinstance(reply, Completion):
-            self._cache.keep(self._digest(job), reply)
+            self._cache.keep(self._digest(job), replace(reply, lost_calls=0))
         job.done(reply)
 
     def _digest(self, job: Job) -> bytes:

@@ -36,6 +36,9 @@ class Call:
         deadline: When to give it up, by the dispatcher's clock; None before the first try.
         refused_with_n: Whether it was part of a call for several choices that was refused, for whatever reason.
         is_trial: Whether it is to show if the key is good.
+        asked_again: Times it was asked again because it was silent for too long.
+        not_before: When it may be so at the earliest, by the dispatcher's clock.
+        lost: Times it was sent and given up without an answer, for which the endpoint may ask money all the same.
     """
 
     jobs: list[Job]
@@ -45,6 +48,9 @@ class Call:
     deadline: float | None = None
     refused_with_n: bool = False
     is_trial: bool = False
+    asked_again: int = 0
+    not_before: float = 0.0
+    lost: int = 0
 
     @property
     def request(self) -> Request:

@@ -155,7 +155,7 @@ def _new_client(address: Address, options: EndpointOptions) -> AsyncOpenAI:
         """Reads a body as it comes, and nothing of it that goes beyond the limits."""
 
         async def send(self, request: Any, **how: Any) -> Any:
-            request.extensions["trace"] = heads.watch
+            request.extensions["trace"] = heads.Watch()
             response = await super().send(request, **{**how, "stream": True})
             heads.expect(response, head=False)
             try:

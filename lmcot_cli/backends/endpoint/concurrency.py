@@ -68,6 +68,7 @@ class InFlight:
 
     Attributes:
         count: Calls in flight.
+        aside: Those of them that are known to be silent, and take no place of others but under `most`.
     """
 
     def __init__(self, most: int) -> None:
@@ -81,7 +82,7 @@ class InFlight:
         self._at_work = self._stray = 0.0
         self._latency: float | None = None
         self._best, self._best_at = float("inf"), 0.0
-        self._answers = self.count = 0
+        self._answers = self.count = self.aside = 0
 
     @property
     def bound(self) -> int:
@@ -91,7 +92,7 @@ class InFlight:
     @property
     def full(self) -> bool:
         """Whether another call has to wait."""
-        return self.count >= self.bound
+        return self.count - self.aside >= self.bound or self.count >= self._most
 
     @property
     def patience(self) -> float:
@@ -106,7 +107,7 @@ class InFlight:
     def sent(self, now: float) -> Sent:
         """Count a call that is sent; `over` is to follow, and then `answered` or `refused` if it was that."""
         self.count += 1
-        return Sent(now, self.count, self._answers)
+        return Sent(now, self.count - self.aside, self._answers)
 
     def over(self) -> None:
         """Count a call that has ended, however it did."""
@@ -134,7 +135,7 @@ class InFlight:
         It was one too many at least, so none takes its place until another is answered.
         """
         self._watch_for_stray(sent, refused=True)
-        self._bound = max(1.0, min(self._bound, float(self.count)))
+        self._bound = max(1.0, min(self._bound, float(self.count - self.aside)))
         if sent.at < self._cut_counts_from:
             return
         self._cut_counts_from = now + max(self._latency or 0.0, _CUT_AGAIN)

@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from contextlib import suppress
+from dataclasses import replace
+from itertools import count
 from random import Random
 
 from lmcot_cli.backends.base import Completion
@@ -14,53 +16,31 @@ from lmcot_cli.backends.endpoint.backoff import MOST_TRIES, backoff, failures_th
 from lmcot_cli.backends.endpoint.breaker import Breaker
 from lmcot_cli.backends.endpoint.calls import Call, Gathering, Job
 from lmcot_cli.backends.endpoint.client import Client, FaultError, UnreachableError
-from lmcot_cli.backends.endpoint.concurrency import InFlight, Sent
-from lmcot_cli.backends.endpoint.dialect import Body, Dialect
+from lmcot_cli.backends.endpoint.concurrency import InFlight
+from lmcot_cli.backends.endpoint.counters import Counters
+from lmcot_cli.backends.endpoint.dialect import Dialect
 from lmcot_cli.backends.endpoint.faults import Fault, Refusal, Transient, refused_key
+from lmcot_cli.backends.endpoint.flights import Flight, Flights
 from lmcot_cli.backends.endpoint.forbidden import TRIAL, TRIAL_SAMPLING, Doubts
 from lmcot_cli.backends.endpoint.key import ApiKey
 from lmcot_cli.backends.endpoint.options import EndpointOptions
-from lmcot_cli.backends.endpoint.rates import Entry, Rates
+from lmcot_cli.backends.endpoint.patience import UNKNOWN
+from lmcot_cli.backends.endpoint.rates import Rates
 from lmcot_cli.backends.endpoint.reply import Answered, UnusableReplyError, read_reply, without_reply
 from lmcot_cli.errors import ModelError, RowError
 
 _TEMPLATE_TOKENS = 32
 """Tokens that a chat template may add to a prompt; for the limit of tokens per minute."""
 
-
-@dataclass(slots=True)
-class Counters:
-    """What a session has asked of an endpoint, for costs and reports.
-
-    Attributes:
-        requests: Calls sent, retries and the probe included.
-        retries: Those of them that repeat one.
-        cache_hits: Requests answered from the reply cache, at no cost.
-        prompt_tokens: Prompt tokens of the replies that the endpoint sent; not of those from the cache.
-        completion_tokens: Tokens written in them.
-    """
-
-    requests: int = 0
-    retries: int = 0
-    cache_hits: int = 0
-    prompt_tokens: int = 0
-    completion_tokens: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Flight:
-    """A call under way: what was said, and what the bookkeepers want to have back."""
-
-    call: Call
-    path: str
-    body: Body
-    sent: Sent
-    entry: Entry | None
-    tries_breaker: bool
+_GLANCE = 0.25
+"""Seconds between two looks at what is overdue, a quarter of what nothing is overdue before."""
 
 
 class Dispatcher:
     """Holds the calls that wait, sends each when nothing stands against it, and tries again what failed.
+
+    A call that is silent for longer than what the endpoint shows of others makes plausible is asked again beside the
+    first (`flights`); the first reply is taken, and the others are hung up on.
 
     Args:
         address: The endpoint.
@@ -95,11 +75,15 @@ class Dispatcher:
         self._rates = Rates(options.rpm, options.tpm)
         self._gathering = Gathering(self._line_up)
         self._ready: deque[Call] = deque()
+        self._again: deque[Call] = deque()
+        self._flights = Flights()
+        self._numbers = count()
         self._timer: asyncio.TimerHandle | None = None
-        self._tasks: dict[asyncio.Task[None], Call] = {}
+        self._glancing: asyncio.TimerHandle | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
         self._random = Random()
         self._tokens_per_byte = 0.5
-        self._last_answer = 0.0
+        self._last_answer = self._last_refusal = 0.0
         self._watched: float | None = None
         self.counters = Counters()
         self.sleeping = 0
@@ -121,13 +105,18 @@ class Dispatcher:
     def leave_dropped(self) -> None:
         """Leave the calls that nobody wants any more; those in flight make room for others."""
         self._ready = deque(call for call in self._ready if not call.dropped)
-        for task, call in self._tasks.items():
-            if call.dropped:
-                task.cancel()
+        self._again = deque(call for call in self._again if not call.dropped)
+        for flight in self._flights.dropped():
+            self._flights.cancel(flight)
+            self._over(flight)
+        self._pump()
 
     async def cancel(self) -> None:
         """Drop every call that waits or is in flight."""
         self._ready.clear()
+        self._again.clear()
+        if self._glancing:
+            self._glancing.cancel()
         self.stopped.cancel()
         for task in self._tasks:
             task.cancel()
@@ -143,24 +132,34 @@ class Dispatcher:
         if self._timer:
             self._timer.cancel()
             self._timer = None
-        while self._ready and not self.in_flight.full and not self.stopped.done():
-            call = self._next()
-            tokens = self._reckoned_tokens(call)
-            if self._options.tpm and tokens > self._options.tpm:
-                self._give_up(self._ready.popleft(), _more_than_a_minute(tokens, self._options.tpm))
+        while not self.stopped.done() and (call := self._next()):
+            tokens, queue = self._reckoned_tokens(call), self._again or self._ready
+            if self._options.tpm and tokens > self._options.tpm and queue is self._ready:
+                self._give_up(queue.popleft(), _more_than_a_minute(tokens, self._options.tpm))
                 continue
             now = self._loop.time()
             wait = max(self._breaker.wait(now), self._rates.wait(tokens, now))
             if wait > 0:
                 self._timer = self._loop.call_later(wait, self._pump) if wait < float("inf") else None
                 return
-            self._send(self._ready.popleft(), tokens)
+            self._send(queue.popleft(), tokens)
 
-    def _next(self) -> Call:
-        """Return the call whose turn it is, taken apart if the endpoint is known to give one choice only."""
-        if len(self._ready[0].jobs) > 1 and self._dialect.n_honoured is False:
+    def _next(self) -> Call | None:
+        """Return the call whose turn it is; None where there is none, or no room for it.
+
+        Those that are asked again come first. Where no flight is expected to land, they need no room: they go in place
+        of a silent one.
+        """
+        if self.in_flight.full:
+            return self._again[0] if self._again and self._flights.none_expected(self._loop.time()) else None
+        if (
+            not self._again
+            and self._ready
+            and len(self._ready[0].jobs) > 1
+            and self._dialect.n_honoured is False
+        ):
             self._take_apart(self._ready.popleft())
-        return self._ready[0]
+        return next(iter(self._again or self._ready), None)
 
     def _take_apart(self, call: Call) -> None:
         """Line up a call for each job of one, before the others."""
@@ -168,27 +167,52 @@ class Dispatcher:
 
     def _send(self, call: Call, tokens: int) -> None:
         now = self._loop.time()
+        others = self._flights.of(call)
+        guesses = bool(others) and self._flights.must_guess(others[-1])
+        hedges = bool(others)
+        if others and self.in_flight.full:
+            self._lose(others.pop(0))
         if call.deadline is None:
             call.deadline = self._active(now) + self._options.total_timeout
+        elif others:
+            self.counters.hedged += 1
         else:
             self.counters.retries += 1
         self.counters.requests += 1
-        body = self._dialect.body(call.request, call.sampling, len(call.jobs))
-        entry = self._rates.take(tokens, now)
         flight = Flight(
-            call, self._dialect.path, body, self.in_flight.sent(now), entry, self._breaker.sent(now)
+            call,
+            self._dialect.path,
+            self._dialect.body(call.request, call.sampling, len(call.jobs)),
+            self.in_flight.sent(now),
+            self._rates.take(tokens, now),
+            self._breaker.sent(now),
+            next(self._numbers),
+            len(call.request.text),
+            len(call.jobs) * self._dialect.most_tokens(call.sampling),
+            min(self._options.request_timeout, max(self._remaining(call), 0.001)),
+            hedges=hedges,
+            guesses=guesses,
         )
+        self._take_off(flight)
+
+    def _take_off(self, flight: Flight) -> None:
         task = self._loop.create_task(self._fly(flight))
-        self._tasks[task] = call
+        self._tasks.add(task)
+        self._flights.took_off(flight, task)
         task.add_done_callback(self._landed)
+        self._glancing = self._glancing or self._loop.call_later(_GLANCE, self._glance)
 
     def _landed(self, task: asyncio.Task[None]) -> None:
         """Forget a task; an exception in it is a bug, which is not to go unseen."""
-        self._tasks.pop(task, None)
-        if task.cancelled():
-            self._pump()  # its place is free
-        elif error := task.exception():
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()):
             self.stop(error)
+
+    def _over(self, flight: Flight) -> None:
+        """Give back a flight's place, once."""
+        if self._flights.landed(flight):
+            self.in_flight.aside = self._flights.aside
+            self.in_flight.over()
 
     async def _fly(self, flight: Flight) -> None:
         try:
@@ -198,7 +222,9 @@ class Dispatcher:
         except (UnusableReplyError, UnreachableError) as error:
             outcome = Transient(str(error))
         finally:
-            self.in_flight.over()
+            self._over(flight)
+        if not isinstance(outcome, Transient):
+            self._hang_up_others(flight)
         if isinstance(outcome, Answered):
             self._answered(flight, outcome)
         elif isinstance(outcome, Refusal):
@@ -209,16 +235,57 @@ class Dispatcher:
             self.stop(outcome)
         self._pump()
 
+    def _glance(self) -> None:
+        """Ask again what is overdue, beside the first; give up what is lost, to try it again."""
+        now = self._loop.time()
+        self._glancing = self._loop.call_later(_GLANCE, self._glance) if self._flights else None
+        self._flights.set_aside(now, full=self.in_flight.full)
+        self.in_flight.aside = self._flights.aside
+        for flight in self._flights.lost(now):
+            self._lose(flight)
+            if not self._flights.of(flight.call):
+                flight.call.asked_again += 1
+                self._failed_try(flight, Transient(f"no reply within {now - flight.sent.at:.3g} s"))
+        for flight in self._flights.overdue(now):
+            if self._may_ask_again(flight, now):
+                flight.call.asked_again += 1
+                self._again.append(flight.call)
+        self._pump()
+
+    def _may_ask_again(self, flight: Flight, now: float) -> bool:
+        """Whether a call may be asked again beside a flight that is overdue; a busy endpoint is left alone."""
+        refusing = self._last_refusal > max(self._last_answer, now - UNKNOWN)
+        waits = flight.call in self._again or now < flight.call.not_before
+        if waits or refusing or self._breaker.down_since is not None:
+            return False
+        return self._flights.may_hedge(flight, now, len(self._again), self.counters.requests)
+
+    def _lose(self, flight: Flight, *, silent: bool = True) -> None:
+        """Hang up on a flight that is not answered, or not needed any more."""
+        self.counters.unanswered += silent
+        flight.call.lost += 1
+        self._flights.cancel(flight)
+        self._over(flight)
+
+    def _hang_up_others(self, flight: Flight) -> None:
+        """Hang up on the other flights of a call that is answered."""
+        with suppress(ValueError):
+            self._again.remove(flight.call)
+        for other in self._flights.of(flight.call):
+            in_vain = other.number > flight.number
+            self._flights.in_vain += in_vain
+            self._lose(other, silent=not in_vain)
+
     async def _ask(self, flight: Flight) -> Answered:
         call = flight.call
-        timeout = min(self._options.request_timeout, max(self._remaining(call), 0.001))
-        body = await self._client.post(flight.path, flight.body, timeout)
+        body = await self._client.post(flight.path, flight.body, flight.timeout)
         return read_reply(body, call.request, call.sampling, len(call.jobs))
 
     def _answered(self, flight: Flight, answered: Answered) -> None:
         """Hand out the replies; ask anew for those that the endpoint left out."""
         now, jobs = self._loop.time(), flight.call.jobs
         self._last_answer = now
+        self._flights.learn(flight, answered.usage.completion_tokens, now)
         self._breaker.answered(now)
         self.in_flight.answered(flight.sent, now)
         self._rates.correct(flight.entry, answered.usage.total, now)
@@ -242,7 +309,8 @@ class Dispatcher:
             if empty and self._written_anew(flight):
                 again.append(job)
             else:
-                job.done(_as_handed_out(reply, seeded=index == 0 and "seed" in flight.body))
+                seeded = index == 0 and "seed" in flight.body
+                job.done(_as_handed_out(reply, seeded=seeded, lost=flight.call.lost))
         self._ready.extendleft(Call([job]) for job in reversed(again))
 
     def _written_anew(self, flight: Flight) -> bool:
@@ -254,6 +322,8 @@ class Dispatcher:
     def _count(self, call: Call, answered: Answered) -> None:
         self.counters.prompt_tokens += answered.usage.prompt_tokens
         self.counters.completion_tokens += answered.usage.completion_tokens
+        self.counters.lost_prompt_tokens += call.lost * answered.usage.prompt_tokens
+        self.counters.lost_completion_tokens += call.lost * answered.usage.completion_tokens
         seen = answered.usage.prompt_tokens / max(1, len(call.request.text.encode("utf-8", "replace")))
         self._tokens_per_byte = max(1.1 * seen, 0.95 * self._tokens_per_byte)
 
@@ -290,13 +360,16 @@ class Dispatcher:
     def _failed_try(self, flight: Flight, fault: Transient) -> None:
         """Try again later, unless it was tried often or long enough."""
         call, now = flight.call, self._loop.time()
-        if fault.refusal and (self._written_anew(flight) or self._dialect.adapt(fault.refusal, flight.body)):
+        beside = self._flights.of(call)
+        if fault.late:
+            self.counters.unanswered += 1
+            call.lost += 1
+        if not beside and fault.refusal and self._is_refusal(flight, fault.refusal):
             self._breaker.answered(now)
             self._ready.appendleft(call)
             return
-        call.failures += 1
         if fault.busy:
-            call.busy += 1
+            self._last_refusal = now
             self.in_flight.refused(flight.sent, now)
         self._breaker.failed(
             fault.reason,
@@ -307,13 +380,23 @@ class Dispatcher:
         )
         if self._hopeless(fault, now):
             self.stop(ModelError(self._report(fault, now)))
+        elif beside:
+            call.not_before = now + backoff(1, fault.retry_after, self._random)
         else:
             self._watch(fault)
             self._retry(flight, fault)
 
+    def _is_refusal(self, flight: Flight, refusal: Refusal) -> bool:
+        """Whether a failure was of what the endpoint does not take, and is over with it."""
+        return self._written_anew(flight) or self._dialect.adapt(refusal, flight.body)
+
     def _retry(self, flight: Flight, fault: Transient) -> None:
         """Try again after a while; it grows from try to try, later and less while the endpoint answers others."""
         call = flight.call
+        call.failures += 1
+        call.busy += fault.busy
+        with suppress(ValueError):
+            self._again.remove(call)
         others_answered = self._last_answer > (call.failed_at or flight.sent.at)
         call.failed_at = self._loop.time()
         failures = failures_that_count(call.failures) if others_answered else call.failures
@@ -363,6 +446,7 @@ class Dispatcher:
     def stop(self, error: BaseException) -> None:
         """Ask nothing more: the endpoint as a whole cannot go on."""
         self._ready.clear()
+        self._again.clear()
         if not self.stopped.done():
             self.stopped.set_result(error)
             self._fail(error)
@@ -384,11 +468,11 @@ class Dispatcher:
         return prompt + len(call.jobs) * self._dialect.most_tokens(call.sampling)
 
 
-def _as_handed_out(reply: Completion | RowError, *, seeded: bool) -> Completion | RowError:
+def _as_handed_out(reply: Completion | RowError, *, seeded: bool, lost: int) -> Completion | RowError:
     """Return a reply as its request gets it: with an error in place of a thought that nothing follows."""
     if isinstance(reply, RowError):
         return reply
-    return without_reply(reply) or replace(reply, seeded=seeded)
+    return without_reply(reply) or replace(reply, seeded=seeded, lost_calls=lost)
 
 
 def _more_than_a_minute(tokens: int, limit: int) -> str:

@@ -37,11 +37,19 @@ class _Reads:
         self._left = MOST_BYTES if head else None
 
 
-async def watch(event: str, info: Mapping[str, Any]) -> None:
-    """Take over the reads from a connection that was made: a trace, as the library calls it."""
-    if event.endswith(("connect_tcp.complete", "start_tls.complete")):
-        stream = info["return_value"]
-        stream.read = _Reads(stream)
+class Watch:
+    """A trace of one call, as the library takes it: sees the connection that is made for it, if one is."""
+
+    def __init__(self) -> None:
+        self._stream: Any = None
+
+    async def __call__(self, event: str, info: Mapping[str, Any]) -> None:
+        """Take over the reads from a new connection; close one whose handshake was broken off: nobody else does."""
+        if event.endswith(("connect_tcp.complete", "start_tls.complete")):
+            self._stream = info["return_value"]
+            self._stream.read = _Reads(self._stream)
+        elif event.endswith("start_tls.failed") and self._stream is not None:
+            await self._stream.aclose()
 
 
 def expect(response: Any, *, head: bool) -> None:

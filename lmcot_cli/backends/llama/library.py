@@ -7,6 +7,8 @@ from collections import deque
 from functools import cache
 from typing import Any
 
+from lmcot_cli.backends.llama.weight_layouts import avoid_broken_layouts
+
 ERROR_LEVEL = 4  # GGML_LOG_LEVEL_ERROR
 
 _errors: deque[str] = deque(maxlen=8)
@@ -27,6 +29,7 @@ def llama() -> Any:
     _kept_callbacks.append(remember_errors)
     llama_cpp.llama_log_set(remember_errors, None)
     llama_cpp.llama_backend_init()
+    avoid_broken_layouts(llama_cpp)
     return llama_cpp
 
 

@@ -7,7 +7,7 @@ import ssl
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import ModuleType
@@ -91,7 +91,8 @@ class Answering(BaseHTTPRequestHandler):
         for name, value in {**more, "content-length": str(len(content))}.items():
             self.send_header(name, value)
         self.end_headers()
-        self.wfile.write(content)
+        with suppress(BrokenPipeError, ConnectionResetError):  # the client may have hung up
+            self.wfile.write(content)
 
 
 @pytest.fixture

@@ -24,6 +24,10 @@ from random import Random
 from typing import Any
 
 MODEL = "m"
+CLOSING = "connection: close\r\n"
+FAULT_NAMES = (
+    "refused", "broken", "dropped", "truncated", "late", "empty", "unavailable", "cut", "silent",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -34,6 +38,7 @@ class Setup:
         seed: Of the faults' order.
         refused, broken, dropped, truncated, late, empty: Shares of requests answered by 429 with Retry-After, by 500,
             by closing the connection, by half a JSON text, after `late_seconds`, without a choice.
+        unavailable, cut, silent: Shares answered by 503, by a body that ends before it is whole, and not at all.
         retry_after: Seconds that a 429 asks for.
         latency: Seconds that a good reply takes.
         room: Requests it works on at once; another is refused with 429. 0 is no bound.
@@ -52,6 +57,9 @@ class Setup:
     truncated: float = 0.0
     late: float = 0.0
     empty: float = 0.0
+    unavailable: float = 0.0
+    cut: float = 0.0
+    silent: float = 0.0
     retry_after: float = 0.1
     late_seconds: float = 1.0
     latency: float = 0.0
@@ -66,6 +74,8 @@ class Setup:
 
 
 FAULTS = Setup(refused=0.10, broken=0.05, dropped=0.03, truncated=0.02, late=0.02, empty=0.01)
+SIX_FAULTS = Setup(refused=0.05, broken=0.03, unavailable=0.03, dropped=0.02, truncated=0.02, cut=0.02)
+"""17% of calls; what is left out is the silence beside them."""
 
 
 @dataclass
@@ -127,14 +137,18 @@ class FaultServer:
                 head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
                 headers = dict(line.lower().split(": ", 1) for line in head.split("\r\n")[1:] if ": " in line)
                 body = await reader.readexactly(int(headers.get("content-length", 0)))
-                reply = await self.answer(head.split(" ")[1], headers, body)
+                reply = await self.answer(head.split(" ")[1], headers, body, reader)
                 if reply is None:
                     break
                 writer.write(reply)
                 await writer.drain()
+                if CLOSING.encode() in reply:
+                    break
         writer.close()
 
-    async def answer(self, path: str, headers: dict[str, str], body: bytes) -> bytes | None:
+    async def answer(
+        self, path: str, headers: dict[str, str], body: bytes, reader: asyncio.StreamReader
+    ) -> bytes | None:
         """Return the bytes of a reply; None closes the connection."""
         if path == "/stats":
             return http(200, asdict(self.stats()))
@@ -148,11 +162,11 @@ class FaultServer:
         self.at_once += 1
         self.most_at_once = max(self.most_at_once, self.at_once)
         try:
-            return await self.complete(json.loads(body), headers.get("authorization", ""))
+            return await self.complete(json.loads(body), headers.get("authorization", ""), reader)
         finally:
             self.at_once -= 1
 
-    async def complete(self, call: dict[str, Any], key: str) -> bytes | None:
+    async def complete(self, call: dict[str, Any], key: str, reader: asyncio.StreamReader) -> bytes | None:
         """Answer a call of the model, well or badly; what is said of errors repeats the key, as some servers do."""
         if self.is_down():
             return http(503, {"error": {"message": "overloaded"}})
@@ -171,7 +185,12 @@ class FaultServer:
             )
         if fault == "broken":
             return http(500, {"error": {"message": f"oops, {key}"}})
+        if fault == "unavailable":
+            return http(503, {"error": {"message": "overloaded"}})
         if fault == "dropped":
+            return None
+        if fault == "silent":
+            await reader.read()  # until the client has had enough
             return None
         if fault == "late":
             await asyncio.sleep(self.setup.late_seconds)
@@ -183,6 +202,8 @@ class FaultServer:
         if fault is None:
             self.answered[self.prompt(call) + str(call["seed"])] += 1
         content = json.dumps(reply).encode()
+        if fault == "cut":
+            return http(200, content, CLOSING)[:-10]
         return http(200, content[: len(content) // 2] if fault == "truncated" else content)
 
     def is_down(self) -> bool:
@@ -204,7 +225,7 @@ class FaultServer:
     def draw(self) -> str | None:
         """Draw what befalls a request."""
         drawn = self.random.random()
-        for fault in ("refused", "broken", "dropped", "truncated", "late", "empty"):
+        for fault in FAULT_NAMES:
             drawn -= getattr(self.setup, fault)
             if drawn < 0:
                 return fault

@@ -289,6 +289,7 @@ class HostileServer:
         async for piece in ATTACKS[self._attack]():
             writer.write(piece)
             await writer.drain()
+            await asyncio.sleep(0)  # a client that keeps up would else be the only one to be served
 
 
 @dataclass(frozen=True)

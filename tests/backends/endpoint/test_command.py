@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -175,3 +176,24 @@ def test_what_the_library_warns_of_is_shown_once(
         sum(line.startswith("warning: http://") and warning in line for line in result.stderr.splitlines())
         == lines
     )
+
+
+def test_calls_that_were_never_answered_are_told_of_and_counted_in_the_cost(
+    folder: Path, serve: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("lmcot_cli.backends.endpoint.patience.SOONEST", 0.4)
+    monkeypatch.setattr("lmcot_cli.backends.endpoint.patience.UNKNOWN", 1.0)
+    rows = [{"id": f"q{i}", "question": f"Where is {i}?", "context": "Here."} for i in range(60)]
+    (folder / "q.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    server = serve(silent=0.1, latency=0.005, seed=5)
+    (folder / "lmcot.toml").write_text(f'[prices]\n"{server.url}#m" = {{ prompt = 1e6, completion = 1e6 }}\n')
+    result = lmcot("--large", f"{server.url}#m", "-o", "out.jsonl", "--config", "lmcot.toml")
+    calls = json.loads((folder / "out.jsonl.run.json").read_text())["calls"]
+    assert result.exit_code == 0
+    assert server.stats().faults["silent"] <= calls["unanswered"] <= server.stats().faults["silent"] + 3
+    assert f"; {calls['unanswered']} calls were never answered; {calls['hedged']} call" in result.stderr
+    assert "asked again beside the first (both may be billed)" in result.stderr
+    worth = int(re.search(r"worth (\d+) by the price table", result.stderr)[1])
+    assert worth >= 9 * (60 + calls["unanswered"] - 1), "a reply is of 7 + 2 tokens; the probe is no row's"
+    records = (folder / "out.jsonl").read_text().splitlines()
+    assert [json.loads(record)["id"] for record in records] == [row["id"] for row in rows]

@@ -40,6 +40,11 @@ def judged(status: int, body: Any = None, headers: dict[str, str] | None = None)
         ({"retry-after": "-1"}, None),
         ({"retry-after": "nan"}, None),
         ({"retry-after": "inf"}, None),
+        ({"retry-after": "1e308"}, 86_400.0),
+        ({"retry-after": "9" * 400}, None),
+        ({"retry-after-ms": "1e300"}, 86_400.0),
+        ({"retry-after": "-1e308"}, None),
+        ({"retry-after": "Fri, 31 Dec 9999 23:59:59 GMT"}, 86_400.0),
         ({"retry-after": "Sun, 99 Foo 99999 99:99:99 GMT"}, None),
     ],
 )
