@@ -31,7 +31,7 @@ from lmcot_cli.backends.endpoint.options import EndpointOptions
 from lmcot_cli.backends.engine_options import Dtype, EngineOptions, KvType, parse_parallel
 from lmcot_cli.backends.naming import FromSettings, why_taken
 from lmcot_cli.datasets.options import parse_fields
-from lmcot_cli.errors import InputError, ModelSpecError
+from lmcot_cli.errors import InputError, ModelError, ModelSpecError
 from lmcot_cli.pipeline.cost import Price
 from lmcot_cli.pipeline.options import AnswerOptions
 from lmcot_cli.prompts.options import ShotsBy
@@ -242,7 +242,7 @@ _WRITTEN_OUT: Mapping[str, Callable[[Any], object]] = {
 def _reach(file: SettingsFile, config: Config) -> tuple[str, ...]:
     try:
         return reach_of(config)
-    except ModelSpecError as error:
+    except (ModelSpecError, ModelError) as error:
         raise InputError(f"{file.path}: {error}") from error
 
 

@@ -18,7 +18,7 @@ from lmcot_cli.backends.engine_options import EngineOptions
 from lmcot_cli.backends.naming import ModelName, Resolved, resolve_name
 from lmcot_cli.backends.torch import checkpoint
 from lmcot_cli.errors import ModelSpecError, UsageError
-from lmcot_cli.model_files.settings import CONFIG
+from lmcot_cli.model_files.settings import ADAPTER_CONFIG, CONFIG
 from lmcot_cli.models import embedded, hub
 
 _BACKENDS = {
@@ -130,18 +130,24 @@ def names_endpoint(spec: str) -> bool:
     return form is not None and form.locate is None
 
 
-def names_download(spec: str) -> hub.HubFile | None:
-    """Return the file of the hub that a spec, aliases resolved, names; of a whole model, the one that it must have."""
+def downloads(spec: str) -> tuple[hub.HubFile, ...]:
+    """Return the files of the hub that a spec, aliases resolved, names; of a whole model, the one that it must have.
+
+    Raises:
+        ModelSpecError: It names none, though it begins as if it did.
+    """
     if spec.startswith(hub.SCHEME):
-        return hub.parse(spec)
-    if not spec.startswith(checkpoint.SCHEME):
-        return None
+        return (hub.parse(spec),)
+    if _form_of(spec) is not _FORMS[checkpoint.SCHEME]:
+        return ()
     name = spec.removeprefix(checkpoint.SCHEME)
-    base, plus, _ = name.rpartition("+")
-    repository = base if plus and not _is_there(name) else name
-    if _is_there(repository) or not hub.is_repository(repository):
-        return None
-    return hub.HubFile(repository, CONFIG)
+    base, plus, adapter = name.rpartition("+")
+    wanted = {base: CONFIG, adapter: ADAPTER_CONFIG} if plus and not _is_there(name) else {name: CONFIG}
+    return tuple(
+        hub.HubFile(one, file)
+        for one, file in wanted.items()
+        if not _is_there(one) and hub.is_repository(one)
+    )
 
 
 def _is_there(path: str) -> bool:

@@ -18,7 +18,7 @@ from lmcot_cli import __version__, installation
 from lmcot_cli.backends.engine_options import usable_cores
 from lmcot_cli.commands.printable import escaped
 from lmcot_cli.commands.stdout import write_text
-from lmcot_cli.errors import InputError, ModelError, UnconfirmedSettingsError
+from lmcot_cli.errors import InputError, LmcotError, ModelError, UnconfirmedSettingsError
 from lmcot_cli.models import embedded
 from lmcot_cli.models.catalogue import readable_size
 
@@ -60,7 +60,8 @@ class Report:
         embedded: State of the embedded models by name (`ok`, `missing`, `changed`, or what else is wrong).
         config: The settings file that `lmcot answer` would read; None if there is none.
         config_error: What is wrong with that file, if something is.
-        config_reach: What that file would do if the user confirmed it; nothing for one that may be used.
+        config_reach: What that file does beside setting numbers and switches: hosts, prices, prompts.
+        config_used: Whether it is used; one found in the working directory has to be confirmed for that.
         missing: Packages that each extra lacks, complete extras left out.
         unfit: Packages of a version that lmcot does not work with, and what mends that.
         doubtful: Packages that an extra does not work with, or newer than what lmcot is tested with, and what to do.
@@ -78,6 +79,7 @@ class Report:
     config: str | None
     config_error: str | None
     config_reach: tuple[str, ...]
+    config_used: bool
     keys: Mapping[str, bool]
     missing: Mapping[str, tuple[str, ...]]
     unfit: Mapping[str, str]
@@ -108,7 +110,7 @@ def examine() -> Report:
     requirements = metadata.requires("lmcot") or [] if installation.version_of("lmcot") else []
     of_extras = [requirement for requirement in requirements if "extra ==" in requirement]
     own = [requirement for requirement in requirements if requirement not in of_extras]
-    config, config_error, config_reach = _config()
+    config, config_error, config_reach, config_used = _config()
     return Report(
         lmcot=_version(),
         python=f"{platform.python_version()} ({sys.executable})",
@@ -122,6 +124,7 @@ def examine() -> Report:
         config=config,
         config_error=config_error,
         config_reach=config_reach,
+        config_used=config_used,
         keys={key: bool(os.environ.get(key)) for key in _key_variables()},
         missing=installation.missing_packages(requirements),
         unfit=installation.unfit_packages(own),
@@ -181,30 +184,33 @@ def _key_variables() -> tuple[str, ...]:
         return KEYS
 
 
-def _config() -> tuple[str | None, str | None, tuple[str, ...]]:
-    """Return the settings file in use, what is wrong with it, and what it would do if it were confirmed."""
+def _config() -> tuple[str | None, str | None, tuple[str, ...], bool]:
+    """Return the settings file, what is wrong with it, what it reaches, and whether it is used."""
     from lmcot_cli.config import load_config
     from lmcot_cli.settings.file import find_file
+    from lmcot_cli.settings.reach import reach_of
 
     path: str | None = None
     try:
         file = find_file()
         path = str(file.place) if file else None
-        load_config()
+        return path, None, reach_of(load_config()), file is not None
     except UnconfirmedSettingsError as error:
-        return path, None, error.reached
-    except InputError as error:
-        return path, str(error), ()
-    return path, None, ()
+        return path, None, error.reached, False
+    except LmcotError as error:
+        return path, str(error), (), False
 
 
 def _config_line(report: Report) -> str:
-    if report.config_reach:
-        return (
-            f"{report.config} is not confirmed, and so not used; it would {'; '.join(report.config_reach)}:"
-            " use it with --config lmcot.toml, or confirm it on a terminal"
-        )
-    return report.config_error or report.config or "no lmcot.toml; defaults are used"
+    reach = "; ".join(report.config_reach)
+    if report.config_error or not reach:
+        return report.config_error or report.config or "no lmcot.toml; defaults are used"
+    if report.config_used:
+        return f"{report.config}; it may {reach}"
+    return (
+        f"{report.config} is not confirmed, and so not used; it would {reach}:"
+        " use it with --config lmcot.toml, or confirm it on a terminal"
+    )
 
 
 def _lines(report: Report) -> list[tuple[str, str]]:

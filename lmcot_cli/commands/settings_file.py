@@ -30,4 +30,5 @@ def ask_on_terminal(file: SettingsFile, reached: Sequence[str]) -> bool:
     typer.echo(f"{escaped(str(file.place))} was found here and is not confirmed. It would:", err=True)
     for one in reached:
         typer.echo(f"  - {escaped(one)}", err=True)
-    return typer.confirm("Use it, here and until it changes?", err=True)
+    typer.echo("Use it, here and until it changes? [y/N] ", err=True, nl=False)
+    return sys.stdin.readline().strip().lower() in ("y", "yes")  # typer.confirm writes a blank to stdout

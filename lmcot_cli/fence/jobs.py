@@ -7,6 +7,8 @@ from typing import Any
 
 _JOBS = {
     "chat": "lmcot_cli.backends.chat_rendering:ChatRendering",
+    "schema": "lmcot_cli.pipeline.schema_check:SchemaCheck",
+    "tokenizer": "lmcot_cli.backends.torch.tokenizing:Tokenizing",
     "prompts": "lmcot_cli.prompts.rendering:FencedPrompts",
 }
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Literal, TypeAlias
 
 MIB = 2**20
@@ -19,21 +19,26 @@ class Limits:
         wall_seconds: By the clock: a busy machine computes little in that time, and one that never ends none of it.
         memory: Bytes of address space; only Linux holds a process to that.
         output: Characters.
+        seconds_per_mib: What a call may take more for what it is given.
+        memory_per_byte: The same in memory.
     """
 
     seconds: float = 1.0
     wall_seconds: float = 10.0
     memory: int = 256 * MIB
     output: int = 16 * MIB
+    seconds_per_mib: float = 10.0  # some templates look at every character
+    memory_per_byte: int = 64
 
     def beside(self, given: int) -> Limits:
         """Return the limits of a call that is given so many bytes."""
-        seconds = 10 * given / MIB  # some templates look at every character
-        return Limits(
-            self.seconds + seconds,
-            self.wall_seconds + seconds,
-            self.memory + 64 * given,
-            self.output + 8 * given,
+        seconds = self.seconds_per_mib * given / MIB
+        return replace(
+            self,
+            seconds=self.seconds + seconds,
+            wall_seconds=self.wall_seconds + seconds,
+            memory=self.memory + self.memory_per_byte * given,
+            output=self.output + 8 * given,
         )
 
     def to_record(self) -> dict[str, float]:

@@ -7,15 +7,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from lmcot_cli.backends.constraint import Constraint, JsonSchema
 from lmcot_cli.datasets.row import Row
-from lmcot_cli.errors import UsageError
+from lmcot_cli.errors import SlowPatternError, UsageError
 from lmcot_cli.pipeline.json_answers import values
-
-if TYPE_CHECKING:
-    from jsonschema.protocols import Validator
+from lmcot_cli.pipeline.schema_check import bounded_check
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,12 +49,19 @@ class Json:
         return json.dumps(found[-1], ensure_ascii=False) if found else None
 
     def fits(self, value: object) -> bool:
-        """Whether a value fits the schema."""
-        return bool(_validator(self.schema).is_valid(value))
+        """Whether a value fits the schema.
+
+        Raises:
+            SlowPatternError: To tell takes too long.
+        """
+        return bounded_check(self.text).fits(value)
 
     def has_answer(self, reply: str) -> bool:
         """Whether a reply holds a value that fits, so that it need not be gone on with."""
-        return any(self.fits(value) for value, _ in values(reply))
+        try:
+            return any(self.fits(value) for value, _ in values(reply))
+        except SlowPatternError:  # told to whoever reads the reply
+            return True
 
 
 def read_json_kind(source: str) -> Json:
@@ -66,8 +71,13 @@ def read_json_kind(source: str) -> Json:
         UsageError: It cannot be read or used.
     """
     schema = _read_schema(source)
-    _check_schema(schema, source)
-    return Json(schema, json.dumps(schema, sort_keys=True, separators=(",", ":")))
+    try:
+        _check_schema(schema, source)
+        text = json.dumps(schema, sort_keys=True, separators=(",", ":"))
+    except RecursionError as error:
+        raise UsageError("--answer json: the schema is nested too deeply; write it more simply") from error
+    bounded_check(text).try_out()
+    return Json(schema, text)
 
 
 def _read_schema(source: str) -> Mapping[str, Any]:
@@ -119,12 +129,3 @@ def _references(value: object) -> list[str]:
         own = [value["$ref"]] if isinstance(value.get("$ref"), str) else []
         return own + [one for part in value.values() for one in _references(part)]
     return [one for part in value for one in _references(part)] if isinstance(value, list) else []
-
-
-def _validator(schema: Mapping[str, Any]) -> Validator:
-    """Return a validator that looks nothing up outside the schema."""
-    from jsonschema.validators import Draft202012Validator, validator_for
-    from referencing import Registry
-
-    registry: Registry[Any] = Registry()
-    return validator_for(schema, default=Draft202012Validator)(schema, registry=registry)

@@ -11,7 +11,7 @@ from lmcot_cli.backends.endpoint import address
 from lmcot_cli.backends.endpoint.key import key_source
 from lmcot_cli.backends.endpoint.options import EndpointOptions
 from lmcot_cli.backends.naming import FromSettings, ModelName, NamedBy, resolve_name
-from lmcot_cli.backends.specs import names_download, names_endpoint
+from lmcot_cli.backends.specs import downloads, names_endpoint
 from lmcot_cli.models import hub
 
 
@@ -54,8 +54,10 @@ def _asked(name: ModelName, options: AsksModels) -> Iterator[str]:
             yield f"asks {place.place} with the key of {key.name}"
         elif not place.loopback:
             yield f"asks {place.place} without a key"
-    elif (file := names_download(resolved.spec)) and hub.find(file) is None:
-        yield f"downloads {file.repository} from {hub.host()} {hub.token_name()}"
+        return
+    for file in downloads(resolved.spec):
+        if hub.find(file) is None:
+            yield f"downloads {file.repository} from {hub.host()} {hub.token_name()}"
 
 
 def _chosen(models: Mapping[Role, ModelName], aliases: Mapping[str, str]) -> str:

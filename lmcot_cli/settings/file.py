@@ -131,7 +131,7 @@ def _read_named(path: Path) -> bytes:
 def _read_found(path: Path) -> bytes | None:
     """Read a file that nobody named, if it is there."""
     try:
-        opened = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
+        opened = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
     except FileNotFoundError:
         return None
     except OSError as error:

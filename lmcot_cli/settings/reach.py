@@ -10,7 +10,7 @@ from lmcot_cli.backends.endpoint import address
 from lmcot_cli.backends.endpoint.key import key_source
 from lmcot_cli.backends.endpoint.options import EndpointOptions
 from lmcot_cli.backends.naming import FromSettings, NamedBy, resolve_name
-from lmcot_cli.backends.specs import names_download, names_endpoint
+from lmcot_cli.backends.specs import downloads, names_endpoint
 from lmcot_cli.models import catalogue
 
 if TYPE_CHECKING:
@@ -42,8 +42,8 @@ def _models(specs: list[str], aliases: Mapping[str, str]) -> Iterator[str]:
             key = key_source(place, EndpointOptions())
             with_key = f"with the key of {key.name}" if key.there else "without a key"
             yield f"send questions to {place.place} ({with_key})"
-        elif not catalogue.find(spec) and (file := names_download(named)):
-            yield f"download {file.repository} from the hub"
+        elif not catalogue.find(spec):
+            yield from (f"download {file.repository} from the hub" for file in downloads(named))
 
 
 def _files(answer: AnswerDefaults) -> Iterator[str]:

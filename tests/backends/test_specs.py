@@ -15,7 +15,7 @@ from lmcot_cli.backends.engine_options import EngineOptions
 from lmcot_cli.backends.llama.backend import LlamaBackend
 from lmcot_cli.backends.naming import RESERVED
 from lmcot_cli.backends.scripted import ScriptedBackend
-from lmcot_cli.backends.specs import _FORMS, open_model
+from lmcot_cli.backends.specs import _FORMS, downloads, open_model
 from lmcot_cli.errors import LmcotError, ModelError, ModelSpecError
 from lmcot_cli.models import embedded
 from lmcot_cli.models import hub as hub_models
@@ -189,6 +189,20 @@ def test_no_alias_takes_the_place_of_a_folder(
 
 def test_every_word_that_a_spec_begins_with_is_reserved() -> None:
     assert {scheme.partition(":")[0] for scheme in _FORMS} == {*RESERVED}
+
+
+def test_what_a_spec_downloads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "here").mkdir()
+
+    def found(spec: str) -> list[str]:
+        return [f"{file.repository} {file.file}" for file in downloads(spec)]
+
+    assert found("hf:a/b:c.gguf") == ["a/b c.gguf"]
+    assert found("transformers:a/b") == ["a/b config.json"]
+    assert found("transformers:a/b+c/d") == ["a/b config.json", "c/d adapter_config.json"]
+    assert found("transformers:here+c/d") == ["c/d adapter_config.json"]
+    assert found("transformers:here") == found("builtin:large") == found("x.gguf") == []
 
 
 def test_a_name_too_long_for_a_file_names_no_model() -> None:

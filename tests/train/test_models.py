@@ -230,8 +230,8 @@ def test_a_chat_template_that_fails_is_one_line(
 ) -> None:
     folder = copied(tiny_base(chat=True), tmp_path)
     (folder / "chat_template.jinja").write_text(template)
-    _, tokenizer = open_base(str(folder))
     with pytest.raises(ModelError, match=f"^{folder}: its chat template does not work") as caught:
+        _, tokenizer = open_base(str(folder))
         RationalePrompts(tokenizer, encoder_decoder=False).prompt(microhop(1)[0])
     one_line(caught)
 

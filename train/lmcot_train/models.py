@@ -29,6 +29,8 @@ from transformers import (
 )
 
 from lmcot_cli.backends.torch.loading import OWN_CODE_REFUSED, check_room, loading, reason_of
+from lmcot_cli.backends.torch.template_file import try_template
+from lmcot_cli.backends.torch.tokenizing import try_tokenizer
 from lmcot_cli.backends.torch.unpacked import is_gguf, unpacked
 from lmcot_cli.errors import LmcotError, ModelError, UsageError
 from lmcot_cli.model_files.digests import settings_digest, weights_digest
@@ -106,6 +108,8 @@ def open_base(
             end-of-text token.
     """
     folder = locate_base(spec, named_by)
+    try_template(folder)
+    try_tokenizer(folder)
     transformers.logging.set_verbosity_error()  # what matters is said by us
     with loading(spec, OWN_CODE_REFUSED):
         config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)

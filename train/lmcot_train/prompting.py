@@ -131,5 +131,4 @@ class RationalePrompts:
         return rationale.strip() if self._chat or self._encoder_decoder else f" {rationale.strip()}"
 
     def _ids(self, text: str) -> list[int]:
-        encoded = self._tokenizer(text, add_special_tokens=False, split_special_tokens=not self._chat)
-        return list(encoded["input_ids"])
+        return self._vocabulary.ids(text, special=False, split=not self._chat)

@@ -19,6 +19,8 @@ from typing import Any, Literal
 import gguf
 
 from lmcot_cli.backends.torch.loading import loading
+from lmcot_cli.backends.torch.template_file import try_template
+from lmcot_cli.backends.torch.tokenizing import try_tokenizer
 from lmcot_cli.errors import ModelError
 from lmcot_export.gguf.config import OWN_CODE, ModelConfig
 from lmcot_export.json_file import read_object
@@ -54,6 +56,8 @@ class HuggingFaceTokenizer:
         for file in (folder / "tokenizer.json", folder / "tokenizer_config.json"):
             if file.is_file():
                 read_object(file)
+        try_template(folder)
+        try_tokenizer(folder)
         with loading(folder, OWN_CODE):
             self._tokenizer = AutoTokenizer.from_pretrained(
                 folder, local_files_only=True, trust_remote_code=False, use_fast=True

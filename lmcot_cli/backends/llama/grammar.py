@@ -9,6 +9,7 @@ from typing import Any
 
 from lmcot_cli.backends.constraint import Choices, Constraint, JsonSchema, Number
 from lmcot_cli.backends.llama.library import llama
+from lmcot_cli.backends.llama.pattern_ways import has_too_many_ways
 from lmcot_cli.backends.masks.base import MOST_BLANKS
 from lmcot_cli.errors import UsageError
 
@@ -104,4 +105,6 @@ def _check_bounds(schema: Any) -> None:
             bounds = re.findall("[0-9]+", str(value)) if key in (*_BOUNDS, "pattern") else []
             if any(int(bound) > MOST_REPEATED for bound in bounds):
                 raise ValueError(f"{key} {value} repeats something more than {MOST_REPEATED:,} times")
+            if key == "pattern" and has_too_many_ways(str(value)):
+                raise ValueError(f"pattern {value} leaves too many ways to fit it: repeat no repetitions")
             _check_bounds(value)

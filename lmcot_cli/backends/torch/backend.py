@@ -40,6 +40,7 @@ from lmcot_cli.backends.torch.loading import (
 )
 from lmcot_cli.backends.torch.sequences import DecoderSequences, EncoderDecoderSequences, Sequences
 from lmcot_cli.backends.torch.template_file import try_template
+from lmcot_cli.backends.torch.tokenizing import try_tokenizer
 from lmcot_cli.backends.torch.writing import BatchWriting, Prompt
 from lmcot_cli.errors import ModelError, RowError
 
@@ -195,6 +196,14 @@ class FolderBackend(BatchBackend):
         tokens = self.vocabulary.prompt_tokens(request, thinking)
         return tuple(tokens), opened_by(self.vocabulary.prompt_text(request, thinking))
 
+    def _read_one(self, request: Request, sampling: Sampling) -> tuple[Prompt, Marks | None, RowError | None]:
+        """Return the tokens of a prompt, the marks of its thought, and why it cannot be completed, if it can't."""
+        try:
+            prompt, opened = self._prompt_of(request, sampling.thinking)
+        except RowError as error:
+            return (), None, error
+        return prompt, opened, self._refusal(prompt, sampling)
+
     def _room(self, sampling: Sampling) -> int:
         return sampling.room(thinks(self.vocabulary.template, sampling.thinking))
 
@@ -210,10 +219,9 @@ class FolderBackend(BatchBackend):
         if sampling.max_tokens < 1:
             raise ValueError(f"max_tokens must be at least 1, not {sampling.max_tokens}")
         asked = [replace(request, seed=0, constraint=None) for request in requests]
-        known = {request: self._prompt_of(request, sampling.thinking) for request in dict.fromkeys(asked)}
+        known = {request: self._read_one(request, sampling) for request in dict.fromkeys(asked)}
         prompts, opened = [known[one][0] for one in asked], [known[one][1] for one in asked]
-        refusals = {place: self._refusal(prompt, sampling) for place, prompt in enumerate(prompts)}
-        refused = {place: refusal for place, refusal in refusals.items() if refusal}
+        refused = {place: refusal for place, one in enumerate(asked) if (refusal := known[one][2])}
         accepted = [place for place in range(len(prompts)) if place not in refused]
         accepted.sort(key=lambda place: (len(prompts[place]), prompts[place]))  # equal prompts stand together
         return _Read(prompts, opened, refused, accepted)
@@ -285,6 +293,7 @@ class TransformersBackend(FolderBackend):
         checkpoint = find(str(path), remote_code=options.trust_remote_code)
         checkpoint.check(None if options.trust_remote_code else OWN_CODE)
         try_template(tokenizer_folder(checkpoint))
+        try_tokenizer(tokenizer_folder(checkpoint))
         prepare_transformers(options.threads)
         super().__init__(checkpoint, options, spec or f"{SCHEME}{path}")
 

@@ -10,6 +10,7 @@ from lmcot_cli.backends.torch.backend import FolderBackend
 from lmcot_cli.backends.torch.checkpoint import ONNX_SCHEME, Checkpoint, check_onnx_folder
 from lmcot_cli.backends.torch.loading import OWN_CODE, check_installed, loading, prepare_transformers
 from lmcot_cli.backends.torch.template_file import try_template
+from lmcot_cli.backends.torch.tokenizing import try_tokenizer
 from lmcot_cli.errors import MissingExtraError, ModelError, UsageError
 
 
@@ -34,6 +35,7 @@ class OnnxBackend(FolderBackend):
         checkpoint = Checkpoint(path, graphs=True)
         checkpoint.check(None if options.trust_remote_code else OWN_CODE)
         try_template(path)
+        try_tokenizer(path)
         prepare_transformers(options.threads, extra="export")
         super().__init__(checkpoint, options, spec or f"{ONNX_SCHEME}{path}")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ from lmcot_cli.backends.base import Request, Thinking
 from lmcot_cli.backends.boundaries import begun, reply_ends, turn_end
 from lmcot_cli.backends.chat import ChatTemplate, is_mark, plain_text
 from lmcot_cli.backends.thinking import MARK_TOKENS
+from lmcot_cli.backends.torch.tokenizing import FencedTokenizer, is_quick
 from lmcot_cli.errors import ModelError
 
 _BYTE_TOKEN = re.compile(r"<0x([0-9A-Fa-f]{2})>")
@@ -44,14 +45,18 @@ class TokenizerVocabulary:
         self.tokenizer = tokenizer
         self._encoder = encoder
         self._path = path
-        self._byte_level = _is_byte_level(tokenizer, path)
+        held = json.loads(tokenizer.backend_tokenizer.to_str())
+        self._byte_level = _is_byte_level(held, path)
+        # A class of the model's own, which the user has allowed to run, may read texts in its own way.
+        brings_code = type(tokenizer).__module__.startswith("transformers_modules")
+        self._fenced = None if brings_code or is_quick(held) else FencedTokenizer(tokenizer)
         self._own = {token: added.content for token, added in tokenizer.added_tokens_decoder.items()}
         self._added = {
             token: (b"" if added.special else added.content.encode())
             for token, added in tokenizer.added_tokens_decoder.items()
         }
         self._pieces: dict[int, bytes | None] = {}
-        self._bos = leading_bos(tokenizer)
+        self._bos = self._leading_bos()
         self.template = self._template_of()
         self.turn_end = self._turn_end()
         self.ends = reply_ends([*ends, tokenizer.eos_token_id], self.turn_end, self._own)
@@ -82,9 +87,27 @@ class TokenizerVocabulary:
 
         A decoder goes on from the text, so for it an end-of-text token at the end is left out.
         """
-        tokens: list[int] = self.tokenizer(text, split_special_tokens=True, verbose=False).input_ids
+        tokens = self.ids(text, special=True, split=True)
         while tokens and tokens[-1] in self.ends and not self._encoder:
             tokens.pop()
+        return tokens
+
+    def ids(self, text: str, *, special: bool, split: bool) -> list[int]:
+        """Tokenize a text.
+
+        Args:
+            text: The text.
+            special: Put around it what the tokenizer puts around a text.
+            split: Read control tokens as the characters they are.
+
+        Raises:
+            RowError: The tokenizer takes too long for it, or fails.
+        """
+        if self._fenced:
+            return self._fenced.ids(text, special=special, split=split)
+        tokens: list[int] = self.tokenizer(
+            text, add_special_tokens=special, split_special_tokens=split, verbose=False
+        ).input_ids
         return tokens
 
     def piece(self, token: int) -> bytes | None:
@@ -112,8 +135,12 @@ class TokenizerVocabulary:
 
     def _read(self, text: str) -> list[int]:
         """Tokenize text whose control tokens are meant as such."""
-        tokens: list[int] = self.tokenizer(text, add_special_tokens=False, verbose=False).input_ids
-        return tokens
+        return self.ids(text, special=False, split=False)
+
+    def _leading_bos(self) -> int | None:
+        """Return the beginning-of-text token that the tokenizer puts in front of a text, None where it does not."""
+        bos = self.tokenizer.bos_token_id
+        return bos if bos is not None and self.ids("x", special=True, split=False)[:1] == [bos] else None
 
     def _turn_end(self) -> int | None:
         return turn_end(self._read(self.template.turn_end), self._own) if self.template else None
@@ -133,17 +160,9 @@ class TokenizerVocabulary:
         return ChatTemplate(source, str(self._path), {k: v for k, v in named if isinstance(v, str)}, marks)
 
 
-def leading_bos(tokenizer: Any) -> int | None:
-    """Return the beginning-of-text token that a tokenizer puts in front of a text, None where it does not."""
-    tokens = list(tokenizer("x").input_ids)
-    return (
-        tokens[0] if tokenizer.bos_token_id is not None and tokens[:1] == [tokenizer.bos_token_id] else None
-    )
-
-
-def _is_byte_level(tokenizer: Any, path: Path) -> bool:
+def _is_byte_level(held: Mapping[str, Any], path: Path) -> bool:
     """Tell byte-level BPE from SentencePiece's ways by how the tokenizer decodes."""
-    decoder = json.loads(tokenizer.backend_tokenizer.to_str())["decoder"]
+    decoder = held["decoder"]
     kinds = {part["type"] for part in (decoder or {}).get("decoders", [decoder or {"type": None}])}
     if not kinds & {"ByteLevel", "ByteFallback", "Metaspace"}:
         raise ModelError(
