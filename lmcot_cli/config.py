@@ -34,8 +34,10 @@ from lmcot_cli.datasets.options import parse_fields
 from lmcot_cli.errors import InputError, ModelError, ModelSpecError
 from lmcot_cli.pipeline.cost import Price
 from lmcot_cli.pipeline.options import AnswerOptions
+from lmcot_cli.pipeline.result import KeepRaw
 from lmcot_cli.prompts.options import ShotsBy
 from lmcot_cli.prompts.system import names_file
+from lmcot_cli.prompts.truncation import Truncate
 from lmcot_cli.settings.file import SettingsFile, Standing, find_file, own_path, parse_toml
 from lmcot_cli.settings.keys import parse_keys
 from lmcot_cli.settings.reach import reach_of
@@ -78,6 +80,8 @@ class AnswerDefaults(_Section):
     large_thinking: Thinking | None = None
     max_thinking_tokens: int | None = None
     keep_thinking: bool | None = None
+    keep_raw: KeepRaw | None = None
+    truncate: Truncate | None = None
     small_system: str | None = None
     large_system: str | None = None
     shots: int | None = None

@@ -9,6 +9,7 @@
     ├── OutputError             1   a file that cannot be written, or belongs to another run
     ├── ProcessError            1   a process of our own cannot be started
     ├── TooManyErrorsError      1   more rows failed than --max-errors allows
+    ├── FirstRowsFailError      1   the first rows of the input all fail alike
     ├── ModelError              1   a model that cannot be found, loaded or run
     └── RowError                1   one row failed; it becomes the row's error record, the others go on
         ├── PromptTooLongError  1   a prompt does not fit the model's context
@@ -27,6 +28,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from typing import Self
 
 INTERRUPTED = 130
 """The exit code after Ctrl-C: what a shell reports for a program that SIGINT (2) ended, 128 + 2.
@@ -103,12 +105,20 @@ class TooManyErrorsError(LmcotError):
         )
 
 
+class FirstRowsFailError(LmcotError):
+    """The first rows of an input all fail alike: it holds no questions, or not what the settings need."""
+
+
 class RowError(LmcotError):
     """One row failed; `str(error)` becomes the message of its error record."""
 
 
 class PromptTooLongError(RowError):
     """A prompt and its completion need more tokens than there is room for.
+
+    Attributes:
+        share: The part of the tokens that are too many, as far as is known.
+        refused: Whether an endpoint said so, which alone can count the tokens.
 
     Args:
         prompt_tokens: Tokens of the prompt.
@@ -130,10 +140,26 @@ class PromptTooLongError(RowError):
     ) -> None:
         self.prompt_tokens, self.max_tokens, self.context_tokens = prompt_tokens, max_tokens, context_tokens
         over = prompt_tokens + max_tokens - context_tokens
+        self.share, self.refused = over / max(prompt_tokens + max_tokens, 1), False
         super().__init__(
             f"the prompt does not fit: {prompt_tokens} prompt tokens + {max_tokens} to write ({option})"
             f" are {over} more than {limit} of {context_tokens}; {advice or self._advice(option)}"
         )
+
+    @classmethod
+    def of_endpoint(cls, said: str, share: float) -> Self:
+        """Return the error for an endpoint's refusal: its words, and which share of the tokens is too many."""
+        return cls._saying(said, share, refused=True)
+
+    def also(self, advice: str) -> Self:
+        """Return the same error with more advice in its message."""
+        return self._saying(f"{str(self).rstrip('.')}{advice}", self.share, refused=self.refused)
+
+    @classmethod
+    def _saying(cls, message: str, share: float, *, refused: bool) -> Self:
+        error = cls.__new__(cls, message)
+        error.share, error.refused = share, refused
+        return error
 
     def _advice(self, option: str) -> str:
         """Say how to get by with the room there is: fewer tokens to write help a prompt that fits by itself."""

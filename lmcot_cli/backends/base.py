@@ -207,6 +207,14 @@ class Backend(Protocol):
         """
         ...
 
+    def excess(self, request: Request, sampling: Sampling) -> int | None:
+        """Count the tokens that a request, with what is to be written, has more than there is room for.
+
+        Returns:
+            0 or less where it fits; None where nobody here can tell.
+        """
+        ...
+
     def poll(self, *, wait: bool = True) -> list[Reply]:
         """Return the replies that have come since the last call, in the order in which they came.
 
@@ -267,6 +275,10 @@ class Closing(ABC):
     def constraints(self) -> frozenset[type[Constraint]]:
         """The kinds of constraint that it enforces; a backend that can says which."""
         return frozenset()
+
+    def excess(self, request: Request, sampling: Sampling) -> int | None:
+        """Tell nothing of how long a prompt is; a backend that counts tokens does. See `Backend.excess`."""
+        return None
 
     @property
     def counters(self) -> Counters | None:

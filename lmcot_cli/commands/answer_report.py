@@ -137,6 +137,8 @@ class Report:
             parts.append(f"{totals.failed:,} failed{advice}")
         if totals.cut_short:
             parts.append(f"{totals.cut_short:,} cut short")
+        if totals.truncated:
+            parts.append(f"{totals.truncated:,} with paragraphs dropped")
         parts.append(f"in {time.monotonic() - self._started:.1f} s")
         now = run.answered_now
         written = now.usage.small.completion + now.usage.large.completion

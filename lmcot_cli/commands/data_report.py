@@ -69,6 +69,7 @@ def summary_record(summary: Summary) -> dict[str, Any]:
         "words": asdict(words) if words else None,
         "with_answer": summary.with_answer,
         "with_aliases": summary.with_aliases,
+        "unanswerable": summary.unanswerable,
         "with_rationale": summary.with_rationale,
         "repeated_ids": summary.repeated_ids,
         "bad_rows": [{"line": row.line, "id": row.id, "message": str(row.error)} for row in summary.bad],
@@ -88,7 +89,8 @@ def print_summary(summary: Summary) -> None:
         "types": _counted(summary.types) or "none named",
         "paragraphs": _spread(Spread.of(summary.paragraphs)) + _closed_book(summary),
         "words": _spread(Spread.of(summary.words)),
-        "answers": f"{summary.with_answer} rows have one, {summary.with_aliases} of them several to accept",
+        "answers": f"{summary.with_answer} rows have one, {summary.with_aliases} of them several to accept"
+        + _unanswerable(summary),
         "rationales": f"{summary.with_rationale} rows come with one",
         "repeated ids": str(summary.repeated_ids),
     }
@@ -119,6 +121,11 @@ def _not_understood(summary: Summary) -> dict[str, str]:
     name = summary.unread.most_common(1)[0][0]
     counted = _counted(summary.unread)
     return {"not read": f"{counted}, in rows without an answer; if it is the answer: --fields answer={name}"}
+
+
+def _unanswerable(summary: Summary) -> str:
+    count = summary.unanswerable
+    return f"; {count} say that there is none, and are not scored" if count else ""
 
 
 def _closed_book(summary: Summary) -> str:

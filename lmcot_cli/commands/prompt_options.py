@@ -9,7 +9,9 @@ import typer
 
 from lmcot_cli.backends.base import Thinking
 from lmcot_cli.commands.options import DEFAULTS
+from lmcot_cli.pipeline.result import KeepRaw
 from lmcot_cli.prompts.options import ShotsBy
+from lmcot_cli.prompts.truncation import Truncate
 
 _PROMPT, _ANSWER, _THINKING, _DATA, _ENDPOINT = "Prompt", "Answer", "Thinking", "Data", "Endpoint"
 
@@ -154,6 +156,25 @@ KeepColumnsOption = Annotated[
         metavar="A,B|*",
         help="Other columns of the rows to keep in the output.",
         rich_help_panel=_DATA,
+    ),
+]
+KeepRawOption = Annotated[
+    KeepRaw | None,
+    typer.Option(
+        "--keep-raw",
+        help="Replies to keep as they came. odd: those that are not word for word the rationale or answer.",
+        show_default=DEFAULTS.keep_raw,
+        rich_help_panel=_ANSWER,
+    ),
+]
+TruncateOption = Annotated[
+    Truncate | None,
+    typer.Option(
+        "--truncate",
+        help="What to drop from a context that is too long for the model: whole paragraphs from the end, or the least"
+        " relevant to the question first (BM25). Each row says how many.",
+        show_default=DEFAULTS.truncate,
+        rich_help_panel=_PROMPT,
     ),
 ]
 RequestFieldOption = Annotated[

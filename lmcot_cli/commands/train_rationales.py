@@ -76,6 +76,8 @@ def rationales(
     shots_from: prompt_options.ShotsFromOption = None,
     shots_by: prompt_options.ShotsByOption = None,
     large_system: prompt_options.LargeSystemOption = None,
+    truncate: prompt_options.TruncateOption = None,
+    max_errors: options.MaxErrorsOption = None,
     config: options.ConfigOption = None,
     parallel: options.ParallelOption = None,
     threads: options.ThreadsOption = None,

@@ -15,8 +15,9 @@ from lmcot_cli.datasets.row import Paragraph
 from lmcot_cli.datasets.unpack import unpacked, unpacked_or_none
 from lmcot_cli.errors import RowError
 
-_ANSWER_KEYS = ("text", "value", "aliases", "spans")
-"""What objects call the answers in them: SQuAD's `text`, TriviaQA's `value` and `aliases`, DROP's `spans`."""
+_ANSWER_KEYS = ("text", "value", "aliases", "spans", "number", "date", "answer")
+"""What objects call answers: `text` (SQuAD), `value`, `aliases` (TriviaQA), the next three (DROP), `answer` (KILT)."""
+_DATE = ("day", "month", "year")
 
 
 def identifier(place: Place, line: int) -> str:
@@ -65,8 +66,8 @@ def texts(record: Mapping[str, Any], *keys: str) -> tuple[str, ...]:
 def answers(*places: Place) -> tuple[str, ...]:
     """Read the accepted answers of some places, each once.
 
-    A missing, null or blank answer is none: test sets come without. A number is its digits, true and false are `yes`
-    and `no`. A list, or an object as SQuAD and TriviaQA have it, may stand inside a string, as JSON.
+    A missing, null or blank answer is none, in a list too: test sets come without. A number is its digits, true and
+    false are `yes` and `no`. A list, or an object as SQuAD and TriviaQA have it, may stand inside a string, as JSON.
 
     Raises:
         RowError: One of them holds something else.
@@ -84,8 +85,11 @@ def _strings(value: object, key: str) -> list[str]:
         return []
     if not isinstance(value, list):
         return [_text(value, key, "")]
-    items = [_from_object(item, key) if isinstance(item, Mapping) else [item] for item in value]
-    return [_text(item, key, "a list with ") for several in items for item in several]
+    flat = [
+        one for item in value for one in (item if isinstance(item, list) else [item])
+    ]  # several annotators
+    items = [_from_object(item, key) if isinstance(item, Mapping) else [item] for item in flat]
+    return [_text(item, key, "a list with ") for several in items for item in several if item is not None]
 
 
 def _from_string(text: str, key: str) -> object:
@@ -100,13 +104,20 @@ def _from_string(text: str, key: str) -> object:
 
 
 def _from_object(value: Mapping[str, Any], key: str) -> list[Any]:
-    held = [value[name] for name in _ANSWER_KEYS if value.get(name) is not None]
-    if not held and not any(name in value for name in _ANSWER_KEYS):
+    held = [_dated(value[name]) for name in _ANSWER_KEYS if value.get(name) is not None]
+    if value and not held and not any(name in value for name in _ANSWER_KEYS):
         raise RowError(
             f'"{key}" must be a string or a list of strings, found an object;'
             f" name the place of the answer in it: --fields answer={key}.{next(iter(value), '...')}"
         )
     return [text for item in held for text in (item if isinstance(item, list) else [item])]
+
+
+def _dated(value: Any) -> Any:
+    """Return a date of DROP, an object of day, month and year, as one text; anything else as it is."""
+    if not isinstance(value, Mapping) or not value.keys() <= {*_DATE}:
+        return value
+    return " ".join(str(value[part]) for part in _DATE if value.get(part))
 
 
 def _text(value: object, key: str, inside: str) -> str:

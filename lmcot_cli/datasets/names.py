@@ -41,9 +41,6 @@ USUAL: Paths = {}
 """None of them: the usual names serve."""
 
 _MOST_LISTED = 20
-_LIKE_AN_ANSWER = (
-    "answer", "gold", "label", "target", "solution", "truth", "reference", "expected", "response", "completion",
-)  # fmt: skip
 
 
 class Place(NamedTuple):
@@ -80,7 +77,7 @@ def understand(record: Mapping[str, Any], paths: Paths) -> Named:
     taken = {place.path for place in found.values()}
     plain: dict[str, str] = {}
     for key in record:
-        plain.setdefault(_plain(key), key)
+        plain.setdefault(spelt_usually(key), key)
     for part in NAMES:
         if part in paths:
             continue
@@ -95,7 +92,7 @@ def understand(record: Mapping[str, Any], paths: Paths) -> Named:
 
 def part_of(name: str) -> Part | None:
     """Return the part that a column of this name could be taken for."""
-    return next((part for part, names in NAMES.items() if _plain(name) in names), None)
+    return next((part for part, names in NAMES.items() if spelt_usually(name) in names), None)
 
 
 def listed(columns: Iterable[str]) -> str:
@@ -103,11 +100,6 @@ def listed(columns: Iterable[str]) -> str:
     names = [" ".join(name.split()) for name in columns]
     more = [f"and {len(names) - _MOST_LISTED} more"] if len(names) > _MOST_LISTED else []
     return ", ".join([*names[:_MOST_LISTED], *more]) or "none"
-
-
-def like_an_answer(name: str) -> bool:
-    """Whether a column's name sounds as if it held gold answers."""
-    return any(word in _plain(name) for word in _LIKE_AN_ANSWER)
 
 
 def has(record: Mapping[str, Any], path: str) -> bool:
@@ -160,7 +152,7 @@ def _walk_each(items: list[Any], steps: list[str]) -> list[Any]:
 
 
 def _names(part: Part, found: Mapping[Part, Place]) -> tuple[str, ...]:
-    if part == "context" and "question" in found and _plain(found["question"].path) == "instruction":
+    if part == "context" and "question" in found and spelt_usually(found["question"].path) == "instruction":
         return (*NAMES[part], "input")
     return NAMES[part]
 
@@ -169,7 +161,8 @@ def _key(record: Mapping[str, Any], plain: Mapping[str, str], name: str) -> str 
     return name if name in record else plain.get(name)
 
 
-def _plain(name: str) -> str:
+def spelt_usually(name: str) -> str:
+    """Return the name of a column in the spelling of the usual names."""
     return name.strip().lower().replace(" ", "_").replace("-", "_")
 
 

@@ -25,6 +25,7 @@ PEEKED = 2**16
 
 _log = logging.getLogger(__name__)
 _GZIP, _ZSTANDARD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
+_NO_TEXT = {b"GGUF": "a model", b"%PDF": "a PDF", b"\x89PNG": "a picture"}
 _PACKED = {b"PK\x03\x04": "a zip archive", b"BZh": "packed by bzip2", b"\xfd7zXZ": "packed by xz"}
 _BYTE_ORDER_MARKS = (
     (codecs.BOM_UTF32_LE, "utf-32"),  # before UTF-16's, with which it begins
@@ -97,6 +98,9 @@ def _unpacked(stream: BinaryIO, stack: ExitStack, name: str) -> BinaryIO:
     for magic, what in _PACKED.items():
         if head.startswith(magic):
             raise InputError(f"{name}: is {what}: unpack it first")
+    for magic, what in _NO_TEXT.items():
+        if head.startswith(magic):
+            raise InputError(f"{name}: is {what}, no file of JSON or CSV: give the file with the rows")
     return stream
 
 

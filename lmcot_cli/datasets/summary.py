@@ -6,7 +6,8 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from lmcot_cli.datasets.names import Named, Part, like_an_answer, understand
+from lmcot_cli.datasets.gold import gold_like, says_unanswerable
+from lmcot_cli.datasets.names import Named, Part, understand
 from lmcot_cli.datasets.options import DEFAULT, RowOptions
 from lmcot_cli.datasets.reader import layout_of, to_row
 from lmcot_cli.datasets.records import BadRow, Record
@@ -41,6 +42,7 @@ class Summary:
         rows: Rows that can be read.
         with_answer: Rows with a gold answer.
         with_aliases: Rows with more than one accepted answer.
+        unanswerable: Rows without one that say that there is none, as those of SQuAD 2 do.
         with_rationale: Rows that came with a rationale.
         places: How often each part of a row was found in which place.
         left: How often other columns occur.
@@ -60,6 +62,7 @@ class Summary:
     rows: int = 0
     with_answer: int = 0
     with_aliases: int = 0
+    unanswerable: int = 0
     with_rationale: int = 0
     repeated_ids: int = 0
     bad: list[BadRow] = field(default_factory=list)
@@ -73,6 +76,7 @@ class Summary:
         self.paragraphs[len(row.context)] += 1
         self.words[context_words(row)] += 1
         self.with_answer += bool(row.answers)
+        self.unanswerable += not row.answers and says_unanswerable(row.extra)
         self.with_aliases += len(row.answers) > 1
         self.with_rationale += row.rationale is not None
 
@@ -81,8 +85,8 @@ class Summary:
         self.places.update((part, place.path) for part, place in named.places.items())
         left = [name for name in named.left if isinstance(row, BadRow) or name in row.extra]
         self.left.update(left)
-        if isinstance(row, BadRow) or not row.answers:
-            self.unread.update(filter(like_an_answer, left))
+        if (isinstance(row, BadRow) or not row.answers) and not says_unanswerable(named.record):
+            self.unread.update(gold_like({name: named.record[name] for name in left if name in named.record}))
 
 
 def context_words(row: Row) -> int:

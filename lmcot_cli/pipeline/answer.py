@@ -19,19 +19,23 @@ from lmcot_cli.datasets.row import Columns, Row
 from lmcot_cli.errors import RowError, TooManyErrorsError, UsageError
 from lmcot_cli.interrupts import held
 from lmcot_cli.pipeline.ahead import Ahead
+from lmcot_cli.pipeline.alike import FIRST_ROWS, check_first, held_back
 from lmcot_cli.pipeline.budget import Budget
 from lmcot_cli.pipeline.cost import cost_of, prices_of
+from lmcot_cli.pipeline.draws import ballots
 from lmcot_cli.pipeline.flow import Finishing, Flow, Outcome, Spent
 from lmcot_cli.pipeline.journal import Journal, Recorded
-from lmcot_cli.pipeline.methods import ballots, build_method
+from lmcot_cli.pipeline.methods import build_method, preconditions_of
 from lmcot_cli.pipeline.options import AnswerOptions
-from lmcot_cli.pipeline.result import Failure, Result, Tokens, Usage
+from lmcot_cli.pipeline.result import Failure, Result, Tokens, Truncated, Usage
 from lmcot_cli.pipeline.resume import Item, failed_again, finish_retry, open_retry, skip_finished
 from lmcot_cli.pipeline.rows import Rows
 from lmcot_cli.pipeline.run_file import RunFile, Settings, Totals
 from lmcot_cli.pipeline.vote import count_votes
+from lmcot_cli.pipeline.waves import Drawn
 from lmcot_cli.prompts.conversation import PromptBuilder
 from lmcot_cli.prompts.system import names_file
+from lmcot_cli.prompts.truncation import Droppable
 
 
 class AnswerRun:
@@ -87,6 +91,7 @@ class AnswerRun:
             InputError: The input cannot be read or holds no row.
             OutputError: The output cannot be written, or holds results that these settings do not go on from.
             ModelError: A model cannot be loaded or run.
+            FirstRowsFailError: The first rows all fail alike, and `options.max_errors` does not say how many may.
             TooManyErrorsError: More rows failed than `options.max_errors` allows.
         """
         self.options.check()
@@ -95,12 +100,18 @@ class AnswerRun:
         with ExitStack() as stack:
             rows = Rows(self.source, self.options.limit, self.options.rows)
             journal = self._open_journal(stack, prompts)
+            watched = self.options.max_errors is None and (journal is None or journal.is_new)
+            if watched:
+                preconditions = preconditions_of(self.options, prompts)
+                check_first(rows.first(FIRST_ROWS), preconditions, source_name(self.source))
             models = self._models = self._open_models(stack)
             items: Iterator[Item] = rows
             if journal:
                 run_file = self._run_file(prompts, models)
                 items, journal = self._go_on(rows, journal, run_file, stack)
             answered = self._answer(items, rows.would_wait, models, prompts)
+            if watched:
+                answered = held_back(answered, source_name(self.source), hold=journal is not None)
             try:
                 yield from self._record(answered, journal)
             except KeyboardInterrupt:
@@ -364,16 +375,24 @@ def row_result(row: Row, outcome: Outcome, options: AnswerOptions) -> Result:
     )
     if isinstance(outcome, RowError):
         return replace(result, error=Failure.of(outcome))
+    result = replace(result, samples=outcome.samples, truncated=_truncated(row, outcome, options))
+    if outcome.error:
+        return replace(result, error=Failure.of(outcome.error))
     vote = count_votes(ballots(outcome.samples, options.vote))
     return replace(
         result,
         answer=vote.answer,
         agreement=vote.agreement,
         votes=vote.votes,
-        samples=outcome.samples,
         samples_saved=0 if outcome.cut_short else options.samples - len(outcome.samples),
         cut_short=outcome.cut_short,
     )
+
+
+def _truncated(row: Row, drawn: Drawn, options: AnswerOptions) -> Truncated | None:
+    if not drawn.dropped:
+        return None
+    return Truncated(Droppable(row, options.truncate).most + 1, drawn.dropped)
 
 
 def method_settings(options: AnswerOptions, prompts: PromptBuilder) -> Settings:
@@ -396,6 +415,8 @@ def method_settings(options: AnswerOptions, prompts: PromptBuilder) -> Settings:
         "large_thinking": options.thinking_of("large"),
         "max_thinking_tokens": options.max_thinking_tokens,
         "keep_thinking": options.keep_thinking,
+        "keep_raw": options.keep_raw,
+        "truncate": options.truncate,
         "answer": options.kind.name,
         "choices": ",".join(options.choices),
         "answer_regex": options.answer_regex,

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from lmcot_cli.backends.base import Completion, FinishReason, Role, Sampling
 from lmcot_cli.pipeline.reading import Read
-from lmcot_cli.pipeline.result import RoleThought
+from lmcot_cli.pipeline.result import KeepRaw, RawReply, RoleThought
+from lmcot_cli.prompts.options import Stage
 
 
 def cut_reply(done: Completion, sampling: Sampling, role: Role) -> str | None:
@@ -34,6 +35,24 @@ def thoughts_of(role: Role, done: Completion, *, keep: bool) -> tuple[RoleThough
     if done.thought is None:
         return ()
     return (RoleThought(role, done.thought.tokens, done.thought.text if keep else None),)
+
+
+def raw_of(stage: Stage, done: Completion, read: str | None, keep: KeepRaw) -> tuple[RawReply, ...]:
+    """Return a reply as it came, where it is to be kept.
+
+    Args:
+        stage: What was asked.
+        done: The reply.
+        read: How it would stand there if it held what was read from it and nothing else; None where nothing was read.
+        keep: Which replies are kept; odd are those that are not word for word what was read.
+    """
+    as_read = read is not None and _words(done.text) == _words(read)
+    return () if keep == "none" or (keep == "odd" and as_read) else (RawReply(stage, done.text),)
+
+
+def _words(text: str) -> str:
+    """Return a text with single spaces and without the full stop at its end."""
+    return " ".join(text.split()).rstrip(".\u3002")
 
 
 def seed_of(done: Completion, seed: int) -> int | None:

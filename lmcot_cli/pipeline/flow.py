@@ -28,9 +28,9 @@ from lmcot_cli.pipeline.budget import Budget
 from lmcot_cli.pipeline.cost import Price
 from lmcot_cli.pipeline.held import MOST_BYTES, held_bytes
 from lmcot_cli.pipeline.journal import Recorded
-from lmcot_cli.pipeline.methods import CutShortError, Drawn, Method, RowWork, Wave
 from lmcot_cli.pipeline.pace import Pace
 from lmcot_cli.pipeline.result import CutShort, Tokens
+from lmcot_cli.pipeline.waves import CutShortError, Drawn, Method, RowWork, Wave
 
 T = TypeVar("T")
 Outcome: TypeAlias = Drawn | RowError

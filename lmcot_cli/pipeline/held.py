@@ -7,7 +7,7 @@ from sys import getsizeof
 
 from lmcot_cli.datasets.row import Row
 from lmcot_cli.pipeline.journal import Recorded
-from lmcot_cli.pipeline.methods import Drawn
+from lmcot_cli.pipeline.waves import Drawn
 
 MOST_BYTES = 64 * 2**20
 """Held at most: of questions with ten paragraphs, about eight thousand, so that a row that is not answered for minutes
@@ -38,3 +38,4 @@ def _texts_of(value: object) -> Iterator[str | bytes]:
         for sample in value.samples:
             yield from (sample.rationale or "", sample.answer or "")
             yield from (thought.text or "" for thought in sample.thoughts)
+            yield from (reply.text for reply in sample.raw)

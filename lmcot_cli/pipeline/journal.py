@@ -94,6 +94,11 @@ class Journal:
             os.close(self._descriptor)
             raise
 
+    @property
+    def is_new(self) -> bool:
+        """Whether there are no results of an earlier session."""
+        return self._previous is None
+
     def check(self, settings: Settings) -> None:
         """Refuse to mix results of these settings with those that are there.
 

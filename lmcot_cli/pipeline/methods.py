@@ -6,72 +6,23 @@ runs it (`lmcot_cli.pipeline.flow`) has many rows under way at once, so that bot
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable
-from dataclasses import dataclass, field, replace
-from typing import NamedTuple, Protocol, TypeAlias
+from collections.abc import Callable, Generator
+from dataclasses import dataclass, replace
 
-from lmcot_cli.backends.base import Backend, Completion, Request, Sampling
+from lmcot_cli.backends.base import Backend, Completion, Sampling
 from lmcot_cli.datasets.row import Row
-from lmcot_cli.errors import MissingRationaleError, ModelError, ReplyCutError, RowError
-from lmcot_cli.pipeline.cut_replies import cut_reply, finish_of, seed_of, thoughts_of
+from lmcot_cli.pipeline.asked import AskedModel, Asking
+from lmcot_cli.pipeline.cut_replies import cut_reply, finish_of, raw_of, seed_of, thoughts_of
+from lmcot_cli.pipeline.draws import Draws
 from lmcot_cli.pipeline.extract import before_answer
 from lmcot_cli.pipeline.options import AnswerOptions
+from lmcot_cli.pipeline.preconditions import Checked, Preconditions
 from lmcot_cli.pipeline.reading import Reader
-from lmcot_cli.pipeline.result import CutShort, Sample
+from lmcot_cli.pipeline.result import Sample
 from lmcot_cli.pipeline.seeds import sample_seed
-from lmcot_cli.pipeline.stopping import leaders
-from lmcot_cli.pipeline.vote import Ballot, VoteBy, tally, weight_of
-from lmcot_cli.prompts.conversation import PromptBuilder
+from lmcot_cli.pipeline.waves import CutShortError, Method, RowWork, Wave
+from lmcot_cli.prompts.conversation import ENDING, PromptBuilder, chain_reply
 from lmcot_cli.prompts.options import Stage
-
-
-class Ask(NamedTuple):
-    """One request and the model it is for."""
-
-    model: Backend
-    request: Request
-    sampling: Sampling
-
-
-@dataclass(frozen=True, slots=True)
-class Wave:
-    """Requests of one row that go out together.
-
-    Attributes:
-        asks: The requests.
-        lead: For samples that a row can do without: how far its vote is from a tie, as a share of the samples;
-            None for what the row needs.
-    """
-
-    asks: list[Ask]
-    lead: float | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Drawn:
-    """The samples of one row, and what kept the row from more."""
-
-    samples: tuple[Sample, ...]
-    cut_short: CutShort | None = None
-
-
-class CutShortError(Exception):
-    """Thrown into a row's work in place of the completions of a wave that it can do without."""
-
-    def __init__(self, reason: CutShort) -> None:
-        super().__init__(reason)
-        self.reason = reason
-
-
-RowWork: TypeAlias = Generator[Wave, list[Completion], Drawn]
-
-
-class Method(Protocol):
-    """Answers rows."""
-
-    def __call__(self, row: Row) -> RowWork:
-        """Begin a row; a `RowError` that the generator raises is that row's."""
-        ...
 
 
 def build_method(
@@ -83,6 +34,20 @@ def build_method(
         reader = Reader(options.kind, options.answer_pattern, prompts.markers(stage))
         return AskedModel(model, stage, prompts.sampling(stage, sampling), prompts, reader)
 
+    return Checked(_method(options, asked, small, large), preconditions_of(options, prompts))
+
+
+def preconditions_of(options: AnswerOptions, prompts: PromptBuilder) -> Preconditions:
+    """Return what rows must have to be answered so."""
+    return Preconditions(options.kind, options.stages, options.given_rationales, prompts)
+
+
+def _method(
+    options: AnswerOptions,
+    asked: Callable[[Backend, Stage, Sampling], AskedModel],
+    small: Backend | None,
+    large: Backend,
+) -> Method:
     if options.method == "standard":
         return SampledAnswers(asked(large, "standard", options.answer_sampling), options)
     answers = asked(large, "guided_answer", options.guided_answer_sampling)
@@ -94,113 +59,6 @@ def build_method(
 
 
 @dataclass(frozen=True, slots=True)
-class AskedModel:
-    """One model with the template and the sampling it is asked with."""
-
-    model: Backend
-    name: Stage
-    sampling: Sampling
-    prompts: PromptBuilder
-    reader: Reader
-
-    def render(self, row: Row, rationale: str | None = None) -> Request:
-        """Render the prompt, with what stands before it.
-
-        Raises:
-            RowError: The row holds what no prompt can.
-        """
-        request = self.prompts.request(self.name, row, rationale)
-        if self.name in ("standard", "guided_answer"):  # elsewhere the answer is a part of the reply only
-            constraint = self.reader.kind.constraint(row, rationale)
-            if type(constraint) in self.model.constraints:
-                request = replace(request, constraint=constraint)
-        try:
-            request.prompt.encode()
-        except UnicodeEncodeError as error:
-            raise RowError(
-                "question, context or rationale holds half a surrogate pair, which is no character"
-            ) from error
-        return request
-
-    def ask(self, request: Request, seed: int = 0) -> Ask:
-        """Ask for one completion."""
-        return Ask(self.model, replace(request, seed=seed), self.sampling)
-
-    def text_of(self, done: Completion) -> str:
-        """Return what the model replied."""
-        return self.prompts.own_words(self.name, done.text)
-
-
-@dataclass(slots=True)
-class Draws:
-    """The samples of a row as they come in.
-
-    Attributes:
-        row: The row.
-        options: How many there may be, and when they are enough.
-        samples: Those that are there.
-    """
-
-    row: Row
-    options: AnswerOptions
-    samples: list[Sample] = field(default_factory=list)
-    _cuts: list[str] = field(default_factory=list)
-
-    def add(self, sample: Sample, cut: str | None) -> None:
-        """Add a sample; `cut` says what kept it from saying anything, where something did."""
-        self.samples.append(sample)
-        self._cuts += [cut] if cut and sample.answer is None else []
-
-    def end(self, cut_short: CutShort | None = None) -> Drawn:
-        """Return what was drawn.
-
-        Raises:
-            ReplyCutError: A limit cut every sample before it said anything.
-        """
-        if self._cuts and len(self._cuts) == len(self.samples):
-            raise ReplyCutError(self._cuts[0])
-        return Drawn(tuple(self.samples), cut_short)
-
-    def next_seeds(self) -> list[int]:
-        """Return the seeds of the samples to draw next; none when there are enough."""
-        have = len(self.samples)
-        wave = self.options.stopping.next_wave(self._ballots(), self.options.samples)
-        if self.options.has_budget and not have:
-            wave = 1  # every row gets its first sample before any gets a second
-        return [sample_seed(self.options.seed, self.row.id, index) for index in range(have, have + wave)]
-
-    @property
-    def lead(self) -> float | None:
-        """See `Wave.lead`."""
-        if not self.samples:
-            return None
-        leader, runner_up = leaders(tally(self._ballots()))
-        return (leader - runner_up) / len(self.samples)
-
-    def _ballots(self) -> list[Ballot]:
-        return ballots(self.samples, self.options.vote)
-
-
-def ballots(samples: Iterable[Sample], by: VoteBy) -> list[Ballot]:
-    """Return the votes of samples.
-
-    Raises:
-        ModelError: Votes are to be weighted by log-probabilities, and the model gave none.
-    """
-    if by == "majority":
-        return [Ballot(sample.answer) for sample in samples]
-    return [Ballot(sample.answer, _weight(sample)) for sample in samples]
-
-
-def _weight(sample: Sample) -> float:
-    if sample.logprob is not None:
-        return weight_of(sample.logprob)
-    if sample.answer is None:
-        return 1.0
-    raise ModelError("--vote logprob: the large LM gives no log-probabilities; use --vote majority")
-
-
-@dataclass(frozen=True, slots=True)
 class SampledAnswers:
     """Standard prompting: the samples are the answers."""
 
@@ -208,20 +66,18 @@ class SampledAnswers:
     options: AnswerOptions
 
     def __call__(self, row: Row) -> RowWork:
-        """Draw samples until the vote needs no more.
-
-        Raises:
-            ReplyCutError: A limit cut every reply before it said anything.
-        """
+        """Draw samples until the vote needs no more."""
         draws = Draws(row, self.options)
-        request = self.stage.render(row)
+        return draws.kept(self._work(draws, Asking(self.stage, draws, self.options)))
+
+    def _work(self, draws: Draws, asking: Asking) -> RowWork:
         while seeds := draws.next_seeds():
             try:
-                replies = yield Wave([self.stage.ask(request, seed) for seed in seeds], draws.lead)
+                replies = yield from asking.ask([(None, seed) for seed in seeds], draws.lead)
             except CutShortError as cut:
                 return draws.end(cut.reason)
             for done, seed in zip(replies, seeds, strict=True):
-                draws.add(self._sample(row, done, seed), cut_reply(done, self.stage.sampling, "large"))
+                draws.add(self._sample(draws.row, done, seed), cut_reply(done, self.stage.sampling, "large"))
         return draws.end()
 
     def _sample(self, row: Row, done: Completion, seed: int) -> Sample:
@@ -234,6 +90,7 @@ class SampledAnswers:
             seed=seed_of(done, seed),
             finish_reason=finish_of(done, read),
             thoughts=thoughts_of("large", done, keep=self.options.keep_thinking),
+            raw=raw_of("standard", done, read.answer, self.options.keep_raw),
         )
 
 
@@ -251,30 +108,29 @@ class Chains:
     options: AnswerOptions
 
     def __call__(self, row: Row) -> RowWork:
-        """Draw chains until the vote needs no more.
-
-        Raises:
-            ReplyCutError: A limit cut every reply before it said anything.
-        """
+        """Draw chains until the vote needs no more."""
         draws = Draws(row, self.options)
+        asking = [Asking(model, draws, self.options) for model in (self.chains, self.answers)]
+        return draws.kept(self._work(draws, *asking))
+
+    def _work(self, draws: Draws, chains: Asking, answers: Asking) -> RowWork:
         answered: dict[str, Completion] = {}
-        request = self.chains.render(row)
         while seeds := draws.next_seeds():
             try:
-                replies = yield Wave([self.chains.ask(request, seed) for seed in seeds], draws.lead)
+                replies = yield from chains.ask([(None, seed) for seed in seeds], draws.lead)
             except CutShortError as cut:
                 return draws.end(cut.reason)
-            samples = [self._sample(row, done, seed) for done, seed in zip(replies, seeds, strict=True)]
+            samples = [self._sample(draws.row, done, seed) for done, seed in zip(replies, seeds, strict=True)]
             open_chains = [
                 sample.rationale for sample in samples if self._is_open(sample) and sample.rationale
             ]
-            yield from ask_new(self.answers, row, answered, open_chains)
+            yield from ask_new(answers, answered, open_chains)
             for sample, done in zip(samples, replies, strict=True):
                 cause = cut_reply(done, self.chains.sampling, "large")
                 if self._is_open(sample) and sample.rationale:
                     reply = answered[sample.rationale]
                     cause = cut_reply(reply, self.answers.sampling, "large")
-                    sample = answered_sample(sample, reply, self.answers, row, self.options)
+                    sample = answered_sample(sample, reply, self.answers, draws.row, self.options)
                 draws.add(sample, cause)
         return draws.end()
 
@@ -283,7 +139,11 @@ class Chains:
         return sample.answer is None and bool(sample.rationale) and self.options.answer_regex is None
 
     def _sample(self, row: Row, done: Completion, seed: int) -> Sample:
-        read = self.chains.reader.chain(self.chains.text_of(done), row)
+        reader = self.chains.reader
+        read = reader.chain(self.chains.text_of(done), row)
+        plain = read.rationale or None
+        if read.answer:
+            plain = chain_reply(read.rationale, read.answer, (*reader.own, ENDING)[0])
         return Sample(
             rationale=read.rationale,
             answer=read.answer,
@@ -293,16 +153,17 @@ class Chains:
             finish_reason=finish_of(done, read),
             rationale_finish_reason=done.finish_reason if read.answer is None else None,
             thoughts=thoughts_of("large", done, keep=self.options.keep_thinking),
+            raw=raw_of("cot", done, plain, self.options.keep_raw),
         )
 
 
 def ask_new(
-    answers: AskedModel, row: Row, answered: dict[str, Completion], rationales: list[str]
+    answers: Asking, answered: dict[str, Completion], rationales: list[str]
 ) -> Generator[Wave, list[Completion], None]:
     """Have each rationale answered that was not before: greedy decoding answers equal ones alike."""
     new = [rationale for rationale in dict.fromkeys(rationales) if rationale not in answered]
     if new:
-        replies = yield Wave([answers.ask(answers.render(row, rationale)) for rationale in new])
+        replies = yield from answers.ask([(rationale, 0) for rationale in new])
         answered.update(zip(new, replies, strict=True))
 
 
@@ -318,40 +179,42 @@ class Guided:
         """Draw rationales and their answers until the vote needs no more.
 
         A rationale that a limit cut before it began leads to no answer, and the large LM is not asked for one.
-
-        Raises:
-            ReplyCutError: A limit cut the replies of every sample before they said anything.
         """
         draws = Draws(row, self.options)
+        asking = [Asking(model, draws, self.options) for model in (self.rationales, self.answers)]
+        return draws.kept(self._work(draws, *asking))
+
+    def _work(self, draws: Draws, rationales: Asking, answers: Asking) -> RowWork:
         answered: dict[str, Completion] = {}
-        request = self.rationales.render(row)
         while seeds := draws.next_seeds():
             try:
-                replies = yield Wave([self.rationales.ask(request, seed) for seed in seeds], draws.lead)
+                replies = yield from rationales.ask([(None, seed) for seed in seeds], draws.lead)
             except CutShortError as cut:
                 return draws.end(cut.reason)
             cuts = [cut_reply(done, self.rationales.sampling, "small") for done in replies]
             drawn = [self._rationale(done, seed) for done, seed in zip(replies, seeds, strict=True)]
             texts = [one.rationale or "" for one, cut in zip(drawn, cuts, strict=True) if not cut]
-            yield from ask_new(self.answers, row, answered, texts)
+            yield from ask_new(answers, answered, texts)
             for sample, cut_short in zip(drawn, cuts, strict=True):
                 if cut_short:
                     draws.add(sample, cut_short)
                 else:
                     done = answered[sample.rationale or ""]
                     cause = cut_reply(done, self.answers.sampling, "large")
-                    draws.add(answered_sample(sample, done, self.answers, row, self.options), cause)
+                    draws.add(answered_sample(sample, done, self.answers, draws.row, self.options), cause)
         return draws.end()
 
     def _rationale(self, done: Completion, seed: int) -> Sample:
+        rationale = before_answer(self.rationales.text_of(done))
         return Sample(
-            rationale=before_answer(self.rationales.text_of(done)),
+            rationale=rationale,
             answer=None,
             logprob=None,
             tokens=done.completion_tokens,
             seed=seed_of(done, seed),
             rationale_finish_reason=done.finish_reason,
             thoughts=thoughts_of("small", done, keep=self.options.keep_thinking),
+            raw=raw_of("guided_rationale", done, rationale, self.options.keep_raw),
         )
 
 
@@ -363,19 +226,14 @@ class GivenRationale:
     options: AnswerOptions
 
     def __call__(self, row: Row) -> RowWork:
-        """Answer the row from its own rationale.
-
-        Raises:
-            MissingRationaleError: It has none.
-            ReplyCutError: A limit cut the reply before it said anything.
-        """
-        if not row.rationale:
-            raise MissingRationaleError(
-                "the row has no rationale, and --given-rationales asks no small LM for one"
-            )
-        replies = yield Wave([self.answers.ask(self.answers.render(row, row.rationale))])
-        sample = Sample(row.rationale, None, None, 0, sample_seed(self.options.seed, row.id, 0))
+        """Answer the row from its own rationale."""
         draws = Draws(row, self.options)
+        return draws.kept(self._work(draws, Asking(self.answers, draws, self.options)))
+
+    def _work(self, draws: Draws, asking: Asking) -> RowWork:
+        row = draws.row
+        replies = yield from asking.ask([(row.rationale, 0)])
+        sample = Sample(row.rationale, None, None, 0, sample_seed(self.options.seed, row.id, 0))
         cause = cut_reply(replies[0], self.answers.sampling, "large")
         draws.add(answered_sample(sample, replies[0], self.answers, row, self.options), cause)
         return draws.end()
@@ -393,4 +251,5 @@ def answered_sample(
         tokens=sample.tokens + done.completion_tokens,
         finish_reason=finish_of(done, read),
         thoughts=(*sample.thoughts, *thoughts_of("large", done, keep=options.keep_thinking)),
+        raw=(*sample.raw, *raw_of("guided_answer", done, read.answer, options.keep_raw)),
     )

@@ -19,9 +19,11 @@ from lmcot_cli.pipeline.cost import FREE, Price, prices_of
 from lmcot_cli.pipeline.error_limit import ErrorLimit, parse_error_limit
 from lmcot_cli.pipeline.extract import NEXT_PART, has_answer
 from lmcot_cli.pipeline.reading import compile_pattern
+from lmcot_cli.pipeline.result import KeepRaw
 from lmcot_cli.pipeline.stopping import StoppingRule, parse_stop
 from lmcot_cli.pipeline.vote import VoteBy
 from lmcot_cli.prompts.options import PromptOptions, ShotsBy, Stage
+from lmcot_cli.prompts.truncation import Truncate
 
 if TYPE_CHECKING:
     import regex
@@ -64,6 +66,8 @@ class AnswerOptions:
         large_thinking: The same for the large LM alone; None is `thinking`.
         max_thinking_tokens: Most tokens of a thought.
         keep_thinking: Keep the text of thoughts in the output.
+        keep_raw: Replies to keep in the output as they came: `all`, `odd` or `none`.
+        truncate: What to drop from a context that is too long: `none`, `paragraphs` or `relevance`.
         small_system: System message of the small LM, or a file that holds it.
         large_system: System message of the large LM, or a file that holds it.
         shots: Examples before each prompt.
@@ -107,6 +111,8 @@ class AnswerOptions:
     large_thinking: Thinking | None = None
     max_thinking_tokens: int = 1024
     keep_thinking: bool = False
+    keep_raw: KeepRaw = "odd"
+    truncate: Truncate = "none"
     small_system: str | None = None
     large_system: str | None = None
     shots: int = 0
@@ -142,6 +148,12 @@ class AnswerOptions:
             raise UsageError(f"--method {self.method}: choose one of {', '.join(get_args(Method))}")
         _ = self.rows  # it raises where a name is not ours
         _ = self.kind, self.answer_pattern
+        for option, value, kind in (
+            ("keep-raw", self.keep_raw, KeepRaw),
+            ("truncate", self.truncate, Truncate),
+        ):
+            if value not in get_args(kind):
+                raise UsageError(f"--{option} {value}: choose one of {', '.join(get_args(kind))}")
         self._check_ranges()
         self.prompt_options.check()
         self._check_vote()

@@ -13,11 +13,14 @@ from lmcot_cli.backends.endpoint import address
 from lmcot_cli.backends.endpoint.key import key_source
 from lmcot_cli.backends.naming import ModelName, resolve_name
 from lmcot_cli.backends.specs import check_model, gguf_file, names_endpoint
+from lmcot_cli.datasets.reader import BadRow, source_name
 from lmcot_cli.datasets.row import Row
-from lmcot_cli.errors import InputError, OutputError, RowError
+from lmcot_cli.errors import InputError, OutputError
 from lmcot_cli.models import catalogue, hub
+from lmcot_cli.pipeline.alike import FIRST_ROWS, check_first
 from lmcot_cli.pipeline.cost import FREE, prices_of
 from lmcot_cli.pipeline.destinations import destinations
+from lmcot_cli.pipeline.methods import preconditions_of
 from lmcot_cli.pipeline.options import AnswerOptions
 from lmcot_cli.pipeline.result import Tokens
 from lmcot_cli.pipeline.rows import Rows
@@ -102,6 +105,7 @@ def preview(
     Raises:
         UsageError: Settings that cannot work together, or a model spec that names no model.
         InputError: The input, or what prompts are made of, cannot be read, or none of its rows can be asked about.
+        FirstRowsFailError: The first rows all fail alike.
         OutputError: The output cannot be read.
         ModelError: A model's file is not there.
     """
@@ -113,16 +117,18 @@ def preview(
     first: dict[_Asked, Request] = {}
     good = bad = done = 0
     kept = _kept(output, retry_errors=retry_errors)
-    for item in Rows(source, options.limit, options.rows):
+    rows, preconditions = Rows(source, options.limit, options.rows), preconditions_of(options, prompts)
+    if options.max_errors is None and not (output and output.is_file()):
+        check_first(rows.first(FIRST_ROWS), preconditions, source_name(source))
+    for item in rows:
         if next(kept, False):
             done += 1
             continue
-        rendered = _rendered(item, asked, prompts, options) if isinstance(item, Row) else None
-        if rendered is None:
+        if isinstance(item, BadRow) or preconditions.failure(item):
             bad += 1
             continue
         good += 1
-        for one, request in rendered:
+        for one, request in _rendered(item, asked, prompts, options):
             characters[one] += len(request.text)
             first.setdefault(one, request)
     if not good and not done:
@@ -130,7 +136,7 @@ def preview(
     stages = (_stage(one, first[one], good, characters[one], options) for one in asked if one in first)
     asks = (f"the run {one}" for one in destinations(options.models, options))
     notes = dict.fromkeys(note for one in asked for note in _notes(one.role, _model(one, options), options))
-    return Preview(good, bad, tuple(stages), done, (*asks, *notes))
+    return Preview(good, bad, tuple(stages), done, (*asks, *_truncation(options), *notes))
 
 
 def _kept(output: Path | None, *, retry_errors: bool) -> Iterator[bool]:
@@ -146,6 +152,15 @@ def _kept(output: Path | None, *, retry_errors: bool) -> Iterator[bool]:
         raise OutputError(f"{output}: cannot be read: {error.strerror}") from error
     except (ValueError, KeyError, TypeError) as error:
         raise OutputError(f"{output}: is no output of lmcot: choose another -o") from error
+
+
+def _truncation(options: AnswerOptions) -> list[str]:
+    """Say that contexts are counted whole here, where they would be cut to what a model has room for."""
+    if options.truncate == "none":
+        return []
+    return [
+        f"--truncate {options.truncate}: only a model that is loaded counts tokens; contexts stand here whole"
+    ]
 
 
 def _notes(role: Role, model: ModelName, options: AnswerOptions) -> Iterator[str]:
@@ -182,18 +197,13 @@ def _stages(options: AnswerOptions) -> list[_Asked]:
 
 def _rendered(
     row: Row, asked: list[_Asked], prompts: PromptBuilder, options: AnswerOptions
-) -> list[tuple[_Asked, Request]] | None:
-    """Return the requests of a row; None where there is none to be had."""
-    if options.given_rationales and not row.rationale:
-        return None
+) -> list[tuple[_Asked, Request]]:
+    """Return the requests of a row."""
     rationale = row.rationale if options.given_rationales else _A_RATIONALE
-    try:
-        return [
-            (one, prompts.request(one.stage, row, rationale if one.stage == "guided_answer" else None))
-            for one in asked
-        ]
-    except RowError:
-        return None
+    return [
+        (one, prompts.request(one.stage, row, rationale if one.stage == "guided_answer" else None))
+        for one in asked
+    ]
 
 
 def _stage(one: _Asked, request: Request, rows: int, characters: int, options: AnswerOptions) -> StagePreview:

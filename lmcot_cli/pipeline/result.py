@@ -11,9 +11,21 @@ from typing import Any, Literal, Self
 
 from lmcot_cli.backends.base import Completion, FinishReason, Role
 from lmcot_cli.errors import RowError
+from lmcot_cli.prompts.options import Stage
 
 CutShort = Literal["max_tokens_total", "deadline", "max_cost"]
 """The limit of the run that kept a row from samples it would have drawn."""
+
+KeepRaw = Literal["all", "odd", "none"]
+"""Which replies are kept as they came: all, those that are not word for word what was read from them, or none."""
+
+
+@dataclass(frozen=True, slots=True)
+class RawReply:
+    """What a model replied in a stage, before anything was read from it, its thought left out."""
+
+    stage: Stage
+    text: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +57,7 @@ class Sample:
             answer was complete.
         rationale_finish_reason: The same of the rationale; None where none was asked for by itself.
         thoughts: What the models thought before their replies; none of one that did not think.
+        raw: The replies as they came, as far as they are kept (`--keep-raw`).
     """
 
     rationale: str | None
@@ -55,6 +68,20 @@ class Sample:
     finish_reason: FinishReason | None = None
     rationale_finish_reason: FinishReason | None = None
     thoughts: tuple[RoleThought, ...] = ()
+    raw: tuple[RawReply, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Truncated:
+    """What models were not shown of a row's context for lack of room.
+
+    Attributes:
+        paragraphs: Paragraphs of the whole context, as `--truncate` counts them.
+        dropped: How many of them each model was not shown, at most; no entry for one that was shown all.
+    """
+
+    paragraphs: int
+    dropped: Mapping[Role, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,9 +150,10 @@ class Result:
         answer: The winner of the vote; None where no sample held an answer, or the row failed.
         agreement: The winner's share of the votes of the samples drawn, 0 to 1; None where the row failed.
         votes: Votes of each answer, most first.
-        samples: The samples drawn, in the order of their index.
+        samples: The samples drawn, in the order of their index; of a row that failed, those drawn before it did.
         samples_saved: How many more the row could have drawn; None where it failed.
         cut_short: The limit that kept the row from drawing them; None where the vote needed no more.
+        truncated: What models were not shown of the context; None where all of it.
         usage: Tokens spent on the row, whether it worked or failed.
         row_digest: Of question, context, given rationale and other columns; None where the row could not be read.
         columns: Other columns of the row, as far as they are to be kept (`--keep-columns`).
@@ -144,6 +172,7 @@ class Result:
     samples: tuple[Sample, ...] = ()
     samples_saved: int | None = None
     cut_short: CutShort | None = None
+    truncated: Truncated | None = None
     usage: Usage = Usage()
     row_digest: str | None = None
     columns: Mapping[str, Any] = field(default_factory=dict)
@@ -161,6 +190,7 @@ class Result:
             "samples": [_sample_record(sample) for sample in self.samples],
             "samples_saved": self.samples_saved,
             "cut_short": self.cut_short,
+            "truncated": asdict(self.truncated) if self.truncated else None,
             "method": self.method,
             "usage": asdict(self.usage),
             "gold": list(self.gold) or None,
@@ -192,4 +222,5 @@ def _sample_record(sample: Sample) -> dict[str, Any]:
         "thinking_text": {
             thought.role: thought.text for thought in sample.thoughts if thought.text is not None
         },
+        "raw": {reply.stage: reply.text for reply in sample.raw},
     }

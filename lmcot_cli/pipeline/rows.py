@@ -9,8 +9,9 @@ from queue import Queue
 from threading import Thread
 from typing import BinaryIO, Generic, TypeVar, cast
 
+from lmcot_cli.datasets.gold import name_lost_gold
 from lmcot_cli.datasets.options import DEFAULT, RowOptions
-from lmcot_cli.datasets.reader import STDIN, BadRow, at_least_one, read_rows
+from lmcot_cli.datasets.reader import STDIN, BadRow, at_least_one, read_rows, source_name
 from lmcot_cli.datasets.row import Row
 from lmcot_cli.pipeline.duplicates import mark_duplicates
 
@@ -33,11 +34,22 @@ class Rows(Iterator[Row | BadRow]):
 
     def __init__(self, source: Path | BinaryIO, limit: int | None, options: RowOptions = DEFAULT) -> None:
         items: Iterator[Row | BadRow] = islice(
-            mark_duplicates(at_least_one(read_rows(source, options), source)), limit
+            mark_duplicates(
+                name_lost_gold(at_least_one(read_rows(source, options), source), source_name(source))
+            ),
+            limit,
         )
         self._ahead = None if _never_waits(source) else ReadAhead(items)
         items = self._ahead or items
-        self._items = chain([next(items)], items)
+        self._items: Iterator[Row | BadRow] = chain([next(items)], items)
+
+    def first(self, count: int) -> list[Row | BadRow]:
+        """Return the next rows, so many at most, and leave them there; none of a pipe, where that might take long."""
+        if self._ahead is not None:
+            return []
+        taken = list(islice(self._items, count))
+        self._items = chain(taken, self._items)
+        return taken
 
     def would_wait(self) -> bool:
         """Whether the next row is not there yet."""

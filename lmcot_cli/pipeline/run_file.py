@@ -22,6 +22,9 @@ FORMAT = 1
 _LONGEST_SHOWN = 200
 Settings = Mapping[str, str | int | float | bool | None]
 
+ADDED: Settings = {"keep_raw": "odd", "truncate": "none"}
+"""The defaults of settings that older versions did not have: results of theirs may be gone on from with these."""
+
 
 @dataclass(frozen=True, slots=True)
 class Totals:
@@ -37,6 +40,7 @@ class Totals:
         cut_replies: Replies that a limit cut before their answer was complete, failed rows included.
         cut_rationales: Rationales of the small LM that a limit cut.
         thoughts: Samples before whose reply a model thought.
+        truncated: Rows of whose context a model was not shown all.
         usage: Tokens of both models.
     """
 
@@ -49,6 +53,7 @@ class Totals:
     cut_replies: int = 0
     cut_rationales: int = 0
     thoughts: int = 0
+    truncated: int = 0
     usage: Usage = field(default_factory=Usage)
 
     def __add__(self, other: Self) -> Self:
@@ -63,7 +68,7 @@ class Totals:
     def of(cls, record: Mapping[str, Any]) -> Self:
         """Count one output record."""
         failed = record["error"] is not None
-        samples = record["samples"]
+        samples = [] if failed else record["samples"]
         small, large = (Tokens(**record["usage"][role]) for role in ("small", "large"))
         return cls(
             rows=1,
@@ -76,6 +81,7 @@ class Totals:
             + int(failed and record["error"]["type"] == "reply_cut"),
             cut_rationales=sum(one.get("rationale_finish_reason") == "length" for one in samples),
             thoughts=sum(bool(one.get("thinking")) for one in samples),
+            truncated=int(record.get("truncated") is not None),
             usage=Usage(small, large),
         )
 
@@ -91,6 +97,7 @@ class Totals:
             "samples_saved": self.samples_saved,
             "cut_replies": self.cut_replies,
             "cut_rationales": self.cut_rationales,
+            "truncated": self.truncated,
         }
         return {**counts, "usage": asdict(self.usage)}
 
@@ -203,7 +210,7 @@ def differing(old: Settings, new: Settings) -> list[str]:
     return [
         f"{name} {_shown(old.get(name))} -> {_shown(value)}"
         for name, value in new.items()
-        if (old[name] != value if name in old else value not in (None, "", 0))
+        if (old[name] != value if name in old else value not in (None, "", 0, ADDED.get(name)))
     ]
 
 

@@ -203,15 +203,16 @@ def _nearest(rows: Sequence[Row], most: int) -> Ranking:
 
     index = bm25s.BM25()
     # A question without a word would break the index; the empty one is in no question.
-    index.index([_words(row.question) or [""] for row in rows], show_progress=False)
+    index.index([words_of(row.question) or [""] for row in rows], show_progress=False)
 
     def rank(question: str) -> Iterable[int]:
-        words = _words(question)
+        words = words_of(question)
         scores = index.get_scores(words) if words else np.zeros(len(rows))
         return [int(place) for place in np.argsort(-scores, kind="stable")[:most]]  # of equals the first
 
     return rank
 
 
-def _words(text: str) -> list[str]:
+def words_of(text: str) -> list[str]:
+    """Return the words of a text for BM25; where a script writes no spaces, its characters."""
     return _WORD.findall(unicodedata.normalize("NFKC", text).casefold())

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 from lmcot_cli.datasets import fields
+from lmcot_cli.datasets.gold import lost_gold
 from lmcot_cli.datasets.names import Place
 from lmcot_cli.datasets.options import DEFAULT, RowOptions
 from lmcot_cli.datasets.reader import at_least_one, read_rows, read_source, source_name
@@ -90,16 +91,25 @@ def read_gold(source: Path, options: RowOptions = DEFAULT) -> dict[str, Gold]:
 
     Raises:
         UsageError: No row has a place that the options name.
-        InputError: The file cannot be read, is empty, holds a row that cannot be read or an id twice.
+        InputError: The file cannot be read, is empty, has no gold answer, or holds a row that cannot be read or an id
+            twice.
     """
     name = source_name(source)
-    return _by_id(_gold_rows(source, name, options), name)
+    lost: list[str] = []
+    found = _by_id(_gold_rows(source, name, options, lost), name)
+    if not any(gold.accepted for gold in found.values()):
+        hint = f": {lost[0]}" if lost else ""
+        raise InputError(f"{name}: no row has a gold answer{hint}")
+    return found
 
 
-def _gold_rows(source: Path, name: str, options: RowOptions) -> Iterator[Gold]:
+def _gold_rows(source: Path, name: str, options: RowOptions, lost: list[str]) -> Iterator[Gold]:
+    """Read gold rows; what is said of a column that looks like gold answers and is not read goes to `lost`, once."""
     for row in at_least_one(read_rows(source, options), source):
         if isinstance(row, BadRow):
             raise InputError(row.located(name))
+        if not lost and (place := lost_gold(row)):
+            lost.append(place)
         yield Gold(row.id, row.question, row.answers, row.type, row.line)
 
 
@@ -130,7 +140,8 @@ def _checked_answer(record: Mapping[str, Any], line: int) -> Answer:
     if "id" not in record or "answer" not in record:
         missing = "id" if "id" not in record else "answer"
         raise RowError(f'there is no "{missing}": give the file that `lmcot answer` wrote')
-    samples = sample_records(record.get("samples"))
+    failed = record.get("error") is not None
+    samples = [] if failed else sample_records(record.get("samples"))  # they show what went wrong
     return Answer(
         id=fields.identifier(Place("id", record["id"]), line),
         question=fields.optional_text(record, "question"),
@@ -141,7 +152,7 @@ def _checked_answer(record: Mapping[str, Any], line: int) -> Answer:
         type=fields.optional_text(record, "type"),
         line=line,
         stopped_early=bool(record.get("samples_saved")),
-        failed=record.get("error") is not None,
+        failed=failed,
     )
 
 

@@ -137,7 +137,7 @@ def test_id_is_the_line_number_where_there_is_none() -> None:
         ({"id": True}, '"id" must be a string or a whole number, found true'),
         ({"id": ""}, '"id" is empty: give it a value, or leave it out to use the line number'),
         (
-            {"answer": ["a", [1]]},
+            {"answer": ["a", [[1]]]},
             '"answer" must be a string or a list of strings, found a list with a list',
         ),
         (

@@ -136,27 +136,33 @@ def test_every_hostile_template_ends_soon_and_takes_little(
 ) -> None:
     command, named = words(place, HOSTILE[name])
     began = time.monotonic()
-    code, most, error = measured([sys.executable, "-m", "lmcot_cli", *command], named.parent / "stderr")
+    code, most, computed, error = measured(
+        [sys.executable, "-m", "lmcot_cli", *command], named.parent / "stderr"
+    )
     took = time.monotonic() - began
     with capsys.disabled():
-        print(f"{place:8} {name:24} {took:5.2f} s {most / 2**20:4.0f} MiB  {error[-150:].strip()}")
+        print(
+            f"{place:8} {name:24} {took:5.2f} s, {computed:4.2f} of CPU {most / 2**20:4.0f} MiB {error[-150:].strip()}"
+        )
     assert code == 1
     check_lines(error, named)
     assert most < MOST_BYTES
+    assert computed < MOST_SECONDS
     assert took < float(os.environ["LMCOT_HOSTILE"]) * MOST_SECONDS
 
 
-def measured(command: list[str], errors: Path) -> tuple[int, int, str]:
-    """Run a command; return its exit code, its and its children's largest memory in bytes, and its messages."""
+def measured(command: list[str], errors: Path) -> tuple[int, int, float, str]:
+    """Run a command; return its exit code, memory in bytes at most and CPU seconds, children's too, and messages."""
     code = (
         "import resource, subprocess, sys; done = subprocess.run(sys.argv[1:]);"
-        "print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss); sys.exit(done.returncode)"
+        "used = resource.getrusage(resource.RUSAGE_CHILDREN);"
+        "print(used.ru_maxrss, used.ru_utime + used.ru_stime); sys.exit(done.returncode)"
     )
+    words = [sys.executable, "-c", code, *command]
     with errors.open("wb") as file:
-        done = subprocess.run(
-            [sys.executable, "-c", code, *command], stdout=subprocess.PIPE, stderr=file, check=False
-        )
-    return done.returncode, 1024 * int(done.stdout.split()[-1]), errors.read_text()
+        done = subprocess.run(words, stdout=subprocess.PIPE, stderr=file, check=False)
+    largest, computed = done.stdout.split()[-2:]
+    return done.returncode, 1024 * int(largest), float(computed), errors.read_text()
 
 
 @pytest.mark.parametrize("harm", ["9 ** (9 ** 9)", "'a' * 10 ** 10", "lipsum(n=10 ** 7)"])

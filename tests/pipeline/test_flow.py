@@ -17,8 +17,8 @@ from lmcot_cli.datasets.row import Row
 from lmcot_cli.pipeline.budget import Budget
 from lmcot_cli.pipeline.cost import FREE, Price
 from lmcot_cli.pipeline.flow import Finishing, Flow
-from lmcot_cli.pipeline.methods import Ask, CutShortError, Drawn, Wave
 from lmcot_cli.pipeline.result import Tokens
+from lmcot_cli.pipeline.waves import Ask, CutShortError, Drawn, Wave
 
 
 class Desk(StreamBackend):

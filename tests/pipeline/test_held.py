@@ -4,8 +4,8 @@ from typing import Any
 from lmcot_cli.datasets.row import Columns, Paragraph, Row
 from lmcot_cli.errors import RowError
 from lmcot_cli.pipeline.held import held_bytes
-from lmcot_cli.pipeline.methods import Drawn
 from lmcot_cli.pipeline.result import Sample
+from lmcot_cli.pipeline.waves import Drawn
 
 
 def made(number: int, paragraphs: int, extra: dict[str, Any]) -> tuple[Row, Drawn]:

@@ -18,10 +18,11 @@ from lmcot_cli.errors import (
 from lmcot_cli.pipeline.cost import FREE
 from lmcot_cli.pipeline.extract import NEXT_PART, has_answer
 from lmcot_cli.pipeline.flow import Flow, Outcome, Spent
-from lmcot_cli.pipeline.methods import Drawn, build_method
+from lmcot_cli.pipeline.methods import build_method
 from lmcot_cli.pipeline.options import AnswerOptions, Method
 from lmcot_cli.pipeline.result import RoleThought, Tokens
 from lmcot_cli.pipeline.seeds import sample_seed
+from lmcot_cli.pipeline.waves import Drawn
 from lmcot_cli.prompts.conversation import PromptBuilder
 
 
@@ -64,7 +65,11 @@ def ended(
 ) -> list[tuple[Outcome | None, Spent]]:
     method = build_method(options, PromptBuilder(options.prompt_options, options.stages), small, large)
     flow: Flow[Row] = Flow(method, {model: FREE for model in (small, large) if model})
-    return [(outcome, spent) for _, outcome, spent in flow.run(iter(rows))]
+    return [(failure_of(outcome) or outcome, spent) for _, outcome, spent in flow.run(iter(rows))]
+
+
+def failure_of(outcome: Outcome | None) -> RowError | None:
+    return outcome.error if isinstance(outcome, Drawn) else None
 
 
 def outcomes(

@@ -14,6 +14,7 @@ KEYS = [
     "samples",
     "samples_saved",
     "cut_short",
+    "truncated",
     "method",
     "usage",
     "gold",
@@ -41,7 +42,7 @@ def test_a_record_has_the_same_keys_in_the_same_order_whether_it_worked_or_not()
     assert list(WORKED.to_record()) == list(FAILED.to_record()) == KEYS
     assert list(WORKED.to_record()["samples"][0]) == [
         "rationale", "answer", "logprob", "tokens", "seed",
-        "finish_reason", "rationale_finish_reason", "thinking", "thinking_text",
+        "finish_reason", "rationale_finish_reason", "thinking", "thinking_text", "raw",
     ]  # fmt: skip
 
 

@@ -112,4 +112,6 @@ def test_a_failed_row_yields_to_the_answer_whose_id_it_bears(tmp_path: Path, ord
 
 
 def test_a_wrong_gold_answer_is_called_by_its_key(tmp_path: Path) -> None:
-    assert refusal(write(tmp_path / "out.jsonl", record(gold={}))).startswith(':1: "gold" must be a string')
+    assert refusal(write(tmp_path / "out.jsonl", record(gold={"a": 1}))).startswith(
+        ':1: "gold" must be a string'
+    )

@@ -27,7 +27,7 @@ from lmcot_cli.backends.endpoint.options import EndpointOptions
 from lmcot_cli.backends.endpoint.patience import UNKNOWN
 from lmcot_cli.backends.endpoint.rates import Rates
 from lmcot_cli.backends.endpoint.reply import Answered, UnusableReplyError, read_reply, without_reply
-from lmcot_cli.errors import ModelError, RowError
+from lmcot_cli.errors import ModelError, PromptTooLongError, RowError
 
 _TEMPLATE_TOKENS = 32
 """Tokens that a chat template may add to a prompt; for the limit of tokens per minute."""
@@ -338,7 +338,10 @@ class Dispatcher:
             self._ready.appendleft(call)
         elif refusal.forbids:
             self._forbidden(call, refusal)
-        elif len(call.jobs) > 1 and not refusal.about_length:
+        elif refusal.about_length:
+            for job in call.jobs:
+                job.done(PromptTooLongError.of_endpoint(str(refusal), refusal.too_many_tokens))
+        elif len(call.jobs) > 1:
             self._take_apart(replace(call, refused_with_n=True))
         else:
             self._give_up(call, str(refusal))
@@ -379,11 +382,11 @@ class Dispatcher:
             now=now,
         )
         if self._hopeless(fault, now):
-            self.stop(ModelError(self._report(fault, now)))
+            self.stop(ModelError(self._report(fault, self._breaker.down_since or now)))
         elif beside:
             call.not_before = now + backoff(1, fault.retry_after, self._random)
         else:
-            self._watch(fault)
+            self._watch(flight, fault)
             self._retry(flight, fault)
 
     def _is_refusal(self, flight: Flight, refusal: Refusal) -> bool:
@@ -421,22 +424,23 @@ class Dispatcher:
         down_since, patience = self._breaker.down_since, self._options.total_timeout
         return down_since is not None and max(now - down_since, fault.retry_after or 0.0) > patience
 
-    def _watch(self, fault: Transient) -> None:
-        """Look again when the endpoint, if it is down, will have been for long enough: a try may yet be under way."""
-        since = self._breaker.down_since
-        if since is not None and since != self._watched:
-            self._watched = since
-            self._loop.call_at(since + self._options.total_timeout, self._stop_if_down, since, fault)
+    def _watch(self, flight: Flight, fault: Transient) -> None:
+        """Give up a while after the endpoint, if it is down, was first asked in vain: a try may yet be under way."""
+        down = self._breaker.down_since
+        if down is not None and down != self._watched:
+            self._watched = down
+            began = max(self._last_answer, flight.sent.at)
+            self._loop.call_at(began + self._options.total_timeout, self._stop_if_down, down, began, fault)
 
-    def _stop_if_down(self, since: float, fault: Transient) -> None:
-        if self._breaker.down_since == since:
-            self.stop(ModelError(self._report(fault, self._loop.time())))
+    def _stop_if_down(self, down: float, began: float, fault: Transient) -> None:
+        if self._breaker.down_since == down:
+            self.stop(ModelError(self._report(fault, began)))
 
-    def _report(self, fault: Transient, now: float) -> str:
+    def _report(self, fault: Transient, since: float) -> str:
         asks = f" and asks to wait {fault.retry_after:.0f} s" if fault.retry_after else ""
         return (
             f"{self._address.url} fails every call ({fault.reason}){asks}: gave up after"
-            f" {now - (self._breaker.down_since or now):.0f} s; give the same command again when it is back"
+            f" {self._loop.time() - since:.0f} s; give the same command again when it is back"
         )
 
     def _give_up(self, call: Call, reason: str) -> None:

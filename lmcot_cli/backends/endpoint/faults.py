@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -16,6 +17,13 @@ from lmcot_cli.errors import ModelError
 _TRANSIENT = (408, 409, 425, 429)
 _BUSY = (408, 429, 503, 504)
 _LONGEST_MESSAGE = 300
+_TOO_LONG = re.compile(
+    r"context[ _](?:length|size|window)|prompt is too long|input is too long|too many (?:input )?tokens"
+    r"|(?:input|prompt)\w* (?:tokens?|token count|length)\b.{0,40}\bexceeds?\b|must be <= \d+\. Given",
+    re.IGNORECASE,
+)
+"""What endpoints say of a prompt that is too long: OpenAI and vLLM, llama-server, Anthropic, Gemini, TGI."""
+_COUNT = re.compile(r"\b\d{3,3}(?:,\d{3})+\b|\b\d{1,2}(?:,\d{3})+\b|\b\d{3,}\b")
 _LONGEST_WAIT = 86_400.0
 _LOOKED_AT = 10_000
 """Characters of a message that are looked at: a key that is cut at their end is not shown."""
@@ -55,7 +63,14 @@ class Refusal:
     @property
     def about_length(self) -> bool:
         """Whether the prompt was too long."""
-        return self.code == "context_length_exceeded" or "context length" in self.message.lower()
+        return self.code == "context_length_exceeded" or bool(_TOO_LONG.search(self.message))
+
+    @property
+    def too_many_tokens(self) -> float:
+        """The share of the tokens that is too many, where the refusal has numbers; else about a third."""
+        numbers = [int(found.replace(",", "")) for found in _COUNT.findall(self.message)][:2]
+        limit, asked = (min(numbers), max(numbers)) if len(numbers) == 2 else (2, 3)
+        return (asked - limit) / asked if limit < asked else 1 / 3
 
     @property
     def about_content(self) -> bool:
@@ -168,7 +183,7 @@ def _status_of(error: Any) -> int:
         if number.isascii() and number.isdigit() and len(number) == 3 and int(number) >= 400:
             return int(number)
     said = f"{error.get('code')} {error.get('status')} {error.get('type')}".lower()
-    too_long = 400 if "context length" in str(error.get("message")).lower() else 500
+    too_long = 400 if _TOO_LONG.search(str(error.get("message"))) else 500
     return next((status for word, status in _STATUS_OF.items() if word in said), too_long)
 
 

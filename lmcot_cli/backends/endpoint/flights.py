@@ -93,7 +93,9 @@ class Flights:
         return [flight for flight in self._tasks if flight.call.dropped]
 
     def of(self, call: Call) -> list[Flight]:
-        """Return the flights of a call, oldest first."""
+        """Return the flights of a call beside the one that sends it or has landed, oldest first."""
+        if not call.asked_again:
+            return []
         return [flight for flight in self._tasks if flight.call is call]
 
     def learn(self, flight: Flight, tokens: int, now: float) -> None:

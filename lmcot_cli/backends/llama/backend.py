@@ -125,7 +125,7 @@ class LlamaBackend(StreamBackend):
         if sampling.max_tokens < 1:
             raise ValueError(f"max_tokens must be at least 1, not {sampling.max_tokens}")
         tokens, opened = self._encode(replace(request, seed=0, constraint=None), sampling.thinking)
-        room = sampling.room(thinks(self._vocabulary.template, sampling.thinking))
+        room = self._room_for(sampling)
         refusal = self._refusal(tokens, sampling, room)
         if refusal:
             self._refused.append((ticket, refusal))
@@ -134,6 +134,11 @@ class LlamaBackend(StreamBackend):
             as_text = self._vocabulary.template is None and bool(request.shots)
             cue = self._masks.lexicon if as_text else None
             self._scheduler.submit(Job(ticket, tokens, request.seed, sampling, room, opened, mask, cue))
+
+    def excess(self, request: Request, sampling: Sampling) -> int:
+        """Count the tokens of a request that are too many; see `Backend.excess`."""
+        tokens, _ = self._encode(replace(request, seed=0, constraint=None), sampling.thinking)
+        return len(tokens) + self._room_for(sampling) - self.context_tokens
 
     def poll(self, *, wait: bool = True) -> list[Reply]:
         """Return the replies that have come; see `Backend.poll`.
@@ -184,11 +189,15 @@ class LlamaBackend(StreamBackend):
         tokens = self._vocabulary.prompt_tokens(request, thinking)
         return np.array(tokens, np.int32), opened_by(self._vocabulary.prompt_text(request, thinking))
 
+    def _room_for(self, sampling: Sampling) -> int:
+        return sampling.room(thinks(self._vocabulary.template, sampling.thinking))
+
     def _refusal(self, prompt: Tokens, sampling: Sampling, room: int) -> RowError | None:
         """Say why a prompt cannot be completed; None if it can."""
         if len(prompt) == 0:
             return RowError("the prompt is empty, and the model has no token to begin with")
         if len(prompt) + room > self.context_tokens:
             kv = self._room
-            return prompt_too_long(len(prompt), room, kv.request_tokens, sampling, kv.limit, kv.advice)
+            advice = kv.advice_for(len(prompt) + room)
+            return prompt_too_long(len(prompt), room, kv.request_tokens, sampling, kv.limit, advice)
         return None

@@ -39,6 +39,7 @@ class KvRoom:
         size: Bytes it takes.
         limit: What keeps `request_tokens` from being more, in words.
         advice: What to type where that is too little; None where the model has no more.
+        model_tokens: Tokens of context the model was trained with.
     """
 
     request_tokens: int
@@ -47,6 +48,15 @@ class KvRoom:
     size: int
     limit: str
     advice: str | None
+    model_tokens: int
+
+    def advice_for(self, tokens: int) -> str | None:
+        """Say what to type for a request of so many tokens; more room is no help where the model has too little."""
+        if self.advice is None or tokens <= self.model_tokens:
+            return self.advice
+        return (
+            f"the model's own context is {self.model_tokens}, too little as well: shorten the row's context"
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +126,7 @@ def plan_room(shape: MemoryShape, trained_context: int, options: EngineOptions, 
         limit = "the KV budget", f"raise --kv-mib (the model's whole context takes --kv-mib {whole})"
     elif wanted < trained_context:
         limit = "the --n-ctx", f"raise --n-ctx (the model's own context is {trained_context})"
-    return KvRoom(request_tokens, cells, states, size, *limit)
+    return KvRoom(request_tokens, cells, states, size, *limit, trained_context)
 
 
 def _check_budget(budget: _Budget, affordable: int, least: int, options: EngineOptions) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
+from math import inf
 from pathlib import Path
 from time import monotonic
 from typing import Any
@@ -95,7 +96,9 @@ class FolderBackend(BatchBackend):
         self.decoder_start = decoder_start(checkpoint.base, config) if config.is_encoder_decoder else None
         self.vocabulary = load_vocabulary(checkpoint, config, options)
         self._lexicon = Lexicon(self.vocabulary, len(self.vocabulary.tokenizer))
-        self.context_tokens = _context(config, options.n_ctx)
+        self._stated = getattr(config.get_text_config(decoder=True), "max_position_embeddings", None)
+        bounds = [bound for bound in (options.n_ctx, self._stated) if bound]
+        self.context_tokens = min(bounds, default=None)
         self.model: Any = self._load(config, options)
         self._batch: BatchWriting | None = None
         self._present, self._sampling = _Read([], [], {}, []), Sampling()
@@ -180,6 +183,13 @@ class FolderBackend(BatchBackend):
         self._at_work = dict(enumerate(tickets[place] for place in read.accepted))
         self._replies += [(tickets[place], refusal) for place, refusal in read.refused.items()]
         super().cancel(tickets)
+
+    def excess(self, request: Request, sampling: Sampling) -> int | None:
+        """Count the tokens of a request that are too many; see `Backend.excess`."""
+        if self.context_tokens is None:
+            return None
+        prompt, _ = self._prompt_of(replace(request, seed=0, constraint=None), sampling.thinking)
+        return len(prompt) + self._written(sampling) - self.context_tokens
 
     def close(self) -> None:
         """Let go of the model; calling it twice does no harm."""
@@ -272,10 +282,26 @@ class FolderBackend(BatchBackend):
         encoder, room = self.decoder_start is not None, self._room(sampling)
         if encoder and room > self.context_tokens:
             return RowError(f"{room} tokens are more than the {self.context_tokens} a decoder holds")
-        written = 0 if encoder else room
-        if len(prompt) + written > self.context_tokens:
-            return prompt_too_long(len(prompt), written, self.context_tokens, sampling)
+        if len(prompt) + self._written(sampling) > self.context_tokens:
+            return self._too_long(len(prompt), self._written(sampling), sampling)
         return None
+
+    def _written(self, sampling: Sampling) -> int:
+        """Return how many tokens to write share the context with the prompt: a decoder of its own has its own."""
+        return 0 if self.decoder_start is not None else self._room(sampling)
+
+    def _too_long(self, prompt_tokens: int, written: int, sampling: Sampling) -> RowError:
+        """Say by how much a prompt is too long, and where more room is to be had."""
+        assert self.context_tokens is not None
+        model = self._stated or inf
+        if self.context_tokens == model:
+            return prompt_too_long(prompt_tokens, written, self.context_tokens, sampling)
+        own = f"the model's own context is {model}" if self._stated else "the model names no bound"
+        enough = prompt_tokens + written <= model
+        advice = (
+            f"raise --n-ctx ({own})" if enough else f"{own}, too little as well: shorten the row's context"
+        )
+        return prompt_too_long(prompt_tokens, written, self.context_tokens, sampling, "the --n-ctx", advice)
 
 
 class TransformersBackend(FolderBackend):
@@ -299,10 +325,3 @@ class TransformersBackend(FolderBackend):
 
     def _load(self, config: Any, options: EngineOptions) -> Any:
         return load_model(self._checkpoint, config, options)
-
-
-def _context(config: Any, wanted: int | None) -> int | None:
-    """Return the smaller of what is wanted and what the model's positions reach to, None without either."""
-    stated = getattr(config.get_text_config(decoder=True), "max_position_embeddings", None)
-    bounds = [bound for bound in (wanted, stated) if bound]
-    return min(bounds) if bounds else None

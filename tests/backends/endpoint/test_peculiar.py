@@ -15,7 +15,7 @@ from lmcot_cli.backends.endpoint.address import parse
 from lmcot_cli.backends.endpoint.backend import EndpointBackend
 from lmcot_cli.backends.endpoint.options import EndpointOptions
 from lmcot_cli.backends.endpoint.probe import ANSWER, QUESTION
-from lmcot_cli.errors import ModelError, RowError
+from lmcot_cli.errors import ModelError, PromptTooLongError, RowError
 
 Reply = tuple[int, dict[str, Any]]
 Connect = Callable[..., EndpointBackend]
@@ -413,4 +413,5 @@ def test_a_200_whose_words_alone_say_that_the_prompt_is_too_long_is_not_asked_ag
 
     replies = ask(connect(peculiar(reply)), "LONG")
     assert "maximum context length" in str(replies[0])
+    assert isinstance(replies[0], PromptTooLongError) and replies[0].refused
     assert sum("LONG" in prompt_of(call) for call in calls) == 1

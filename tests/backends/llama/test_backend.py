@@ -433,6 +433,7 @@ def test_the_longest_prompt_that_fits_is_completed(open_tiny: OpenTiny) -> None:
     assert isinstance(fits, Completion)
     assert fits.prompt_tokens + GREEDY.max_tokens == 100
     assert isinstance(too_long, PromptTooLongError)
+    assert [backend.excess(Request(prompt, 7), GREEDY) for prompt in prompts] == [0, 1]
 
 
 def test_a_prompt_longer_than_a_batch_is_decoded_in_parts(

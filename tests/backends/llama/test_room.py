@@ -67,3 +67,14 @@ def test_a_budget_that_holds_no_request_is_refused() -> None:
     with pytest.raises(UsageError, match=r"may take 2000: use --kv-mib 44, or --n-ctx 455$"):
         plan_room(VALUES, 2048, EngineOptions(kv_mib=10, n_ctx=2000), 16)
     assert plan_room(VALUES, 200, EngineOptions(kv_mib=5), 16).request_tokens == 200
+
+
+def test_more_room_is_advised_only_where_the_model_has_it() -> None:
+    room = plan_room(VALUES, 2048, EngineOptions(n_ctx=1024), parallel=1)
+    assert room.advice_for(2048) == "raise --n-ctx (the model's own context is 2048)"
+    never = "the model's own context is 2048, too little as well: shorten the row's context"
+    assert room.advice_for(2049) == never
+    small = plan_room(VALUES, 2048, EngineOptions(kv_mib=10), parallel=1)
+    assert "raise --kv-mib" in str(small.advice_for(2048))
+    assert small.advice_for(2049) == never
+    assert plan_room(VALUES, 2048, EngineOptions(), parallel=1).advice_for(4000) is None

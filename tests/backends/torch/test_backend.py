@@ -230,6 +230,10 @@ def test_a_prompt_that_does_not_fit_fails_in_its_place_only(tiny_folder: Folder,
     fits, too_long = small.complete([Request("z" * 7, 0), Request("z" * 8, 0)], GREEDY)
     assert isinstance(fits, Completion) and fits.prompt_tokens + 16 == 24
     assert isinstance(too_long, PromptTooLongError)
+    assert str(too_long).endswith("the --n-ctx of 24; raise --n-ctx (the model's own context is 256)")
+    assert [small.excess(Request("z" * length, 0), GREEDY) for length in (7, 8)] == [0, 1]
+    (never,) = small.complete([Request(CONTEXT * 9, 0)], GREEDY)
+    assert str(never).endswith("own context is 256, too little as well: shorten the row's context")
 
 
 def test_an_encoder_bounds_the_prompt_alone_and_relative_positions_bound_nothing(
@@ -238,6 +242,7 @@ def test_an_encoder_bounds_the_prompt_alone_and_relative_positions_bound_nothing
     bart, t5 = opened(tiny_folder("bart")), opened(tiny_folder("t5"))
     (error,) = bart.complete([Request("z" * 128, 0)], GREEDY)  # the end-of-text token makes it 129 or more
     assert isinstance(error, PromptTooLongError)
+    assert (bart.excess(Request("z" * 128, 0), GREEDY) or 0) > 0 and t5.context_tokens is None
     (error,) = bart.complete([Request("z", 0)], replace(GREEDY, max_tokens=129))
     assert isinstance(error, RowError) and "129 tokens are more than the 128" in str(error)
     assert completions(t5, ["z" * 600])[0].prompt_tokens > 512

@@ -166,7 +166,7 @@ def _from_answers(path: Path, questions: Path) -> Iterator[Given]:
 
 
 def _of_samples(row: Row, record: Mapping[str, Any]) -> Iterator[Given]:
-    for sample in sample_records(record.get("samples")):
+    for sample in [] if record.get("error") else sample_records(record.get("samples")):
         rationale = fields.optional_text(sample, "rationale")
         if rationale:
             yield Given(row, rationale, optional_answer(sample.get("answer")))
