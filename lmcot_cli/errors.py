@@ -73,10 +73,14 @@ class UnconfirmedSettingsError(InputError):
         reached: What it would do.
     """
 
+    _SHOWN = 12
+
     def __init__(self, file: str, reached: Sequence[str]) -> None:
         self.reached = tuple(reached)
+        shown, more = reached[: self._SHOWN], len(reached) - self._SHOWN
+        would = "; ".join([*shown, *([f"do {more} more things"] if more > 0 else [])])
         super().__init__(
-            f"{file}: was found here and is not confirmed; it would {'; '.join(reached)}. If you trust it, name it:"
+            f"{file}: was found here and is not confirmed; it would {would}. If you trust it, name it:"
             f" --config {file}, or run lmcot on a terminal, which asks once; --config {os.devnull} goes without it"
         )
 

@@ -58,6 +58,14 @@ def test_a_changed_file_and_the_same_one_elsewhere_are_asked_about(
         check_trust(here(), REACHED, nobody_confirms)
 
 
+def test_a_file_that_would_do_very_much_ends_in_a_line_that_can_be_read() -> None:
+    reached = [f"send questions to {number}.example" for number in range(1000)]
+    with pytest.raises(UnconfirmedSettingsError, match="do 988 more things") as caught:
+        check_trust(here(), reached, nobody_confirms)
+    assert caught.value.reached == tuple(reached)
+    assert len(str(caught.value)) < 1000
+
+
 def test_the_list_is_its_owners_alone() -> None:
     check_trust(here(), REACHED, yes)
     assert stat.S_IMODE(list_path().stat().st_mode) == 0o600
