@@ -26,7 +26,7 @@ _NAMES = "text, span, yes-no, choice, number or json:SCHEMA"
 _GAP = "[ \u00a0\u2009\u202f]"
 _NUMBER = re.compile(
     r"(?<![\w.])(?P<sign>(?:(?:minus|negative)\s+)?[-+\u2212]?\s?[$\u20ac\u00a3\u00a5]?\s?[-+\u2212]?)"
-    rf"(?:(?P<parted>\d{{1,3}}(?:(?:,\d{{2,3}})*,\d{{3}}|(?:{_GAP}\d{{3}})+)(?![\d,])(?:\.\d+)?|\d{{1,3}}(?:\.\d{{3}}){{2,}}(?!\d))"
+    rf"(?:(?P<parted>\d{{1,3}}(?:(?:,\d{{2,3}}){{0,12}},\d{{3}}|(?:{_GAP}\d{{3}}){{1,13}})(?![\d,])(?:\.\d+)?|\d{{1,3}}(?:\.\d{{3}}){{2,}}(?!\d))"
     r"|(?P<plain>\d+(?:[.,]\d+)?|\.\d+))(?P<power>[eE][-+]?\d{1,2})?",
     re.IGNORECASE,
 )

@@ -27,10 +27,10 @@ _BOLD_START = re.compile(
     r"^(?:\*\*|__)(?=\S)([^*\n]+?)(?:\*\*|__)"
     r"(?=\s*$|[.!]|\s*\(|,?\s+(?:because|as|since|which|who|where|and|based|according)\b)"
 )
-_IN_THE_TEXT = r",?\s+(?:based on|according to) the (?:context|text|passage)"
-_BECAUSE = re.compile(rf"\s*,\s+(?:because|since|as)\s|\s+because\s|{_IN_THE_TEXT}")
-_COMMA_BECAUSE = re.compile(rf"\s*,\s+because\s|{_IN_THE_TEXT}")
-_ASIDE = re.compile(r"\s+\((?=[a-z])(?:[^()\s]+\s+){3,}[^()\s]+\)$")
+_IN_THE_TEXT = r"(?:,|(?<!\s))\s+(?:based on|according to) the (?:context|text|passage)"
+_BECAUSE = re.compile(rf"(?<!\s)\s*,\s+(?:because|since|as)\s|(?<!\s)\s+because\s|{_IN_THE_TEXT}")
+_COMMA_BECAUSE = re.compile(rf"(?<!\s)\s*,\s+because\s|{_IN_THE_TEXT}")
+_ASIDE = re.compile(r"(?<!\s)\s+\((?=[a-z])(?:[^()\s]+\s+){3,}[^()\s]+\)$")
 _YES_NO = re.compile(r"^(yes|no)\b\s*[,;:\u2013\u2014-]\s*(?=\S)", re.I)
 _VERB = re.compile(
     r"\b(?:is|are|was|were|has|have|had|does|do|did|can|could|will|would|both|neither|n[o'\u2019]t)\b"

@@ -24,7 +24,7 @@ _WIDE = {wide: wide - 0xFEE0 for wide in range(0xFF01, 0xFF5F)} | {0x3002: ".", 
 _RANGE = re.compile(r"(?<=\d)\s*-\s*(?=\d)")
 _THOUSANDS = re.compile(r"(?<![\d.,])\d{1,3}(?:,\d{3})+(?![\d,])")
 _PERCENT = re.compile(r"(?<=\d)\s*(?:%|percent\b|per cent\b)")
-_CURRENCY_AFTER = re.compile(r"(?P<number>\d[\d.,]*)\s*(?P<sign>[$\u20ac\u00a3\u00a5])(?!\w)")
+_CURRENCY_AFTER = re.compile(r"(?P<number>\d[\d.,]{0,60})\s*(?P<sign>[$\u20ac\u00a3\u00a5])(?!\w)")
 _SIGNED = re.compile(
     r"(?<![\w.)])(?:(?P<sign>[-+])(?P<unit>[$\u20ac\u00a3\u00a5]?)|(?P<first>[$\u20ac\u00a3\u00a5])\s?(?P<then>[-+]?))(?P<digit>\.?\d)"
 )

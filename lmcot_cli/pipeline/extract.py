@@ -34,6 +34,9 @@ _SENTENCE_WORDS = 12
 _MOST_LEADS = 4
 """Lines that may lead to an answer; a small model that writes more of them is in a loop ("Answer:", "Answer:")."""
 
+_MOST_LAYERS = 10
+"""Labels, introductions and marks around an answer, one within the other; what has more is a loop."""
+
 _LONGEST = 1000
 """Characters after a marker in which an answer is looked for."""
 
@@ -69,9 +72,11 @@ def answer_line(reply: str, own: Sequence[str] = ()) -> str | None:
     """
     known = tuple(own)
     answer = _direct(reply, known)
-    while answer is not None and (again := _direct(answer, known)) != answer:
+    for _ in range(_MOST_LAYERS):
+        if answer is None or (again := _direct(answer, known)) == answer:
+            return answer
         answer = again
-    return answer
+    return None
 
 
 def chain_answer(chain: str, own: Sequence[str] = ()) -> ChainAnswer:

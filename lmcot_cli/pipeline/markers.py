@@ -34,7 +34,7 @@ _NAMES = (
 _COLON = r"\s*(?:[:\uff1a]|[-\u2013\u2014=](?=\s))"
 _BEFORE = r"[ \t>#*_`\u2022\u2013-]*"
 _LABEL = rf"(?:^{_BEFORE}|(?<=[.!?\u3002][ \t])[*_]*)(?:{_NAMES})[*_]*{_COLON}"
-_HEADING = rf"^{_BEFORE}(?:{_NAMES})[ \t]*[*_#]*[ \t]*$"
+_HEADING = rf"^{_BEFORE}(?:{_NAMES})[ \t]*(?:[*_#]+[ \t]*)?$"
 _HASHES = r"^####[ \t]+(?=\S[^\n]*\s*\Z)"
 """Four hashes at the start of the last line: what GSM8K's solutions end with. Elsewhere it is a heading."""
 

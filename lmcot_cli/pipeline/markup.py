@@ -10,6 +10,7 @@ import re
 _ABBREVIATION = re.compile(
     r"(?:^|\W)(?:[^\W\d_]{1,3}\.){2,}$|\.{2,}$"
 )  # "U.S." and "a.m." keep their last period, and so does "..."
+_LONGEST_ABBREVIATION = 40
 _QUOTES = (
     ('"', '"'), ("'", "'"), ("\u201c", "\u201d"), ("\u2018", "\u2019"), ("\u201e", "\u201c"), ("\u201e", "\u201d"),
     ("\u201a", "\u2018"), ("\u00ab", "\u00bb"), ("\u00bb", "\u00ab"), ("\u2039", "\u203a"), ("\u300c", "\u300d"),
@@ -75,7 +76,7 @@ def _closed(text: str, begin: int) -> tuple[int, str]:
 
 
 def _without_period(text: str) -> str:
-    last_word = text.rsplit(maxsplit=1)[-1] if text else ""
+    last_word = text.rsplit(maxsplit=1)[-1][-_LONGEST_ABBREVIATION:] if text else ""
     if not text.endswith(_PERIODS) or _ABBREVIATION.search(last_word):
         return text
     return text[:-1].rstrip()

@@ -150,7 +150,7 @@ def _kept(output: Path | None, *, retry_errors: bool) -> Iterator[bool]:
                     yield not (retry_errors and json.loads(line)["error"])
     except OSError as error:
         raise OutputError(f"{output}: cannot be read: {error.strerror}") from error
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise OutputError(f"{output}: is no output of lmcot: choose another -o") from error
 
 

@@ -110,7 +110,8 @@ def compile_pattern(text: str) -> regex.Pattern[str]:
     try:
         pattern: regex.Pattern[str] = regex.compile(text)
     except (regex.error, RecursionError, OverflowError) as error:
-        raise UsageError(f"--answer-regex {text}: is no regular expression: {error}") from error
+        shown = text if text.isprintable() else repr(text)
+        raise UsageError(f"--answer-regex {shown}: is no regular expression: {error}") from error
     if not text:
         raise UsageError("--answer-regex: is empty; write an expression, its first group around the answer")
     return pattern

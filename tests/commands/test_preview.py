@@ -95,7 +95,11 @@ def test_a_retry_asks_what_failed(work: Path):
     assert "1 row left, 3 done already. No model was asked." in shown("-o", "out", "--retry-errors")
 
 
-def test_a_file_that_is_no_output_is_one_line():
+def test_a_file_that_is_no_output_is_one_line(work: Path):
+    (work / "deep").write_text("[" * 100_000 + "\n")
+    deep = CliRunner().invoke(app, ["answer", "q.jsonl", "--dry-run", "-o", "deep", "--retry-errors"])
+    assert (deep.exit_code, deep.stderr) == (1, "error: deep: is no output of lmcot: choose another -o\n")
+
     result = CliRunner().invoke(
         app, ["answer", "q.jsonl", "--dry-run", "-o", "script.jsonl", "--retry-errors"]
     )

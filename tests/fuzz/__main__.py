@@ -20,7 +20,7 @@ from hashlib import sha1
 from pathlib import Path
 
 KEPT = Path("runs/fuzz")
-OPTIONS = ("-timeout=20", "-rss_limit_mb=2048", "-max_len=4096", "-print_final_stats=1", "-verbosity=0")
+OPTIONS = ("-timeout=300", "-rss_limit_mb=2048", "-max_len=4096", "-print_final_stats=1", "-verbosity=0")
 
 
 def main() -> int:

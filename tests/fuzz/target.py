@@ -13,11 +13,11 @@ from zlib import crc32
 from lmcot_cli.errors import LmcotError
 
 LONGEST_MESSAGE = 5000
-SECONDS, SECONDS_A_BYTE = 1.0, 40e-6
+SECONDS, SECONDS_A_BYTE = 1.0, 120e-6
 """CPU time that an input may take. It is generous, for coverage is counted meanwhile, and still finds what grows with
 the square of the input: that is what inputs are widened for."""
 
-_WIDENED = 2**16
+_WIDENED = 2**15
 _ONE_IN = 64
 
 
@@ -52,7 +52,7 @@ def attempt(target: Target, data: bytes) -> None:
 
 
 def widened(data: bytes) -> bytes:
-    """Repeat a part of an input, which the input itself chooses, until it is 64 KiB long."""
+    """Repeat a part of an input, which the input itself chooses, until it is 32 KiB long."""
     if not data:
         return data
     begin = crc32(data) // _ONE_IN % len(data)

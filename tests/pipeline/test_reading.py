@@ -109,7 +109,7 @@ def test_a_hostile_reply_does_not_hang_an_expression():
     assert time.monotonic() - started < 20
 
 
-@pytest.mark.parametrize("pattern", ["(", "*", "", "(?P<x>a)(?P=y)"])
+@pytest.mark.parametrize("pattern", ["(", "*", "", "(?P<x>a)(?P=y)", "a\n[b\n"])
 def test_an_expression_that_is_none_is_one_line(pattern: str):
     with pytest.raises(UsageError, match="--answer-regex") as caught:
         AnswerOptions(answer_regex=pattern).check()

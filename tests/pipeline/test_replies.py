@@ -6,7 +6,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lmcot_cli.datasets.row import Row
+from lmcot_cli.pipeline.answer_kinds import parse_kind
+from lmcot_cli.pipeline.answer_values import answer_key
 from lmcot_cli.pipeline.extract import answer_line, before_answer, chain_answer, has_answer
+from lmcot_cli.pipeline.reading import Reader
+
+ROW = Row("q", "Where?", (), (), None, None, 1)
 
 DRESSED = [
     ("Answer: Gdynia", "Gdynia"),
@@ -307,10 +313,19 @@ def test_marks_of_any_kind_leave_a_tidy_answer(before: str, after: str):
         "(a ",
         "A.B.",
         'answer to the question "x ',
+        "=nswer:is: **L**",  # what was read was read again for each of these
+        "500,",
+        "1",
+        " ",
+        " , ",
+        "\u7b54\u6848\u662f",
     ],
 )
 def test_a_hostile_reply_is_read_in_no_time(part: str):
     started = time.process_time()
-    for read in (answer_line, chain_answer, has_answer, before_answer):
+    for read in (answer_line, chain_answer, has_answer, before_answer, answer_key):
         read(part * 2000)
+        read(f"a {part * 2000}\x01")
+    for kind in ("number", "yes-no", "span"):
+        Reader(parse_kind(kind)).direct(f"Answer: {part * 2000}.", ROW)
     assert time.process_time() - started < 10

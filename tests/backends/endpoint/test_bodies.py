@@ -168,7 +168,7 @@ def test_others_have_their_turn_while_a_flood_comes_without_a_pause() -> None:
                 await Bodies(MIB * 1000).read(Flood())
         return time.monotonic() - began
 
-    assert asyncio.run(timed()) < 2.0
+    assert asyncio.run(timed()) < 10.0
 
 
 def choices(content: bytes) -> bytes:
@@ -209,9 +209,9 @@ COSTLY: dict[str, bytes] = {
 @pytest.mark.parametrize("body", COSTLY.values(), ids=COSTLY)
 def test_what_a_body_holds_is_read_in_bounded_time_and_memory(body: bytes) -> None:
     found = list[object]()
-    began = time.monotonic()
+    began = time.process_time()
     assert peak_of(lambda: found.append(outcome(body))) < 150 * MIB
-    assert time.monotonic() - began < 20
+    assert time.process_time() - began < 10
     assert isinstance(found[0], str | RowError | Completion)
 
 
