@@ -72,6 +72,7 @@ class AnswerDefaults(_Section):
     max_answer_tokens: int | None = None
     seed: int | None = None
     deterministic: bool | None = None
+    finish_within: float | None = None
     prompts: Path | None = Field(default=None, strict=False)
     small_adapter: list[str] | None = None
     thinking: Thinking | None = None

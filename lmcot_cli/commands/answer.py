@@ -73,6 +73,7 @@ def answer(
     deadline: options.DeadlineOption = None,
     max_cost: options.MaxCostOption = None,
     max_errors: options.MaxErrorsOption = None,
+    finish_within: options.FinishWithinOption = None,
     dry_run: options.DryRunOption = False,
     parallel: options.ParallelOption = None,
     threads: options.ThreadsOption = None,
@@ -127,7 +128,7 @@ def answer(
         Report(
             run, source_label(source), quiet=quiet, progress=progress, records=json and output is None
         ) as report,
-        finishing(run.stop, report.say),
+        finishing(run, report.say),
         closing(run.results()) as results,
     ):
         for result in report.follow(results):

@@ -151,6 +151,15 @@ MaxErrorsOption = Annotated[
         rich_help_panel=_SPENDING,
     ),
 ]
+FinishWithinOption = Annotated[
+    float | None,
+    typer.Option(
+        "--finish-within",
+        metavar="SECONDS",
+        help="Time for the rows nearly done, after the first Ctrl-C or SIGTERM; 0 stops at once.",
+        show_default=f"{DEFAULTS.finish_within:g}",
+    ),
+]
 TemperatureOption = Annotated[
     float | None,
     typer.Option(

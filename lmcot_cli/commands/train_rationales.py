@@ -158,6 +158,7 @@ def _ask_teacher(shown: Path | BinaryIO, origin: Origin, flags: dict[str, Any]) 
     import sys
 
     from lmcot_cli.commands.answer_report import Report, command_line, source_label
+    from lmcot_cli.commands.interrupt import finishing
     from lmcot_cli.pipeline.answer import AnswerRun
 
     settings = teacher_options(flags)
@@ -168,6 +169,7 @@ def _ask_teacher(shown: Path | BinaryIO, origin: Origin, flags: dict[str, Any]) 
         Report(
             run, source_label(origin.source), quiet=flags["quiet"], progress=sys.stderr.isatty()
         ) as report,
+        finishing(run, report.say),
         closing(run.results()) as results,
     ):
         for _ in report.follow(results):

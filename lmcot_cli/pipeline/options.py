@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 Method = Literal["standard", "cot", "guided"]
 
 _SEVERAL_TEMPERATURE = 0.7
+MOST_FINISHING_SECONDS = 3600
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +57,7 @@ class AnswerOptions:
         max_tokens_total: Tokens the run may spend, prompts included; None sets no limit.
         deadline: Seconds the run may take; None sets no limit.
         max_cost: What the run may cost, by `prices`; None sets no limit.
+        finish_within: Seconds that an interrupted run may take for the rows that it is near the end of.
         max_errors: Rows that may fail, `25` or `10%`, before the run is given up; None puts up with any number.
         given_rationales: For `guided`, take the rationale that came with the row; no small LM is loaded.
         prompts: Folder with templates that replace ours.
@@ -100,6 +102,7 @@ class AnswerOptions:
     max_tokens_total: int | None = None
     deadline: float | None = None
     max_cost: float | None = None
+    finish_within: float = 10.0
     max_errors: str | None = None
     given_rationales: bool = False
     prompts: Path | None = None
@@ -204,6 +207,11 @@ class AnswerOptions:
         for option, value in counts.items():
             if value < 1:
                 raise UsageError(f"--{option} {value}: give 1 or more")
+        if not 0 <= self.finish_within <= MOST_FINISHING_SECONDS:
+            raise UsageError(
+                f"--finish-within {self.finish_within:g}: give seconds from 0 (stop at once) to"
+                f" {MOST_FINISHING_SECONDS}"
+            )
         if self.temperature is not None and not 0 <= self.temperature <= 10:
             raise UsageError(f"--temperature {self.temperature:g}: give a number from 0 (greedy) to 10")
         if not 0 < self.top_p <= 1:
