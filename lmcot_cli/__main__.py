@@ -2,27 +2,23 @@
 
 from __future__ import annotations
 
-import os
-import signal
-from types import FrameType
-
-from lmcot_cli.errors import INTERRUPTED
+from lmcot_cli.interrupts import exit_code, interrupted, leave, leaving_at_once, listening
 
 
 def main() -> None:
-    """Load the app and run it; Ctrl-C while it loads, when nothing is open yet, ends the process at once."""
-    interruptible = signal.getsignal(signal.SIGINT) is signal.default_int_handler  # not under nohup, say
-    if interruptible:
-        signal.signal(signal.SIGINT, _leave)
-    from lmcot_cli.main import main as run
+    """Load the app and run it; a signal while it loads, when nothing is open yet, ends the process at once."""
+    with listening():
+        with leaving_at_once():
+            from lmcot_cli.main import main as run
 
-    if interruptible:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-    run()
-
-
-def _leave(number: int, frame: FrameType | None) -> None:
-    os._exit(INTERRUPTED)
+        try:
+            run()
+        except KeyboardInterrupt:
+            leave(exit_code())
+        except SystemExit as ending:
+            if interrupted() and isinstance(ending.code, int):
+                leave(ending.code)  # threads that wait for an answer hold nothing up
+            raise
 
 
 if __name__ == "__main__":

@@ -31,7 +31,10 @@ from collections.abc import Sequence
 from typing import Self
 
 INTERRUPTED = 130
-"""The exit code after Ctrl-C: what a shell reports for a program that SIGINT (2) ended, 128 + 2."""
+"""The exit code after Ctrl-C: what a shell reports for a program that SIGINT (2) ended, 128 + 2.
+
+After SIGTERM it is 143 (128 + 15), after SIGHUP 129 (128 + 1).
+"""
 
 
 class LmcotError(Exception):

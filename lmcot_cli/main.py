@@ -12,7 +12,8 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from lmcot_cli import __version__
-from lmcot_cli.errors import INTERRUPTED, LmcotError
+from lmcot_cli.errors import LmcotError
+from lmcot_cli.interrupts import exit_code
 
 
 class LazyCommand(NamedTuple):
@@ -93,7 +94,7 @@ class ErrorBoundary(TyperGroup):
             error.message = error.message.removeprefix(PYDANTIC_PREFIX)
             raise
         except KeyboardInterrupt as error:
-            raise typer.Exit(INTERRUPTED) from error
+            raise typer.Exit(exit_code()) from error
 
 
 class LazyGroup(ErrorBoundary):

@@ -22,10 +22,11 @@ from typing import Any
 
 from lmcot_cli import __version__
 from lmcot_cli.errors import OutputError
+from lmcot_cli.model_files.digests import hex_digest
+from lmcot_cli.model_files.folder import loaded_files
 from lmcot_export.atomic import replacing
 from lmcot_export.json_file import read_object
-from lmcot_export.lora import CONFIG, WEIGHTS
-from lmcot_export.merge import GENERATION, TOKENIZER_FILES, tokenizer_folder
+from lmcot_export.merge import TOKENIZER_FILES, tokenizer_folder
 from lmcot_export.source import Source
 
 FILE_NAME = "manifest.json"
@@ -35,12 +36,6 @@ UNVERIFIED, REJECTED = ".unverified", ".rejected"
 _FORMAT = 1
 
 Digests = Mapping[str, str]
-
-
-def sha256(path: Path) -> str:
-    """Return a file's SHA-256 as 64 hexadecimal digits."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,17 +68,11 @@ class Ingredients:
 
 def ingredients(source: Source) -> Ingredients:
     """Digest the files of a source; seconds for large ones."""
-    weights = [
-        *sorted(source.model.glob("*.safetensors")),
-        *sorted(source.model.glob("*.safetensors.index.json")),
-    ]
-    settings = [source.model / "config.json", source.model / "generation_config.json"]
     texts = _tokenizer_folder(source)
-    adapter = [source.adapter / name for name in (WEIGHTS, CONFIG, GENERATION)] if source.adapter else None
     return Ingredients(
-        source=_digests([*weights, *settings]),
-        adapter=None if adapter is None else _digests(adapter),
-        tokenizer=_digests(texts / name for name in TOKENIZER_FILES),
+        source=_digests(source.model, loaded_files(source.model)),
+        adapter=None if source.adapter is None else _digests(source.adapter, loaded_files(source.adapter)),
+        tokenizer=_digests(texts, [texts / name for name in TOKENIZER_FILES]),
     )
 
 
@@ -134,7 +123,7 @@ class Manifest:
             if file.is_file():
                 size = file.stat().st_size
                 self._outputs[self._key(file)] = {
-                    "sha256": sha256(file),
+                    "sha256": hex_digest(file),
                     "bytes": size,
                     "made_from": made_from,
                 }
@@ -164,7 +153,7 @@ class Manifest:
         entry, file = self._outputs[name], self._folder / name
         if entry.get("made_from") != made_from or not file.is_file():
             return False
-        return file.stat().st_size == entry.get("bytes") and sha256(file) == entry.get("sha256")
+        return file.stat().st_size == entry.get("bytes") and hex_digest(file) == entry.get("sha256")
 
     def _names(self, path: Path) -> list[str]:
         """Name the entries of an output: its own, or those of the files in it."""
@@ -199,8 +188,8 @@ def _tokenizer_folder(source: Source) -> Path:
     return source.model if source.adapter is None else tokenizer_folder(source.model, source.adapter)
 
 
-def _digests(files: Iterable[Path]) -> dict[str, str]:
-    return {file.name: sha256(file) for file in files if file.is_file()}
+def _digests(folder: Path, files: Iterable[Path]) -> dict[str, str]:
+    return {file.relative_to(folder).as_posix(): hex_digest(file) for file in files if file.is_file()}
 
 
 def _is_there(path: Path) -> bool:

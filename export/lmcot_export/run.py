@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lmcot_cli.errors import ModelError, OutputError, UsageError
+from lmcot_cli.model_files.digests import hex_digest
 from lmcot_export.atomic import replacing
 from lmcot_export.converter import convert, find_script
 from lmcot_export.gguf.adapter import write_adapter
@@ -23,7 +24,6 @@ from lmcot_export.manifest import (
     Ingredients,
     Manifest,
     ingredients,
-    sha256,
     suffixed,
 )
 from lmcot_export.merge import merge, merged_bytes
@@ -321,13 +321,13 @@ class _Job:
         importance = importance_of(
             self.options.imatrix, full, kept, role=self.options.role, threads=self.options.threads
         )
-        digest = sha256(self.options.imatrix)
+        digest = hex_digest(self.options.imatrix)
         if collects:
             self.manifest.record(kept, digest)
         return importance, digest
 
     def _converter_digest(self) -> str | None:
-        return None if self.options.converter is None else sha256(find_script(self.options.converter))
+        return None if self.options.converter is None else hex_digest(find_script(self.options.converter))
 
     def _judged(self, output: Output, found: Verification) -> Output:
         """Give what passed its name, what failed one that says so, and leave to what is open that of what waits."""

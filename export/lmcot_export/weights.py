@@ -18,14 +18,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lmcot_cli.errors import ModelError
+from lmcot_cli.model_files.safetensors_header import StoredTensor, read_safetensors_header
+from lmcot_cli.model_files.weights import weight_files
 from lmcot_export.atomic import replacing
-from lmcot_export.json_file import read_object
 
 BLOCK_BYTES = 32 * 1024 * 1024
 """Most float32 bytes that streaming holds at once."""
 
-_MAX_HEADER_BYTES = 100_000_000  # as in safetensors' own reader
-_INDEX = "model.safetensors.index.json"
 STORED: Mapping[str, np.dtype[Any]] = {
     "F64": np.dtype("<f8"),
     "F32": np.dtype("<f4"),
@@ -74,10 +73,12 @@ class SafetensorsFolder:
     """
 
     def __init__(self, folder: Path, *, single: str = "model.safetensors") -> None:
-        self.files = _weight_files(folder, single)
-        self._stored: dict[str, _Stored] = {}
-        for file in self.files:
-            self._stored |= _read_header(file)
+        self.files = weight_files(folder, single)
+        self._stored = {
+            name: _stored(file, name, tensor)
+            for file in self.files
+            for name, tensor in read_safetensors_header(file).items()
+        }
 
     @property
     def names(self) -> Sequence[str]:
@@ -169,59 +170,10 @@ def _from_float32(values: NDArray[np.float32], stored: str) -> NDArray[np.generi
     return np.ascontiguousarray(values.astype(STORED[stored], copy=False))
 
 
-def _weight_files(folder: Path, single: str) -> list[Path]:
-    index = folder / _INDEX
-    if index.is_file():
-        try:
-            names = dict.fromkeys(map(str, read_object(index)["weight_map"].values()))
-        except (KeyError, AttributeError) as error:
-            raise ModelError(f"{index}: is damaged; copy or download it again") from error
-        files = [folder / Path(name).name for name in names]
-    else:
-        files = [folder / single]
-    for file in files:
-        if not file.is_file():
-            raise ModelError(_explain_missing(folder, file))
-    return files
-
-
-def _explain_missing(folder: Path, file: Path) -> str:
-    if any(folder.glob("pytorch_model*.bin")):
-        return (
-            f"{folder}: has pickled weights (pytorch_model.bin), which can run code when they are read; load the"
-            " model with transformers and save it with save_pretrained(FOLDER), which writes safetensors"
-        )
-    return f"{file}: is missing; name a folder with config.json and model.safetensors"
-
-
-def _read_header(path: Path) -> dict[str, _Stored]:
-    size = path.stat().st_size
-    with path.open("rb") as file:
-        length = int.from_bytes(file.read(8), "little")
-        if not 2 <= length <= min(size - 8, _MAX_HEADER_BYTES):
-            raise ModelError(f"{path}: is not a safetensors file, or is damaged")
-        try:
-            header = json.loads(file.read(length))
-            header.pop("__metadata__", None)
-        except (ValueError, AttributeError, TypeError, RecursionError) as error:
-            raise ModelError(f"{path}: its header is damaged; copy or download it again") from error
-    return {name: _stored(path, name, entry, 8 + length, size) for name, entry in header.items()}
-
-
-def _stored(path: Path, name: str, entry: dict[str, object], data: int, size: int) -> _Stored:
-    try:
-        begin, end = (int(offset) for offset in entry["data_offsets"])  # type: ignore[attr-defined]
-        shape = tuple(int(length) for length in entry["shape"])  # type: ignore[attr-defined]
-        stored = str(entry["dtype"])
-        if min(begin, *shape, 0) < 0:
-            raise ValueError("a negative length")
-    except (KeyError, TypeError, ValueError, OverflowError) as error:
-        raise ModelError(f"{path}: its header is damaged at {name}; copy or download it again") from error
-    if stored not in STORED:
+def _stored(path: Path, name: str, tensor: StoredTensor) -> _Stored:
+    if tensor.type not in STORED:
         raise ModelError(
-            f"{path}: {name} is stored as {stored}; only full-precision weights (F32, F16, BF16) can be exported:"
+            f"{path}: {name} is stored as {tensor.type}; only full-precision weights (F32, F16, BF16) can be exported:"
             " name the model it was quantized from"
         )
-    if end - begin != prod(shape) * STORED[stored].itemsize or data + end > size:
-        raise ModelError(f"{path}: ends within {name}; copy or download it again")
-    return _Stored(path, stored, shape, data + begin)
+    return _Stored(path, tensor.type, tensor.shape, tensor.offset)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Literal, Protocol, Self, TypeAlias
@@ -158,6 +158,9 @@ class ModelIdentity:
 Reply: TypeAlias = tuple[int, Completion | RowError]
 """A ticket with what became of its request."""
 
+POLL_SECONDS = 0.2
+"""How long `poll` goes on without a reply, so that whoever polls can see to other things, Ctrl-C among them."""
+
 
 class Backend(Protocol):
     """A loaded model, or the way to one that is served elsewhere.
@@ -218,11 +221,18 @@ class Backend(Protocol):
         A request that fails by itself (its prompt does not fit, say) has its error for a reply.
 
         Args:
-            wait: Work, or wait, until there is at least one reply, unless nothing is pending. Without it,
-                return what is there; a local model then computes nothing.
+            wait: Work, or wait, until there is at least one reply or `POLL_SECONDS` are over, unless nothing is
+                pending. Without it, return what is there; a local model then computes nothing.
 
         Raises:
             ModelError: The model as a whole cannot go on.
+        """
+        ...
+
+    def cancel(self, tickets: Collection[int]) -> None:
+        """Drop pending requests: they will have no reply, and nothing more is done for them.
+
+        Their tickets are not to be used again.
         """
         ...
 
@@ -343,6 +353,10 @@ class BatchBackend(Closing):
         taken = {ticket for ticket, _, _ in batch}
         self._handed_in = [one for one in self._handed_in if one[0] not in taken]
         return [(ticket, reply) for (ticket, _, _), reply in zip(batch, replies, strict=True)]
+
+    def cancel(self, tickets: Collection[int]) -> None:
+        """Drop pending requests; see `Backend.cancel`."""
+        self._handed_in = [one for one in self._handed_in if one[0] not in tickets]
 
     def reset(self) -> None:
         """Keep nothing between batches, forget nothing."""

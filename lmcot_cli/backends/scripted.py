@@ -25,13 +25,21 @@ from __future__ import annotations
 import hashlib
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
-from lmcot_cli.backends.base import BatchBackend, Completion, ModelIdentity, Request, Sampling
+from lmcot_cli.backends.base import (
+    POLL_SECONDS,
+    BatchBackend,
+    Completion,
+    ModelIdentity,
+    Reply,
+    Request,
+    Sampling,
+)
 from lmcot_cli.backends.engine_options import EngineOptions
 from lmcot_cli.errors import ModelError, RowError
 
@@ -52,7 +60,6 @@ class ScriptedReply(BaseModel):
 
     def completion(self, request: Request) -> Completion:
         """Answer `request`; words stand in for tokens in the counts."""
-        time.sleep(self.seconds)
         text = self.text if isinstance(self.text, str) else self.text[request.seed % len(self.text)]
         words = len(text.split())
         return Completion(text, len(request.text.split()), words, self.finish_reason, self.logprob)
@@ -80,6 +87,8 @@ class ScriptedBackend(BatchBackend):
         replies = [_parse(line, f"{path}:{number}") for number, line in enumerate(content.splitlines(), 1)]
         self._matching = [reply for reply in replies if reply.match is not None]
         self._in_order = deque(reply for reply in replies if reply.match is None)
+        self._takes_time = any(reply.seconds for reply in replies)
+        self._at_work: tuple[int, ScriptedReply, float] | None = None
         digest = hashlib.sha256(content).hexdigest()
         self.identity = ModelIdentity(spec or f"scripted:{path}", f"sha256:{digest}")
 
@@ -89,7 +98,40 @@ class ScriptedBackend(BatchBackend):
         Raises:
             ModelError: No reply is left.
         """
-        return [self._reply(request).completion(request) for request in requests]
+        replies = [self._reply(request) for request in requests]
+        time.sleep(sum(reply.seconds for reply in replies))
+        return [reply.completion(request) for reply, request in zip(replies, requests, strict=True)]
+
+    def poll(self, *, wait: bool = True) -> list[Reply]:
+        """Return the replies that are written by now, one after another; see `Backend.poll`.
+
+        Raises:
+            ModelError: No reply is left.
+        """
+        if not self._takes_time:
+            return super().poll(wait=wait)
+        done: list[Reply] = []
+        until = time.monotonic() + POLL_SECONDS
+        while wait and self._handed_in and len(done) < self.window and (not done or time.monotonic() < until):
+            ticket, request, _ = self._handed_in[0]
+            if self._at_work is None:
+                reply = self._reply(request)
+                self._at_work = ticket, reply, time.monotonic() + reply.seconds
+            _, reply, ready_at = self._at_work
+            if ready_at > until:
+                time.sleep(max(until - time.monotonic(), 0))
+                break
+            time.sleep(max(ready_at - time.monotonic(), 0))
+            done.append((ticket, reply.completion(request)))
+            self._at_work = None
+            del self._handed_in[0]
+        return done
+
+    def cancel(self, tickets: Collection[int]) -> None:
+        """Drop pending requests; see `Backend.cancel`."""
+        super().cancel(tickets)
+        if self._at_work and self._at_work[0] in tickets:
+            self._at_work = None
 
     def close(self) -> None:
         """Hold nothing, free nothing."""

@@ -90,7 +90,8 @@ def _measure(
     server: LlamaServer, prompts: list[list[int]], work: Workload, concurrency: int
 ) -> tuple[int, float]:
     start = perf_counter()
-    with ThreadPoolExecutor(concurrency) as pool:
+    pool = ThreadPoolExecutor(concurrency)
+    try:
         samples = [
             pool.submit(
                 _complete, server, prompt, work, seed=place * work.samples + sample, tokens=work.new_tokens
@@ -98,11 +99,9 @@ def _measure(
             for place, prompt in enumerate(prompts)
             for sample in range(work.samples)
         ]
-        try:
-            tokens = sum(sample.result() for sample in samples)
-        except BaseException:
-            pool.shutdown(cancel_futures=True)  # Ctrl-C too: the requests that wait are not sent any more
-            raise
+        tokens = sum(sample.result() for sample in samples)
+    finally:  # Ctrl-C too: the requests that wait are not sent any more, and those that are sent not waited for
+        pool.shutdown(wait=False, cancel_futures=True)
     return tokens, perf_counter() - start
 
 

@@ -72,7 +72,7 @@ def answer(
         Report(
             run, source_label(source), quiet=quiet, progress=progress, records=json and output is None
         ) as report,
-        finishing(run.stop, report.say),
+        finishing(run, report.say),
         closing(run.results()) as results,
     ):
         for result in report.follow(results):

@@ -7,6 +7,7 @@ import shlex
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
@@ -17,6 +18,7 @@ from rich.text import Text
 
 from lmcot_cli.commands.console import stdout_console
 from lmcot_cli.commands.printable import escaped, printable
+from lmcot_cli.interrupts import held
 from lmcot_cli.pipeline.destinations import destinations
 from lmcot_cli.pipeline.result import Result
 
@@ -93,7 +95,8 @@ class Report:
         if kind is None:
             self._say(self._summary())
         elif issubclass(kind, KeyboardInterrupt):
-            self._say(self._interrupted())
+            with held(), suppress(OSError):  # a terminal that is gone
+                self._say(self._interrupted())
 
     def follow(self, results: Iterator[Result]) -> Iterator[Result]:
         """Pass results on, with a warning for each that failed."""
@@ -186,12 +189,12 @@ class Report:
         return "".join(f"; {_counted(number)} {what}" for what, number in counts.items() if number)
 
     def _interrupted(self) -> str:
-        done = f"interrupted after {self._run.totals.rows:,} rows"
+        done = f"stopped: {self._run.totals.rows:,} rows written"
         if self._run.output is None:
-            return f"{done}; with -o OUT they would be kept, and the same command would go on after them"
-        return (
-            f"{done}, which are in {self._run.output}; go on with: {shlex.join(resuming(self._run.command))}"
-        )
+            return f"{done}; with -o OUT they would be kept, and the same command would go on from there"
+        if self._run.kept_ahead:
+            done += f" ({self._run.kept_ahead:,} more are done and kept for their turn)"
+        return f"{done} to {self._run.output}; go on with: {shlex.join(resuming(self._run.command))}"
 
 
 def _counted(calls: int) -> str:

@@ -1,32 +1,32 @@
-"""Ctrl-C while rows are under way: the first one finishes them, a second one drops them."""
+"""What the first Ctrl-C says while rows are under way: how many are finished, and how long that may take."""
 
 from __future__ import annotations
 
-import signal
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from types import FrameType
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+
+from lmcot_cli.interrupts import stopping
+from lmcot_cli.pipeline.answer import AnswerRun
+from lmcot_cli.pipeline.flow import Finishing
 
 
-@contextmanager
-def finishing(stop: Callable[[], bool], say: Callable[[str], None]) -> Iterator[None]:
-    """Within, the first Ctrl-C calls `stop`, which says whether there is something to finish.
+def finishing(run: AnswerRun, say: Callable[[str], None]) -> AbstractContextManager[None]:
+    """Within, the first Ctrl-C or SIGTERM lets a run finish the rows that it is near the end of.
 
-    The next one, or the first if there is nothing, raises KeyboardInterrupt as usual.
+    Args:
+        run: The run.
+        say: Shows a line.
     """
 
-    def on_interrupt(number: int, frame: FrameType | None) -> None:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-        if not stop():
-            raise KeyboardInterrupt
-        say("finishing the rows under way; Ctrl-C again drops them")
+    def stop() -> bool:
+        return run.stop(lambda finishing: say(message(finishing)))
 
-    if threading.current_thread() is not threading.main_thread():  # only that one may set handlers
-        yield
-        return
-    before = signal.signal(signal.SIGINT, on_interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
+    return stopping(stop, run.options.finish_within)
+
+
+def message(finishing: Finishing) -> str:
+    """Say what is finished before the end."""
+    rows = "1 row" if finishing.rows == 1 else f"{finishing.rows:,} rows"
+    seconds = finishing.seconds
+    time = f"at most {finishing.within:g} s" if seconds is None else f"about {max(round(seconds), 1)} s"
+    return f"finishing {rows}, {time}; Ctrl-C again to stop now"

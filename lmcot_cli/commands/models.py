@@ -101,7 +101,11 @@ def pull(
     if packaged := _packaged(model):
         typer.echo(f"{model} comes with an installed package; there is nothing to download", err=True)
         return write_text(str(packaged))
-    path = hub.download(source)
+    try:
+        path = hub.download(source)
+    except KeyboardInterrupt:
+        typer.echo("stopped; the same command goes on with what has come so far", err=True)
+        raise
     header = read_header(path)
     size = _human("size", path.stat().st_size)
     typer.echo(f"{printable(header.architecture)}, {header.quantization}, {size}, in {path}", err=True)

@@ -102,6 +102,7 @@ def _ask_teacher(
 ) -> None:
     """Answer what has no answer yet, as `lmcot answer --method cot` does."""
     from lmcot_cli.commands.answer_report import Report, command_line, source_label
+    from lmcot_cli.commands.interrupt import finishing
     from lmcot_cli.pipeline.answer import AnswerRun
 
     if not isinstance(shown, Path):  # rows in lmcot's own layout
@@ -109,6 +110,7 @@ def _ask_teacher(
     run = AnswerRun(shown, teacher, origin.answers, overwrite=overwrite, command=command_line())
     with (
         Report(run, source_label(origin.source), quiet=quiet, progress=sys.stderr.isatty()) as report,
+        finishing(run, report.say),
         closing(run.results()) as results,
     ):
         for _ in report.follow(results):

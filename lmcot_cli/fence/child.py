@@ -145,9 +145,9 @@ def _address_space() -> int:
 
 def main() -> None:
     """Serve on the standard streams; nothing else is written to them."""
-    signal.signal(
-        signal.SIGINT, signal.SIG_IGN
-    )  # Ctrl-C is for the parent, which ends this process by its pipe
+    # They are for the parent, which may finish something before it ends this process by its pipe.
+    for number in (signal.SIGINT, signal.SIGTERM, *([signal.SIGHUP] if sys.platform != "win32" else [])):
+        signal.signal(number, signal.SIG_IGN)
     target = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     if sys.platform != "win32":

@@ -31,6 +31,12 @@ MOST_LAYERS = 1 << 10
 LARGEST_SIZE = 1 << 16
 """A width or a count may be this large whatever the weights are; above it, no larger than the weights' own sizes."""
 
+TABLED = ("flaubert", "marian", "pegasus", "roformer", "xlm")
+"""Architectures for which transformers computes a table of positions number by number, in Python."""
+
+LARGEST_TABLE = 1 << 24
+"""Sixteen times the values of the largest such table."""
+
 LARGEST_NUMBER = 1 << 40
 """No setting of a model is larger: bases of rotary embeddings, positions, ids of tokens."""
 
@@ -56,6 +62,7 @@ def check_config(path: Path, tensors: Mapping[str, StoredTensor] | None) -> dict
     _check_kernels(path, config)
     _check_layers(path, config, len(tensors) if tensors is not None else MOST_LAYERS)
     check_sizes(path, config, tensors or {})
+    _check_table(path, config)
     return config
 
 
@@ -108,6 +115,19 @@ def check_sizes(path: Path, config: Mapping[str, Any], tensors: Mapping[str, Sto
         free = any(part in name for part in _NO_SIZES)
         if abs(number) > (LARGEST_NUMBER if free else largest):
             raise _refusal(path, name, f"it is {number:.6g}, and no weight is wider than {widest}")
+
+
+def _check_table(path: Path, config: Mapping[str, Any]) -> None:
+    """Refuse a table of positions that would be computed for ever."""
+    if config.get("model_type") in TABLED:
+        name = "max_position_embeddings"
+        widths = [config.get(width) for width in ("d_model", "hidden_size", "embedding_size", "emb_dim")]
+        widest = max((width for width in widths if isinstance(width, int)), default=1024)
+        positions = config.get(name)
+        if isinstance(positions, int) and positions * widest > LARGEST_TABLE:
+            raise _refusal(
+                path, name, f"a table of {positions} positions by {widest} would be computed for ever"
+            )
 
 
 def _check_ranks(path: Path, config: Mapping[str, Any], tensors: Mapping[str, StoredTensor]) -> None:

@@ -17,11 +17,13 @@ from lmcot_cli.backends.specs import names_endpoint, open_model
 from lmcot_cli.datasets.reader import STDIN, BadRow, read_rows, source_name
 from lmcot_cli.datasets.row import Columns, Row
 from lmcot_cli.errors import RowError, TooManyErrorsError, UsageError
+from lmcot_cli.interrupts import held
+from lmcot_cli.pipeline.ahead import Ahead
 from lmcot_cli.pipeline.alike import FIRST_ROWS, check_first, held_back
 from lmcot_cli.pipeline.budget import Budget
 from lmcot_cli.pipeline.cost import cost_of
 from lmcot_cli.pipeline.draws import ballots
-from lmcot_cli.pipeline.flow import Flow, Outcome
+from lmcot_cli.pipeline.flow import Finishing, Flow, Outcome, Spent
 from lmcot_cli.pipeline.journal import Journal, Recorded
 from lmcot_cli.pipeline.methods import build_method, preconditions_of
 from lmcot_cli.pipeline.options import AnswerOptions
@@ -54,6 +56,7 @@ class AnswerRun:
         totals: The sums over the rows that have their record, those of earlier sessions included.
         resumed: Rows that earlier sessions had finished.
         answered_now: The sums over the rows of this session.
+        kept_ahead: Rows that are done and kept beside the output, for one before them is not.
     """
 
     def __init__(
@@ -76,7 +79,8 @@ class AnswerRun:
         self._models: Mapping[Role, Backend] = {}
         self._prices = options.role_prices
         self._flow: Flow[BadRow | Recorded] | None = None
-        self._stopped = False
+        self._ahead: Ahead | None = None
+        self.kept_ahead = 0
 
     def results(self) -> Generator[Result, None, None]:
         """Answer the rows that have no record yet; yield each result once it is in the output.
@@ -111,10 +115,15 @@ class AnswerRun:
                 answered = held_back(answered, source_name(self.source), hold=journal is not None)
             try:
                 yield from self._record(answered, journal)
+            except KeyboardInterrupt:
+                with held():
+                    self._keep_ahead(models)
+                raise
             finally:
                 if journal:
-                    journal.calls = self.calls.to_record() if self.calls else None
-                    journal.take_place()
+                    with held():
+                        journal.calls = self.calls.to_record() if self.calls else None
+                        journal.take_place()
 
     def _check_output(self) -> None:
         for option, given in {"overwrite": self.overwrite, "retry-errors": self.retry_errors}.items():
@@ -157,13 +166,30 @@ class AnswerRun:
             skip_finished(rows, journal)
             self.totals = self._kept = journal.totals
             self.resumed = self._kept.rows
-            return rows, journal
+            return self._those_ahead(rows, journal), journal
         journal.check(run_file.settings)
         kept = sum((one.totals for one in journal.records() if not one.failed), Totals())
         self._kept = replace(kept, usage=journal.totals.usage)  # what failed was spent as well
         retry = stack.enter_context(open_retry(journal))
         retry.begin(run_file)
-        return failed_again(rows, journal), retry
+        return self._those_ahead(failed_again(rows, journal), retry), retry
+
+    def _those_ahead(self, items: Iterator[Item], journal: Journal) -> Iterator[Item]:
+        """Yield the items, those that an earlier session had done before their turn as its records."""
+        assert self.output is not None
+        self._ahead = Ahead(self.output, journal.run)
+        self._kept = sum((one.totals for one in self._ahead.rows.values()), self._kept)
+        return self._ahead.in_place(items)
+
+    def _keep_ahead(self, models: Mapping[Role, Backend]) -> None:
+        """Keep the rows that are done, but have to wait for their turn in the output."""
+        if self._ahead and self._flow:
+            self._ahead.keep(
+                self._row_result(item, outcome, spent, models)
+                for item, outcome, spent in self._flow.left()
+                if not isinstance(item, Recorded)
+            )
+            self.kept_ahead = len(self._ahead.rows)
 
     def _record(self, answered: Iterator[Result | Recorded], journal: Journal | None) -> Iterator[Result]:
         """Write what comes to the journal; yield the results that are new."""
@@ -171,6 +197,8 @@ class AnswerRun:
             if isinstance(one, Recorded):
                 assert journal is not None
                 journal.copy(one)
+                if self._ahead:
+                    self._ahead.take(one)
                 self.totals += one.totals
                 self.resumed += 1
                 continue
@@ -184,6 +212,8 @@ class AnswerRun:
                 self._check_errors()
         if journal:
             journal.finish()
+        if self._ahead:
+            self._ahead.remove()
 
     def _check_errors(self) -> None:
         limit = self.options.error_limit
@@ -232,14 +262,18 @@ class AnswerRun:
     def _asks_endpoint(self, models: Mapping[Role, Backend]) -> bool:
         return any(names_endpoint(model.identity.spec) for model in models.values())
 
-    def stop(self) -> bool:
-        """Begin no more rows; `results` yields those under way and then raises KeyboardInterrupt.
+    def stop(self, tell: Callable[[Finishing], None]) -> bool:
+        """Begin no more rows; `results` yields those that can be finished in time and then raises KeyboardInterrupt.
+
+        It raises nothing where those were the last rows of the input.
+
+        Args:
+            tell: Is told what is finished, if anything is.
 
         Returns:
-            Whether any are under way.
+            Whether `results` will come to its end by itself.
         """
-        self._stopped = True
-        return self._flow is not None and self._flow.stop()
+        return self._flow is not None and self._flow.stop(self.options.finish_within, tell)
 
     def _answer(
         self,
@@ -259,11 +293,25 @@ class AnswerRun:
         for item, outcome, spent in self._flow.run(items):
             if isinstance(item, Recorded):
                 yield item
-                continue
-            usage = Usage(**{role: spent.get(model, Tokens()) for role, model in models.items()})
-            yield replace(self._result(item, outcome), usage=usage)
-        if self._stopped:
-            raise KeyboardInterrupt
+            else:
+                yield self._row_result(item, outcome, spent, models)
+        if self._flow.is_complete:
+            return
+        if self.output is None:  # there, nothing goes on from the row that is missing
+            for item, outcome, spent in self._flow.left():
+                if not isinstance(item, Recorded):
+                    yield self._row_result(item, outcome, spent, models)
+        raise KeyboardInterrupt
+
+    def _row_result(
+        self,
+        item: Row | BadRow,
+        outcome: Outcome | None,
+        spent: Spent,
+        models: Mapping[Role, Backend],
+    ) -> Result:
+        usage = Usage(**{role: spent.get(model, Tokens()) for role, model in models.items()})
+        return replace(self._result(item, outcome), usage=usage)
 
     @property
     def cost(self) -> float:

@@ -19,6 +19,7 @@ from types import TracebackType
 from typing import NamedTuple, Self
 
 from lmcot_cli.errors import OutputError
+from lmcot_cli.interrupts import held
 from lmcot_cli.pipeline.result import Result
 from lmcot_cli.pipeline.run_file import PreviousRun, RunFile, Settings, Totals, differing, now, read_run_file
 
@@ -108,6 +109,12 @@ class Journal:
             raise OutputError(
                 f"{self.path}: was begun with other settings ({'; '.join(differences)}): {INSTEAD}"
             )
+
+    @property
+    def run(self) -> PreviousRun:
+        """What its records are of, once it has begun."""
+        assert self._run is not None
+        return PreviousRun(dict(self._run.settings), self._run.started)
 
     def begin(self, run: RunFile) -> None:
         """Start the output, or make it ready to go on, with results that `run` makes.
@@ -207,14 +214,15 @@ class Journal:
     def _write(self, line: bytes, totals: Totals) -> None:
         self._check_in_place()
         try:
-            while line:
-                line = line[os.write(self._descriptor, line) :]
+            with held():
+                while line:
+                    line = line[os.write(self._descriptor, line) :]
+                self.totals += totals
         except OSError as error:
             raise OutputError(
                 f"{self.path}: cannot be written: {error.strerror}; {self.totals.rows} rows are kept:"
                 " mend that and run the same command again, it goes on from there"
             ) from error
-        self.totals += totals
 
     def _check_in_place(self) -> None:
         """Refuse to go on writing to a file that was deleted, moved or replaced: its results would be lost."""

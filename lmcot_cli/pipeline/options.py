@@ -280,6 +280,13 @@ class AnswerOptions:
         in_file=None,
         panel=_SPENDING,
     )
+    finish_within: float = setting(
+        10.0,
+        "Seconds for the rows that are nearly done, after the first Ctrl-C or SIGTERM; 0 stops at once.",
+        metavar="SECONDS",
+        rule=Rule(least=0, most=3600),
+        panel="Output",
+    )
     max_errors: str | None = setting(
         None,
         "Stop when more rows fail than this, a share of them (5%) from the 20th row on; what is done is kept.",

@@ -92,6 +92,11 @@ def _retry_path(output: Path) -> Path:
     return file.with_name(f".{file.name}.retry")
 
 
+def is_result_of(recorded: Recorded, item: Row | BadRow) -> bool:
+    """Whether a record is the result of a row as it is now."""
+    return _difference(recorded, item) is None
+
+
 def _difference(recorded: Recorded, item: Item) -> str | None:
     if item.id != recorded.id:
         return f"but the input has row {item.id!r} there"

@@ -61,7 +61,10 @@ DAMAGE: dict[str, tuple[Damage, str]] = {
     "generation: ends": (content("generation_config.json", '{"eos_token_id": "x"}'), "eos_token_id is 'x'"),
     "header: deep": (header(DEEP), r"model\.safetensors: its header is damaged"),
     "header: a list": (header("[]"), r"model\.safetensors: its header is damaged"),
-    "tokenizer: empty": (content("tokenizer.json", "{}"), "tiny: cannot be loaded: Model missing"),
+    "tokenizer: empty": (
+        content("tokenizer.json", "{}"),
+        r"tiny: (cannot be loaded:|its tokenizer\.json fails \() ?Model missing",
+    ),
     "tokenizer: bytes": (content("tokenizer.json", b"\xff" * 60), r"tokenizer\.json: is not valid JSON"),
     "tokenizer: a list": (content("tokenizer_config.json", "[]"), r"tokenizer_config\.json: is not a JSON"),
     "weights: a layer missing": (without("layers.1."), r"lack model\.layers\.1\.self_attn\.q_proj\.weight"),

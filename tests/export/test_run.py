@@ -14,8 +14,9 @@ from transformers import AutoModelForCausalLM
 
 from lmcot_cli.backends.llama.model import LlamaModel
 from lmcot_cli.errors import InputError, ModelError, OutputError, UsageError
+from lmcot_cli.model_files.digests import hex_digest
 from lmcot_export import atomic
-from lmcot_export.manifest import Manifest, sha256
+from lmcot_export.manifest import Manifest
 from lmcot_export.options import ExportOptions
 from lmcot_export.outcome import ExportReport
 from lmcot_export.run import export
@@ -159,7 +160,7 @@ def test_what_is_no_model_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 def test_pickled_weights_are_refused(model: Path, tmp_path: Path) -> None:
     (model / "model.safetensors").rename(model / "pytorch_model.bin")
-    with pytest.raises(ModelError, match="pickled weights"):
+    with pytest.raises(ModelError, match="no pickle is loaded"):
         run(model, tmp_path / "out")
 
 
@@ -262,7 +263,7 @@ def test_what_could_not_be_verified_has_not_its_final_name(model: Path, tmp_path
 
 
 def digests(folder: Path) -> dict[str, str]:
-    return {path.name: sha256(path) for path in folder.iterdir()}
+    return {path.name: hex_digest(path) for path in folder.iterdir()}
 
 
 def break_the_writer(monkeypatch: pytest.MonkeyPatch) -> list[bool]:

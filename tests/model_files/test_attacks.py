@@ -184,6 +184,7 @@ def test_a_link_within_the_folder_and_one_of_the_hubs_cache_are_followed(model: 
         ({"num_local_experts": 10**8}, r"num_local_experts: it is 1e\+08"),
         ({"head_dim": 10**10}, r"head_dim: it is 1e\+10"),
         ({"intermediate_size": 60_000, "hidden_size": 60_000}, "config.json makes a model of|do not fit"),
+        ({"model_type": "marian", "max_position_embeddings": 10**9}, "a table of 1000000000 positions by 64"),
         ({"max_position_embeddings": 10**30}, r"max_position_embeddings: it is 1e\+30"),
     ],
 )

@@ -1,5 +1,6 @@
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from itertools import count
+from time import monotonic, sleep
 
 import pytest
 
@@ -15,7 +16,7 @@ from lmcot_cli.backends.base import (
 from lmcot_cli.datasets.row import Row
 from lmcot_cli.pipeline.budget import Budget
 from lmcot_cli.pipeline.cost import FREE, Price
-from lmcot_cli.pipeline.flow import Flow
+from lmcot_cli.pipeline.flow import Finishing, Flow
 from lmcot_cli.pipeline.result import Tokens
 from lmcot_cli.pipeline.waves import Ask, CutShortError, Drawn, Wave
 
@@ -23,12 +24,14 @@ from lmcot_cli.pipeline.waves import Ask, CutShortError, Drawn, Wave
 class Desk(StreamBackend):
     """A model that finishes one request a poll, the latest first, and remembers the most it ever had pending."""
 
+    next = -1
     identity = ModelIdentity("desk", None)
 
     def __init__(self, window: int, in_background: bool = False) -> None:
         self.window, self.in_background = window, in_background
         self.waiting: list[tuple[int, Request]] = []
         self.most = self.polls = self.resets = 0
+        self.cancelled: list[str] = []
 
     @property
     def pending(self) -> int:
@@ -42,9 +45,13 @@ class Desk(StreamBackend):
         if not self.waiting or (not wait and not self.in_background):
             return []
         self.polls += 1
-        ticket, request = self.waiting.pop()
+        ticket, request = self.waiting.pop(self.next)
         failed = "bad" in request.prompt
         return [(ticket, RowError("no") if failed else Completion(request.prompt, 1, 1, "stop", None))]
+
+    def cancel(self, tickets: Collection[int]) -> None:
+        self.cancelled += [request.prompt for ticket, request in self.waiting if ticket in tickets]
+        self.waiting = [one for one in self.waiting if one[0] not in tickets]
 
     def reset(self) -> None:
         assert not self.waiting
@@ -116,7 +123,7 @@ def test_rows_behind_a_slow_one_go_on_until_they_hold_too_much(monkeypatch: pyte
 
 
 def begun_before_the_first_is_done() -> int:
-    desk = Desk(8)
+    desk = Desk(8, in_background=True)  # one that computes here has the first row alone
     chain = Chain(desk)
     next(Flow[str](chain, free(desk)).run(rows(1000)))
     return chain.begun
@@ -148,20 +155,114 @@ def test_one_by_one_resets_the_models_before_every_row():
     assert (small.resets, large.resets) == (5, 5)
 
 
-def test_stopping_finishes_what_is_under_way_and_begins_nothing():
-    desk = Desk(4)
+class InTurn(Desk):
+    """A model that finishes the request first that came first."""
+
+    next = 0
+
+
+def test_stopping_finishes_rows_with_a_reply_drops_the_others_and_begins_nothing():
+    desk = InTurn(4)
     chain = Chain(desk, waves=3)
     flow = Flow[str](chain, free(desk))
     outcomes = flow.run(rows(1000))
-    first = [next(outcomes)]
-    begun = chain.begun
-    under_way = flow.stop()
-    rest = list(outcomes)
+    came = [next(outcomes) for _ in range(4)]
+    told: list[Finishing] = []
+    begun, polls = chain.begun, desk.polls
+    under_way = flow.stop(60, told.append)
+    came += list(outcomes)
+    left = list(flow.left())
+    finished = len(came) - 4 + len(left)
 
     assert under_way
-    assert chain.begun == begun == len(first + rest)
-    assert ids(first + rest) == [f"q{i}" for i in range(begun)]
-    assert not flow.stop()
+    assert chain.begun == begun
+    assert [one.within for one in told] == [60]
+    assert finished - 1 <= told[0].rows <= finished  # one may have been done already
+    assert len(desk.cancelled) == begun - len(came) - len(left) > 0
+    assert all(prompt.endswith(" 0") for prompt in desk.cancelled)
+    assert not desk.waiting
+    assert desk.polls - polls <= 3 * finished
+    assert ids(came) == [f"q{i}" for i in range(len(came))]
+    assert not flow.is_complete
+
+
+def test_stopping_at_once_drops_everything_and_those_behind_the_gap_can_be_taken():
+    desk = Desk(4)
+    flow = Flow[str](Chain(desk, waves=3), free(desk))
+    outcomes = flow.run(rows(1000))
+    came = [next(outcomes) for _ in range(8)]
+    told: list[Finishing] = []
+    polls = desk.polls
+    flow.stop(0, told.append)
+    came += list(outcomes)
+
+    assert (told, desk.polls, desk.waiting) == ([], polls, [])
+    assert ids(came) == [f"q{i}" for i in range(len(came))]
+    assert all(isinstance(outcome, Drawn) for _, outcome, _ in flow.left())
+    assert list(flow.left()) == []
+
+
+def test_stopping_in_the_last_row_ends_a_run_that_is_complete():
+    desk = Desk(4)
+    flow = Flow[str](Chain(desk, waves=2), free(desk))
+    outcomes = flow.run(rows(1))
+    flow.stop(60)
+    dropped = list(outcomes)
+    desk = Desk(4)
+    two = Flow[str](Chain(desk, waves=2), free(desk))
+    outcomes = two.run(iter([*rows(1), "no row"]))
+    came = [next(outcomes)]
+    assert two.stop(60)
+    came += list(outcomes)
+
+    assert (dropped, flow.is_complete) == ([], False)
+    assert (ids(came), two.is_complete) == (["q0", "no row"], True)
+
+
+class Slow(InTurn):
+    """A model that takes its time."""
+
+    def poll(self, *, wait: bool = True) -> list[Reply]:
+        if wait:
+            sleep(0.05)
+        return super().poll(wait=wait)
+
+
+def test_rows_that_would_take_too_long_are_not_finished():
+    desk = Slow(16)
+    flow = Flow[str](Chain(desk, waves=2), free(desk))
+    outcomes = flow.run(rows(1000))
+    for _ in range(40):
+        next(outcomes)
+    told: list[Finishing] = []
+    begun = monotonic()
+    flow.stop(0.3, told.append)
+    finished = len(list(outcomes)) + len(list(flow.left()))
+
+    assert all(one.seconds is not None and one.seconds <= 0.3 for one in told)
+    assert monotonic() - begun < 2
+    assert finished <= 8
+
+
+def test_the_first_row_has_a_model_of_its_own_and_the_next_ones_join_in_twos():
+    desk = InTurn(8)
+    chain = Chain(desk, waves=3)
+    flow = Flow[str](chain, free(desk))
+    seen = [(chain.begun, desk.polls) for _ in flow.run(rows(40))]
+
+    assert seen[0] == (3, 3)  # the next two are handed in, and nothing was done for them
+    assert all(begun <= 2 * done + 1 for done, (begun, _) in enumerate(seen, 1))
+    assert desk.most == 8
+
+
+def test_a_row_that_is_overdue_has_the_model_that_it_waits_for(monkeypatch: pytest.MonkeyPatch):
+    small, large = InTurn(4), InTurn(4)
+    monkeypatch.setattr("lmcot_cli.pipeline.flow.OVERDUE_SECONDS", -1.0)
+    flow = Flow[str](Chain(small, large), free(small, large))
+    for done, _ in enumerate(flow.run(rows(50)), 1):
+        assert small.polls <= done + 8
+
+    assert large.most < 4
 
 
 def test_a_row_that_is_not_there_yet_does_not_hold_up_those_that_are():

@@ -83,13 +83,14 @@ def worked(drawn: Outcome | None) -> Drawn:
     return drawn
 
 
-def test_standard_asks_for_the_samples_of_all_rows_in_one_call(scripted: Scripted):
+def test_standard_asks_for_all_samples_of_a_row_in_one_call(scripted: Scripted):
     large = scripted('"Lyon."', '"Paris\\nmore"', '" "', '"Nice"')
     options = AnswerOptions(method="standard", samples=2, seed=7, stop="none")
     (one, spent), (other, _) = ended(options, None, large, [row("a"), row("b")])
     first, second = worked(one), worked(other)
 
-    [(requests, sampling)] = large.calls
+    [(ours, sampling), (theirs, _)] = large.calls
+    requests = ours + theirs
     assert sampling == Sampling(0.7, 0.95, 48, NEXT_PART, enough=has_answer)
     assert [request.seed for request in requests] == [
         sample_seed(7, id_, i) for id_ in "ab" for i in range(2)
@@ -149,8 +150,9 @@ def test_guided_asks_each_model_once_and_alike_rationales_once(scripted: Scripte
     (one, spent), (other, _) = ended(options, small, large, [row("a"), row("b")])
     first, second = worked(one), worked(other)
 
-    [(asked_small, sampling_small)], [(asked_large, sampling_large)] = small.calls, large.calls
-    assert len(asked_small) == 6
+    (_, sampling_small), (_, sampling_large) = small.calls[0], large.calls[0]
+    asked_large = [request for requests, _ in large.calls for request in requests]
+    assert [len(requests) for requests, _ in small.calls] == [3, 3]
     assert sampling_small.temperature == 0.7
     assert [r.prompt.split("Rationale: ")[1][:2] for r in asked_large] == ["R1", "R2", "R3"]
     assert sampling_large == Sampling(0.0, 1.0, 48, NEXT_PART, enough=has_answer)

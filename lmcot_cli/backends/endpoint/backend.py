@@ -4,14 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Collection, Coroutine
 from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
 from queue import Empty, SimpleQueue
 from typing import Any, TypeVar
 
-from lmcot_cli.backends.base import Completion, ModelIdentity, Reply, Request, Sampling, StreamBackend
+from lmcot_cli.backends.base import (
+    POLL_SECONDS,
+    Completion,
+    ModelIdentity,
+    Reply,
+    Request,
+    Sampling,
+    StreamBackend,
+)
 from lmcot_cli.backends.constraint import Constraint
 from lmcot_cli.backends.endpoint.address import Address
 from lmcot_cli.backends.endpoint.cache import ReplyCache, default_file, digest
@@ -55,7 +63,7 @@ class EndpointBackend(StreamBackend):
         self.identity = ModelIdentity(address.spec, None)
         self._key = find_key(address, self._options)
         self._arrived: SimpleQueue[Reply | BaseException] = SimpleQueue()
-        self._handed_in = self._picked_up = 0
+        self._open: set[int] = set()
         self._failure: BaseException | None = None
         self._loop = asyncio.new_event_loop()
         with ExitStack() as opened:
@@ -98,7 +106,7 @@ class EndpointBackend(StreamBackend):
     @property
     def pending(self) -> int:
         """Requests handed in whose replies have not been picked up."""
-        return self._handed_in - self._picked_up
+        return len(self._open)
 
     def submit(self, ticket: int, request: Request, sampling: Sampling) -> None:
         """Hand in a request; see `Backend.submit`.
@@ -108,8 +116,13 @@ class EndpointBackend(StreamBackend):
         """
         if self._closed:
             raise ValueError("the endpoint is closed")
-        self._handed_in += 1
-        job = Job(request, sampling, lambda reply: self._arrived.put((ticket, reply)))
+        self._open.add(ticket)
+        job = Job(
+            request,
+            sampling,
+            lambda reply: self._arrived.put((ticket, reply)),
+            dropped=lambda: ticket not in self._open,
+        )
         self._loop.call_soon_threadsafe(self._take, job)
 
     def poll(self, *, wait: bool = True) -> list[Reply]:
@@ -121,17 +134,23 @@ class EndpointBackend(StreamBackend):
         replies: list[Reply] = []
         while self.pending and not self._failure:
             try:
-                arrived = self._arrived.get(block=wait and not replies)
+                arrived = self._arrived.get(block=wait and not replies, timeout=POLL_SECONDS)
             except Empty:
                 break
             if isinstance(arrived, BaseException):
                 self._failure = arrived
                 break
-            self._picked_up += 1
-            replies.append(arrived)
+            if arrived[0] in self._open:  # else it was cancelled
+                self._open.remove(arrived[0])
+                replies.append(arrived)
         if self._failure and not replies:
             raise self._failure
         return replies
+
+    def cancel(self, tickets: Collection[int]) -> None:
+        """Drop pending requests, calls in flight among them; see `Backend.cancel`."""
+        self._open.difference_update(tickets)
+        self._loop.call_soon_threadsafe(self._dispatcher.leave_dropped)
 
     def reset(self) -> None:
         """Keep nothing between requests, forget nothing."""

@@ -15,12 +15,13 @@ GATHERING_SECONDS = 0.005
 
 @dataclass(slots=True, eq=False)
 class Job:
-    """One request, where its reply goes, and whether one try is enough for it."""
+    """One request, where its reply goes, whether one try is enough for it, and whether nobody wants it any more."""
 
     request: Request
     sampling: Sampling
     done: Callable[[Completion | RowError], None]
     once: bool = False
+    dropped: Callable[[], bool] = lambda: False
 
 
 @dataclass(slots=True, eq=False)
@@ -65,6 +66,11 @@ class Call:
     def once(self) -> bool:
         """Whether one try is enough."""
         return self.jobs[0].once
+
+    @property
+    def dropped(self) -> bool:
+        """Whether nobody wants any of its replies any more."""
+        return all(job.dropped() for job in self.jobs)
 
     def takes(self, job: Job) -> bool:
         """Whether a job can be asked for along with the others."""

@@ -102,6 +102,15 @@ class Dispatcher:
         self.counters.requests += 1
         self._rates.take(0, self._loop.time())
 
+    def leave_dropped(self) -> None:
+        """Leave the calls that nobody wants any more; those in flight make room for others."""
+        self._ready = deque(call for call in self._ready if not call.dropped)
+        self._again = deque(call for call in self._again if not call.dropped)
+        for flight in self._flights.dropped():
+            self._flights.cancel(flight)
+            self._over(flight)
+        self._pump()
+
     async def cancel(self) -> None:
         """Drop every call that waits or is in flight."""
         self._ready.clear()
@@ -114,7 +123,8 @@ class Dispatcher:
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     def _line_up(self, call: Call) -> None:
-        self._ready.append(call)
+        if not call.dropped:
+            self._ready.append(call)
         self._pump()
 
     def _pump(self) -> None:
@@ -405,7 +415,8 @@ class Dispatcher:
     def _wake(self, call: Call) -> None:
         """Line up a call that has waited for its next try, before those that have not been tried."""
         self.sleeping -= 1
-        self._ready.appendleft(call)
+        if not call.dropped:
+            self._ready.appendleft(call)
         self._pump()
 
     def _hopeless(self, fault: Transient, now: float) -> bool:

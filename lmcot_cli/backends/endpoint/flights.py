@@ -88,6 +88,10 @@ class Flights:
         """Hang up; `landed` follows."""
         self._tasks[flight].cancel()
 
+    def dropped(self) -> list[Flight]:
+        """Return the flights that nobody waits for any more."""
+        return [flight for flight in self._tasks if flight.call.dropped]
+
     def of(self, call: Call) -> list[Flight]:
         """Return the flights of a call beside the one that sends it or has landed, oldest first."""
         if not call.asked_again:

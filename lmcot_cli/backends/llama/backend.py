@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import replace
 from functools import cached_property, lru_cache
 from pathlib import Path
+from time import monotonic
 
 import numpy as np
 
 from lmcot_cli.backends.base import (
+    POLL_SECONDS,
     Completion,
     ModelIdentity,
     Reply,
@@ -144,12 +146,20 @@ class LlamaBackend(StreamBackend):
         Raises:
             ModelError: llama.cpp could not compute a batch.
         """
+        until = monotonic() + POLL_SECONDS
         while wait and not self._refused and not self._scheduler.done and self._scheduler.unfinished:
             self._scheduler.step()
+            if monotonic() > until:
+                break
         replies = [*self._refused, *self._scheduler.done]
         self._refused.clear()
         self._scheduler.done.clear()
         return replies
+
+    def cancel(self, tickets: Collection[int]) -> None:
+        """Drop pending requests; see `Backend.cancel`."""
+        self._refused = [one for one in self._refused if one[0] not in tickets]
+        self._scheduler.cancel(tickets)
 
     def complete(self, requests: Sequence[Request], sampling: Sampling) -> list[Completion | RowError]:
         """Write one completion a request; what was asked before does not matter. See `Backend.complete`."""

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Sequence
+from contextlib import ExitStack
 from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 from lmcot_cli.backends.engine_options import EngineOptions
+from lmcot_cli.backends.llama.abandon import ABORTED, AbandonedError, AbandonSwitch
 from lmcot_cli.backends.llama.library import first_error, forget_errors, llama
 from lmcot_cli.backends.llama.model import LlamaModel
 from lmcot_cli.backends.llama.room import BATCH_TOKENS, MIB, plan_room
 from lmcot_cli.errors import ModelError
+from lmcot_cli.interrupts import held, telling
 
 WHOLE = -1  # as a first and a last position
 
@@ -61,6 +64,10 @@ class LlamaContext:
         self._vocabulary_size = vocabulary_size
         self._handle = self._create(model, options)
         self._memory = llama().llama_get_memory(self._handle)
+        self._switch = AbandonSwitch()
+        self._switch.connect(self._handle)
+        self._told = ExitStack()
+        self._told.enter_context(telling(self._switch.press))
         self.cells = int(llama().llama_n_ctx(self._handle))
 
     def clear(self) -> None:
@@ -108,19 +115,30 @@ class LlamaContext:
         if api.llama_set_adapters_lora(self._handle, pointers, count, factors) != 0:
             raise ModelError(f"{self._path}: llama.cpp does not take its adapters: {first_error()}")
 
-    def decode(self) -> Logits:
+    def decode(self, *, abandonable: bool = False) -> Logits:
         """Run the model on the batch and empty it.
+
+        Args:
+            abandonable: Whether a signal may end it before it is computed. What a recurrent layer keeps cannot be
+                taken back, so such a model computes it all the same.
 
         Returns:
             The logits of the tokens that asked for them, [asking tokens, vocabulary], in the order they were
             added. The array is llama.cpp's own memory: the next `decode` overwrites it.
 
         Raises:
+            AbandonedError: A signal came; the batch is empty, and the KV cache as it was before.
             ModelError: llama.cpp could not compute the batch.
         """
         api = llama()
         forget_errors()
-        status = api.llama_decode(self._handle, self.batch.struct)
+        self._switch.arm(armed=abandonable and self.shares_parts)
+        with held():  # llama.cpp logs, and what is raised in a callback is lost
+            status = api.llama_decode(self._handle, self.batch.struct)
+        self._switch.arm(armed=False)
+        if status == ABORTED:
+            self.batch.clear()
+            raise AbandonedError
         if status != 0:
             raise ModelError(f"{self._path}: llama.cpp could not decode a batch ({status}): {first_error()}")
         self._guard_runs()
@@ -133,6 +151,7 @@ class LlamaContext:
     def close(self) -> None:
         """Free the KV cache; calling it twice does no harm."""
         if self._handle:
+            self._told.close()
             llama().llama_free(self._handle)
             self._handle = None
 
@@ -156,7 +175,8 @@ class LlamaContext:
         ]
         params.kv_unified = True  # sequences can share cells only within one cache
         params.swa_full = True  # models with a sliding window keep all cells too: no request runs out of them
-        handle = api.llama_init_from_model(model.handle, params)
+        with held():
+            handle = api.llama_init_from_model(model.handle, params)
         if not handle:
             cells = f"a KV cache of {self.room.cells} tokens"
             states = f"the states of {self.room.states} sequences"

@@ -13,6 +13,7 @@ from lmcot_cli.backends.llama.memory_shape import MemoryKind, MemoryShape
 from lmcot_cli.backends.llama.parts import read_parts
 from lmcot_cli.errors import ModelError, UsageError
 from lmcot_cli.fence.process import warm_up
+from lmcot_cli.interrupts import held, interrupted
 
 METADATA_BYTES = 1024  # numbers and names; chat templates have an accessor of their own
 
@@ -94,7 +95,10 @@ class LlamaModel:
             )
         params = api.llama_model_default_params()
         params.n_gpu_layers = gpu_layers
-        handle = api.llama_model_load_from_file(str(self.path).encode(), params)
+        params.progress_callback = going_on = api.llama_progress_callback(lambda _, __: not interrupted())
+        with held():  # what is raised in a callback is lost
+            handle = api.llama_model_load_from_file(str(self.path).encode(), params)
+        del going_on
         if not handle:
             raise ModelError(f"{self.path}: llama.cpp cannot load it: {first_error()}")
         return handle

@@ -124,6 +124,13 @@ class PrefixCache:
         self._free_cells += room
         prompt.completions -= 1
 
+    def abandon(self, prompt: Prompt) -> bool:
+        """Forget a prompt that is not decoded, unless something begins with it; whether it is forgotten."""
+        if prompt.completions or prompt.children:
+            return False
+        self._evict(prompt, 0)
+        return True
+
     def begin(self, prompt: Prompt) -> bool:
         """Let a prompt begin with what it shares, if that is decoded; whether it has begun."""
         if prompt.decoded < prompt.shared and prompt.parent and prompt.parent.decoded >= prompt.shared:

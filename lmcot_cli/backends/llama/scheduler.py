@@ -8,13 +8,14 @@ it may ever need are free, so decoding never runs out of them.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from time import perf_counter
 
 import numpy as np
 
 from lmcot_cli.backends.base import Completion, FinishReason, Sampling
+from lmcot_cli.backends.llama.abandon import AbandonedError
 from lmcot_cli.backends.llama.context import LlamaContext, Logits, Tokens
 from lmcot_cli.backends.llama.prefixes import PrefixCache, Prompt
 from lmcot_cli.backends.llama.sampling import Draws, Sampler
@@ -136,6 +137,18 @@ class Scheduler:
         """Queue a job."""
         self._waiting.append(job)
 
+    def cancel(self, tickets: Collection[int]) -> None:
+        """Drop jobs, and the prompts that are decoded for them alone; completions that are done go, too."""
+        self._waiting = deque(job for job in self._waiting if job.ticket not in tickets)
+        self.done = [one for one in self.done if one[0] not in tickets]
+        for at_work in (self._starting, self._writing):
+            for each in [each for each in at_work if each.job.ticket in tickets]:
+                at_work.remove(each)
+                self._cache.give_back(each.prompt, each.sequence, each.job.room)
+        # What stands on a prompt comes after it, and goes before it.
+        gone = [prompt for prompt in reversed(self._prefilling) if self._cache.abandon(prompt)]
+        self._prefilling = [prompt for prompt in self._prefilling if prompt not in gone]
+
     def step(self) -> None:
         """Bring all that is at work one token on.
 
@@ -192,9 +205,17 @@ class Scheduler:
         if writing and len(writing) + pending > MAX_MIXED:
             self._compute(writing, [])
             writing = []
+        before = [(prompt, prompt.decoded) for prompt in self._prefilling]
         prompts = self._add_prompts()
-        if len(self._context.batch):
+        if not len(self._context.batch):
+            return
+        try:
             self._compute(writing, prompts)
+        except AbandonedError:
+            self._prefilling = [prompt for prompt, _ in before]
+            for prompt, decoded in before:
+                begun = prompt.decoded >= prompt.shared
+                prompt.decoded = max(decoded, prompt.shared if begun else 0)
 
     def _add_written(self, writing: Sequence[Writing]) -> None:
         """Put the newest token of each completion into the batch."""
@@ -222,9 +243,13 @@ class Scheduler:
         return complete
 
     def _compute(self, writing: Sequence[Writing], prompts: Sequence[Prompt]) -> None:
-        """Decode the batch, in which `writing` come first and `prompts` end, and use its logits."""
+        """Decode the batch, in which `writing` come first and `prompts` end, and use its logits.
+
+        Raises:
+            AbandonedError: A signal came while it read prompts; they can be read again.
+        """
         begin = perf_counter()
-        logits = self._context.decode()
+        logits = self._context.decode(abandonable=not writing)
         self.work.decode_seconds += perf_counter() - begin
         self.work.batches += 1
         for prompt, row in zip(prompts, logits[len(writing) :], strict=True):

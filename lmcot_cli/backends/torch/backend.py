@@ -3,14 +3,25 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from functools import cached_property
 from math import inf
 from pathlib import Path
+from time import monotonic
 from typing import Any
 
-from lmcot_cli.backends.base import BatchBackend, Completion, ModelIdentity, Request, Sampling, Thinking
+from lmcot_cli.backends.base import (
+    POLL_SECONDS,
+    BatchBackend,
+    Completion,
+    ModelIdentity,
+    Reply,
+    Request,
+    Sampling,
+    Thinking,
+)
 from lmcot_cli.backends.chat import thinks
 from lmcot_cli.backends.engine_options import DEFAULT_PARALLEL, EngineOptions
 from lmcot_cli.backends.masks.lexicon import Lexicon
@@ -31,8 +42,25 @@ from lmcot_cli.backends.torch.loading import (
 from lmcot_cli.backends.torch.sequences import DecoderSequences, EncoderDecoderSequences, Sequences
 from lmcot_cli.backends.torch.template_file import try_template
 from lmcot_cli.backends.torch.tokenizing import try_tokenizer
-from lmcot_cli.backends.torch.writing import Prompt, write
+from lmcot_cli.backends.torch.writing import BatchWriting, Prompt
 from lmcot_cli.errors import ModelError, RowError
+
+
+@dataclass(frozen=True, slots=True)
+class _Read:
+    """Requests as the model reads them.
+
+    Attributes:
+        prompts: Token ids of each.
+        opened: The marks of the thought that each prompt opens.
+        refused: Why some cannot be completed, by their places.
+        accepted: The places of the others, prompts of like length together.
+    """
+
+    prompts: list[Prompt]
+    opened: list[Marks | None]
+    refused: dict[int, RowError]
+    accepted: list[int]
 
 
 class FolderBackend(BatchBackend):
@@ -72,6 +100,10 @@ class FolderBackend(BatchBackend):
         bounds = [bound for bound in (options.n_ctx, self._stated) if bound]
         self.context_tokens = min(bounds, default=None)
         self.model: Any = self._load(config, options)
+        self._batch: BatchWriting | None = None
+        self._present, self._sampling = _Read([], [], {}, []), Sampling()
+        self._at_work: dict[int, int] = {}
+        self._replies: list[Reply] = []
 
     @abstractmethod
     def _load(self, config: Any, options: EngineOptions) -> Any:
@@ -82,6 +114,34 @@ class FolderBackend(BatchBackend):
         """The spec, and one SHA-256 over the model's files (seconds for a large one, computed once)."""
         return ModelIdentity(self._spec, self._checkpoint.digest())
 
+    @property
+    def pending(self) -> int:
+        """Requests handed in whose replies have not been picked up."""
+        return super().pending + len(self._at_work) + len(self._replies)
+
+    def poll(self, *, wait: bool = True) -> list[Reply]:
+        """Write on the present batch, or begin one: the first `window` requests that are sampled alike.
+
+        Raises:
+            ModelError: The chat template does not work, or there is not enough memory.
+        """
+        until = monotonic() + POLL_SECONDS
+        while wait and not self._replies and self.pending:
+            self._step()
+            if monotonic() > until:
+                break
+        replies, self._replies = self._replies, []
+        return replies
+
+    def cancel(self, tickets: Collection[int]) -> None:
+        """Drop pending requests; see `Backend.cancel`."""
+        super().cancel(tickets)
+        self._replies = [one for one in self._replies if one[0] not in tickets]
+        dropped = {place for place, ticket in self._at_work.items() if ticket in tickets}
+        if self._batch and dropped:
+            self._batch.drop(dropped)
+        self._at_work = {place: one for place, one in self._at_work.items() if place not in dropped}
+
     def complete(self, requests: Sequence[Request], sampling: Sampling) -> list[Completion | RowError]:
         """Write one completion a request, in the order of the requests; see `Backend.complete`.
 
@@ -91,27 +151,38 @@ class FolderBackend(BatchBackend):
             ModelError: The chat template does not work, or there is not enough memory.
             ValueError: The backend is closed, or no token is to be written.
         """
-        if self.model is None:
-            raise ValueError("the model is closed")
-        if sampling.max_tokens < 1:
-            raise ValueError(f"max_tokens must be at least 1, not {sampling.max_tokens}")
-        asked = [replace(request, seed=0, constraint=None) for request in requests]
-        read = {request: self._read(request, sampling) for request in dict.fromkeys(asked)}
-        prompts, opened = [read[request][0] for request in asked], [read[request][1] for request in asked]
-        results: list[Completion | RowError | None] = [read[request][2] for request in asked]
-        accepted = [index for index, refusal in enumerate(results) if refusal is None]
-        accepted.sort(key=lambda index: (len(prompts[index]), prompts[index]))  # equal prompts stand together
-        for start in range(0, len(accepted), self.window):
-            batch = accepted[start : start + self.window]
-            completions = self._write(
-                [prompts[index] for index in batch],
-                [requests[index] for index in batch],
-                sampling,
-                [opened[index] for index in batch],
-            )
-            for index, completion in zip(batch, completions, strict=True):
-                results[index] = completion
-        return [result for result in results if result is not None]
+        read = self._read(requests, sampling)
+        results: dict[int, Completion | RowError] = dict(read.refused)
+        for start in range(0, len(read.accepted), self.window):
+            places = read.accepted[start : start + self.window]
+            with self._memory_explained(read, places, sampling):
+                batch = self._begin_batch(requests, sampling, read, places)
+                while batch.at_work:
+                    results |= {places[place]: done for place, done in batch.step().items()}
+        return [results[place] for place in range(len(requests))]
+
+    def _step(self) -> None:
+        """Bring the present batch one token on, or begin the next one."""
+        if self._batch is None or not self._batch.at_work:
+            self._next_batch()
+            return
+        with self._memory_explained(self._present, list(self._at_work), self._sampling):
+            done = self._batch.step()
+        self._replies += [(self._at_work.pop(place), completion) for place, completion in done.items()]
+
+    def _next_batch(self) -> None:
+        sampling = self._handed_in[0][2]
+        taken = [one for one in self._handed_in if one[2] == sampling][: self.window]
+        tickets = [ticket for ticket, _, _ in taken]
+        requests = [request for _, request, _ in taken]
+        read = self._read(requests, sampling)
+        if read.accepted:
+            with self._memory_explained(read, read.accepted, sampling):
+                self._batch = self._begin_batch(requests, sampling, read, read.accepted)
+        self._present, self._sampling = read, sampling
+        self._at_work = dict(enumerate(tickets[place] for place in read.accepted))
+        self._replies += [(tickets[place], refusal) for place, refusal in read.refused.items()]
+        super().cancel(tickets)
 
     def excess(self, request: Request, sampling: Sampling) -> int | None:
         """Count the tokens of a request that are too many; see `Backend.excess`."""
@@ -122,7 +193,7 @@ class FolderBackend(BatchBackend):
 
     def close(self) -> None:
         """Let go of the model; calling it twice does no harm."""
-        self.model = None
+        self.model = self._batch = None
 
     def begin(self, prompts: Sequence[Prompt]) -> Sequences:
         """Read prompts into a new KV cache."""
@@ -135,7 +206,7 @@ class FolderBackend(BatchBackend):
         tokens = self.vocabulary.prompt_tokens(request, thinking)
         return tuple(tokens), opened_by(self.vocabulary.prompt_text(request, thinking))
 
-    def _read(self, request: Request, sampling: Sampling) -> tuple[Prompt, Marks | None, RowError | None]:
+    def _read_one(self, request: Request, sampling: Sampling) -> tuple[Prompt, Marks | None, RowError | None]:
         """Return the tokens of a prompt, the marks of its thought, and why it cannot be completed, if it can't."""
         try:
             prompt, opened = self._prompt_of(request, sampling.thinking)
@@ -146,35 +217,59 @@ class FolderBackend(BatchBackend):
     def _room(self, sampling: Sampling) -> int:
         return sampling.room(thinks(self.vocabulary.template, sampling.thinking))
 
-    def _write(
-        self,
-        prompts: Sequence[Prompt],
-        requests: Sequence[Request],
-        sampling: Sampling,
-        opened: Sequence[Marks | None],
-    ) -> list[Completion]:
+    def _read(self, requests: Sequence[Request], sampling: Sampling) -> _Read:
+        """Read prompts.
+
+        Raises:
+            ModelError: The chat template does not work.
+            ValueError: The backend is closed, or no token is to be written.
+        """
+        if self.model is None:
+            raise ValueError("the model is closed")
+        if sampling.max_tokens < 1:
+            raise ValueError(f"max_tokens must be at least 1, not {sampling.max_tokens}")
+        asked = [replace(request, seed=0, constraint=None) for request in requests]
+        known = {request: self._read_one(request, sampling) for request in dict.fromkeys(asked)}
+        prompts, opened = [known[one][0] for one in asked], [known[one][1] for one in asked]
+        refused = {place: refusal for place, one in enumerate(asked) if (refusal := known[one][2])}
+        accepted = [place for place in range(len(prompts)) if place not in refused]
+        accepted.sort(key=lambda place: (len(prompts[place]), prompts[place]))  # equal prompts stand together
+        return _Read(prompts, opened, refused, accepted)
+
+    def _begin_batch(
+        self, requests: Sequence[Request], sampling: Sampling, read: _Read, places: Sequence[int]
+    ) -> BatchWriting:
+        """Read the prompts of a batch into a KV cache."""
+        asked = [requests[place] for place in places]
+        as_text = self.vocabulary.template is None and self.decoder_start is None
+        return BatchWriting(
+            self.begin,
+            self.vocabulary,
+            [read.prompts[place] for place in places],
+            [request.seed for request in asked],
+            [portable_mask(request.constraint, self._lexicon, sampling.stop) for request in asked],
+            [self._lexicon if as_text and request.shots else None for request in asked],
+            sampling,
+            room=self._room(sampling),
+            opened=[read.opened[place] for place in places],
+        )
+
+    @contextmanager
+    def _memory_explained(self, read: _Read, places: Sequence[int], sampling: Sampling) -> Iterator[None]:
+        """Compute without gradients; say in one line that there is not enough memory.
+
+        Raises:
+            ModelError: There is not.
+        """
         import torch
 
-        seeds = [request.seed for request in requests]
-        masks = [portable_mask(request.constraint, self._lexicon, sampling.stop) for request in requests]
-        as_text = self.vocabulary.template is None and self.decoder_start is None
-        cues = [self._lexicon if as_text and request.shots else None for request in requests]
         try:
             with torch.inference_mode():
-                return write(
-                    self.begin,
-                    self.vocabulary,
-                    prompts,
-                    seeds,
-                    masks,
-                    cues,
-                    sampling,
-                    room=self._room(sampling),
-                    opened=opened,
-                )
+                yield
         except torch.OutOfMemoryError as error:
+            longest = max(len(prompt) for prompt in read.prompts)
             raise ModelError(
-                f"{self._spec}: no memory for {len(prompts)} sequences of {max(map(len, prompts))} prompt tokens"
+                f"{self._spec}: no memory for {len(places)} sequences of {longest} prompt tokens"
                 f" + {self._room(sampling)}; try a smaller --parallel"
             ) from error
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -46,19 +46,8 @@ class Writing:
         return self.reply.completion(prompt_tokens, self.finish_reason)
 
 
-def write(
-    begin: Begin,
-    pieces: MarkedPieces,
-    prompts: Sequence[Prompt],
-    seeds: Sequence[int],
-    masks: Sequence[Mask | None],
-    cues: Sequence[Lexicon | None],
-    sampling: Sampling,
-    *,
-    room: int,
-    opened: Sequence[Marks | None],
-) -> list[Completion]:
-    """Write one completion a prompt, all in one batch; equal prompts are read once.
+class BatchWriting:
+    """The completions of one batch, equal prompts of which are read once.
 
     Args:
         begin: Reads prompts into a new KV cache.
@@ -71,34 +60,60 @@ def write(
         room: Most tokens to write for each, thought and reply together.
         opened: The marks of the thought that each prompt has opened.
     """
-    distinct = list(dict.fromkeys(prompts))
-    sequences = begin(distinct)
-    rows = [distinct.index(prompt) for prompt in prompts]
-    if rows != list(range(len(distinct))):
-        sequences.select(rows)
-    replies = [
-        Reply(pieces, sampling, room, marks, mask, cue)
-        for marks, mask, cue in zip(opened, masks, cues, strict=True)
-    ]
-    writings = [
-        Writing(Draws(sampling, seed, reply.drawn_by), reply)
-        for seed, reply in zip(seeds, replies, strict=True)
-    ]
-    _go_on_to_the_end(sequences, writings)
-    return [writing.completion(len(prompt)) for writing, prompt in zip(writings, prompts, strict=True)]
 
+    def __init__(
+        self,
+        begin: Begin,
+        pieces: MarkedPieces,
+        prompts: Sequence[Prompt],
+        seeds: Sequence[int],
+        masks: Sequence[Mask | None],
+        cues: Sequence[Lexicon | None],
+        sampling: Sampling,
+        *,
+        room: int,
+        opened: Sequence[Marks | None],
+    ) -> None:
+        distinct = list(dict.fromkeys(prompts))
+        self._sequences = begin(distinct)
+        rows = [distinct.index(prompt) for prompt in prompts]
+        if rows != list(range(len(distinct))):
+            self._sequences.select(rows)
+        replies = [
+            Reply(pieces, sampling, room, marks, mask, cue)
+            for marks, mask, cue in zip(opened, masks, cues, strict=True)
+        ]
+        writings = [
+            Writing(Draws(sampling, seed, reply.drawn_by), reply)
+            for seed, reply in zip(seeds, replies, strict=True)
+        ]
+        self._prompts = prompts
+        self._at_work = dict(enumerate(writings))
+        self._sampler = Sampler(self._sequences.logits.shape[1], threads=1)
 
-def _go_on_to_the_end(sequences: Sequences, writings: Sequence[Writing]) -> None:
-    at_work = list(writings)
-    sampler = Sampler(sequences.logits.shape[1], threads=1)
-    while True:
-        tokens, logprobs = sampler.choose(sequences.logits, [writing.draws for writing in at_work])
-        for writing, token, logprob in zip(at_work, tokens, logprobs, strict=True):
+    @property
+    def at_work(self) -> int:
+        """Completions that are not done."""
+        return len(self._at_work)
+
+    def step(self) -> dict[int, Completion]:
+        """Write the next token of each; return those that are done with it, by the place of their prompts."""
+        writings = list(self._at_work.values())
+        tokens, logprobs = self._sampler.choose(self._sequences.logits, [one.draws for one in writings])
+        for writing, token, logprob in zip(writings, tokens, logprobs, strict=True):
             writing.go_on(token, logprob)
-        left = [row for row, writing in enumerate(at_work) if writing.finish_reason is None]
-        if not left:
-            return
-        if len(left) < len(at_work):
-            sequences.select(left)
-            at_work = [at_work[row] for row in left]
-        sequences.append([writing.newest for writing in at_work])
+        done = {place for place, writing in self._at_work.items() if writing.finish_reason is not None}
+        completions = {
+            place: self._at_work[place].completion(len(self._prompts[place])) for place in sorted(done)
+        }
+        self.drop(done)
+        if self._at_work:
+            self._sequences.append([writing.newest for writing in self._at_work.values()])
+        return completions
+
+    def drop(self, places: Collection[int]) -> None:
+        """Leave off the completions of some prompts."""
+        left = [row for row, place in enumerate(self._at_work) if place not in places]
+        if 0 < len(left) < len(self._at_work):
+            self._sequences.select(left)
+        self._at_work = {place: one for place, one in self._at_work.items() if place not in places}

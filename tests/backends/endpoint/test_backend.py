@@ -16,7 +16,7 @@ import pytest
 from fault_server import text_of
 from replies import chat, fuzzed
 
-from lmcot_cli.backends.base import Completion, Request, Sampling
+from lmcot_cli.backends.base import Completion, Reply, Request, Sampling
 from lmcot_cli.backends.endpoint import backoff, breaker, dispatch
 from lmcot_cli.backends.endpoint.backend import EndpointBackend
 from lmcot_cli.backends.endpoint.probe import QUESTION
@@ -255,10 +255,32 @@ def test_waiting_is_interrupted_by_ctrl_c_and_can_go_on(serve: Serve, connect: C
     backend.submit(0, Request("a", 0), GREEDY)
     threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGINT)).start()
     with pytest.raises(KeyboardInterrupt):
-        backend.poll()
+        while not backend.poll():
+            pass
     assert backend.pending == 1
-    ((ticket, reply),) = backend.poll()
+    arrived: list[Reply] = []
+    while not arrived:
+        arrived = backend.poll()
+    ((ticket, reply),) = arrived
     assert (ticket, reply.text) == (0, text_of("a", 0)) if isinstance(reply, Completion) else False
+
+
+def test_requests_that_are_dropped_make_room_for_others_and_are_not_replied_to(
+    serve: Serve, connect: Connect
+) -> None:
+    server = serve(latency=2.0)
+    backend = connect(server.url, max_in_flight=2)
+    for ticket in range(8):
+        backend.submit(ticket, Request(f"prompt {ticket}", 0), GREEDY)
+    time.sleep(0.5)
+    begun = time.monotonic()
+    backend.cancel(range(7))
+    arrived: list[Reply] = []
+    while backend.pending:
+        arrived += backend.poll()
+
+    assert [ticket for ticket, _ in arrived] == [7]
+    assert time.monotonic() - begun < 3.9  # two calls one after another would take longer
 
 
 def test_mutated_replies_end_as_completions_or_row_errors(

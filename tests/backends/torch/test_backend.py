@@ -306,3 +306,37 @@ def test_a_damaged_file_is_a_model_error_of_one_line(tiny_folder: Folder, tmp_pa
     with pytest.raises(ModelError, match="damaged") as caught:
         TransformersBackend(folder, ONE_THREAD)
     assert "\n" not in str(caught.value)
+
+
+def test_what_is_left_after_requests_were_dropped_is_written_as_without_them(
+    tiny_folder: Folder, opened: Open
+) -> None:
+    backend = opened(tiny_folder(), replace(ONE_THREAD, parallel=4))
+    wanted = [one.text for one in backend.complete([Request(p, 0) for p in PROMPTS], GREEDY)]
+    for ticket, prompt in enumerate(PROMPTS):
+        backend.submit(ticket, Request(prompt, 0), GREEDY)
+    backend._step()  # the first four are at work
+    backend._step()
+    backend.cancel({0, 4})
+    assert backend.pending == 3
+    backend.cancel({3})
+    found: dict[int, str] = {}
+    while backend.pending:
+        found |= {ticket: reply.text for ticket, reply in backend.poll()}
+
+    assert found == {place: wanted[place] for place in (1, 2)}
+    assert backend.poll() == []
+
+
+def test_a_request_that_is_refused_is_replied_to_among_those_that_are_written(
+    tiny_folder: Folder, opened: Open
+) -> None:
+    backend = opened(tiny_folder())
+    backend.submit(0, Request("a " * 5000, 0), GREEDY)
+    backend.submit(1, Request("a", 0), GREEDY)
+    found: dict[int, object] = {}
+    while backend.pending:
+        found |= dict(backend.poll())
+
+    assert isinstance(found[0], PromptTooLongError)
+    assert isinstance(found[1], Completion)

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
+import gzip
 import json
 import logging
+from collections.abc import AsyncGenerator
 from math import isfinite
 
 from lmcot_cli.backends.base import Completion, Request, Sampling
 from lmcot_cli.backends.constraint import Choices
+from lmcot_cli.backends.endpoint.bodies import ERROR_BYTES, Bodies, BodyError, too_intricate
 from lmcot_cli.backends.endpoint.cache import ReplyCache
 from lmcot_cli.backends.endpoint.faults import Refusal, Transient, judge_body, judge_status, retry_after
 from lmcot_cli.backends.endpoint.key import ApiKey
@@ -66,6 +70,34 @@ def reply(data: bytes) -> None:
 def told(fault: Transient | Refusal | ModelError) -> str:
     """Return what a user is told of a fault."""
     return f"{fault.reason} {fault.refusal}" if isinstance(fault, Transient) else str(fault)
+
+
+class Arriving:
+    """A reply whose body arrives in pieces."""
+
+    def __init__(self, status: int, headers: dict[str, str], body: bytes) -> None:
+        self.status_code, self.headers, self._body = status, headers, body
+
+    async def aiter_raw(self) -> AsyncGenerator[bytes, None]:
+        """Yield the body."""
+        for begin in range(0, len(self._body), 100):
+            yield self._body[begin : begin + 100]
+
+
+def bodies(data: bytes) -> None:
+    """Read a body, compressed and as it is, up to a bound: whatever comes is no longer, and whole."""
+    most = 3000
+    for headers in ({}, {"content-encoding": "gzip"}, {"content-encoding": text_of(data[:8])}):
+        for status in (200, 500):
+            try:
+                body = asyncio.run(Bodies(most).read(Arriving(status, headers, data)))
+            except BodyError as error:
+                assert "\n" not in str(error)
+                continue
+            too_intricate(body)
+            assert len(body) <= (most if status == 200 else ERROR_BYTES)
+            if not headers and status == 200:
+                assert body == data
 
 
 def stream(data: bytes) -> None:
@@ -143,6 +175,9 @@ logging.getLogger("lmcot_cli.backends.endpoint.cache").setLevel(logging.ERROR)
 
 TARGETS = {
     "endpoint_reply": Target(reply, (json.dumps(REPLY).encode(), EVENTS, *ERRORS, LISTED)),
+    "endpoint_bodies": Target(
+        bodies, (b'{"choices": []}', gzip.compress(EVENTS, mtime=0), gzip.compress(bytes(9000), mtime=0))
+    ),
     "endpoint_stream": Target(stream, (EVENTS,)),
     "endpoint_errors": Target(errors, ERRORS),
     "endpoint_waits": Target(waits, (b"5", b"0.5", b"Wed, 21 Oct 2026 07:28:00 GMT", b"-1", b"1e400")),

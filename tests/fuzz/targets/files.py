@@ -8,7 +8,7 @@ from pathlib import Path
 
 from lmcot_cli.backends.base import Request, Sampling
 from lmcot_cli.backends.scripted import ScriptedBackend
-from lmcot_cli.config import answer_options, load_config
+from lmcot_cli.config import answer_options, load_config, parse_config
 from lmcot_cli.datasets.row import Paragraph, Row
 from lmcot_cli.errors import LmcotError
 from lmcot_cli.pipeline.journal import Journal
@@ -16,6 +16,8 @@ from lmcot_cli.pipeline.preview import _kept
 from lmcot_cli.pipeline.run_file import differing, read_run_file
 from lmcot_cli.prompts.shots import ShotRows
 from lmcot_cli.scoring.answers import read_answers, read_gold
+from lmcot_cli.settings.file import SettingsFile, Standing
+from lmcot_cli.settings.reach import reach_of
 from lmcot_export.manifest import Manifest
 from lmcot_train.curves import read_metrics
 from lmcot_train.rationales.filters import Candidate, FilterOptions, reason_against
@@ -82,7 +84,9 @@ SHOTS = b"""\
 
 
 def settings(data: bytes) -> None:
-    """Read a settings file, and make the options of a run of it."""
+    """Say what a settings file that was found would do; make options of one that was named."""
+    with suppress(LmcotError):
+        reach_of(parse_config(SettingsFile(Path("lmcot.toml"), Standing.FOUND, data)))
     with folder_of(lmcot_toml=data) as folder:
         answer_options(load_config(folder / "lmcot.toml"), {}).check()
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 
+from lmcot_cli.backends.llama.pattern_ways import has_too_many_ways
 from lmcot_cli.backends.reply import ReplyText
 from lmcot_cli.backends.thinking import FORMATS, MARK_TOKENS, Splitter, opened_by, split
 from lmcot_cli.datasets.row import Columns, Paragraph, Row
@@ -136,6 +137,7 @@ def _compare(text: str) -> None:
 def patterns(data: bytes) -> None:
     """Read a reply by somebody's expression, as a settings file may hold one."""
     pattern, _, text = text_of(data).partition("\0")
+    has_too_many_ways(pattern)
     reader = Reader(pattern=compile_pattern(pattern[:200]))
     reader.direct(text[:2000], ROW)
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import resource
 import shutil
+import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -20,6 +22,7 @@ from safetensors.torch import load_file
 from lmcot_cli.datasets.native import to_record
 from lmcot_cli.datasets.row import Row
 from lmcot_cli.errors import InputError, ModelError, OutputError, UsageError
+from lmcot_cli.interrupts import listening
 from lmcot_cli.model_files.digests import weights_digest
 from lmcot_cli.model_files.weights import PICKLES
 from lmcot_cli.prompts.options import PromptOptions
@@ -209,6 +212,29 @@ def test_an_interrupted_run_ends_as_one_that_was_not(
     assert all(torch.equal(one[name], other[name]) for name in other)
     metrics = [(folder / "metrics.jsonl").read_text() for folder in (output, finished[0])]
     assert metrics[0] == metrics[1]
+
+
+def test_a_first_ctrl_c_keeps_the_step_and_the_run_ends_as_one_that_was_not_interrupted(
+    finished: tuple[Path, list[str]], tiny_base: Base, rationales: Path, tmp_path: Path
+) -> None:
+    output, lines = tmp_path / "run", list[str]()
+
+    def press(line: str) -> None:
+        lines.append(line)
+        if line.startswith(f"step {4:>6} of") and "validation" not in line:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    with listening(), pytest.raises(KeyboardInterrupt):
+        distill(rationales, str(tiny_base()), output, OPTIONS, press)
+    distill(rationales, str(tiny_base()), output, OPTIONS, lines.append)
+    one, other = (
+        load_file(folder / "adapter" / "adapter_model.safetensors") for folder in (output, finished[0])
+    )
+
+    kept = [line for line in lines if line.startswith("interrupted")]
+    assert [line.rpartition("-")[2] for line in kept] in (["4"], ["5"])
+    assert any(line.startswith("going on from") for line in lines)
+    assert all(torch.equal(one[name], other[name]) for name in other)
 
 
 def test_a_finished_run_is_left_alone_and_other_settings_are_refused(

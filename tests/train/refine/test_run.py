@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -16,6 +18,7 @@ from lmcot_cli.backends.engine_options import EngineOptions
 from lmcot_cli.config import Config
 from lmcot_cli.datasets.microhop import MicroHopOptions, records
 from lmcot_cli.errors import InputError, ModelError, OutputError, UsageError
+from lmcot_cli.interrupts import listening
 from lmcot_cli.model_files.digests import weights_digest
 from lmcot_cli.prompts.options import PromptOptions
 from lmcot_train.lora import LoraOptions
@@ -119,6 +122,27 @@ def test_what_is_left_is_what_the_best_validation_saw(
         "model." + name.removeprefix("base_model.model.").replace("lora_A.weight", "lora_A.default.weight")
     ]
     assert torch.equal(stacked[name][4:], fresh)
+
+
+def test_a_first_ctrl_c_keeps_the_update_and_the_run_goes_on_with_the_same_losses(
+    tmp_path: Path, questions: Path, distilled: Callable[[str], Path]
+) -> None:
+    start = distilled("llama")
+    refine(options_for(questions, start, tmp_path / "whole"), print)
+    lines: list[str] = []
+
+    def press(line: str) -> None:
+        lines.append(line)
+        if line.startswith("update 2"):
+            os.kill(os.getpid(), signal.SIGINT)
+
+    with listening(), pytest.raises(KeyboardInterrupt):
+        refine(options_for(questions, start, tmp_path / "stopped"), press)
+    went_on = refine(options_for(questions, start, tmp_path / "stopped"), print)
+
+    assert lines[-1].startswith("interrupted; ")
+    assert went_on.resumed == 2
+    assert losses_of(tmp_path / "stopped") == losses_of(tmp_path / "whole")
 
 
 def test_a_killed_run_goes_on_with_the_same_losses(

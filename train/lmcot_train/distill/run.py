@@ -36,6 +36,7 @@ from lmcot_train.distill.trainers import (
     on_cuda,
     remove_torn_checkpoints,
 )
+from lmcot_train.leaving import StopAfterStep, stopping_after_step
 from lmcot_train.models import (
     Opened,
     Report,
@@ -180,7 +181,10 @@ def _train(trainer: Trainer, run: RunFolder, record: RunRecord, report: Report) 
         report(f"going on from {checkpoint}")
     started, results = time.monotonic(), dict[str, Any]()
     with _endings_explained(run, report):
-        trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+        with stopping_after_step() as request:
+            trainer.add_callback(StopAfterStep(request))
+            trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+            request.obey()
         learned = trainer.accelerator.unwrap_model(trainer.model)
         check_finite(learned, f"{run.path}: learned nothing of use: {LESS}")
         if trainer.is_world_process_zero():

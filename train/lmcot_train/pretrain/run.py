@@ -18,6 +18,7 @@ from torch import Tensor
 from lmcot_cli.datasets.hotpotqa import to_row
 from lmcot_cli.datasets.microhop import MicroHopOptions, records
 from lmcot_cli.errors import OutputError
+from lmcot_cli.interrupts import held
 from lmcot_cli.prompts.options import Stage
 from lmcot_cli.prompts.render import Prompts
 from lmcot_export.gguf.write import write_gguf
@@ -115,10 +116,15 @@ def run(options: PretrainOptions, report: Callable[[str], None]) -> Path:
     loop = LoopOptions(recipe.tasks, minutes=options.minutes, seed=options.seed)
     progress = Progress(report, options.minutes)
     records = train(model, tokenizer, loop, options.output / "metrics.jsonl", watch=progress.step)
-    for number, record in enumerate(records, start=1):
-        if number % CHECKPOINT_RECORDS == 0:
-            save_file(_weights(model), options.output / "checkpoint.safetensors", {"format": "pt"})
-        progress.record(record)
+    try:
+        for number, record in enumerate(records, start=1):
+            if number % CHECKPOINT_RECORDS == 0:
+                _keep(model, options.output)
+            progress.record(record)
+    except KeyboardInterrupt:
+        with held():
+            report(f"interrupted; the weights so far are in {_keep(model, options.output)}")
+        raise
     return save(model, tokenizer, options)
 
 
@@ -136,6 +142,16 @@ def save(model: Llama, tokenizer: Tokenizer, options: PretrainOptions) -> Path:
     full = folder / "model.f32.gguf"
     write_gguf(folder, full, "f32", name=f"lmcot MicroHop {options.role}")
     return quantize(full, folder / "model.gguf", "q8_0")
+
+
+def _keep(model: Llama, folder: Path) -> Path:
+    """Keep the weights so far, whole or not at all."""
+    kept = folder / "checkpoint.safetensors"
+    partial = kept.with_suffix(".tmp")
+    with held():
+        save_file(_weights(model), partial, {"format": "pt"})
+        partial.replace(kept)
+    return kept
 
 
 def _weights(model: Llama) -> dict[str, Tensor]:

@@ -14,7 +14,7 @@ _PANEL = "Filters"
 NOT_OF_TEACHER = declared(AnswerOptions).keys() - {
     "large", "samples", "temperature", "top_p", "max_tokens", "thinking", "max_thinking_tokens", "answer_regex",
     "seed", "limit", "fields", "prompts", "shots", "shots_from", "shots_by", "large_system", "parallel", "threads",
-    "n_ctx", "gpu_layers", "large_option", "truncate", "max_errors", *declared(EndpointOptions),
+    "n_ctx", "gpu_layers", "large_option", "truncate", "max_errors", "finish_within", *declared(EndpointOptions),
 }  # fmt: skip
 """The settings of answering that a teacher's chains have no use for."""
 

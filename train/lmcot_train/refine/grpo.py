@@ -26,6 +26,7 @@ from lmcot_cli.errors import ModelError, UsageError
 from lmcot_cli.pipeline.seeds import sample_seed
 from lmcot_train.curves import read_metrics
 from lmcot_train.distill.trainers import last_checkpoint, remove_torn_checkpoints
+from lmcot_train.leaving import StopAfterStep, StopRequest
 from lmcot_train.plain_state import PlainState, check_checkpoint
 from lmcot_train.ppo.checkpoint import Progress as PPOProgress
 from lmcot_train.ppo.experience import score, token_figures
@@ -145,7 +146,12 @@ class PlainGRPOTrainer(PlainState, GRPOTrainer):  # type: ignore[misc]
 
 
 def train_grpo(
-    judge: Trainer, model: Any, tokenizer: PreTrainedTokenizerBase, folder: Path, note: Note
+    judge: Trainer,
+    model: Any,
+    tokenizer: PreTrainedTokenizerBase,
+    folder: Path,
+    note: Note,
+    request: StopRequest,
 ) -> None:
     """Train until the updates are made or a limit is reached, going on from the last checkpoint in `folder`.
 
@@ -155,6 +161,7 @@ def train_grpo(
         tokenizer: Its tokenizer.
         folder: Where checkpoints are.
         note: Is told of every update.
+        request: Whether to end after the present update.
 
     Raises:
         ModelError: The model is an encoder-decoder.
@@ -176,7 +183,7 @@ def train_grpo(
         train_dataset=rows,
         processing_class=tokenizer,
         rollout_func=rollouts.sample,
-        callbacks=[Progress(rollouts, note)],
+        callbacks=[Progress(rollouts, note), StopAfterStep(request)],
     )
     if isinstance(model, PeftModel) and "ref" in model.peft_config:
         # TRL's copy of the adapter it began with, which adds nothing: "adapter off" is the same reference. And of a

@@ -20,6 +20,7 @@ from lmcot_cli.pipeline.destinations import destinations
 from lmcot_cli.pipeline.run_file import differing
 from lmcot_cli.prompts.conversation import PromptBuilder
 from lmcot_train.curves import draw_curves
+from lmcot_train.leaving import stopping_after_step
 from lmcot_train.models import Report, is_encoder_decoder, silent
 from lmcot_train.ppo.batch import Group
 from lmcot_train.ppo.checkpoint import Checkpoints
@@ -179,11 +180,17 @@ class _Session:
                 log.write(figures, judged)
                 self.say(progress_line(figures, self.options.ppo.updates))
 
-        if self.options.algorithm == "grpo":
-            train_grpo(trainer, self.start.model, self.start.tokenizer, self.folder.checkpoints, note)
-        else:
-            for figures, judged in trainer.run():
-                note(figures, judged)
+        with stopping_after_step() as request:
+            if self.options.algorithm == "grpo":
+                model, tokenizer = self.start.model, self.start.tokenizer
+                train_grpo(trainer, model, tokenizer, self.folder.checkpoints, note, request)
+                request.obey()
+            else:
+                for figures, judged in trainer.run():
+                    note(figures, judged)
+                    if request.asked:
+                        trainer.save()
+                        request.obey()
         if trainer.stopped:
             self.say(f"ended early: {trainer.stopped}")
 
