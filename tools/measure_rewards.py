@@ -214,7 +214,9 @@ def with_fluency(reference: str) -> Score:
     prompts = RationalePrompts(opened.tokenizer, encoder_decoder=is_encoder_decoder(opened.model))
 
     def score(row: Row, given: Given) -> float:
-        (logprob,) = scoring.mean_logprobs(opened, prompts, [scoring.Given(row, given.text, given.answer)])
+        (logprob,) = scoring.mean_logprobs(
+            opened, prompts, [scoring.RationaleToScore(row, given.text, given.answer)]
+        )
         return aspect_mean(row, given, known=True, logprob=logprob)
 
     return score

@@ -27,7 +27,7 @@ from lmcot_cli.model_files.folder import loaded_files
 from lmcot_export.atomic import replacing
 from lmcot_export.json_file import read_object
 from lmcot_export.merge import TOKENIZER_FILES, tokenizer_folder
-from lmcot_export.source import Source
+from lmcot_export.source import ExportSource
 
 FILE_NAME = "manifest.json"
 UNVERIFIED, REJECTED = ".unverified", ".rejected"
@@ -66,7 +66,7 @@ class Ingredients:
         return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()
 
 
-def ingredients(source: Source) -> Ingredients:
+def ingredients(source: ExportSource) -> Ingredients:
     """Digest the files of a source; seconds for large ones."""
     texts = _tokenizer_folder(source)
     return Ingredients(
@@ -163,7 +163,7 @@ class Manifest:
     def _key(self, path: Path) -> str:
         return path.relative_to(self._folder).as_posix()
 
-    def write(self, source: Source, made_of: Ingredients) -> None:
+    def write(self, source: ExportSource, made_of: Ingredients) -> None:
         """Write `manifest.json`.
 
         Raises:
@@ -184,7 +184,7 @@ class Manifest:
             temporary.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
 
 
-def _tokenizer_folder(source: Source) -> Path:
+def _tokenizer_folder(source: ExportSource) -> Path:
     return source.model if source.adapter is None else tokenizer_folder(source.model, source.adapter)
 
 

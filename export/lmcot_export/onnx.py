@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from lmcot_cli.backends.torch.loading import OWN_CODE_REFUSED
+from lmcot_cli.backends.torch.library import OWN_CODE_REFUSED
 from lmcot_cli.errors import MissingExtraError, ModelError, OutputError
 from lmcot_cli.model_files.folder import check_model_folder
 from lmcot_cli.models.hub import switched_off

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Protocol
 
 
-class Progress(Protocol):
+class ExportProgress(Protocol):
     """Told what is being done; the command draws it."""
 
     def begin(self, what: str, total: int | None = None) -> None:
@@ -17,7 +17,7 @@ class Progress(Protocol):
         ...
 
 
-class Silent:
+class SilentProgress:
     """Progress that nobody looks at."""
 
     def begin(self, what: str, total: int | None = None) -> None:

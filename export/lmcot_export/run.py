@@ -29,10 +29,10 @@ from lmcot_export.manifest import (
 from lmcot_export.merge import merge, merged_bytes
 from lmcot_export.options import FULL_TYPES, ExportOptions
 from lmcot_export.outcome import ExportReport, Output
-from lmcot_export.progress import Progress, Silent
+from lmcot_export.progress import ExportProgress, SilentProgress
 from lmcot_export.quantize import NEEDS_IMPORTANCE, Importance, quantize
 from lmcot_export.recommend import recommend
-from lmcot_export.source import Source, find_source
+from lmcot_export.source import ExportSource, find_source
 from lmcot_export.thresholds import parse_thresholds
 from lmcot_export.weights import SafetensorsFolder
 
@@ -44,7 +44,7 @@ _STORED = {"F32": "f32", "F64": "f32", "F16": "f16", "BF16": "bf16"}
 _WIDTH = {"f32": 4, "f16": 2, "bf16": 2}
 
 
-def export(options: ExportOptions, progress: Progress | None = None) -> ExportReport:
+def export(options: ExportOptions, progress: ExportProgress | None = None) -> ExportReport:
     """Export a model as the options say.
 
     Files are moved in place when they are complete and, unless nobody asked for it, verified. One that is there
@@ -63,7 +63,7 @@ def export(options: ExportOptions, progress: Progress | None = None) -> ExportRe
         parse_thresholds(options.thresholds)  # what is mistyped there is said now, not after the work
     source = find_source(options.source)
     source.check()
-    job = _Job.start(source, options, progress or Silent())
+    job = _ExportJob.start(source, options, progress or SilentProgress())
     if options.adapter_only:
         return job.report([job.adapter()])
     if options.converter is None:
@@ -78,19 +78,19 @@ def export(options: ExportOptions, progress: Progress | None = None) -> ExportRe
 
 
 @dataclass
-class _Job:
+class _ExportJob:
     """One export at work: what it is made of, where it goes, what was noticed on the way."""
 
-    source: Source
+    source: ExportSource
     options: ExportOptions
-    progress: Progress
+    progress: ExportProgress
     folder: Path
     made_of: Ingredients
     manifest: Manifest
     notes: list[str]
 
     @classmethod
-    def start(cls, source: Source, options: ExportOptions, progress: Progress) -> _Job:
+    def start(cls, source: ExportSource, options: ExportOptions, progress: ExportProgress) -> _ExportJob:
         folder = options.output or source.output
         try:
             folder.mkdir(parents=True, exist_ok=True)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lmcot_cli.backends.torch.loading import OWN_CODE_REFUSED
+from lmcot_cli.backends.torch.library import OWN_CODE_REFUSED
 from lmcot_cli.backends.torch.unpacked import is_gguf, unpacked
 from lmcot_cli.errors import InputError, ModelError, UsageError
 from lmcot_cli.model_files.digests import weights_digest
@@ -20,7 +20,7 @@ RUNS = Path("runs")
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
+class ExportSource:
     """A full-precision model, and the adapter to put on it.
 
     Attributes:
@@ -46,7 +46,7 @@ class Source:
             check_adapter_folder(self.adapter)
 
 
-def find_source(path: Path | None) -> Source:
+def find_source(path: Path | None) -> ExportSource:
     """Return what a path stands for; without one, the newest run under `./runs`.
 
     Raises:
@@ -61,13 +61,13 @@ def find_source(path: Path | None) -> Source:
         raise ModelError(f"{folder}: no such folder; name a model's folder or a run that `lmcot train` wrote")
     if (folder / "adapter_config.json").is_file():
         base = read_object(folder / "adapter_config.json", InputError).get("base_model_name_or_path")
-        return Source(_name(folder), _find_base(folder, base), folder, folder / "export")
+        return ExportSource(_name(folder), _find_base(folder, base), folder, folder / "export")
     if not (folder / "config.json").is_file():
         raise ModelError(
             f"{folder}: has no config.json; name a model's folder (config.json, *.safetensors, tokenizer files) or a"
             " run that `lmcot train` wrote"
         )
-    return Source(_name(folder), folder, None, Path(f"{_name(folder)}-export"))
+    return ExportSource(_name(folder), folder, None, Path(f"{_name(folder)}-export"))
 
 
 def newest_run(runs: Path) -> Path:
@@ -82,7 +82,7 @@ def newest_run(runs: Path) -> Path:
     return max(found, key=lambda folder: (folder / RUN_FILE).stat().st_mtime)
 
 
-def _of_run(folder: Path) -> Source:
+def _of_run(folder: Path) -> ExportSource:
     run = read_object(folder / RUN_FILE, InputError)
     if run.get("adapter"):
         base, adapter = _find_base(folder, run.get("base")), check_folder(folder, str(run["adapter"]))
@@ -90,9 +90,9 @@ def _of_run(folder: Path) -> Source:
             raise ModelError(
                 f"{folder}: was trained on other weights than {base} holds now; put those back, or train it anew"
             )
-        return Source(_name(folder), base, adapter, folder / "export")
+        return ExportSource(_name(folder), base, adapter, folder / "export")
     if (folder / "model" / "config.json").is_file():
-        return Source(_name(folder), check_folder(folder, "model"), None, folder / "export")
+        return ExportSource(_name(folder), check_folder(folder, "model"), None, folder / "export")
     raise ModelError(f"{folder}: the run has neither an adapter nor a model yet; let it end, or resume it")
 
 

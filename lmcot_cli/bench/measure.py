@@ -14,7 +14,7 @@ from lmcot_cli.bench.machine import machine, versions
 from lmcot_cli.bench.options import BenchOptions
 from lmcot_cli.bench.process import run_part
 from lmcot_cli.bench.prompts import LoadedModel, prepare
-from lmcot_cli.bench.report import Loop, Peer, Report, Width
+from lmcot_cli.bench.report import BenchReport, Loop, Peer, Width
 from lmcot_cli.bench.server import LlamaServer
 
 
@@ -44,7 +44,7 @@ class Benchmark:
         self._server = server.find_server(options.peer_url, loaded) if options.peer_url else None
         if options.peer_transformers:
             transformers_model.check_folder(options.peer_transformers)
-        self.report = Report(options, _facts(path, spec, loaded), machine(), versions())
+        self.report = BenchReport(options, _facts(path, spec, loaded), machine(), versions())
 
     def run(self, say: Callable[[str], None]) -> None:
         """Measure everything; what was found is in `report` at once, also if this ends early.

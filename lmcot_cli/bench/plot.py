@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from lmcot_cli.bench.report import Report
+from lmcot_cli.bench.report import BenchReport
 from lmcot_cli.errors import MissingExtraError, OutputError, UsageError
 
 SIZE = (8.0, 5.0)  # inches
@@ -30,7 +30,7 @@ def check_plot(path: Path) -> None:
         raise OutputError(f"{path}: its folder does not exist; create it first")
 
 
-def draw(report: Report, path: Path) -> None:
+def draw(report: BenchReport, path: Path) -> None:
     """Draw the engine and the limit as curves, the other programs as level lines.
 
     Raises:
@@ -56,7 +56,7 @@ def draw(report: Report, path: Path) -> None:
         raise OutputError(f"{path}: cannot be written: {error.strerror}") from error
 
 
-def _curves(axes: Any, report: Report) -> None:
+def _curves(axes: Any, report: BenchReport) -> None:
     widths = [width.width for width in report.widths]
     if not widths:
         return
@@ -70,7 +70,7 @@ def _curves(axes: Any, report: Report) -> None:
     axes.minorticks_off()
 
 
-def _levels(axes: Any, report: Report) -> None:
+def _levels(axes: Any, report: BenchReport) -> None:
     levels = {f"{peer.name}, {peer.concurrency} at a time": peer.loop for peer in report.peers}
     if report.high_level:
         levels = {"llama-cpp-python, one at a time": report.high_level} | levels
@@ -78,7 +78,7 @@ def _levels(axes: Any, report: Report) -> None:
         axes.axhline(loop.tokens_per_s, linestyle=":", color=f"C{index}", label=label)
 
 
-def _title(report: Report) -> str:
+def _title(report: BenchReport) -> str:
     work, model = report.options.workload, report.model
     return (
         f"{model['name'] or model['spec']}, {model['quantization']}\n"

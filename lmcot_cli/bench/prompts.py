@@ -23,7 +23,7 @@ ROWS = 1 << 20  # more than any text needs; they are made as they are read
 
 
 @dataclass(frozen=True, slots=True)
-class Prompt:
+class BenchPrompt:
     """A prompt as a backend gets it, and as the model sees it.
 
     Attributes:
@@ -35,7 +35,7 @@ class Prompt:
     ids: list[int]
 
 
-Prompts: TypeAlias = list[list[Prompt]]
+Prompts: TypeAlias = list[list[BenchPrompt]]
 """The prompts of each repeat."""
 
 
@@ -92,7 +92,7 @@ class _PromptWriter:
         self._path = model.path
         self.vocabulary = Vocabulary(model)
 
-    def write(self, tokens: int, seed: int) -> Prompt:
+    def write(self, tokens: int, seed: int) -> BenchPrompt:
         """Cut a text of MicroHop to the length, and fill up where no cut gives just that."""
         least = len(self._encode("a"))
         if tokens < least:
@@ -111,7 +111,7 @@ class _PromptWriter:
                     break
                 text += FILLER
             if len(ids) == tokens:
-                return Prompt(text, ids)
+                return BenchPrompt(text, ids)
         raise ModelError(f"{self._path}: no text gives exactly {tokens} tokens; choose other --prompt-tokens")
 
     def _encode(self, text: str) -> list[int]:

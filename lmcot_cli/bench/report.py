@@ -103,7 +103,7 @@ class Width:
 
 
 @dataclass(slots=True)
-class Report:
+class BenchReport:
     """Everything that has been measured so far.
 
     Attributes:

@@ -6,7 +6,7 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any
 
-from lmcot_cli.backends.torch.loading import OWN_CODE_REFUSED, loading
+from lmcot_cli.backends.torch.library import OWN_CODE_REFUSED, loading
 from lmcot_cli.bench.machine import peak_memory
 from lmcot_cli.bench.options import Workload
 from lmcot_cli.errors import MissingExtraError, ModelError

@@ -48,7 +48,7 @@ def answer(
     help_all: options.HelpAllOption = False,
 ) -> None:
     """Answer questions: a small LM writes a rationale for each, a large LM answers from it."""
-    from lmcot_cli.commands.answer_report import Report, command_line, show_line, source_label
+    from lmcot_cli.commands.answer_report import AnswerReport, command_line, show_line, source_label
     from lmcot_cli.commands.interrupt import finishing
     from lmcot_cli.commands.preview import show_preview
     from lmcot_cli.commands.settings_file import settings_from
@@ -69,7 +69,7 @@ def answer(
     readable = on_terminal and not json
     progress = sys.stderr.isatty() and not on_terminal
     with (
-        Report(
+        AnswerReport(
             run, source_label(source), quiet=quiet, progress=progress, records=json and output is None
         ) as report,
         finishing(run, report.say),

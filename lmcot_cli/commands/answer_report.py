@@ -56,7 +56,7 @@ class LoggedWarnings(logging.Handler):
         self._say(printable(record.getMessage()))
 
 
-class Report:
+class AnswerReport:
     """Everything that goes to stderr while a run goes on and when it ends; `quiet` says nothing.
 
     Entering it says which settings file is in use, and which hosts will be asked.

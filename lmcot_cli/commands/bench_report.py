@@ -15,7 +15,7 @@ from lmcot_cli.commands.scoring_arguments import write_json
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from lmcot_cli.bench.report import Loop, Report, Width
+    from lmcot_cli.bench.report import BenchReport, Loop, Width
 
 MB = 1_000_000
 UNSTEADY = 0.1
@@ -46,7 +46,7 @@ def announce(what: str) -> None:
     typer.echo(f"measuring {printable(what)}", err=True)
 
 
-def show(report: Report, *, as_json: bool, plot: Path | None) -> None:
+def show(report: BenchReport, *, as_json: bool, plot: Path | None) -> None:
     """Print what was measured, and draw it; nothing where nothing was measured."""
     if report.empty:
         return
@@ -61,7 +61,7 @@ def show(report: Report, *, as_json: bool, plot: Path | None) -> None:
         typer.echo(f"plot: {plot}", err=True)
 
 
-def _print(report: Report) -> None:
+def _print(report: BenchReport) -> None:
     with stdout_console() as console:
         for line in _heading(report):
             console.print(line, markup=False, soft_wrap=True)
@@ -71,7 +71,7 @@ def _print(report: Report) -> None:
             console.print(line, markup=False, soft_wrap=True)
 
 
-def _heading(report: Report) -> list[str]:
+def _heading(report: BenchReport) -> list[str]:
     model, machine, options = report.model, report.machine, report.options
     work = options.workload
     name = printable(str(model["name"] or model["spec"]))
@@ -85,7 +85,7 @@ def _heading(report: Report) -> list[str]:
     ]
 
 
-def _table(report: Report) -> Table:
+def _table(report: BenchReport) -> Table:
     from rich import box
     from rich.table import Table
 
@@ -101,7 +101,7 @@ def _table(report: Report) -> Table:
     return table
 
 
-def _loop_row(name: str, at_once: int, loop: Loop, report: Report) -> list[str]:
+def _loop_row(name: str, at_once: int, loop: Loop, report: BenchReport) -> list[str]:
     rate, times, peak = (
         f"{loop.tokens_per_s:,.0f}",
         _times(report, loop.tokens_per_s),
@@ -110,7 +110,7 @@ def _loop_row(name: str, at_once: int, loop: Loop, report: Report) -> list[str]:
     return [name, str(at_once), rate, _spread(loop.runs), "", "", times, "", "", "", peak, ""]
 
 
-def _width_row(width: Width, report: Report) -> list[str]:
+def _width_row(width: Width, report: BenchReport) -> list[str]:
     return [
         "lmcot",
         str(width.width),
@@ -127,7 +127,7 @@ def _width_row(width: Width, report: Report) -> list[str]:
     ]
 
 
-def _warnings(report: Report) -> list[str]:
+def _warnings(report: BenchReport) -> list[str]:
     """Say so where the repeats of a part differ too much to compare it with others."""
     runs = {f"lmcot at width {width.width}": width.runs for width in report.widths}
     runs |= {peer.name: peer.loop.runs for peer in report.peers}
@@ -140,7 +140,7 @@ def _warnings(report: Report) -> list[str]:
     ]
 
 
-def _parts(report: Report) -> list[str]:
+def _parts(report: BenchReport) -> list[str]:
     """Say what the time outside `llama_decode` went into, as shares of the whole."""
     return [
         f"outside decode at width {width.width}: "
@@ -150,7 +150,7 @@ def _parts(report: Report) -> list[str]:
     ]
 
 
-def _ratios(report: Report) -> list[str]:
+def _ratios(report: BenchReport) -> list[str]:
     """Set the engine at its fastest width against the other programs."""
     best = report.best
     if best is None:
@@ -167,7 +167,7 @@ def _spread(runs: list[float]) -> str:
     return f"{half_range(runs):.0%}" if len(runs) > 1 else "-"
 
 
-def _times(report: Report, tokens_per_s: float) -> str:
+def _times(report: BenchReport, tokens_per_s: float) -> str:
     times = report.times_high_level(tokens_per_s)
     return "" if times is None else f"{times:.2f}"
 

@@ -48,7 +48,7 @@ class Engine:
 
 
 @dataclass(frozen=True, slots=True)
-class Report:
+class DoctorReport:
     """Everything `lmcot doctor` looks at; of keys it says only whether they are set.
 
     Attributes:
@@ -104,14 +104,14 @@ def doctor(
     raise typer.Exit(0 if report.ok else 1)
 
 
-def examine() -> Report:
+def examine() -> DoctorReport:
     """Look at the installation and the machine; nothing is changed and nothing is sent."""
     engine, engine_error = _engine()
     requirements = metadata.requires("lmcot") or [] if installation.version_of("lmcot") else []
     of_extras = [requirement for requirement in requirements if "extra ==" in requirement]
     own = [requirement for requirement in requirements if requirement not in of_extras]
     config, config_error, config_reach, config_used = _config()
-    return Report(
+    return DoctorReport(
         lmcot=_version(),
         python=f"{platform.python_version()} ({sys.executable})",
         engine=engine,
@@ -200,7 +200,7 @@ def _config() -> tuple[str | None, str | None, tuple[str, ...], bool]:
         return path, str(error), (), False
 
 
-def _config_line(report: Report) -> str:
+def _config_line(report: DoctorReport) -> str:
     reach = "; ".join(report.config_reach)
     if report.config_error or not reach:
         return report.config_error or report.config or "no lmcot.toml; defaults are used"
@@ -212,7 +212,7 @@ def _config_line(report: Report) -> str:
     )
 
 
-def _lines(report: Report) -> list[tuple[str, str]]:
+def _lines(report: DoctorReport) -> list[tuple[str, str]]:
     lines = [("lmcot", f"{report.lmcot}, Python {report.python}")]
     lines += _engine_lines(report)
     lines += _machine_lines(report)
@@ -232,7 +232,7 @@ def _lines(report: Report) -> list[tuple[str, str]]:
     return lines
 
 
-def _machine_lines(report: Report) -> list[tuple[str, str]]:
+def _machine_lines(report: DoctorReport) -> list[tuple[str, str]]:
     memory = f"{report.memory / 1e9:.1f} GB memory" if report.memory else "memory unknown"
     lines = [("machine", f"{report.cores} CPU core{'s' if report.cores > 1 else ''}, {memory}")]
     if report.core_quota is not None and report.core_quota < report.cores:
@@ -250,7 +250,7 @@ def _machine_lines(report: Report) -> list[tuple[str, str]]:
     return lines
 
 
-def _engine_lines(report: Report) -> list[tuple[str, str]]:
+def _engine_lines(report: DoctorReport) -> list[tuple[str, str]]:
     if report.engine is None:
         return [("llama.cpp", f"unusable ({report.engine_error}); {_COMPILE}")]
     offload = "yes" if report.engine.gpu_offload else "no, CPU only"

@@ -101,7 +101,7 @@ def _ask_teacher(
     shown: Path | BinaryIO, origin: Origin, teacher: AnswerOptions, *, overwrite: bool, quiet: bool
 ) -> None:
     """Answer what has no answer yet, as `lmcot answer --method cot` does."""
-    from lmcot_cli.commands.answer_report import Report, command_line, source_label
+    from lmcot_cli.commands.answer_report import AnswerReport, command_line, source_label
     from lmcot_cli.commands.interrupt import finishing
     from lmcot_cli.pipeline.answer import AnswerRun
 
@@ -109,7 +109,7 @@ def _ask_teacher(
         teacher = replace(teacher, rows=RowOptions())
     run = AnswerRun(shown, teacher, origin.answers, overwrite=overwrite, command=command_line())
     with (
-        Report(run, source_label(origin.source), quiet=quiet, progress=sys.stderr.isatty()) as report,
+        AnswerReport(run, source_label(origin.source), quiet=quiet, progress=sys.stderr.isatty()) as report,
         finishing(run, report.say),
         closing(run.results()) as results,
     ):

@@ -11,7 +11,7 @@ import typer
 from lmcot_cli.commands.train_arguments import AspectWeightsOption, train_extra
 
 if TYPE_CHECKING:
-    from lmcot_train.rewards.scoring import Given, Scored
+    from lmcot_train.rewards.scoring import RationaleToScore, ScoredRationale
     from lmcot_train.rewards.weights import Fit
 
 SCORE_EPILOG = """\
@@ -86,7 +86,7 @@ def fit_aspects(
     _show_fit(fit)
 
 
-def _logprobs(reference: str, given: list[Given]) -> list[float | None]:
+def _logprobs(reference: str, given: list[RationaleToScore]) -> list[float | None]:
     from lmcot_train.models import is_encoder_decoder, open_base
     from lmcot_train.prompting import RationalePrompts
     from lmcot_train.rewards.scoring import mean_logprobs
@@ -96,7 +96,7 @@ def _logprobs(reference: str, given: list[Given]) -> list[float | None]:
     return list(mean_logprobs(opened, prompts, given))
 
 
-def _write(scored: list[Scored]) -> None:
+def _write(scored: list[ScoredRationale]) -> None:
     from json import dumps
 
     from lmcot_cli.commands.stdout import write_data
@@ -105,7 +105,7 @@ def _write(scored: list[Scored]) -> None:
         write_data(dumps(one.to_record()).encode() + b"\n")
 
 
-def _show(scored: list[Scored], rows: int) -> None:
+def _show(scored: list[ScoredRationale], rows: int) -> None:
     """Print a line a rationale, and the means over all."""
     from rich.table import Table
 

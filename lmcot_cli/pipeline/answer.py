@@ -27,7 +27,7 @@ from lmcot_cli.pipeline.flow import Finishing, Flow, Outcome, Spent
 from lmcot_cli.pipeline.journal import Journal, Recorded
 from lmcot_cli.pipeline.methods import build_method, preconditions_of
 from lmcot_cli.pipeline.options import AnswerOptions
-from lmcot_cli.pipeline.result import Failure, Result, Tokens, Truncated, Usage
+from lmcot_cli.pipeline.result import Failure, Result, TokenCounts, Truncated, Usage
 from lmcot_cli.pipeline.resume import Item, failed_again, finish_retry, open_retry, skip_finished
 from lmcot_cli.pipeline.rows import Rows
 from lmcot_cli.pipeline.run_file import RunFile, Settings, Totals
@@ -310,7 +310,7 @@ class AnswerRun:
         spent: Spent,
         models: Mapping[Role, Backend],
     ) -> Result:
-        usage = Usage(**{role: spent.get(model, Tokens()) for role, model in models.items()})
+        usage = Usage(**{role: spent.get(model, TokenCounts()) for role, model in models.items()})
         return replace(self._result(item, outcome), usage=usage)
 
     @property
@@ -320,7 +320,7 @@ class AnswerRun:
         Calls that were not answered count as much as those that were in their place: an endpoint may bill them.
         """
         lost = {
-            role: Tokens(model.counters.lost_prompt_tokens, model.counters.lost_completion_tokens)
+            role: TokenCounts(model.counters.lost_prompt_tokens, model.counters.lost_completion_tokens)
             for role, model in self._models.items()
             if model.counters
         }

@@ -72,7 +72,7 @@ class AnswerKind(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Text:
+class FreeText:
     """Any text."""
 
     name: str = "text"
@@ -201,7 +201,7 @@ def parse_kind(text: str, choices: Sequence[str] = ()) -> AnswerKind:
     if text.startswith("json:"):
         return read_json_kind(text.removeprefix("json:").strip())
     simple: dict[str, AnswerKind] = {
-        "text": Text(), "span": SpanOfText(), "yes-no": YesNo(), "number": NumberInDigits(),
+        "text": FreeText(), "span": SpanOfText(), "yes-no": YesNo(), "number": NumberInDigits(),
     }  # fmt: skip
     if kind := simple.get(text):
         return kind

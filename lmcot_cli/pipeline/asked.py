@@ -9,9 +9,9 @@ from dataclasses import dataclass, field, replace
 from lmcot_cli.backends.base import Backend, Completion, Request, Role, Sampling
 from lmcot_cli.datasets.row import Row
 from lmcot_cli.errors import PromptTooLongError, RowError
-from lmcot_cli.pipeline.draws import Draws
+from lmcot_cli.pipeline.draws import RowDraws
 from lmcot_cli.pipeline.options import AnswerOptions
-from lmcot_cli.pipeline.reading import Reader
+from lmcot_cli.pipeline.reading import AnswerReader
 from lmcot_cli.pipeline.waves import Ask, Wave
 from lmcot_cli.prompts.conversation import PromptBuilder, role_of
 from lmcot_cli.prompts.options import Stage
@@ -29,7 +29,7 @@ class AskedModel:
     name: Stage
     sampling: Sampling
     prompts: PromptBuilder
-    reader: Reader
+    reader: AnswerReader
 
     @property
     def role(self) -> Role:
@@ -78,7 +78,7 @@ class Asking:
     """
 
     asked: AskedModel
-    draws: Draws
+    draws: RowDraws
     options: AnswerOptions
     _context: Droppable = field(init=False)
     _least: int = field(default=0, init=False)

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from lmcot_cli.backends.base import Completion, Request, Sampling
 from lmcot_cli.errors import RowError, UsageError
 from lmcot_cli.pipeline.cost import Price
-from lmcot_cli.pipeline.result import CutShort, Tokens
+from lmcot_cli.pipeline.result import CutShort, TokenCounts
 
 _CHARACTERS_A_TOKEN = 4
 _SECONDS = {"s": 1, "m": 60, "h": 3600}
@@ -69,7 +69,7 @@ class Budget:
             return
         self._written, self._replies = self._written + done.completion_tokens, self._replies + 1
         self.tokens += (1 + done.lost_calls) * (done.prompt_tokens + done.completion_tokens)
-        self.cost += (1 + done.lost_calls) * price.of(Tokens.of(done))
+        self.cost += (1 + done.lost_calls) * price.of(TokenCounts.of(done))
 
     def spent(self) -> CutShort | None:
         """Say which limit is reached; None while there is something left."""

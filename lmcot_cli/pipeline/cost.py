@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from lmcot_cli.backends.base import Role
-from lmcot_cli.pipeline.result import Tokens, Usage
+from lmcot_cli.pipeline.result import TokenCounts, Usage
 
 _PER = 1_000_000
 
@@ -18,7 +18,7 @@ class Price:
     prompt: float
     completion: float
 
-    def of(self, tokens: Tokens) -> float:
+    def of(self, tokens: TokenCounts) -> float:
         """Return what so many tokens cost; those of replies that were kept cost nothing."""
         paid = tokens.prompt - tokens.cached_prompt, tokens.completion - tokens.cached_completion
         return (paid[0] * self.prompt + paid[1] * self.completion) / _PER

@@ -17,7 +17,7 @@ from lmcot_cli.pipeline.waves import Drawn, RowWork
 
 
 @dataclass(slots=True)
-class Draws:
+class RowDraws:
     """The samples of a row as they come in.
 
     Attributes:

@@ -29,12 +29,12 @@ from lmcot_cli.pipeline.cost import Price
 from lmcot_cli.pipeline.held import MOST_BYTES, held_bytes
 from lmcot_cli.pipeline.journal import Recorded
 from lmcot_cli.pipeline.pace import Pace
-from lmcot_cli.pipeline.result import CutShort, Tokens
+from lmcot_cli.pipeline.result import CutShort, TokenCounts
 from lmcot_cli.pipeline.waves import CutShortError, Drawn, Method, RowWork, Wave
 
 T = TypeVar("T")
 Outcome: TypeAlias = Drawn | RowError
-Spent: TypeAlias = Mapping[Backend, Tokens]
+Spent: TypeAlias = Mapping[Backend, TokenCounts]
 """The tokens that a row took of each model."""
 
 _ROWS_PER_REQUEST = 4
@@ -60,7 +60,7 @@ class Finishing:
 
 
 @dataclass(eq=False, slots=True)
-class _Job:
+class _RowJob:
     """A row under way.
 
     Attributes:
@@ -84,7 +84,7 @@ class _Job:
     asks: Backend | None = None
     done: bool = False
     outcome: Outcome | None = None
-    spent: dict[Backend, Tokens] = field(default_factory=dict)
+    spent: dict[Backend, TokenCounts] = field(default_factory=dict)
     replied: bool = False
     dropped: bool = False
     held: int = 0
@@ -123,10 +123,10 @@ class Flow(Generic[T]):
         self._method, self._models, self._would_wait = method, list(models), would_wait
         self._prices = models
         self._budget, self._one_by_one = budget, one_by_one
-        self._jobs: deque[_Job] = deque()
-        self._asked: dict[int, tuple[_Job, int, Backend]] = {}
+        self._jobs: deque[_RowJob] = deque()
+        self._asked: dict[int, tuple[_RowJob, int, Backend]] = {}
         self._numbers = count()
-        self._optional: list[tuple[float, int, _Job, Wave]] = []
+        self._optional: list[tuple[float, int, _RowJob, Wave]] = []
         self._ended = False
         self._room = float("inf") if budget or self._models[0].in_background else 1.0
         self._under_way = self._held = 0
@@ -210,9 +210,9 @@ class Flow(Generic[T]):
         if not (self._jobs or self._ended or self._would_wait()):
             self._ended = next(items, None) is None
 
-    def _nearest(self, jobs: Sequence[_Job]) -> tuple[list[_Job], float | None]:
+    def _nearest(self, jobs: Sequence[_RowJob]) -> tuple[list[_RowJob], float | None]:
         """Choose the first rows, as many as can be finished in time; return how long that will take."""
-        kept: list[_Job] = []
+        kept: list[_RowJob] = []
         seconds: float | None = 0.0
         for job in jobs:
             more = self._pace.seconds([self._replies_left(one) for one in (*kept, job)])
@@ -221,14 +221,14 @@ class Flow(Generic[T]):
             kept, seconds = [*kept, job], more
         return kept, seconds
 
-    def _replies_left(self, job: _Job) -> dict[Backend, int]:
+    def _replies_left(self, job: _RowJob) -> dict[Backend, int]:
         """Return how many replies a row waits for: those of its wave, and as many of the later models."""
         place = self._models.index(job.asks) if job.asks else 0
         return {self._models[place]: job.missing} | {
             model: len(job.replies) for model in self._models[place + 1 :]
         }
 
-    def _drop(self, jobs: Sequence[_Job]) -> None:
+    def _drop(self, jobs: Sequence[_RowJob]) -> None:
         """Do nothing more for some rows."""
         for job in jobs:
             job.dropped = True
@@ -267,7 +267,7 @@ class Flow(Generic[T]):
         if self._one_by_one:
             for model in self._models:
                 model.reset()
-        job = _Job(item)
+        job = _RowJob(item)
         self._jobs.append(job)
         self._under_way += 1
         if not isinstance(item, Row):
@@ -280,7 +280,7 @@ class Flow(Generic[T]):
         if self._budget and not isinstance(item, Recorded):  # those are counted from the start
             self._budget.begun += 1
 
-    def _advance(self, job: _Job, go_on: Callable[[RowWork], Wave]) -> None:
+    def _advance(self, job: _RowJob, go_on: Callable[[RowWork], Wave]) -> None:
         """Let a row's work go on up to its next wave or its end."""
         assert job.work is not None
         try:
@@ -295,7 +295,7 @@ class Flow(Generic[T]):
             else:
                 heapq.heappush(self._optional, (wave.lead, next(self._numbers), job, wave))
 
-    def _end(self, job: _Job, outcome: Outcome | None) -> None:
+    def _end(self, job: _RowJob, outcome: Outcome | None) -> None:
         """Note what became of a row, and make room for two more."""
         job.end(outcome)
         self._under_way -= 1
@@ -303,7 +303,7 @@ class Flow(Generic[T]):
         if isinstance(job.item, Row):
             self._room += 1
 
-    def _hand_in(self, job: _Job, wave: Wave) -> None:
+    def _hand_in(self, job: _RowJob, wave: Wave) -> None:
         job.replies = [None] * len(wave.asks)
         job.missing = len(wave.asks)
         job.asks = wave.asks[0].model
@@ -331,7 +331,7 @@ class Flow(Generic[T]):
             else:
                 self._hand_in(job, wave)
 
-    def _refuse(self, job: _Job, limit: CutShort) -> None:
+    def _refuse(self, job: _RowJob, limit: CutShort) -> None:
         self._advance(job, lambda work: work.throw(CutShortError(limit)))
 
     def _work(self) -> None:
@@ -365,7 +365,7 @@ class Flow(Generic[T]):
         job.replied = True
         job.missing -= 1
         if isinstance(reply, Completion):
-            job.spent[model] = job.spent.get(model, Tokens()) + Tokens.of(reply)
+            job.spent[model] = job.spent.get(model, TokenCounts()) + TokenCounts.of(reply)
         if self._budget:
             self._budget.spend(reply, self._prices[model])
         if job.missing == 0:

@@ -13,11 +13,11 @@ from lmcot_cli.backends.base import Backend, Completion, Sampling
 from lmcot_cli.datasets.row import Row
 from lmcot_cli.pipeline.asked import AskedModel, Asking
 from lmcot_cli.pipeline.cut_replies import cut_reply, finish_of, raw_of, seed_of, thoughts_of
-from lmcot_cli.pipeline.draws import Draws
+from lmcot_cli.pipeline.draws import RowDraws
 from lmcot_cli.pipeline.extract import before_answer
 from lmcot_cli.pipeline.options import AnswerOptions
 from lmcot_cli.pipeline.preconditions import Checked, Preconditions
-from lmcot_cli.pipeline.reading import Reader
+from lmcot_cli.pipeline.reading import AnswerReader
 from lmcot_cli.pipeline.result import Sample
 from lmcot_cli.pipeline.seeds import sample_seed
 from lmcot_cli.pipeline.waves import CutShortError, Method, RowWork, Wave
@@ -31,7 +31,7 @@ def build_method(
     """Build the method that `options.method` names; `small` is None where no small LM is asked."""
 
     def asked(model: Backend, stage: Stage, sampling: Sampling) -> AskedModel:
-        reader = Reader(options.kind, options.answer_pattern, prompts.markers(stage))
+        reader = AnswerReader(options.kind, options.answer_pattern, prompts.markers(stage))
         return AskedModel(model, stage, prompts.sampling(stage, sampling), prompts, reader)
 
     return Checked(_method(options, asked, small, large), preconditions_of(options, prompts))
@@ -67,10 +67,10 @@ class SampledAnswers:
 
     def __call__(self, row: Row) -> RowWork:
         """Draw samples until the vote needs no more."""
-        draws = Draws(row, self.options)
+        draws = RowDraws(row, self.options)
         return draws.kept(self._work(draws, Asking(self.stage, draws, self.options)))
 
-    def _work(self, draws: Draws, asking: Asking) -> RowWork:
+    def _work(self, draws: RowDraws, asking: Asking) -> RowWork:
         while seeds := draws.next_seeds():
             try:
                 replies = yield from asking.ask([(None, seed) for seed in seeds], draws.lead)
@@ -109,11 +109,11 @@ class Chains:
 
     def __call__(self, row: Row) -> RowWork:
         """Draw chains until the vote needs no more."""
-        draws = Draws(row, self.options)
+        draws = RowDraws(row, self.options)
         asking = [Asking(model, draws, self.options) for model in (self.chains, self.answers)]
         return draws.kept(self._work(draws, *asking))
 
-    def _work(self, draws: Draws, chains: Asking, answers: Asking) -> RowWork:
+    def _work(self, draws: RowDraws, chains: Asking, answers: Asking) -> RowWork:
         answered: dict[str, Completion] = {}
         while seeds := draws.next_seeds():
             try:
@@ -180,11 +180,11 @@ class Guided:
 
         A rationale that a limit cut before it began leads to no answer, and the large LM is not asked for one.
         """
-        draws = Draws(row, self.options)
+        draws = RowDraws(row, self.options)
         asking = [Asking(model, draws, self.options) for model in (self.rationales, self.answers)]
         return draws.kept(self._work(draws, *asking))
 
-    def _work(self, draws: Draws, rationales: Asking, answers: Asking) -> RowWork:
+    def _work(self, draws: RowDraws, rationales: Asking, answers: Asking) -> RowWork:
         answered: dict[str, Completion] = {}
         while seeds := draws.next_seeds():
             try:
@@ -227,10 +227,10 @@ class GivenRationale:
 
     def __call__(self, row: Row) -> RowWork:
         """Answer the row from its own rationale."""
-        draws = Draws(row, self.options)
+        draws = RowDraws(row, self.options)
         return draws.kept(self._work(draws, Asking(self.answers, draws, self.options)))
 
-    def _work(self, draws: Draws, asking: Asking) -> RowWork:
+    def _work(self, draws: RowDraws, asking: Asking) -> RowWork:
         row = draws.row
         replies = yield from asking.ask([(row.rationale, 0)])
         sample = Sample(row.rationale, None, None, 0, sample_seed(self.options.seed, row.id, 0))

@@ -22,7 +22,7 @@ from lmcot_cli.pipeline.cost import FREE
 from lmcot_cli.pipeline.destinations import destinations
 from lmcot_cli.pipeline.methods import preconditions_of
 from lmcot_cli.pipeline.options import AnswerOptions
-from lmcot_cli.pipeline.result import Tokens
+from lmcot_cli.pipeline.result import TokenCounts
 from lmcot_cli.pipeline.rows import Rows
 from lmcot_cli.prompts.conversation import PromptBuilder, role_of
 from lmcot_cli.prompts.options import Stage
@@ -63,7 +63,7 @@ class StagePreview:
     model: str
     request: Request
     requests: int
-    tokens: Tokens
+    tokens: TokenCounts
     cost: float
     memory: int | None
 
@@ -212,7 +212,9 @@ def _stage(one: _Asked, request: Request, rows: int, characters: int, options: A
         one.stage == "guided_answer" and not options.given_rationales
     ):  # each prompt ends with a whole rationale
         read += rows * options.max_tokens * CHARACTERS_A_TOKEN
-    tokens = Tokens(options.samples * read // CHARACTERS_A_TOKEN, options.samples * rows * one.max_tokens)
+    tokens = TokenCounts(
+        options.samples * read // CHARACTERS_A_TOKEN, options.samples * rows * one.max_tokens
+    )
     model = _model(one, options)
     return StagePreview(
         stage=one.stage,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from lmcot_cli.datasets.row import Row
 from lmcot_cli.errors import SlowPatternError, UsageError
-from lmcot_cli.pipeline.answer_kinds import AnswerKind, Text
+from lmcot_cli.pipeline.answer_kinds import AnswerKind, FreeText
 from lmcot_cli.pipeline.answer_schema import Json
 from lmcot_cli.pipeline.extract import (
     ChainAnswer,
@@ -40,7 +40,7 @@ class Read(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Reader:
+class AnswerReader:
     """Reads the replies of one stage.
 
     Attributes:
@@ -49,7 +49,7 @@ class Reader:
         own: Markers that the stage's own template asks for.
     """
 
-    kind: AnswerKind = field(default_factory=Text)
+    kind: AnswerKind = field(default_factory=FreeText)
     pattern: regex.Pattern[str] | None = None
     own: tuple[str, ...] = ()
 

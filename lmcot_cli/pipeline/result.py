@@ -85,7 +85,7 @@ class Truncated:
 
 
 @dataclass(frozen=True, slots=True)
-class Tokens:
+class TokenCounts:
     """Tokens a model read and wrote; a prompt counts once for every completion asked of it.
 
     Attributes:
@@ -114,8 +114,8 @@ class Tokens:
 class Usage:
     """The tokens of both models; zeros for a model that was not asked."""
 
-    small: Tokens = Tokens()
-    large: Tokens = Tokens()
+    small: TokenCounts = TokenCounts()
+    large: TokenCounts = TokenCounts()
 
     def __add__(self, other: Self) -> Self:
         return type(self)(self.small + other.small, self.large + other.large)

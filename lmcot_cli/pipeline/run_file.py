@@ -16,7 +16,7 @@ from typing import Any, Self
 
 from lmcot_cli import __version__
 from lmcot_cli.errors import OutputError
-from lmcot_cli.pipeline.result import Tokens, Usage
+from lmcot_cli.pipeline.result import TokenCounts, Usage
 
 FORMAT = 1
 _LONGEST_SHOWN = 200
@@ -69,7 +69,7 @@ class Totals:
         """Count one output record."""
         failed = record["error"] is not None
         samples = [] if failed else record["samples"]
-        small, large = (Tokens(**record["usage"][role]) for role in ("small", "large"))
+        small, large = (TokenCounts(**record["usage"][role]) for role in ("small", "large"))
         return cls(
             rows=1,
             failed=int(failed),

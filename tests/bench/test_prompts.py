@@ -12,14 +12,14 @@ from lmcot_cli.backends.engine_options import EngineOptions
 from lmcot_cli.backends.llama.backend import LlamaBackend
 from lmcot_cli.backends.llama.model import LlamaModel
 from lmcot_cli.bench.options import Workload
-from lmcot_cli.bench.prompts import Prompt, _PromptWriter, prepare
+from lmcot_cli.bench.prompts import BenchPrompt, _PromptWriter, prepare
 from lmcot_cli.errors import ModelError, UsageError
 from lmcot_cli.models import embedded
 
 TEMPLATE = "{% for m in messages %}[{{ m.role }}] {{ m.content }} {% endfor %}[assistant]"
 
 
-def tokens_seen(path: Path, prompts: list[Prompt]) -> set[int]:
+def tokens_seen(path: Path, prompts: list[BenchPrompt]) -> set[int]:
     with LlamaBackend(path, EngineOptions(threads=1)) as backend:
         requests = [Request(prompt.text, seed=0) for prompt in prompts]
         replies = backend.complete(requests, Sampling(max_tokens=1))

@@ -9,7 +9,7 @@ import pytest
 from lmcot_cli.bench import plot
 from lmcot_cli.bench.options import BenchOptions, Workload
 from lmcot_cli.bench.plot import check_plot, draw
-from lmcot_cli.bench.report import Loop, Peer, Report, Width, half_range
+from lmcot_cli.bench.report import BenchReport, Loop, Peer, Width, half_range
 from lmcot_cli.errors import MissingExtraError, OutputError, UsageError
 from lmcot_cli.settings.declaration import build
 
@@ -22,9 +22,9 @@ def width(size: int, runs: list[float], limit: list[float]) -> Width:
 
 
 @pytest.fixture
-def report() -> Report:
+def report() -> BenchReport:
     model = {"spec": "m.gguf", "name": "M", "quantization": "Q4_0"}
-    found = Report(BenchOptions(), model, {"cores": 2}, {"lmcot": "1"})
+    found = BenchReport(BenchOptions(), model, {"cores": 2}, {"lmcot": "1"})
     found.add(Loop([90.0, 110.0, 100.0], 10, 1_000_000))
     found.add(width(4, [200.0, 220.0, 210.0], [250.0, 220.0, 300.0]))
     found.add(width(16, [400.0, 500.0, 450.0], [500.0, 500.0, 500.0]))
@@ -32,7 +32,7 @@ def report() -> Report:
     return found
 
 
-def test_rates_are_medians_and_ratios_are_of_neighbouring_runs(report: Report) -> None:
+def test_rates_are_medians_and_ratios_are_of_neighbouring_runs(report: BenchReport) -> None:
     assert report.widths[0].tokens_per_s == 210
     assert report.widths[0].limit == 250
     assert report.widths[0].of_limit == pytest.approx(0.8)  # of 0.8, 1.0 and 0.7; 210 / 250 would be 0.84
@@ -45,7 +45,7 @@ def test_the_spread_is_half_the_range() -> None:
     assert half_range([5.0]) == 0
 
 
-def test_the_json_has_the_promised_layout(report: Report) -> None:
+def test_the_json_has_the_promised_layout(report: BenchReport) -> None:
     written = report.as_json()
     assert written["high_level"]["tokens_per_s"] == 100
     assert [(one["width"], one["tokens_per_s"]) for one in written["engine"]] == [(4, 210), (16, 450)]
@@ -57,7 +57,7 @@ def test_the_json_has_the_promised_layout(report: Report) -> None:
 
 
 def test_an_unfinished_report_has_gaps_and_no_errors() -> None:
-    empty = Report(BenchOptions(), {}, {}, {})
+    empty = BenchReport(BenchOptions(), {}, {}, {})
     assert empty.empty
     written = empty.as_json()
     assert (written["high_level"], written["engine"], written["limit"], written["peers"]) == (
@@ -68,8 +68,8 @@ def test_an_unfinished_report_has_gaps_and_no_errors() -> None:
     )
 
 
-def test_the_picture_is_a_png_also_of_a_part(report: Report, tmp_path: Path) -> None:
-    partial = Report(report.options, report.model, report.machine, report.versions, report.high_level)
+def test_the_picture_is_a_png_also_of_a_part(report: BenchReport, tmp_path: Path) -> None:
+    partial = BenchReport(report.options, report.model, report.machine, report.versions, report.high_level)
     for name, one in {"a.png": report, "b.png": partial}.items():
         check_plot(tmp_path / name)
         draw(one, tmp_path / name)

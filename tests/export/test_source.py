@@ -8,7 +8,7 @@ import pytest
 
 from lmcot_cli.errors import InputError, ModelError
 from lmcot_cli.model_files.digests import weights_digest
-from lmcot_export.source import Source, find_source
+from lmcot_export.source import ExportSource, find_source
 
 
 def write_model(folder: Path) -> Path:
@@ -25,13 +25,13 @@ def write_run(folder: Path, **run: object) -> Path:
 
 def test_a_models_folder_is_exported_beside_the_user(tmp_path: Path) -> None:
     model = write_model(tmp_path / "SmolLM2")
-    assert find_source(model) == Source("SmolLM2", model, None, Path("SmolLM2-export"))
+    assert find_source(model) == ExportSource("SmolLM2", model, None, Path("SmolLM2-export"))
 
 
 def test_a_run_with_an_adapter_names_its_base(tmp_path: Path) -> None:
     model = write_model(tmp_path / "base")
     run = write_run(tmp_path / "runs" / "a", base=str(model), adapter="adapter")
-    assert find_source(run) == Source("a", model, run / "adapter", run / "export")
+    assert find_source(run) == ExportSource("a", model, run / "adapter", run / "export")
 
 
 def test_a_base_that_was_changed_since_is_refused(tmp_path: Path) -> None:
@@ -54,7 +54,7 @@ def test_a_base_may_be_named_from_the_runs_folder(tmp_path: Path) -> None:
 def test_a_run_of_all_weights_is_its_own_model(tmp_path: Path) -> None:
     run = write_run(tmp_path / "a", base="x", adapter=None)
     write_model(run / "model")
-    assert find_source(run) == Source("a", run / "model", None, run / "export")
+    assert find_source(run) == ExportSource("a", run / "model", None, run / "export")
 
 
 def test_without_a_path_the_newest_run_is_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

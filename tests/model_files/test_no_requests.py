@@ -48,7 +48,7 @@ def run(folder):
 
 def kernels(folder):
     from huggingface_hub import snapshot_download
-    from lmcot_cli.backends.torch.loading import loading
+    from lmcot_cli.backends.torch.library import loading
     with loading(folder):
         snapshot_download("kernels-community/causal-conv1d")
 

@@ -13,7 +13,7 @@ from lmcot_cli.pipeline.answer import AnswerRun
 from lmcot_cli.pipeline.cost import FREE, Price, cost_of
 from lmcot_cli.pipeline.options import AnswerOptions
 from lmcot_cli.pipeline.preview import preview
-from lmcot_cli.pipeline.result import Tokens, Usage
+from lmcot_cli.pipeline.result import TokenCounts, Usage
 
 PRICE = Price(prompt=2.0, completion=10.0)
 
@@ -31,7 +31,7 @@ def questions(count: int) -> BytesIO:
 
 
 def test_a_price_is_of_a_million_tokens():
-    assert PRICE.of(Tokens(1_000_000, 500_000)) == 7.0
+    assert PRICE.of(TokenCounts(1_000_000, 500_000)) == 7.0
 
 
 def test_prices_are_found_by_spec_or_alias_and_what_has_none_is_free(options: AnswerOptions):
@@ -39,8 +39,8 @@ def test_prices_are_found_by_spec_or_alias_and_what_has_none_is_free(options: An
     script = options.aliases["big"]
     by_spec = replace(options, prices={script: PRICE})
     assert by_spec.role_prices == {"small": PRICE, "large": PRICE}
-    assert cost_of(Usage(Tokens(9, 9), Tokens(0, 100_000)), options.role_prices) == 1.0
-    assert cost_of(Usage(large=Tokens(9, 300_000, 9, 200_000)), options.role_prices) == 1.0
+    assert cost_of(Usage(TokenCounts(9, 9), TokenCounts(0, 100_000)), options.role_prices) == 1.0
+    assert cost_of(Usage(large=TokenCounts(9, 300_000, 9, 200_000)), options.role_prices) == 1.0
 
 
 def test_a_run_costs_no_more_than_it_may_but_for_what_is_out(options: AnswerOptions):

@@ -17,7 +17,7 @@ from lmcot_cli.datasets.row import Row
 from lmcot_cli.pipeline.budget import Budget
 from lmcot_cli.pipeline.cost import FREE, Price
 from lmcot_cli.pipeline.flow import Finishing, Flow
-from lmcot_cli.pipeline.result import Tokens
+from lmcot_cli.pipeline.result import TokenCounts
 from lmcot_cli.pipeline.waves import Ask, CutShortError, Drawn, Wave
 
 
@@ -324,5 +324,5 @@ def test_what_a_failed_row_took_is_told():
 
     assert isinstance(second_wave, RowError)
     assert isinstance(first_wave, RowError)
-    assert both == {desk: Tokens(3, 3), later: Tokens(1, 1)}
-    assert one == {desk: Tokens(2, 2)}
+    assert both == {desk: TokenCounts(3, 3), later: TokenCounts(1, 1)}
+    assert one == {desk: TokenCounts(2, 2)}

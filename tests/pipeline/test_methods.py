@@ -20,7 +20,7 @@ from lmcot_cli.pipeline.extract import NEXT_PART, has_answer
 from lmcot_cli.pipeline.flow import Flow, Outcome, Spent
 from lmcot_cli.pipeline.methods import build_method
 from lmcot_cli.pipeline.options import AnswerOptions, Method
-from lmcot_cli.pipeline.result import RoleThought, Tokens
+from lmcot_cli.pipeline.result import RoleThought, TokenCounts
 from lmcot_cli.pipeline.seeds import sample_seed
 from lmcot_cli.pipeline.waves import Drawn
 from lmcot_cli.prompts.conversation import PromptBuilder
@@ -98,7 +98,7 @@ def test_standard_asks_for_all_samples_of_a_row_in_one_call(scripted: Scripted):
     assert [sample.answer for sample in first.samples + second.samples] == ["Lyon", "Paris", None, "Nice"]
     assert all(sample.rationale is None for sample in first.samples)
     assert first.samples[1].seed == sample_seed(7, "a", 1)
-    assert spent == {large: Tokens(sum(len(r.prompt.split()) for r in requests[:2]), 3)}
+    assert spent == {large: TokenCounts(sum(len(r.prompt.split()) for r in requests[:2]), 3)}
 
 
 def test_cot_splits_each_chain(scripted: Scripted):

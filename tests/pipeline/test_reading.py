@@ -9,7 +9,7 @@ from lmcot_cli.datasets.row import Row
 from lmcot_cli.errors import SlowPatternError, UsageError
 from lmcot_cli.pipeline.answer_kinds import parse_kind
 from lmcot_cli.pipeline.options import AnswerOptions
-from lmcot_cli.pipeline.reading import Read, Reader, compile_pattern
+from lmcot_cli.pipeline.reading import AnswerReader, Read, compile_pattern
 from lmcot_cli.prompts.render import Prompts
 
 ROW = Row("q", "Where?", (), (), None, None, 1)
@@ -40,8 +40,8 @@ def test_a_chain_ends_as_the_prompt_quotes_it(tmp_path: Path, quotes: str):
     chain = "Sie lief in Gdynia vom Stapel. **Also lautet  die L\u00f6sung:** Gdynia."
 
     assert own == ("Also lautet die L\u00f6sung:",)
-    assert Reader(own=own).chain(chain, ROW)[:2] == ("Sie lief in Gdynia vom Stapel.", "Gdynia")
-    assert Reader().chain(chain, ROW).answer is None
+    assert AnswerReader(own=own).chain(chain, ROW)[:2] == ("Sie lief in Gdynia vom Stapel.", "Gdynia")
+    assert AnswerReader().chain(chain, ROW).answer is None
 
 
 def test_a_comment_names_the_marker_outright(tmp_path: Path):
@@ -49,7 +49,7 @@ def test_a_comment_names_the_marker_outright(tmp_path: Path):
     own = markers(tmp_path, template)
 
     assert own == ("Ergebnis",)
-    assert Reader(own=own).chain("Das ist so. Ergebnis: Gdynia.", ROW)[:2] == ("Das ist so.", "Gdynia")
+    assert AnswerReader(own=own).chain("Das ist so. Ergebnis: Gdynia.", ROW)[:2] == ("Das ist so.", "Gdynia")
 
 
 @pytest.mark.parametrize("place", ["<answer>", "[X]", "X", "...", "\u2026", "___", "{answer}"])
@@ -62,14 +62,17 @@ def test_the_place_of_the_answer_is_no_part_of_an_ending(tmp_path: Path, place: 
 def test_a_prompt_that_quotes_nothing_leaves_the_built_in_markers(tmp_path: Path):
     own = markers(tmp_path, "{{ row.question }} Think. Don't stop; it's fine.")
     assert own == ()
-    assert Reader(own=own).chain("It is so. So the answer is Gdynia.", ROW)[:2] == ("It is so.", "Gdynia")
+    assert AnswerReader(own=own).chain("It is so. So the answer is Gdynia.", ROW)[:2] == (
+        "It is so.",
+        "Gdynia",
+    )
 
 
 def test_an_echo_of_ones_own_cue_is_taken_off(tmp_path: Path):
     own = markers(tmp_path, "{{ row.question }}\nNur der Hafen.\nHafen:", "standard")
     assert own == ("Hafen:",)
-    assert Reader(own=own).direct("**Hafen:** Gdynia", ROW).answer == "Gdynia"
-    assert Reader().direct("Hafen: Gdynia", ROW).answer == "Hafen: Gdynia"
+    assert AnswerReader(own=own).direct("**Hafen:** Gdynia", ROW).answer == "Gdynia"
+    assert AnswerReader().direct("Hafen: Gdynia", ROW).answer == "Hafen: Gdynia"
 
 
 def test_our_own_templates_ask_for_what_is_built_in():
@@ -88,13 +91,13 @@ def test_our_own_templates_ask_for_what_is_built_in():
     ],
 )
 def test_an_expression_finds_the_first_group_of_its_last_match(pattern: str, reply: str, answer: str | None):
-    reader = Reader(pattern=compile_pattern(pattern))
+    reader = AnswerReader(pattern=compile_pattern(pattern))
     assert reader.direct(reply, ROW).answer == answer
     assert reader.chain(f"It is so. {reply}", ROW).answer == answer
 
 
 def test_the_rationale_ends_before_the_sentence_that_the_expression_matches_in():
-    reader = Reader(pattern=compile_pattern(r"<<(.*?)>>"))
+    reader = AnswerReader(pattern=compile_pattern(r"<<(.*?)>>"))
     assert reader.chain("It was Gdynia. So I say <<Gdynia>> here.", ROW) == Read(
         "It was Gdynia.", "Gdynia", True
     )
@@ -102,7 +105,7 @@ def test_the_rationale_ends_before_the_sentence_that_the_expression_matches_in()
 
 
 def test_a_hostile_reply_does_not_hang_an_expression():
-    reader = Reader(pattern=compile_pattern(r"^(?:(a|ab|b)+)+[cd]$"))
+    reader = AnswerReader(pattern=compile_pattern(r"^(?:(a|ab|b)+)+[cd]$"))
     started = time.monotonic()
     with pytest.raises(SlowPatternError, match="--answer-regex"):
         reader.direct("ab" * 4000 + "x", ROW)
@@ -117,10 +120,12 @@ def test_an_expression_that_is_none_is_one_line(pattern: str):
 
 
 def test_a_kind_has_the_last_word():
-    assert Reader(parse_kind("number")).direct("The answer is $1,500.", ROW).answer == "1500"
-    assert Reader(parse_kind("number")).direct("Gdynia", ROW).answer is None
-    assert Reader(parse_kind("yes-no")).chain("It is so. So the answer is yes, both.", ROW).answer == "yes"
+    assert AnswerReader(parse_kind("number")).direct("The answer is $1,500.", ROW).answer == "1500"
+    assert AnswerReader(parse_kind("number")).direct("Gdynia", ROW).answer is None
+    assert (
+        AnswerReader(parse_kind("yes-no")).chain("It is so. So the answer is yes, both.", ROW).answer == "yes"
+    )
     schema = 'json:{"type": "object", "required": ["answer"]}'
     reply = '```json\n{"answer": "Gdynia", "year": 1938}\n```'
-    assert Reader(parse_kind(schema)).direct(reply, ROW).answer == '{"answer": "Gdynia", "year": 1938}'
-    assert Reader(parse_kind("choice", ("Gdynia", "Sopot"))).direct("**B**", ROW).answer == "Sopot"
+    assert AnswerReader(parse_kind(schema)).direct(reply, ROW).answer == '{"answer": "Gdynia", "year": 1938}'
+    assert AnswerReader(parse_kind("choice", ("Gdynia", "Sopot"))).direct("**B**", ROW).answer == "Sopot"

@@ -10,7 +10,7 @@ from lmcot_cli.datasets.row import Row
 from lmcot_cli.pipeline.answer_kinds import parse_kind
 from lmcot_cli.pipeline.answer_values import answer_key
 from lmcot_cli.pipeline.extract import answer_line, before_answer, chain_answer, has_answer
-from lmcot_cli.pipeline.reading import Reader
+from lmcot_cli.pipeline.reading import AnswerReader
 
 ROW = Row("q", "Where?", (), (), None, None, 1)
 
@@ -327,5 +327,5 @@ def test_a_hostile_reply_is_read_in_no_time(part: str):
         read(part * 2000)
         read(f"a {part * 2000}\x01")
     for kind in ("number", "yes-no", "span"):
-        Reader(parse_kind(kind)).direct(f"Answer: {part * 2000}.", ROW)
+        AnswerReader(parse_kind(kind)).direct(f"Answer: {part * 2000}.", ROW)
     assert time.process_time() - started < 10

@@ -3,7 +3,7 @@ import json
 import pytest
 
 from lmcot_cli.errors import DuplicateIdError, PromptTooLongError, RowError
-from lmcot_cli.pipeline.result import Failure, Result, Sample, Tokens, Usage
+from lmcot_cli.pipeline.result import Failure, Result, Sample, TokenCounts, Usage
 
 KEYS = [
     "id",
@@ -32,7 +32,7 @@ WORKED = Result(
     agreement=1.0,
     votes={"Paris": 1},
     samples=(Sample("Facts.", "Paris", -0.25, 7, 42),),
-    usage=Usage(Tokens(10, 5), Tokens(12, 2)),
+    usage=Usage(TokenCounts(10, 5), TokenCounts(12, 2)),
     line=3,
 )
 FAILED = Result("q2", None, "guided", error=Failure("bad_row", 'there is no "question"'), line=4)
@@ -75,7 +75,7 @@ def test_a_failure_is_named_by_its_class():
 
 
 def test_usage_adds_up():
-    assert WORKED.usage + WORKED.usage == Usage(Tokens(20, 10), Tokens(24, 4))
+    assert WORKED.usage + WORKED.usage == Usage(TokenCounts(20, 10), TokenCounts(24, 4))
 
 
 @pytest.mark.parametrize(

@@ -5,14 +5,14 @@ from pathlib import Path
 import pytest
 
 from lmcot_cli.errors import OutputError
-from lmcot_cli.pipeline.result import Failure, Result, Tokens, Usage
+from lmcot_cli.pipeline.result import Failure, Result, TokenCounts, Usage
 from lmcot_cli.pipeline.run_file import RunFile, Totals, differing, read_run_file
 
 RUN = RunFile(("lmcot", "answer"), "q.jsonl", {"samples": 5, "small": None}, {"threads": 2}, started="then")
 
 
 def test_totals_count_records():
-    usage = Usage(Tokens(1, 2), Tokens(3, 4))
+    usage = Usage(TokenCounts(1, 2), TokenCounts(3, 4))
     results = [
         Result("a", "?", "cot", answer="Lyon", usage=usage),
         Result("b", "?", "cot", usage=usage),

@@ -28,7 +28,8 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
-from lmcot_cli.backends.torch.loading import OWN_CODE_REFUSED, check_room, loading, reason_of
+from lmcot_cli.backends.torch.library import OWN_CODE_REFUSED, loading, reason_of
+from lmcot_cli.backends.torch.loading import check_room
 from lmcot_cli.backends.torch.template_file import try_template
 from lmcot_cli.backends.torch.tokenizing import try_tokenizer
 from lmcot_cli.backends.torch.unpacked import is_gguf, unpacked

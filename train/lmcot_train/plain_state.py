@@ -21,7 +21,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from lmcot_cli.backends.torch.loading import OWN_CODE_REFUSED
+from lmcot_cli.backends.torch.library import OWN_CODE_REFUSED
 from lmcot_cli.errors import InputError, LmcotError
 from lmcot_cli.model_files.folder import check_adapter_folder, check_model_folder
 from lmcot_cli.model_files.places import check_file, check_folder, read_settings

@@ -23,7 +23,7 @@ from lmcot_cli.prompts.conversation import PromptBuilder
 
 
 @dataclass(frozen=True, slots=True)
-class Example:
+class TokenizedExample:
     """A prompt and what is to follow it, as token ids; the completion ends in a token that ends it."""
 
     prompt: list[int]
@@ -96,18 +96,18 @@ class RationalePrompts:
         """Return the ids that a model is given for a row."""
         return self._vocabulary.prompt_tokens(self._request(row))
 
-    def example(self, row: Row, rationale: str) -> Example:
+    def example(self, row: Row, rationale: str) -> TokenizedExample:
         """Return the prompt of a row with the ids of a rationale, as the model should write them."""
         request, completion = self._request(row), self._completion_text(rationale)
         ids = self._vocabulary.prompt_tokens(request)
         if self._encoder_decoder:
-            return Example(ids, [*self._ids(completion), self._end])
+            return TokenizedExample(ids, [*self._ids(completion), self._end])
         last = self._chat_parts(request)[-1] if self._chat else self._vocabulary.prompt_text(request)
         before, whole = self._ids(last), self._ids(last + completion)
         # A tokenizer that reads the first word otherwise after the prompt: what decodes to the text is right too.
         joined = whole[: len(before)] == before
         following = whole[len(before) :] if joined else self._ids(completion)
-        return Example(ids, [*following, self._end])
+        return TokenizedExample(ids, [*following, self._end])
 
     def read(self, ids: Sequence[int]) -> Written:
         """Turn the ids that a model wrote after a prompt into its rationale."""

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from lmcot_cli.backends.torch.loading import loading
+from lmcot_cli.backends.torch.library import loading
 from lmcot_cli.errors import ModelError
 from lmcot_export.json_file import read_object
 

@@ -22,7 +22,7 @@ from lmcot_export.gguf.tokenizer import HuggingFaceTokenizer, Kind, Token
 
 
 @dataclass(frozen=True, slots=True)
-class Candidate:
+class TokenizerGuess:
     """A way in which llama.cpp can tokenize.
 
     Attributes:
@@ -45,11 +45,14 @@ _BYTE_LEVEL = (
     "deepseek-v3", "qwen35", "falcon", "jais2", "bloom", "viking", "bailingmoe", "seed-coder", "superbpe", "exaone-moe",
     "minicpm5", "youtu", "kimi-k2", "afmoe", "laguna", "ufakzeka", "tiny_aya", "granite-embed-multi-97m", "default",
 )  # fmt: skip
-CANDIDATES: dict[Kind, tuple[Candidate, ...]] = {
-    "byte-level BPE": tuple(Candidate("gpt2", pre) for pre in _BYTE_LEVEL),
-    "SentencePiece BPE": (Candidate("llama", space_prefix=True), Candidate("llama", space_prefix=False)),
+CANDIDATES: dict[Kind, tuple[TokenizerGuess, ...]] = {
+    "byte-level BPE": tuple(TokenizerGuess("gpt2", pre) for pre in _BYTE_LEVEL),
+    "SentencePiece BPE": (
+        TokenizerGuess("llama", space_prefix=True),
+        TokenizerGuess("llama", space_prefix=False),
+    ),
     "SentencePiece unigram": tuple(
-        Candidate("t5", space_prefix=prefix, merge_spaces=merge)
+        TokenizerGuess("t5", space_prefix=prefix, merge_spaces=merge)
         for prefix in (True, False)
         for merge in (True, False)
     ),
@@ -92,7 +95,7 @@ class VocabularyFile:
         llama().llama_model_free(self._model)
 
 
-def find_candidate(tokenizer: HuggingFaceTokenizer, tokens: Sequence[Token]) -> Candidate:
+def find_candidate(tokenizer: HuggingFaceTokenizer, tokens: Sequence[Token]) -> TokenizerGuess:
     """Return the first candidate that agrees with transformers on all probe texts.
 
     Raises:
@@ -116,7 +119,10 @@ def find_candidate(tokenizer: HuggingFaceTokenizer, tokens: Sequence[Token]) -> 
 
 
 def add_vocabulary(
-    writer: gguf.GGUFWriter, tokenizer: HuggingFaceTokenizer, tokens: Sequence[Token], candidate: Candidate
+    writer: gguf.GGUFWriter,
+    tokenizer: HuggingFaceTokenizer,
+    tokens: Sequence[Token],
+    candidate: TokenizerGuess,
 ) -> None:
     """Write the vocabulary and how text is cut."""
     writer.add_tokenizer_model(candidate.model)
@@ -145,7 +151,7 @@ def add_special_tokens(writer: gguf.GGUFWriter, ids: Mapping[str, int], size: in
 
 @contextmanager
 def vocabulary_file(
-    tokenizer: HuggingFaceTokenizer, tokens: Sequence[Token], candidate: Candidate
+    tokenizer: HuggingFaceTokenizer, tokens: Sequence[Token], candidate: TokenizerGuess
 ) -> Iterator[VocabularyFile]:
     """Load a vocabulary, tokenizing as the candidate says, into llama.cpp."""
     with tempfile.TemporaryDirectory(prefix="lmcot-") as folder:

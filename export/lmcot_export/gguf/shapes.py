@@ -7,7 +7,7 @@ from pathlib import Path
 
 import gguf
 
-from lmcot_cli.backends.torch.loading import loading
+from lmcot_cli.backends.torch.library import loading
 from lmcot_cli.errors import ModelError
 from lmcot_export.gguf.config import OWN_CODE, ModelConfig
 from lmcot_export.gguf.families import FAMILIES

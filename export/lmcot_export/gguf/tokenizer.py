@@ -18,7 +18,7 @@ from typing import Any, Literal
 
 import gguf
 
-from lmcot_cli.backends.torch.loading import loading
+from lmcot_cli.backends.torch.library import loading
 from lmcot_cli.backends.torch.template_file import try_template
 from lmcot_cli.backends.torch.tokenizing import try_tokenizer
 from lmcot_cli.errors import ModelError

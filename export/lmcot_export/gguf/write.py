@@ -15,7 +15,7 @@ from lmcot_export.atomic import replacing
 from lmcot_export.gguf.config import ModelConfig
 from lmcot_export.gguf.families import Family, family_of
 from lmcot_export.gguf.pretokenizer import (
-    Candidate,
+    TokenizerGuess,
     add_special_tokens,
     add_vocabulary,
     find_candidate,
@@ -50,7 +50,7 @@ class PreparedModel:
     family: Family
     tokenizer: HuggingFaceTokenizer
     tokens: list[Token]
-    candidate: Candidate
+    candidate: TokenizerGuess
     extra_ends: tuple[int, ...]
 
 
@@ -150,7 +150,7 @@ def _add_tokenizer(writer: gguf.GGUFWriter, prepared: PreparedModel) -> None:
 
 
 def _extra_ends(
-    tokenizer: HuggingFaceTokenizer, tokens: list[Token], candidate: Candidate
+    tokenizer: HuggingFaceTokenizer, tokens: list[Token], candidate: TokenizerGuess
 ) -> tuple[int, ...]:
     """Return ends of text that llama.cpp would not find by itself; a file has room for two."""
     ends = _generation_ends(tokenizer.folder)

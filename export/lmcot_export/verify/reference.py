@@ -26,7 +26,7 @@ LONGEST = 1024
 
 
 @dataclass(frozen=True, slots=True)
-class Scored:
+class ReferenceText:
     """A text whose logits are on the disk.
 
     Attributes:
@@ -89,7 +89,7 @@ class Reference:
         self.texts = probe_texts()
         self.prompts = rationale_prompts(options)
         self._folder = folder
-        self.scored: list[Scored] = []
+        self.scored: list[ReferenceText] = []
         with closing(open_source(source, options.threads)) as subject:
             self._ask(subject, options)
         given = options.questions is not None
@@ -115,7 +115,7 @@ class Reference:
         first = 0 if whole else begin
         file = self._folder / f"{len(self.scored)}.npy"
         np.save(file, subject.logits(prompt, written)[first:])
-        self.scored.append(Scored(tuple(prompt), written, first, begin, file))
+        self.scored.append(ReferenceText(tuple(prompt), written, first, begin, file))
 
 
 def greedy_tokens(subject: FolderSubject, prompt: Sequence[int], count: int) -> tuple[int, ...]:

@@ -23,7 +23,7 @@ from lmcot_cli.backends.base import (
 from lmcot_cli.backends.constraint import Constraint
 from lmcot_cli.backends.endpoint.address import Address
 from lmcot_cli.backends.endpoint.cache import ReplyCache, default_file, digest
-from lmcot_cli.backends.endpoint.calls import Job
+from lmcot_cli.backends.endpoint.calls import EndpointJob
 from lmcot_cli.backends.endpoint.client import Client
 from lmcot_cli.backends.endpoint.counters import Counters
 from lmcot_cli.backends.endpoint.dialect import Dialect, wanted
@@ -117,7 +117,7 @@ class EndpointBackend(StreamBackend):
         if self._closed:
             raise ValueError("the endpoint is closed")
         self._open.add(ticket)
-        job = Job(
+        job = EndpointJob(
             request,
             sampling,
             lambda reply: self._arrived.put((ticket, reply)),
@@ -206,7 +206,7 @@ class EndpointBackend(StreamBackend):
             ModelError: The endpoint as a whole does not answer.
         """
         answered: asyncio.Future[Completion | RowError] = self._loop.create_future()
-        self._take(Job(request, sampling, answered.set_result, once))
+        self._take(EndpointJob(request, sampling, answered.set_result, once))
         stopped = self._dispatcher.stopped
         waited_for: set[asyncio.Future[Any]] = {answered, stopped}
         await asyncio.wait(waited_for, return_when=asyncio.FIRST_COMPLETED)
@@ -214,7 +214,7 @@ class EndpointBackend(StreamBackend):
             return answered.result()
         raise stopped.result()
 
-    def _take(self, job: Job) -> None:
+    def _take(self, job: EndpointJob) -> None:
         """Answer a job from the cache, or have the endpoint asked."""
         if self._cache is None:
             self._dispatcher.take(job)
@@ -226,13 +226,13 @@ class EndpointBackend(StreamBackend):
             return
         self._dispatcher.take(replace(job, done=partial(self._keep, job)))
 
-    def _keep(self, job: Job, reply: Completion | RowError) -> None:
+    def _keep(self, job: EndpointJob, reply: Completion | RowError) -> None:
         """Keep a reply in the cache before it is handed on."""
         if self._cache is not None and isinstance(reply, Completion):
             self._cache.keep(self._digest(job), replace(reply, lost_calls=0))
         job.done(reply)
 
-    def _digest(self, job: Job) -> bytes:
+    def _digest(self, job: EndpointJob) -> bytes:
         """Return what a job's reply is kept under: endpoint, API, model and the request as written, its seed included.
 
         Samples differ in their seeds, so no two share a reply; what an endpoint does not take is part of it too.

@@ -14,7 +14,7 @@ GATHERING_SECONDS = 0.005
 
 
 @dataclass(slots=True, eq=False)
-class Job:
+class EndpointJob:
     """One request, where its reply goes, whether one try is enough for it, and whether nobody wants it any more."""
 
     request: Request
@@ -41,7 +41,7 @@ class Call:
         lost: Times it was sent and given up without an answer, for which the endpoint may ask money all the same.
     """
 
-    jobs: list[Job]
+    jobs: list[EndpointJob]
     failures: int = 0
     busy: int = 0
     failed_at: float | None = None
@@ -72,7 +72,7 @@ class Call:
         """Whether nobody wants any of its replies any more."""
         return all(job.dropped() for job in self.jobs)
 
-    def takes(self, job: Job) -> bool:
+    def takes(self, job: EndpointJob) -> bool:
         """Whether a job can be asked for along with the others."""
         alike = replace(job.request, seed=self.request.seed) == self.request
         return alike and job.sampling == self.sampling
@@ -93,7 +93,7 @@ class Gathering:
         self._line_up = line_up
         self._open: Call | None = None
 
-    def add(self, job: Job) -> None:
+    def add(self, job: EndpointJob) -> None:
         """Add a job to the call that it goes with; it is lined up when another prompt or nothing follows."""
         if self._open and self._open.takes(job):
             self._open.jobs.append(job)

@@ -36,7 +36,7 @@ _NO_KEY = "none"
 """The client insists on a key of its own; each call brings the true one, or none, and this is never sent."""
 
 
-class FaultError(Exception):
+class EndpointFaultError(Exception):
     """A call that brought no reply; `fault` says what to make of that."""
 
     def __init__(self, fault: Fault) -> None:
@@ -88,7 +88,7 @@ class Client:
         sending = self._openai.post(path, body=body, cast_to=bytes, options=self._headers())
         reply = joined(await self._send(sending, timeout))
         if fault := judge_body(reply, self._key, self._address.url):
-            raise FaultError(fault)
+            raise EndpointFaultError(fault)
         return reply
 
     async def get(self, path: str, timeout: float) -> bytes:
@@ -114,24 +114,26 @@ class Client:
             async with asyncio.timeout(timeout):
                 reply = await sending
         except (TimeoutError, APITimeoutError):
-            raise FaultError(Transient(f"no reply within {timeout:.3g} s", busy=True, late=True)) from None
+            raise EndpointFaultError(
+                Transient(f"no reply within {timeout:.3g} s", busy=True, late=True)
+            ) from None
         except APIStatusError as error:
-            raise FaultError(self._judge(error)) from None
+            raise EndpointFaultError(self._judge(error)) from None
         except (APIConnectionError, BodyError) as error:
             raise self._failure(error) from None
         assert isinstance(reply, bytes)
         if too_intricate(reply):
-            raise FaultError(Refusal(200, "a reply of more values than any completion has"))
+            raise EndpointFaultError(Refusal(200, "a reply of more values than any completion has"))
         return self._key.redact_bytes(reply)
 
-    def _failure(self, error: BaseException) -> FaultError | UnreachableError:
+    def _failure(self, error: BaseException) -> EndpointFaultError | UnreachableError:
         """Say why a call brought no reply, or none that is read."""
         limit = next((cause for cause in _causes(error) if isinstance(cause, BodyError)), None)
         if limit:
             reason = on_one_line(str(limit), self._key)
-            return FaultError(Refusal(200, reason) if limit.final else Transient(reason))
+            return EndpointFaultError(Refusal(200, reason) if limit.final else Transient(reason))
         reason = _reason(error, self._key)
-        return UnreachableError(reason) if _never_connected(error) else FaultError(Transient(reason))
+        return UnreachableError(reason) if _never_connected(error) else EndpointFaultError(Transient(reason))
 
     def _judge(self, error: APIStatusError) -> Fault:
         name = self._address.url

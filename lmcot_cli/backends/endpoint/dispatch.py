@@ -14,8 +14,8 @@ from lmcot_cli.backends.base import Completion
 from lmcot_cli.backends.endpoint.address import Address
 from lmcot_cli.backends.endpoint.backoff import MOST_TRIES, backoff, failures_that_count
 from lmcot_cli.backends.endpoint.breaker import Breaker
-from lmcot_cli.backends.endpoint.calls import Call, Gathering, Job
-from lmcot_cli.backends.endpoint.client import Client, FaultError, UnreachableError
+from lmcot_cli.backends.endpoint.calls import Call, EndpointJob, Gathering
+from lmcot_cli.backends.endpoint.client import Client, EndpointFaultError, UnreachableError
 from lmcot_cli.backends.endpoint.concurrency import InFlight
 from lmcot_cli.backends.endpoint.counters import Counters
 from lmcot_cli.backends.endpoint.dialect import Dialect
@@ -90,7 +90,7 @@ class Dispatcher:
         self.in_flight = InFlight(options.max_in_flight)
         self.stopped: asyncio.Future[BaseException] = self._loop.create_future()
 
-    def take(self, job: Job) -> None:
+    def take(self, job: EndpointJob) -> None:
         """Line up a job, with others of the same prompt if the endpoint may answer them in one call."""
         if job.sampling.temperature > 0 and self._dialect.n_honoured is not False:
             self._gathering.add(job)
@@ -217,7 +217,7 @@ class Dispatcher:
     async def _fly(self, flight: Flight) -> None:
         try:
             outcome: Answered | Fault = await self._ask(flight)
-        except FaultError as error:
+        except EndpointFaultError as error:
             outcome = error.fault
         except (UnusableReplyError, UnreachableError) as error:
             outcome = Transient(str(error))
@@ -353,7 +353,7 @@ class Dispatcher:
         elif self._doubts.is_about_prompt():
             self._give_up(call, str(refusal))
         elif self._doubts.wait(call, refusal):
-            self._ready.appendleft(Call([Job(TRIAL, TRIAL_SAMPLING, self._tried_key)], is_trial=True))
+            self._ready.appendleft(Call([EndpointJob(TRIAL, TRIAL_SAMPLING, self._tried_key)], is_trial=True))
 
     def _tried_key(self, reply: Completion | RowError) -> None:
         """Give up the calls that waited for the key to be tried, which brought this, or an error of its own."""

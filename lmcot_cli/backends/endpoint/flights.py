@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from lmcot_cli.backends.endpoint.calls import Call
 from lmcot_cli.backends.endpoint.concurrency import Sent
 from lmcot_cli.backends.endpoint.dialect import Body
-from lmcot_cli.backends.endpoint.patience import Answer, Patience
-from lmcot_cli.backends.endpoint.rates import Entry
+from lmcot_cli.backends.endpoint.patience import Patience, TimedAnswer
+from lmcot_cli.backends.endpoint.rates import RateEntry
 
 _IN_VAIN = 0.02
 """Share of all calls that may be hedges which were not needed, for the first call was answered after all, or which
@@ -43,7 +43,7 @@ class Flight:
     path: str
     body: Body
     sent: Sent
-    entry: Entry | None
+    entry: RateEntry | None
     tries_breaker: bool
     number: int
     size: int
@@ -101,7 +101,7 @@ class Flights:
     def learn(self, flight: Flight, tokens: int, now: float) -> None:
         """Learn from an answer how long calls take."""
         self._stuck = 0
-        self._patience.learn(Answer(flight.number, now - flight.sent.at, flight.size, max(1, tokens)))
+        self._patience.learn(TimedAnswer(flight.number, now - flight.sent.at, flight.size, max(1, tokens)))
 
     def set_aside(self, now: float, *, full: bool) -> None:
         """Set aside silent flights that all others have overtaken.

@@ -24,7 +24,7 @@ UNKNOWN = 10.0
 """Seconds within which no call is overdue while fewer than that many were answered: models load, caches fill."""
 
 
-class Answer(NamedTuple):
+class TimedAnswer(NamedTuple):
     """What is remembered of a call that was answered.
 
     Attributes:
@@ -48,10 +48,10 @@ class Patience:
     """
 
     def __init__(self) -> None:
-        self._answers: deque[Answer] = deque(maxlen=_REMEMBERED)
+        self._answers: deque[TimedAnswer] = deque(maxlen=_REMEMBERED)
         self._shown: tuple[float, float, int] | None = None
 
-    def learn(self, answer: Answer) -> None:
+    def learn(self, answer: TimedAnswer) -> None:
         """Look at an answer."""
         self._answers.append(answer)
         self._shown = None

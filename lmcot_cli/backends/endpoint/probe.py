@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 from lmcot_cli.backends.base import Completion, Request, Sampling
 from lmcot_cli.backends.endpoint.address import Address
 from lmcot_cli.backends.endpoint.backoff import backoff
-from lmcot_cli.backends.endpoint.client import Client, FaultError, UnreachableError
+from lmcot_cli.backends.endpoint.client import Client, EndpointFaultError, UnreachableError
 from lmcot_cli.backends.endpoint.dialect import Dialect
 from lmcot_cli.backends.endpoint.faults import Fault, Refusal, Transient
 from lmcot_cli.backends.endpoint.options import EndpointOptions
@@ -22,7 +22,7 @@ from lmcot_cli.backends.endpoint.reply import read_models, read_owners
 from lmcot_cli.errors import ModelError, RowError
 
 
-class Ask(Protocol):
+class AsksModel(Protocol):
     """Asks the model, with all retries or `once`."""
 
     def __call__(
@@ -89,7 +89,7 @@ class Probe:
     client: Client
     dialect: Dialect
     count: Callable[[], None]
-    ask: Ask
+    ask: AsksModel
 
     async def run(self) -> None:
         """Find out whether the endpoint answers, and by which API.
@@ -191,7 +191,7 @@ async def _models(address: Address, client: Client, count: Callable[[], None], s
             raise ModelError(
                 f"nothing answers at {address.url} ({error}): is the server running, and the address right?"
             ) from None
-        except FaultError as error:
+        except EndpointFaultError as error:
             fault = _worth_another(error.fault)
         if fault is None or fault.late:
             return b""

@@ -12,7 +12,7 @@ measures arrivals, and of two calls sent a minute apart the first may have taken
 
 
 @dataclass(slots=True)
-class Entry:
+class RateEntry:
     """An amount that counts until a moment."""
 
     amount: int
@@ -29,7 +29,7 @@ class SlidingWindow:
 
     def __init__(self, limit: int, period: float = MINUTE) -> None:
         self.limit, self._counts_for = limit, period + min(ARRIVAL, period / 10)
-        self._entries: deque[Entry] = deque()
+        self._entries: deque[RateEntry] = deque()
         self._total = 0
 
     def wait(self, amount: int, now: float) -> float:
@@ -42,14 +42,14 @@ class SlidingWindow:
             total, until = total - entry.amount, entry.until
         return until - now
 
-    def take(self, amount: int, now: float) -> Entry:
+    def take(self, amount: int, now: float) -> RateEntry:
         """Count `amount` from now on."""
-        entry = Entry(amount, now + self._counts_for)
+        entry = RateEntry(amount, now + self._counts_for)
         self._entries.append(entry)
         self._total += amount
         return entry
 
-    def correct(self, entry: Entry, amount: int, now: float) -> None:
+    def correct(self, entry: RateEntry, amount: int, now: float) -> None:
         """Replace what was reckoned by what it was in truth."""
         self._expire(now)
         if entry.until > now:
@@ -61,7 +61,7 @@ class SlidingWindow:
             self._total -= self._entries.popleft().amount
 
 
-class Pace:
+class RatePace:
     """An even flow: no more than a second's share at once, since endpoints split their minutes up."""
 
     def __init__(self, limit: int, period: float = MINUTE) -> None:
@@ -99,11 +99,11 @@ class Rates:
     period: float = MINUTE
     _requests: SlidingWindow | None = field(init=False)
     _tokens: SlidingWindow | None = field(init=False)
-    _pace: Pace | None = field(init=False)
+    _pace: RatePace | None = field(init=False)
 
     def __post_init__(self) -> None:
         self._requests = SlidingWindow(self.rpm, self.period) if self.rpm else None
-        self._pace = Pace(self.rpm, self.period) if self.rpm else None
+        self._pace = RatePace(self.rpm, self.period) if self.rpm else None
         self._tokens = SlidingWindow(self.tpm, self.period) if self.tpm else None
 
     def wait(self, tokens: int, now: float) -> float:
@@ -115,14 +115,14 @@ class Rates:
             waits.append(self._tokens.wait(tokens, now))
         return max(waits)
 
-    def take(self, tokens: int, now: float) -> Entry | None:
+    def take(self, tokens: int, now: float) -> RateEntry | None:
         """Count a request that is sent now; return what `correct` takes."""
         if self._requests and self._pace:
             self._requests.take(1, now)
             self._pace.take(now)
         return self._tokens.take(tokens, now) if self._tokens else None
 
-    def correct(self, entry: Entry | None, tokens: int, now: float) -> None:
+    def correct(self, entry: RateEntry | None, tokens: int, now: float) -> None:
         """Replace the tokens that were reckoned by those the endpoint counted."""
         if self._tokens and entry:
             self._tokens.correct(entry, tokens, now)

@@ -27,11 +27,11 @@ class UnusableReplyError(Exception):
     """A reply that cannot be used; asking again may give one that can."""
 
 
-class _Part(BaseModel):
+class _ContentPart(BaseModel):
     model_config = ConfigDict(strict=True, frozen=True, extra="ignore")
 
 
-class _Message(_Part):
+class _Message(_ContentPart):
     """A chat message: `content` and whatever else an endpoint puts beside it."""
 
     model_config = ConfigDict(strict=True, frozen=True, extra="allow")
@@ -39,7 +39,7 @@ class _Message(_Part):
     content: str | list[Any] | dict[str, Any] | None = None
 
 
-class _Choice(_Part):
+class _Choice(_ContentPart):
     """A choice of either API: `text` of a plain completion, `message` of a chat."""
 
     text: str | None = None
@@ -48,12 +48,12 @@ class _Choice(_Part):
     logprobs: Any = None
 
 
-class _Reply(_Part):
+class _Reply(_ContentPart):
     choices: Annotated[list[_Choice], Field(max_length=MOST_CHOICES)]
     usage: Any = None
 
 
-class _Usage(_Part):
+class _Usage(_ContentPart):
     prompt_tokens: Annotated[int, Field(ge=0, lt=2**53)]
     completion_tokens: Annotated[int, Field(ge=0, lt=2**53)]
     completion_tokens_details: Any = None
@@ -67,24 +67,24 @@ class _Usage(_Part):
         return counted if fits else None
 
 
-class _ListedModel(_Part):
+class _ListedModel(_ContentPart):
     id: str
     owned_by: Any = None
 
 
-class _ModelList(_Part):
+class _ModelList(_ContentPart):
     data: list[_ListedModel]
 
 
-class _TokenLogprob(_Part):
+class _TokenLogprob(_ContentPart):
     logprob: float
 
 
-class _ChatLogprobs(_Part):
+class _ChatLogprobs(_ContentPart):
     content: list[_TokenLogprob]
 
 
-class _PlainLogprobs(_Part):
+class _PlainLogprobs(_ContentPart):
     token_logprobs: list[float | None]
 
 
@@ -92,7 +92,7 @@ _LOGPROBS: TypeAdapter[_ChatLogprobs | _PlainLogprobs] = TypeAdapter(_ChatLogpro
 
 
 @dataclass(frozen=True, slots=True)
-class Usage:
+class ReplyUsage:
     """Tokens that one call was billed for."""
 
     prompt_tokens: int
@@ -114,7 +114,7 @@ class Answered:
     """
 
     replies: tuple[Completion | RowError, ...]
-    usage: Usage
+    usage: ReplyUsage
 
 
 def read_reply(body: bytes, request: Request, sampling: Sampling, asked: int) -> Answered:
@@ -136,7 +136,9 @@ def read_reply(body: bytes, request: Request, sampling: Sampling, asked: int) ->
     counts = _shares(usage.completion_tokens, said, logprobs)
     replies = [
         _completion(
-            _Read(choice, said[index], counts[index], _thought_tokens(said[index], counts, index, reasoning)),
+            _ReplyRead(
+                choice, said[index], counts[index], _thought_tokens(said[index], counts, index, reasoning)
+            ),
             request,
             sampling,
             usage.prompt_tokens if index == 0 else 0,
@@ -179,7 +181,7 @@ def _validated(body: bytes) -> _Reply:
 
 
 @dataclass(frozen=True, slots=True)
-class _Read:
+class _ReplyRead:
     """A choice, what it holds, and how many tokens that took, its thought's among them."""
 
     choice: _Choice
@@ -189,7 +191,7 @@ class _Read:
 
 
 def _completion(
-    read: _Read, request: Request, sampling: Sampling, prompt_tokens: int, logprobs: Sequence[float]
+    read: _ReplyRead, request: Request, sampling: Sampling, prompt_tokens: int, logprobs: Sequence[float]
 ) -> Completion | RowError:
     ended, said = read.choice.finish_reason, read.said
     if ended == "content_filter":
@@ -205,7 +207,7 @@ def _completion(
     return Completion(text, prompt_tokens, read.tokens, reason, mean, thought=_thought(read))
 
 
-def _thought(read: _Read) -> Thought | None:
+def _thought(read: _ReplyRead) -> Thought | None:
     """Return the thought of a choice; None where there is none, and nothing was counted for one."""
     said = read.said
     if not said.thought.strip() and not read.thought_tokens:
@@ -251,14 +253,14 @@ def _thought_tokens(said: Said, counts: Sequence[int], index: int, reasoning: in
     return round(counts[index] * len(said.thought) / whole) if whole else 0
 
 
-def _usage(usage: Any, request: Request, said: Sequence[Said]) -> tuple[Usage, int | None]:
+def _usage(usage: Any, request: Request, said: Sequence[Said]) -> tuple[ReplyUsage, int | None]:
     """Return what was billed, and how much of it for thoughts where the endpoint counts that."""
     try:
         counted = _Usage.model_validate(usage)
     except ValidationError:
         written = sum(estimated_tokens(one.thought + one.text) for one in said)
-        return Usage(estimated_tokens(request.text), written), None
-    return Usage(counted.prompt_tokens, counted.completion_tokens), counted.reasoning_tokens
+        return ReplyUsage(estimated_tokens(request.text), written), None
+    return ReplyUsage(counted.prompt_tokens, counted.completion_tokens), counted.reasoning_tokens
 
 
 def estimated_tokens(text: str) -> int:

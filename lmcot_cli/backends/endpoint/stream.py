@@ -42,7 +42,7 @@ def _events(body: bytes) -> Iterator[dict[str, Any]]:
 
 
 @dataclass(slots=True)
-class _Choice:
+class _StreamedChoice:
     """What has come of one choice: the pieces of each text, and what else stands beside them.
 
     A stream that breaks off has no finish reason, and so counts as broken off.
@@ -81,7 +81,7 @@ class _Choice:
 class _Whole:
     """Pieces put together."""
 
-    choices: dict[int, _Choice] = field(default_factory=dict)
+    choices: dict[int, _StreamedChoice] = field(default_factory=dict)
     usage: Any = None
 
     def add(self, piece: dict[str, Any]) -> None:
@@ -91,7 +91,7 @@ class _Whole:
         for part in parts if isinstance(parts, list) else []:
             index = part.get("index", 0) if isinstance(part, dict) else None
             if isinstance(index, int) and 0 <= index < MOST_CHOICES:
-                self.choices.setdefault(index, _Choice(index)).add(part)
+                self.choices.setdefault(index, _StreamedChoice(index)).add(part)
 
     def reply(self) -> dict[str, Any]:
         """Return them as the body of a reply that came whole."""

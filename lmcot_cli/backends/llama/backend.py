@@ -24,10 +24,10 @@ from lmcot_cli.backends.base import (
 from lmcot_cli.backends.chat import thinks
 from lmcot_cli.backends.engine_options import EngineOptions
 from lmcot_cli.backends.llama.adapters import Adapter, load_adapter
-from lmcot_cli.backends.llama.context import LlamaContext, Tokens
+from lmcot_cli.backends.llama.context import LlamaContext, TokenIds
 from lmcot_cli.backends.llama.masks import Masks
 from lmcot_cli.backends.llama.model import LlamaModel
-from lmcot_cli.backends.llama.scheduler import Job, Scheduler, Work
+from lmcot_cli.backends.llama.scheduler import Scheduler, SequenceJob, Work
 from lmcot_cli.backends.llama.vocabulary import Vocabulary
 from lmcot_cli.backends.llama.width import best_width
 from lmcot_cli.backends.reply import prompt_too_long
@@ -133,7 +133,9 @@ class LlamaBackend(StreamBackend):
             mask = self._masks.mask(request.constraint, sampling.stop)
             as_text = self._vocabulary.template is None and bool(request.shots)
             cue = self._masks.lexicon if as_text else None
-            self._scheduler.submit(Job(ticket, tokens, request.seed, sampling, room, opened, mask, cue))
+            self._scheduler.submit(
+                SequenceJob(ticket, tokens, request.seed, sampling, room, opened, mask, cue)
+            )
 
     def excess(self, request: Request, sampling: Sampling) -> int:
         """Count the tokens of a request that are too many; see `Backend.excess`."""
@@ -184,7 +186,7 @@ class LlamaBackend(StreamBackend):
         self._closed = True
         self._opened.close()
 
-    def _prompt_of(self, request: Request, thinking: Thinking) -> tuple[Tokens, Marks | None]:
+    def _prompt_of(self, request: Request, thinking: Thinking) -> tuple[TokenIds, Marks | None]:
         """Return the tokens of a prompt, and the marks of the thought that it opens."""
         tokens = self._vocabulary.prompt_tokens(request, thinking)
         return np.array(tokens, np.int32), opened_by(self._vocabulary.prompt_text(request, thinking))
@@ -192,7 +194,7 @@ class LlamaBackend(StreamBackend):
     def _room_for(self, sampling: Sampling) -> int:
         return sampling.room(thinks(self._vocabulary.template, sampling.thinking))
 
-    def _refusal(self, prompt: Tokens, sampling: Sampling, room: int) -> RowError | None:
+    def _refusal(self, prompt: TokenIds, sampling: Sampling, room: int) -> RowError | None:
         """Say why a prompt cannot be completed; None if it can."""
         if len(prompt) == 0:
             return RowError("the prompt is empty, and the model has no token to begin with")

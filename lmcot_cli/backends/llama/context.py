@@ -26,7 +26,7 @@ SPARE_SEQUENCES = 8
 MAX_SEQUENCES = 256
 """Most sequences llama.cpp knows (LLAMA_MAX_SEQ)."""
 
-Tokens: TypeAlias = npt.NDArray[np.int32]
+TokenIds: TypeAlias = npt.NDArray[np.int32]
 Logits: TypeAlias = npt.NDArray[np.float32]
 
 
@@ -59,7 +59,7 @@ class LlamaContext:
         self.guards = model.memory_kind == "window"
         self.sequences = self.room.states or _sequences(parallel, 2 if self.guards else 1)
         self._guard_of: dict[int, int] = {}
-        self.batch = Batch(BATCH_TOKENS)
+        self.batch = TokenBatch(BATCH_TOKENS)
         self._path = model.path
         self._vocabulary_size = vocabulary_size
         self._handle = self._create(model, options)
@@ -193,7 +193,7 @@ def _sequences(parallel: int, sequences_each: int) -> int:
     return min((1 + sequences_each) * parallel + sequences_each * SPARE_SEQUENCES, MAX_SEQUENCES)
 
 
-class Batch:
+class TokenBatch:
     """The arrays of a `llama_batch`, allocated once.
 
     Attributes:
@@ -221,7 +221,7 @@ class Batch:
         """Tokens that can still be added."""
         return self._capacity - len(self)
 
-    def add_run(self, tokens: Tokens, start: int, sequence: int, *, last_logits: bool) -> None:
+    def add_run(self, tokens: TokenIds, start: int, sequence: int, *, last_logits: bool) -> None:
         """Append tokens of one sequence from position `start` on; `last_logits` asks for the last one's."""
         place = self._append(len(tokens))
         self._tokens[place] = tokens

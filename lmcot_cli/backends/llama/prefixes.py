@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from lmcot_cli.backends.llama.context import SPARE_SEQUENCES, LlamaContext, Logits, Tokens
+from lmcot_cli.backends.llama.context import SPARE_SEQUENCES, LlamaContext, Logits, TokenIds
 
 WORTH_SHARING = 16
 """Tokens to save before a prompt stands on another, for whose decoding it may have to wait."""
@@ -33,7 +33,7 @@ cells, 1.3 times those at work, make a step 12% longer; a row that comes back sa
 
 
 @dataclass(eq=False, slots=True)
-class Prompt:
+class KvPrompt:
     """A prompt in the KV cache, or on its way into it.
 
     Attributes:
@@ -48,14 +48,14 @@ class Prompt:
         logits: Those after its last token, [vocabulary], as soon as it is decoded.
     """
 
-    tokens: Tokens
+    tokens: TokenIds
     sequence: int
     guard: int | None
-    parent: Prompt | None
+    parent: KvPrompt | None
     shared: int
     decoded: int = 0
     completions: int = 0
-    children: set[Prompt] = field(default_factory=set)
+    children: set[KvPrompt] = field(default_factory=set)
     logits: Logits | None = None
 
     @property
@@ -78,16 +78,16 @@ class PrefixCache:
 
     def __init__(self, context: LlamaContext) -> None:
         self._context = context
-        self._prompts: dict[Prompt, None] = {}  # least recently used first
-        self._whole: dict[bytes, Prompt] = {}  # by their tokens; those evicted in part are not here
-        self._added: list[Prompt] = []
+        self._prompts: dict[KvPrompt, None] = {}  # least recently used first
+        self._whole: dict[bytes, KvPrompt] = {}  # by their tokens; those evicted in part are not here
+        self._added: list[KvPrompt] = []
         self._free_cells = context.cells
         self._free_sequences = list(range(context.sequences))
         self._sequences_each = 2 if context.guards else 1
         # What a new prompt and its completion take has to be there besides those of what the prompt stands on.
         self._max_depth = min(MAX_DEPTH, (context.sequences - 1) // self._sequences_each - 1)
 
-    def take(self, tokens: Tokens, room: int) -> tuple[Prompt, int] | None:
+    def take(self, tokens: TokenIds, room: int) -> tuple[KvPrompt, int] | None:
         """Find a place for a completion of `room` tokens at most, behind the prompt of these tokens.
 
         Returns:
@@ -112,26 +112,26 @@ class PrefixCache:
         self._free_cells -= room
         return prompt, self._free_sequences.pop(0)
 
-    def added(self) -> list[Prompt]:
+    def added(self) -> list[KvPrompt]:
         """Return the prompts to decode that have come since the last call, each after what it stands on."""
         added, self._added = self._added, []
         return added
 
-    def give_back(self, prompt: Prompt, sequence: int, room: int) -> None:
+    def give_back(self, prompt: KvPrompt, sequence: int, room: int) -> None:
         """Free what a completion took; its prompt stays in the cache."""
         self._context.drop(sequence)
         insort(self._free_sequences, sequence)
         self._free_cells += room
         prompt.completions -= 1
 
-    def abandon(self, prompt: Prompt) -> bool:
+    def abandon(self, prompt: KvPrompt) -> bool:
         """Forget a prompt that is not decoded, unless something begins with it; whether it is forgotten."""
         if prompt.completions or prompt.children:
             return False
         self._evict(prompt, 0)
         return True
 
-    def begin(self, prompt: Prompt) -> bool:
+    def begin(self, prompt: KvPrompt) -> bool:
         """Let a prompt begin with what it shares, if that is decoded; whether it has begun."""
         if prompt.decoded < prompt.shared and prompt.parent and prompt.parent.decoded >= prompt.shared:
             self._context.share(prompt.parent.sequence, prompt.sequence, prompt.shared)
@@ -144,9 +144,9 @@ class PrefixCache:
             self._evict(next(prompt for prompt in self._prompts if not prompt.children), 0)
         self._context.clear()
 
-    def _closest(self, tokens: Tokens) -> tuple[Prompt | None, int]:
+    def _closest(self, tokens: TokenIds) -> tuple[KvPrompt | None, int]:
         """Find the prompt to stand on, and with how many tokens."""
-        best: Prompt | None = None
+        best: KvPrompt | None = None
         shared = WORTH_SHARING - 1
         for prompt in self._prompts:
             if len(prompt.tokens) > shared and (common := self._shareable(tokens, prompt)) > shared:
@@ -157,12 +157,12 @@ class PrefixCache:
             best = best.parent
         return (best, shared) if best else (None, 0)
 
-    def _shareable(self, tokens: Tokens, prompt: Prompt) -> int:
+    def _shareable(self, tokens: TokenIds, prompt: KvPrompt) -> int:
         """Return with how many of these tokens one could stand on a prompt."""
         common = _common_length(tokens, prompt.tokens)
         return common if self._context.shares_parts or common == len(prompt.tokens) else 0
 
-    def _mark(self, tokens: Tokens, base: Prompt | None, shared: int) -> int:
+    def _mark(self, tokens: TokenIds, base: KvPrompt | None, shared: int) -> int:
         """Return how many of these tokens to decode as a prompt of their own: 0 if they are not worth it."""
         if self._context.shares_parts or (base.depth + 1 if base else 0) >= self._max_depth:
             return 0
@@ -170,12 +170,12 @@ class PrefixCache:
         common = min(common, len(tokens) - 1)
         return common if common - shared >= WORTH_MARKING else 0
 
-    def _add(self, tokens: Tokens, parent: Prompt | None, shared: int) -> Prompt:
+    def _add(self, tokens: TokenIds, parent: KvPrompt | None, shared: int) -> KvPrompt:
         sequence = self._free_sequences.pop()
         guard = self._free_sequences.pop() if self._context.guards else None
         if guard is not None:
             self._context.guard(sequence, guard)
-        prompt = Prompt(tokens, sequence, guard, parent, shared)
+        prompt = KvPrompt(tokens, sequence, guard, parent, shared)
         self._free_cells -= prompt.own_cells
         self._whole[tokens.tobytes()] = prompt
         if parent:
@@ -183,7 +183,7 @@ class PrefixCache:
         self._added.append(prompt)
         return prompt
 
-    def _touch(self, prompt: Prompt | None) -> None:
+    def _touch(self, prompt: KvPrompt | None) -> None:
         """Note that a prompt, and with it what it stands on, is used now."""
         path = []
         while prompt:
@@ -193,7 +193,7 @@ class PrefixCache:
             self._prompts.pop(used, None)
             self._prompts[used] = None
 
-    def _make_room(self, *, cells: int, sequences: int, base: Prompt | None, shared: int) -> bool:
+    def _make_room(self, *, cells: int, sequences: int, base: KvPrompt | None, shared: int) -> bool:
         """Evict until so much is free, but not the first `shared` tokens of `base`; whether that worked.
 
         It does if nothing is at work: then all can go but the tokens that are taken over, no cell of which
@@ -204,7 +204,7 @@ class PrefixCache:
                 return False
         return True
 
-    def _limit_idle(self, base: Prompt | None, shared: int) -> None:
+    def _limit_idle(self, base: KvPrompt | None, shared: int) -> None:
         """Evict what exceeds the share of the cache that may lie idle: every cell slows all that is at work."""
         while True:
             idle = sum(
@@ -216,7 +216,7 @@ class PrefixCache:
             if idle <= MAX_IDLE * at_work or not self._evict_oldest(base, shared):
                 return
 
-    def _evict_oldest(self, base: Prompt | None, shared: int, *, whole: bool = False) -> bool:
+    def _evict_oldest(self, base: KvPrompt | None, shared: int, *, whole: bool = False) -> bool:
         """Evict the least recently used prompt of which something, or `whole` all, can go; whether one could."""
         for prompt in self._prompts:
             kept = _kept(prompt, base, shared)
@@ -225,7 +225,7 @@ class PrefixCache:
                 return True
         return False
 
-    def _evict(self, prompt: Prompt, kept: int) -> None:
+    def _evict(self, prompt: KvPrompt, kept: int) -> None:
         """Free all but the first `kept` tokens of a prompt."""
         self._whole.pop(prompt.tokens.tobytes(), None)
         self._context.drop(prompt.sequence, kept)
@@ -244,12 +244,12 @@ class PrefixCache:
             prompt.parent.children.remove(prompt)
 
 
-def _kept(prompt: Prompt, base: Prompt | None, shared: int) -> int:
+def _kept(prompt: KvPrompt, base: KvPrompt | None, shared: int) -> int:
     """Return how many tokens of a prompt are stood on, counting one to come that will share those of `base`."""
     return max([child.shared for child in prompt.children] + [shared if prompt is base else 0])
 
 
-def _common_length(one: Tokens, other: Tokens) -> int:
+def _common_length(one: TokenIds, other: TokenIds) -> int:
     length = min(len(one), len(other))
     differing = np.flatnonzero(one[:length] != other[:length])
     return int(differing[0]) if len(differing) else length

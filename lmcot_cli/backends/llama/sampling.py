@@ -33,7 +33,7 @@ WORTH_A_THREAD = 1 << 18
 """Logits from which on a second thread pays."""
 
 
-class Draws:
+class SamplerDraws:
     """How one completion's tokens are drawn: temperature first, then the nucleus of mass top-p.
 
     Nucleus sampling is Holtzman et al. 2020 (arXiv 1904.09751); the order is that of transformers and vLLM.
@@ -68,7 +68,7 @@ class Sampler:
         self._scratch = np.zeros((threads, self._rows_at_once, groups * GROUP), np.float32)
         self._pool = ThreadPoolExecutor(threads, "sampling") if threads > 1 else None
 
-    def choose(self, logits: Logits, draws: Sequence[Draws]) -> tuple[list[int], list[float]]:
+    def choose(self, logits: Logits, draws: Sequence[SamplerDraws]) -> tuple[list[int], list[float]]:
         """Choose one token a row.
 
         Args:
@@ -101,7 +101,7 @@ class Sampler:
             self._pool.shutdown()
 
     def _choose(
-        self, logits: Logits, draws: Sequence[Draws], scratch: Weights
+        self, logits: Logits, draws: Sequence[SamplerDraws], scratch: Weights
     ) -> tuple[list[int], list[float]]:
         tokens: list[int] = []
         logprobs: list[float] = []
@@ -116,7 +116,7 @@ class Sampler:
 
 
 def choose_rows(
-    logits: Logits, draws: Sequence[Draws], scratch: Weights
+    logits: Logits, draws: Sequence[SamplerDraws], scratch: Weights
 ) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.float32]]:
     """Choose one token a row, in one thread; see `Sampler.choose`.
 
@@ -149,9 +149,9 @@ def _mend(
     tokens: npt.NDArray[np.intp],
     logprobs: npt.NDArray[np.float32],
     logits: Logits,
-    draws: Sequence[Draws],
+    draws: Sequence[SamplerDraws],
 ) -> None:
-    """Choose again, in place, where a mask does not allow what was chosen; see `Draws.mask`."""
+    """Choose again, in place, where a mask does not allow what was chosen; see `SamplerDraws.mask`."""
     for row, draw in enumerate(draws):
         if draw.mask is None or draw.mask.allows(int(tokens[row])):
             continue
@@ -162,7 +162,7 @@ def _mend(
             tokens[row] = token
 
 
-def _choose_among(logits: Logits, draw: Draws) -> int:
+def _choose_among(logits: Logits, draw: SamplerDraws) -> int:
     """Choose one of a few tokens by their logits alone, and return its index."""
     if draw.temperature == 0:
         return int(logits.argmax())
@@ -171,7 +171,7 @@ def _choose_among(logits: Logits, draw: Draws) -> int:
     return int(draw_tokens(weights, [draw])[0])
 
 
-def draw_tokens(weights: Weights, draws: Sequence[Draws]) -> npt.NDArray[np.intp]:
+def draw_tokens(weights: Weights, draws: Sequence[SamplerDraws]) -> npt.NDArray[np.intp]:
     """Draw one token a row from its nucleus.
 
     A draw from the whole distribution that falls into the nucleus is a draw from the nucleus; any other is
@@ -191,7 +191,7 @@ def draw_tokens(weights: Weights, draws: Sequence[Draws]) -> npt.NDArray[np.intp
     return tokens
 
 
-def _insist(weights: Weights, token: int, mass: float, draw: Draws) -> int:
+def _insist(weights: Weights, token: int, mass: float, draw: SamplerDraws) -> int:
     """Draw again until the token lies in the nucleus of `mass`, and return it."""
     row = weights[0]
     while True:

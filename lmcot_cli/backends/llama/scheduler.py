@@ -16,9 +16,9 @@ import numpy as np
 
 from lmcot_cli.backends.base import Completion, FinishReason, Sampling
 from lmcot_cli.backends.llama.abandon import AbandonedError
-from lmcot_cli.backends.llama.context import LlamaContext, Logits, Tokens
-from lmcot_cli.backends.llama.prefixes import PrefixCache, Prompt
-from lmcot_cli.backends.llama.sampling import Draws, Sampler
+from lmcot_cli.backends.llama.context import LlamaContext, Logits, TokenIds
+from lmcot_cli.backends.llama.prefixes import KvPrompt, PrefixCache
+from lmcot_cli.backends.llama.sampling import Sampler, SamplerDraws
 from lmcot_cli.backends.llama.vocabulary import Vocabulary
 from lmcot_cli.backends.masks.base import Mask
 from lmcot_cli.backends.masks.lexicon import Lexicon
@@ -49,7 +49,7 @@ class Work:
 
 
 @dataclass(frozen=True, slots=True)
-class Job:
+class SequenceJob:
     """A request that waits.
 
     Attributes:
@@ -64,7 +64,7 @@ class Job:
     """
 
     ticket: int
-    tokens: Tokens
+    tokens: TokenIds
     seed: int
     sampling: Sampling
     room: int
@@ -73,7 +73,7 @@ class Job:
     cue: Lexicon | None = None
 
 
-class Writing:
+class WritingSequence:
     """A completion at work.
 
     Attributes:
@@ -87,12 +87,12 @@ class Writing:
 
     __slots__ = ("draws", "job", "prompt", "reply", "sequence", "token")
 
-    def __init__(self, job: Job, prompt: Prompt, sequence: int, vocabulary: Vocabulary) -> None:
+    def __init__(self, job: SequenceJob, prompt: KvPrompt, sequence: int, vocabulary: Vocabulary) -> None:
         self.job = job
         self.prompt = prompt
         self.sequence = sequence
         self.reply = Reply(vocabulary, job.sampling, job.room, job.opened, job.mask, job.cue)
-        self.draws = Draws(job.sampling, job.seed, self.reply.drawn_by)
+        self.draws = SamplerDraws(job.sampling, job.seed, self.reply.drawn_by)
         self.token = -1
 
     @property
@@ -123,17 +123,17 @@ class Scheduler:
         self._parallel = parallel
         self._cache = PrefixCache(context)
         self._sampler = Sampler(vocabulary.size, threads)
-        self._waiting: deque[Job] = deque()
-        self._prefilling: list[Prompt] = []
-        self._starting: list[Writing] = []
-        self._writing: list[Writing] = []
+        self._waiting: deque[SequenceJob] = deque()
+        self._prefilling: list[KvPrompt] = []
+        self._starting: list[WritingSequence] = []
+        self._writing: list[WritingSequence] = []
 
     @property
     def unfinished(self) -> int:
         """Jobs that are not done."""
         return len(self._waiting) + len(self._starting) + len(self._writing)
 
-    def submit(self, job: Job) -> None:
+    def submit(self, job: SequenceJob) -> None:
         """Queue a job."""
         self._waiting.append(job)
 
@@ -178,12 +178,12 @@ class Scheduler:
             self._waiting.popleft()
             prompt, sequence = taken
             self._prefilling += self._cache.added()
-            self._starting.append(Writing(job, prompt, sequence, self._vocabulary))
+            self._starting.append(WritingSequence(job, prompt, sequence, self._vocabulary))
 
     def _start(self) -> None:
         """Choose the first tokens of the completions whose prompts are decoded."""
         starting, self._starting = self._starting, []
-        ready: list[Writing] = []
+        ready: list[WritingSequence] = []
         logits: list[Logits] = []
         for writing in starting:
             if writing.prompt.logits is None:
@@ -217,7 +217,7 @@ class Scheduler:
                 begun = prompt.decoded >= prompt.shared
                 prompt.decoded = max(decoded, prompt.shared if begun else 0)
 
-    def _add_written(self, writing: Sequence[Writing]) -> None:
+    def _add_written(self, writing: Sequence[WritingSequence]) -> None:
         """Put the newest token of each completion into the batch."""
         self._context.batch.add_each(
             [each.token for each in writing],
@@ -226,7 +226,7 @@ class Scheduler:
         )
         self.work.completion_tokens += len(writing)
 
-    def _add_prompts(self) -> list[Prompt]:
+    def _add_prompts(self) -> list[KvPrompt]:
         """Fill the batch up with prompts; return those whose last token is in it."""
         batch = self._context.batch
         complete = []
@@ -242,7 +242,7 @@ class Scheduler:
         self._prefilling = [prompt for prompt in self._prefilling if prompt.decoded < len(prompt.tokens)]
         return complete
 
-    def _compute(self, writing: Sequence[Writing], prompts: Sequence[Prompt]) -> None:
+    def _compute(self, writing: Sequence[WritingSequence], prompts: Sequence[KvPrompt]) -> None:
         """Decode the batch, in which `writing` come first and `prompts` end, and use its logits.
 
         Raises:
@@ -257,7 +257,7 @@ class Scheduler:
         if writing:
             self._write(writing, logits[: len(writing)])
 
-    def _write(self, writing: Sequence[Writing], logits: Logits) -> None:
+    def _write(self, writing: Sequence[WritingSequence], logits: Logits) -> None:
         """Choose the next token of each completion, and see whether it is the last."""
         tokens, logprobs = self._sampler.choose(logits, [each.draws for each in writing])
         for each, token, logprob in zip(writing, tokens, logprobs, strict=True):
@@ -268,7 +268,7 @@ class Scheduler:
             else:
                 self._writing.append(each)
 
-    def _retire(self, writing: Writing, finish_reason: FinishReason) -> None:
+    def _retire(self, writing: WritingSequence, finish_reason: FinishReason) -> None:
         """Record a completion and free what it held."""
         completion = writing.reply.completion(len(writing.job.tokens), finish_reason)
         self.done.append((writing.job.ticket, completion))

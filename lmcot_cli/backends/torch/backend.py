@@ -29,14 +29,12 @@ from lmcot_cli.backends.masks.portable import PORTABLE, portable_mask
 from lmcot_cli.backends.reply import prompt_too_long
 from lmcot_cli.backends.thinking import Marks, opened_by
 from lmcot_cli.backends.torch.checkpoint import SCHEME, Checkpoint, find
+from lmcot_cli.backends.torch.library import OWN_CODE, check_installed, prepare_transformers
 from lmcot_cli.backends.torch.loading import (
-    OWN_CODE,
-    check_installed,
     decoder_start,
     load_config,
     load_model,
     load_vocabulary,
-    prepare_transformers,
     tokenizer_folder,
 )
 from lmcot_cli.backends.torch.sequences import DecoderSequences, EncoderDecoderSequences, Sequences
@@ -47,7 +45,7 @@ from lmcot_cli.errors import ModelError, RowError
 
 
 @dataclass(frozen=True, slots=True)
-class _Read:
+class _ReadPrompt:
     """Requests as the model reads them.
 
     Attributes:
@@ -101,7 +99,7 @@ class FolderBackend(BatchBackend):
         self.context_tokens = min(bounds, default=None)
         self.model: Any = self._load(config, options)
         self._batch: BatchWriting | None = None
-        self._present, self._sampling = _Read([], [], {}, []), Sampling()
+        self._present, self._sampling = _ReadPrompt([], [], {}, []), Sampling()
         self._at_work: dict[int, int] = {}
         self._replies: list[Reply] = []
 
@@ -217,7 +215,7 @@ class FolderBackend(BatchBackend):
     def _room(self, sampling: Sampling) -> int:
         return sampling.room(thinks(self.vocabulary.template, sampling.thinking))
 
-    def _read(self, requests: Sequence[Request], sampling: Sampling) -> _Read:
+    def _read(self, requests: Sequence[Request], sampling: Sampling) -> _ReadPrompt:
         """Read prompts.
 
         Raises:
@@ -234,10 +232,10 @@ class FolderBackend(BatchBackend):
         refused = {place: refusal for place, one in enumerate(asked) if (refusal := known[one][2])}
         accepted = [place for place in range(len(prompts)) if place not in refused]
         accepted.sort(key=lambda place: (len(prompts[place]), prompts[place]))  # equal prompts stand together
-        return _Read(prompts, opened, refused, accepted)
+        return _ReadPrompt(prompts, opened, refused, accepted)
 
     def _begin_batch(
-        self, requests: Sequence[Request], sampling: Sampling, read: _Read, places: Sequence[int]
+        self, requests: Sequence[Request], sampling: Sampling, read: _ReadPrompt, places: Sequence[int]
     ) -> BatchWriting:
         """Read the prompts of a batch into a KV cache."""
         asked = [requests[place] for place in places]
@@ -255,7 +253,9 @@ class FolderBackend(BatchBackend):
         )
 
     @contextmanager
-    def _memory_explained(self, read: _Read, places: Sequence[int], sampling: Sampling) -> Iterator[None]:
+    def _memory_explained(
+        self, read: _ReadPrompt, places: Sequence[int], sampling: Sampling
+    ) -> Iterator[None]:
         """Compute without gradients; say in one line that there is not enough memory.
 
         Raises:

@@ -8,7 +8,7 @@ from typing import Any
 from lmcot_cli.backends.engine_options import EngineOptions
 from lmcot_cli.backends.torch.backend import FolderBackend
 from lmcot_cli.backends.torch.checkpoint import ONNX_SCHEME, Checkpoint, check_onnx_folder
-from lmcot_cli.backends.torch.loading import OWN_CODE, check_installed, loading, prepare_transformers
+from lmcot_cli.backends.torch.library import OWN_CODE, check_installed, loading, prepare_transformers
 from lmcot_cli.backends.torch.template_file import try_template
 from lmcot_cli.backends.torch.tokenizing import try_tokenizer
 from lmcot_cli.errors import MissingExtraError, ModelError, UsageError

@@ -53,7 +53,7 @@ def unpacked(path: Path) -> Path:
 def _unpack(path: Path, folder: Path) -> None:
     """Unpack a file under another name, which the folder leaves when it is complete."""
     from lmcot_cli.backends.llama.gguf_header import read_header
-    from lmcot_cli.backends.torch.loading import OWN_CODE_REFUSED, loading, prepare_transformers
+    from lmcot_cli.backends.torch.library import OWN_CODE_REFUSED, loading, prepare_transformers
 
     prepare_transformers(threads=1)
     import torch

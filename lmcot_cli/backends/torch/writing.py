@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from lmcot_cli.backends.base import Completion, FinishReason, Sampling
-from lmcot_cli.backends.llama.sampling import Draws, Sampler
+from lmcot_cli.backends.llama.sampling import Sampler, SamplerDraws
 from lmcot_cli.backends.masks.after_thought import MarkedPieces
 from lmcot_cli.backends.masks.base import Mask
 from lmcot_cli.backends.masks.lexicon import Lexicon
@@ -20,7 +20,7 @@ Begin: TypeAlias = Callable[[Sequence[Prompt]], Sequences]
 
 
 @dataclass(eq=False, slots=True)
-class Writing:
+class PartialCompletion:
     """A completion at work.
 
     Attributes:
@@ -30,7 +30,7 @@ class Writing:
         finish_reason: Why it ended; None while it goes on.
     """
 
-    draws: Draws
+    draws: SamplerDraws
     reply: Reply
     newest: int = -1
     finish_reason: FinishReason | None = None
@@ -84,7 +84,7 @@ class BatchWriting:
             for marks, mask, cue in zip(opened, masks, cues, strict=True)
         ]
         writings = [
-            Writing(Draws(sampling, seed, reply.drawn_by), reply)
+            PartialCompletion(SamplerDraws(sampling, seed, reply.drawn_by), reply)
             for seed, reply in zip(seeds, replies, strict=True)
         ]
         self._prompts = prompts

@@ -32,7 +32,7 @@ class Inference:
 
 
 @dataclass(frozen=True, slots=True)
-class Comparison:
+class SubjectComparison:
     """How two subjects are compared by one relation's value: which is `first`, which `last`, are they the `same`."""
 
     relation: str
@@ -171,24 +171,24 @@ INFERENCES = (
 COMPARISONS = {
     comparison.relation: comparison
     for comparison in (
-        Comparison("birth year", "Who was born first, {a} or {b}?", "Who was born later, {a} or {b}?",
+        SubjectComparison("birth year", "Who was born first, {a} or {b}?", "Who was born later, {a} or {b}?",
                    "Were {a} and {b} born in the same year?", "who was born {order}"),
-        Comparison("release year", "Which film was released first, {a} or {b}?",
+        SubjectComparison("release year", "Which film was released first, {a} or {b}?",
                    "Which film was released later, {a} or {b}?", "Were {a} and {b} released in the same year?", ""),
-        Comparison("publication year", "Which book was published first, {a} or {b}?",
+        SubjectComparison("publication year", "Which book was published first, {a} or {b}?",
                    "Which book was published later, {a} or {b}?", "Were {a} and {b} published in the same year?", ""),
-        Comparison("album year", "Which album was recorded first, {a} or {b}?",
+        SubjectComparison("album year", "Which album was recorded first, {a} or {b}?",
                    "Which album was recorded later, {a} or {b}?", "Were {a} and {b} recorded in the same year?", ""),
-        Comparison("formation year", "Which band was formed first, {a} or {b}?",
+        SubjectComparison("formation year", "Which band was formed first, {a} or {b}?",
                    "Which band was formed later, {a} or {b}?", "Were {a} and {b} formed in the same year?",
                    "that was formed {order}"),
-        Comparison("founding year", "Which company was founded first, {a} or {b}?",
+        SubjectComparison("founding year", "Which company was founded first, {a} or {b}?",
                    "Which company was founded later, {a} or {b}?", "Were {a} and {b} founded in the same year?",
                    "that was founded {order}"),
-        Comparison("opening year", "Which university was established first, {a} or {b}?",
+        SubjectComparison("opening year", "Which university was established first, {a} or {b}?",
                    "Which university was established later, {a} or {b}?",
                    "Were {a} and {b} established in the same year?", "that was established {order}"),
-        Comparison("completion year", "Which building was completed first, {a} or {b}?",
+        SubjectComparison("completion year", "Which building was completed first, {a} or {b}?",
                    "Which building was completed later, {a} or {b}?",
                    "Were {a} and {b} completed in the same year?", ""),
     )

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from lmcot_cli.backends.endpoint.patience import SOONEST, UNKNOWN, Answer, Patience
+from lmcot_cli.backends.endpoint.patience import SOONEST, UNKNOWN, Patience, TimedAnswer
 
 
 def learnt(*seconds: float, tokens: int = 10, size: int = 100) -> Patience:
     patience = Patience()
     for number, one in enumerate(seconds):
-        patience.learn(Answer(number, one, size, tokens))
+        patience.learn(TimedAnswer(number, one, size, tokens))
     return patience
 
 
@@ -34,7 +34,7 @@ def test_a_call_that_may_write_much_is_waited_for_longer() -> None:
 
 def test_the_quickest_answer_bounds_the_time_per_token() -> None:
     patience = learnt(*[0.5] * 63)
-    patience.learn(Answer(64, 0.5, 100, 100))
+    patience.learn(TimedAnswer(64, 0.5, 100, 100))
     assert patience.longest(100, 1000) == 1.5 + 5.0
 
 
@@ -46,7 +46,7 @@ def test_a_prompt_that_is_longer_than_all_others_is_waited_for_longer() -> None:
 def test_what_was_sent_before_all_that_is_answered_is_left_behind() -> None:
     patience = learnt(*[0.5] * 63)
     assert not patience.left_behind(-1), "too little is known"
-    patience.learn(Answer(63, 0.5, 100, 10))
+    patience.learn(TimedAnswer(63, 0.5, 100, 10))
     assert patience.left_behind(-1)
     assert not patience.left_behind(0)
     assert patience.overtaken(62)

@@ -2,7 +2,7 @@ from random import Random
 
 import pytest
 
-from lmcot_cli.backends.endpoint.rates import Pace, Rates, SlidingWindow
+from lmcot_cli.backends.endpoint.rates import RatePace, Rates, SlidingWindow
 
 
 def sent(rates: Rates, count: int, random: Random, tokens: int = 0) -> list[float]:
@@ -62,7 +62,7 @@ def test_no_limit_never_waits() -> None:
 
 
 def test_an_even_flow_after_a_second_s_share() -> None:
-    pace, now = Pace(600), 0.0
+    pace, now = RatePace(600), 0.0
     at_once = 0
     while pace.wait(now) == 0.0:
         pace.take(now)

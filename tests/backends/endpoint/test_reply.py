@@ -9,8 +9,8 @@ from replies import chat, fuzzed, plain
 from lmcot_cli.backends.base import Completion, Request, Sampling, Thought
 from lmcot_cli.backends.constraint import Choices, Constraint, Number
 from lmcot_cli.backends.endpoint.reply import (
+    ReplyUsage,
     UnusableReplyError,
-    Usage,
     read_models,
     read_reply,
     without_reply,
@@ -74,7 +74,7 @@ def test_a_log_probability_that_is_no_number_counts_as_none() -> None:
 )
 def test_tokens_that_are_not_counted_are_estimated(usage: Any) -> None:
     answered = read_reply(json.dumps(chat() | {"usage": usage}).encode(), REQUEST, SAMPLING, 1)
-    assert answered.usage == Usage(4, 3)
+    assert answered.usage == ReplyUsage(4, 3)
 
 
 @pytest.mark.parametrize("text", ["\nyes\nno", "\n\n  yes\n", " \nyes"])

@@ -9,7 +9,7 @@ import numpy.typing as npt
 import pytest
 
 from lmcot_cli.backends.base import Sampling
-from lmcot_cli.backends.llama.sampling import Draws, Sampler
+from lmcot_cli.backends.llama.sampling import Sampler, SamplerDraws
 from lmcot_cli.backends.masks.base import Mask
 
 
@@ -39,8 +39,8 @@ class OnlyThese(Mask):
 def test_a_mask_leaves_the_other_rows_as_they_are(threads: int) -> None:
     logits = np.random.default_rng(1).normal(size=(12, 100_000)).astype(np.float32) * 3
     sampling = Sampling(1.0, 0.9)
-    plain = [Draws(sampling, seed) for seed in range(12)]
-    mixed = [Draws(sampling, seed, OnlyThese([5, 6]) if seed % 3 == 0 else None) for seed in range(12)]
+    plain = [SamplerDraws(sampling, seed) for seed in range(12)]
+    mixed = [SamplerDraws(sampling, seed, OnlyThese([5, 6]) if seed % 3 == 0 else None) for seed in range(12)]
     sampler = Sampler(100_000, threads)
     tokens, logprobs = sampler.choose(logits, plain)
     others, other_logprobs = sampler.choose(logits, mixed)
@@ -54,7 +54,7 @@ def test_a_mask_leaves_the_other_rows_as_they_are(threads: int) -> None:
 
 def test_a_masked_token_is_drawn_by_its_share_of_what_is_allowed_and_has_its_own_logprob() -> None:
     logits = np.log(np.array([0.5, 0.2, 0.1, 0.2], np.float32))
-    draws = [Draws(Sampling(1.0), seed, OnlyThese([1, 2])) for seed in range(4000)]
+    draws = [SamplerDraws(Sampling(1.0), seed, OnlyThese([1, 2])) for seed in range(4000)]
     tokens, logprobs = Sampler(4, 1).choose(np.tile(logits, (4000, 1)), draws)
     assert set(tokens) == {1, 2}
     assert np.mean(np.array(tokens) == 1) == pytest.approx(2 / 3, abs=0.03)
@@ -63,7 +63,7 @@ def test_a_masked_token_is_drawn_by_its_share_of_what_is_allowed_and_has_its_own
 
 def test_temperature_and_nucleus_hold_among_the_allowed_tokens() -> None:
     logits = np.log(np.array([0.9, 0.06, 0.03, 0.01], np.float32))
-    draws = [Draws(Sampling(0.5, 0.9), seed, OnlyThese([1, 2, 3])) for seed in range(4000)]
+    draws = [SamplerDraws(Sampling(0.5, 0.9), seed, OnlyThese([1, 2, 3])) for seed in range(4000)]
     tokens, _ = Sampler(4, 1).choose(np.tile(logits, (4000, 1)), draws)
     assert set(tokens) == {1, 2}  # squared, they weigh 36 : 9 : 1; the first two are 45 of 46
     assert np.mean(np.array(tokens) == 1) == pytest.approx(0.8, abs=0.03)
@@ -72,11 +72,13 @@ def test_temperature_and_nucleus_hold_among_the_allowed_tokens() -> None:
 def test_a_greedy_mask_takes_the_likeliest_allowed_token_and_is_asked_only_where_it_must() -> None:
     logits = np.array([[3.0, 1.0, 2.0, 0.0], [0.0, 1.0, 2.0, 3.0]], np.float32)
     masks = [OnlyThese([0, 1]), OnlyThese([0, 1])]
-    tokens, _ = Sampler(4, 1).choose(logits, [Draws(Sampling(), 0, mask) for mask in masks])
+    tokens, _ = Sampler(4, 1).choose(logits, [SamplerDraws(Sampling(), 0, mask) for mask in masks])
     assert tokens == [0, 1]
     assert [mask.asked for mask in masks] == [0, 1]
 
 
 def test_where_nothing_is_allowed_the_token_stays_and_the_mask_will_end_the_reply() -> None:
-    tokens, _ = Sampler(4, 1).choose(np.eye(4, dtype=np.float32)[2:3], [Draws(Sampling(), 0, OnlyThese([]))])
+    tokens, _ = Sampler(4, 1).choose(
+        np.eye(4, dtype=np.float32)[2:3], [SamplerDraws(Sampling(), 0, OnlyThese([]))]
+    )
     assert tokens == [2]

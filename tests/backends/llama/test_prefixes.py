@@ -8,9 +8,9 @@ from typing import cast, get_args
 import numpy as np
 import pytest
 
-from lmcot_cli.backends.llama.context import SPARE_SEQUENCES, LlamaContext, Tokens
+from lmcot_cli.backends.llama.context import SPARE_SEQUENCES, LlamaContext, TokenIds
 from lmcot_cli.backends.llama.memory_shape import MemoryKind
-from lmcot_cli.backends.llama.prefixes import WORTH_MARKING, WORTH_SHARING, PrefixCache, Prompt
+from lmcot_cli.backends.llama.prefixes import WORTH_MARKING, WORTH_SHARING, KvPrompt, PrefixCache
 
 
 class Cells:
@@ -65,12 +65,12 @@ def new_cache(
     return PrefixCache(cast("LlamaContext", context)), context
 
 
-def prompt_of(*runs: tuple[int, int]) -> Tokens:
+def prompt_of(*runs: tuple[int, int]) -> TokenIds:
     """Join runs of (token, length)."""
     return np.array([token for token, length in runs for _ in range(length)], np.int32)
 
 
-def decode(cache: PrefixCache, context: Cells, prompt: Prompt) -> int:
+def decode(cache: PrefixCache, context: Cells, prompt: KvPrompt) -> int:
     """Decode what a new prompt does not take over; return how many tokens that are."""
     added = cache.added()
     assert (prompt.logits is None) == (prompt in added)
@@ -84,7 +84,7 @@ def decode(cache: PrefixCache, context: Cells, prompt: Prompt) -> int:
     return decoded
 
 
-def finish(cache: PrefixCache, context: Cells, tokens: Tokens, room: int = 10) -> int:
+def finish(cache: PrefixCache, context: Cells, tokens: TokenIds, room: int = 10) -> int:
     """Write one completion of these tokens; return how many of them had to be decoded."""
     taken = cache.take(tokens, room)
     assert taken
@@ -196,7 +196,7 @@ def test_any_order_of_prompts_fits_and_decodes_no_more_than_itself(seed: int, ki
         longer = parent + [random.choice([1, 2, 3])] * random.choice([1, 5, 17, 30])
         if len(longer) <= 100:
             prompts.append(np.array(longer, np.int32))
-    at_work: list[tuple[Prompt, int, int]] = []
+    at_work: list[tuple[KvPrompt, int, int]] = []
     for _ in range(400):
         tokens, room = random.choice(prompts), random.randint(1, 20)
         taken = cache.take(tokens, room) if len(at_work) < parallel else None

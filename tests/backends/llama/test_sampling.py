@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -10,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from lmcot_cli.backends.base import Sampling
-from lmcot_cli.backends.llama.sampling import GROUP, Draws, Sampler, mass_before
+from lmcot_cli.backends.llama.sampling import GROUP, Sampler, SamplerDraws, mass_before
 from lmcot_cli.errors import ModelError
 
 WEIGHTS = hnp.arrays(np.float32, st.integers(1, 40), elements=st.floats(0.015625, 1.0, width=32))
@@ -19,7 +18,9 @@ WEIGHTS = hnp.arrays(np.float32, st.integers(1, 40), elements=st.floats(0.015625
 def choose(logits: np.ndarray, sampling: Sampling, seeds: list[int], threads: int = 1) -> list[int]:
     """Choose one token a seed from the same logits."""
     sampler = Sampler(len(logits), threads)
-    tokens, _ = sampler.choose(np.tile(logits, (len(seeds), 1)), [Draws(sampling, seed) for seed in seeds])
+    tokens, _ = sampler.choose(
+        np.tile(logits, (len(seeds), 1)), [SamplerDraws(sampling, seed) for seed in seeds]
+    )
     sampler.close()
     return tokens
 
@@ -68,7 +69,7 @@ def test_the_nucleus_of_no_mass_is_the_likeliest_token() -> None:
 def test_one_completions_draws_follow_one_another() -> None:
     logits = np.zeros((1, 1000), np.float32)
     sampler = Sampler(1000, 1)
-    first, again = (Draws(Sampling(temperature=1.0), 3) for _ in range(2))
+    first, again = (SamplerDraws(Sampling(temperature=1.0), 3) for _ in range(2))
     tokens = [sampler.choose(logits, [first])[0] for _ in range(10)]
     assert tokens == [sampler.choose(logits, [again])[0] for _ in range(10)]
     assert len({token for (token,) in tokens}) > 5
@@ -93,9 +94,9 @@ def test_what_is_sampled_otherwise_in_the_same_batch_changes_nothing() -> None:
         Sampling(),
         Sampling(1.0, 0.5),
     ]
-    together = Sampler(500, 1).choose(logits, [Draws(each, 4) for each in samplings])[0]
+    together = Sampler(500, 1).choose(logits, [SamplerDraws(each, 4) for each in samplings])[0]
     alone = [
-        Sampler(500, 1).choose(row[None], [Draws(each, 4)])[0][0]
+        Sampler(500, 1).choose(row[None], [SamplerDraws(each, 4)])[0][0]
         for row, each in zip(logits, samplings, strict=True)
     ]
     assert together == alone
@@ -103,7 +104,10 @@ def test_what_is_sampled_otherwise_in_the_same_batch_changes_nothing() -> None:
 
 def test_threads_choose_what_one_chooses() -> None:
     logits = np.random.default_rng(3).standard_normal((9, 70_000)).astype(np.float32)
-    draws: Callable[[], list[Draws]] = lambda: [Draws(Sampling(0.8, 0.95), seed) for seed in range(9)]  # noqa: E731
+
+    def draws() -> list[SamplerDraws]:
+        return [SamplerDraws(Sampling(0.8, 0.95), seed) for seed in range(9)]
+
     one, three = Sampler(70_000, 1), Sampler(70_000, 3)
     assert three.choose(logits, draws()) == one.choose(logits, draws())
     three.close()
@@ -111,7 +115,7 @@ def test_threads_choose_what_one_chooses() -> None:
 
 def test_logprobs_are_those_of_the_whole_distribution_and_stable_for_large_logits() -> None:
     rows = np.array([[0, math.log(3)], [1000, 1000]], np.float32)
-    tokens, logprobs = Sampler(2, 1).choose(rows, [Draws(Sampling(), 0)] * 2)
+    tokens, logprobs = Sampler(2, 1).choose(rows, [SamplerDraws(Sampling(), 0)] * 2)
     assert tokens == [1, 0]
     assert logprobs == pytest.approx([math.log(3 / 4), math.log(1 / 2)])
 

@@ -13,7 +13,7 @@ from sentencepiece import SentencePieceProcessor
 from tokenizers import normalizers
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
-from lmcot_export.gguf.pretokenizer import Candidate, find_candidate, vocabulary_file
+from lmcot_export.gguf.pretokenizer import TokenizerGuess, find_candidate, vocabulary_file
 from lmcot_export.gguf.tokenizer import HuggingFaceTokenizer
 
 STRINGS = 10_000
@@ -38,7 +38,7 @@ def strings(seed: int) -> Iterator[str]:
         yield "".join(rng.choice(rng.choice(pools)) for _ in range(rng.randint(1, 24)))
 
 
-def assert_equal_ids(folder: Path, size: int, without: str = "") -> Candidate:
+def assert_equal_ids(folder: Path, size: int, without: str = "") -> TokenizerGuess:
     tokenizer = HuggingFaceTokenizer(folder)
     tokens = tokenizer.tokens(size)
     candidate = find_candidate(tokenizer, tokens)
@@ -72,7 +72,7 @@ def test_sentencepiece_bpe_agrees_on_any_string(
     tokenizer.backend_tokenizer.save(str(tmp_path / "tokenizer.json"))
     if not keep_model:
         (tmp_path / "tokenizer.model").unlink()
-    assert assert_equal_ids(tmp_path, len(tokenizer)) == Candidate("llama", space_prefix=prefix)
+    assert assert_equal_ids(tmp_path, len(tokenizer)) == TokenizerGuess("llama", space_prefix=prefix)
 
 
 def test_sentencepiece_unigram_agrees_on_any_string(

@@ -15,7 +15,7 @@ from lmcot_cli.pipeline.answer_values import answer_key
 from lmcot_cli.pipeline.extract import answer_line, before_answer, chain_answer, has_answer
 from lmcot_cli.pipeline.json_answers import json_answers, leading_json, values
 from lmcot_cli.pipeline.markup import bare, boxes, only_bold, without_emphasis
-from lmcot_cli.pipeline.reading import Reader, compile_pattern
+from lmcot_cli.pipeline.reading import AnswerReader, compile_pattern
 from lmcot_cli.scoring.metrics import score_answer
 from tests.fuzz.target import Target, text_of
 
@@ -93,7 +93,7 @@ def kinds(data: bytes) -> None:
     """Read a reply as each kind of answer: what is read is of that kind."""
     text = text_of(data)
     for kind in KINDS:
-        for read in (Reader(kind).direct(text, ROW), Reader(kind).chain(text, ROW)):
+        for read in (AnswerReader(kind).direct(text, ROW), AnswerReader(kind).chain(text, ROW)):
             if read.answer is None:
                 continue
             assert read.answer
@@ -138,7 +138,7 @@ def patterns(data: bytes) -> None:
     """Read a reply by somebody's expression, as a settings file may hold one."""
     pattern, _, text = text_of(data).partition("\0")
     has_too_many_ways(pattern)
-    reader = Reader(pattern=compile_pattern(pattern[:200]))
+    reader = AnswerReader(pattern=compile_pattern(pattern[:200]))
     reader.direct(text[:2000], ROW)
 
 

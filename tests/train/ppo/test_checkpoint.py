@@ -10,7 +10,7 @@ import torch
 from examples.train.toy_ppo import lora_model
 from lmcot_cli.errors import InputError, OutputError
 from lmcot_train.ppo import checkpoint
-from lmcot_train.ppo.checkpoint import Checkpoints, Progress
+from lmcot_train.ppo.checkpoint import Checkpoints, PpoProgress
 from lmcot_train.ppo.learner import Learner
 from lmcot_train.ppo.options import PPOOptions
 from lmcot_train.ppo.policy import Policy
@@ -29,10 +29,10 @@ def learner_of(seed: int = 0) -> Learner:
 def test_only_the_newest_state_is_kept_and_restored(tmp_path: Path) -> None:
     checkpoints, learner = Checkpoints(tmp_path), learner_of(1)
     for update in (5, 10):
-        checkpoints.save(learner, Progress(0.1, update, 60.0, 0.5, 5))
+        checkpoints.save(learner, PpoProgress(0.1, update, 60.0, 0.5, 5))
     assert [path.name for path in tmp_path.iterdir()] == ["update-000010"]
     other = learner_of(2)
-    assert checkpoints.restore(other) == Progress(0.1, 10, 60.0, 0.5, 5)
+    assert checkpoints.restore(other) == PpoProgress(0.1, 10, 60.0, 0.5, 5)
     pairs = zip(learner.policy.weights.values(), other.policy.weights.values(), strict=True)
     assert all(torch.equal(one, two) for one, two in pairs)
 
@@ -45,14 +45,14 @@ def test_a_disk_that_fills_up_leaves_the_checkpoint_before(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     checkpoints, learner = Checkpoints(tmp_path), learner_of()
-    checkpoints.save(learner, Progress(0.1, 5))
+    checkpoints.save(learner, PpoProgress(0.1, 5))
 
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(checkpoint, "save_file", full)
     with pytest.raises(OutputError, match="No space left on device; the checkpoints so far are kept"):
-        checkpoints.save(learner, Progress(0.1, 10))
+        checkpoints.save(learner, PpoProgress(0.1, 10))
     assert [path.name for path in tmp_path.iterdir()] == ["update-000005"]
     restored = checkpoints.restore(learner)
     assert restored is not None and restored.update == 5
@@ -61,7 +61,7 @@ def test_a_disk_that_fills_up_leaves_the_checkpoint_before(
 def test_what_is_kept_is_there_at_every_moment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Killed while the last state, or the best weights, are kept once more."""
     checkpoints, learner = Checkpoints(tmp_path), learner_of(1)
-    checkpoints.save(learner, Progress(0.1, 10))
+    checkpoints.save(learner, PpoProgress(0.1, 10))
     checkpoints.keep_best(learner.policy)
     kept = [weight.detach().clone() for weight in learner.policy.weights.values()]
 
@@ -70,7 +70,7 @@ def test_what_is_kept_is_there_at_every_moment(tmp_path: Path, monkeypatch: pyte
 
     with monkeypatch.context() as patch:
         patch.setattr(Path, "replace", killed)
-        checkpoints.save(learner, Progress(0.1, 10))
+        checkpoints.save(learner, PpoProgress(0.1, 10))
         with pytest.raises(KeyboardInterrupt):
             checkpoints.keep_best(learner_of(2).policy)
     restored = checkpoints.restore(learner_of(2))
@@ -95,7 +95,7 @@ def test_what_is_kept_is_there_at_every_moment(tmp_path: Path, monkeypatch: pyte
 def test_a_damaged_state_is_named_with_what_to_do(tmp_path: Path, name: str, content: bytes | None) -> None:
     """None stands for the first half of what was there."""
     checkpoints, learner = Checkpoints(tmp_path), learner_of()
-    checkpoints.save(learner, Progress(0.1, 5))
+    checkpoints.save(learner, PpoProgress(0.1, 5))
     file = tmp_path / "update-000005" / name
     whole = file.read_bytes()
     file.write_bytes(whole[: len(whole) // 2] if content is None else content)

@@ -16,8 +16,8 @@ from lmcot_train.pretrain.examples import (
     PREVIOUS,
     VALUE,
     Difficulty,
-    Example,
     ExampleMaker,
+    PretrainExample,
     Task,
     restatement,
 )
@@ -35,11 +35,11 @@ def tokenizer() -> Tokenizer:
     return train_tokenizer([*texts, *(str(record["rationale"]) for record in found)], 2304)
 
 
-def _make(tokenizer: Tokenizer, tasks: tuple[Task, ...], seed: int) -> Example:
+def _make(tokenizer: Tokenizer, tasks: tuple[Task, ...], seed: int) -> PretrainExample:
     return ExampleMaker(tokenizer, tasks, Random(seed)).make(Difficulty(distractors=5, questions=6))
 
 
-def _segment(tokenizer: Tokenizer, example: Example, number: int) -> tuple[str, str]:
+def _segment(tokenizer: Tokenizer, example: PretrainExample, number: int) -> tuple[str, str]:
     """The text that a segment's tokens see, and the part of it that is trained on."""
     mine = [i for i, segment in enumerate(example.segments) if segment in (0, number)]
     trained = [example.targets[i] for i in mine if example.targets[i] != -100]

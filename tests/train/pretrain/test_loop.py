@@ -13,13 +13,13 @@ from lmcot_train.pretrain.examples import (
     POINTER_HEADS,
     PREVIOUS,
     Difficulty,
-    Example,
     ExampleMaker,
     Pointer,
+    PretrainExample,
 )
 from lmcot_train.pretrain.loop import LoopOptions, collate, guide_loss, train
 from lmcot_train.pretrain.model import Llama, LlamaShape
-from lmcot_train.pretrain.run import STAGES, Progress
+from lmcot_train.pretrain.run import STAGES, ProgressLines
 from lmcot_train.pretrain.tokenizer import train_tokenizer
 
 SHAPE = {"width": 32, "layers": 3, "heads": 2, "feed_forward": 64}
@@ -32,10 +32,12 @@ def tokenizer() -> Tokenizer:
     )
 
 
-def _example(segments: list[int], shared: int) -> Example:
+def _example(segments: list[int], shared: int) -> PretrainExample:
     count = len(segments)
     every_head = [Pointer(purpose, 1, 0, 1.0) for purpose in POINTER_HEADS]
-    return Example(shared, list(range(count)), list(range(count)), segments, [-100] * count, every_head)
+    return PretrainExample(
+        shared, list(range(count)), list(range(count)), segments, [-100] * count, every_head
+    )
 
 
 def test_the_mask_hides_later_tokens_other_segments_and_padding() -> None:
@@ -101,7 +103,7 @@ def test_training_changes_every_parameter_and_lowers_the_loss(tokenizer: Tokeniz
 def test_progress_is_told_at_once_then_every_ten_seconds_and_with_every_record() -> None:
     lines: list[str] = []
     now = 100.0
-    progress = Progress(lines.append, 2.0, clock=lambda: now)
+    progress = ProgressLines(lines.append, 2.0, clock=lambda: now)
     record = {"step": 50, "minutes": 0.4, "loss": 1.0, "value_accuracy": 0.5, "mention_accuracy": 0.25}
 
     for step in range(1, 50):  # a step takes a second

@@ -14,7 +14,7 @@ from lmcot_cli.datasets.row import Row
 from lmcot_cli.errors import InputError
 from lmcot_train.models import is_encoder_decoder, open_base
 from lmcot_train.prompting import RationalePrompts
-from lmcot_train.rewards.scoring import Given, mean_logprobs, read_given, score
+from lmcot_train.rewards.scoring import RationaleToScore, mean_logprobs, read_given, score
 
 Rows = Callable[..., list[Row]]
 
@@ -25,7 +25,7 @@ def test_logprobs_are_those_of_each_rationale_alone(
 ) -> None:
     opened = open_base(str(tiny_base(shape)))
     prompts = RationalePrompts(opened.tokenizer, encoder_decoder=is_encoder_decoder(opened.model))
-    given = [Given(row, row.rationale or "") for row in microhop(5)]
+    given = [RationaleToScore(row, row.rationale or "") for row in microhop(5)]
     batched = mean_logprobs(opened, prompts, given)
     for one, mean in zip(given, batched, strict=True):
         example = prompts.example(one.row, one.rationale)
@@ -74,8 +74,11 @@ def test_samples_of_another_kind_are_refused(
 
 def test_a_rationale_of_another_row_scores_lower(microhop: Rows) -> None:
     rows = microhop(30)
-    own = score([Given(row, row.rationale or "", row.answers[0]) for row in rows])
+    own = score([RationaleToScore(row, row.rationale or "", row.answers[0]) for row in rows])
     other = score(
-        [Given(row, o.rationale or "", row.answers[0]) for row, o in zip(rows, rows[::-1], strict=True)]
+        [
+            RationaleToScore(row, o.rationale or "", row.answers[0])
+            for row, o in zip(rows, rows[::-1], strict=True)
+        ]
     )
     assert sum(a.aspect_mean > b.aspect_mean for a, b in zip(own, other, strict=True)) >= 28

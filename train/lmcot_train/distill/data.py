@@ -14,7 +14,7 @@ from torch.utils.data import Sampler
 from lmcot_cli.datasets.reader import BadRow, at_least_one, read_rows
 from lmcot_cli.datasets.row import Row
 from lmcot_cli.errors import InputError
-from lmcot_train.prompting import Example, RationalePrompts
+from lmcot_train.prompting import RationalePrompts, TokenizedExample
 
 IGNORED = -100
 """Label of a token that is not learned."""
@@ -79,11 +79,11 @@ def tokenize(
     return Dataset.from_list([columns(one) for one in fitting]), len(examples) - len(fitting)
 
 
-Columns = Callable[[Example], dict[str, Any]]
+Columns = Callable[[TokenizedExample], dict[str, Any]]
 """How an example stands in a data set."""
 
 
-def causal_columns(example: Example) -> dict[str, Any]:
+def causal_columns(example: TokenizedExample) -> dict[str, Any]:
     """Put prompt and completion one after the other; only the completion is learned."""
     return {
         "input_ids": [*example.prompt, *example.completion],
@@ -91,7 +91,7 @@ def causal_columns(example: Example) -> dict[str, Any]:
     }
 
 
-def encoder_columns(example: Example) -> dict[str, Any]:
+def encoder_columns(example: TokenizedExample) -> dict[str, Any]:
     """Give the prompt to the encoder and the completion to the decoder."""
     return {
         "input_ids": example.prompt,

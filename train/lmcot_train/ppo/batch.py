@@ -32,7 +32,7 @@ class Group:
 
 
 @dataclass(frozen=True, slots=True)
-class Batch:
+class RolloutBatch:
     """Groups as tensors.
 
     Attributes:
@@ -48,7 +48,7 @@ class Batch:
     mask: Tensor
 
 
-def collate(groups: Sequence[Group], side: Side, device: torch.device) -> Batch:
+def collate(groups: Sequence[Group], side: Side, device: torch.device) -> RolloutBatch:
     """Pad groups of equally many completions to one shape.
 
     Args:
@@ -59,7 +59,7 @@ def collate(groups: Sequence[Group], side: Side, device: torch.device) -> Batch:
     prompts, prompt_mask = pad([group.prompt for group in groups], side, device)
     flat, flat_mask = pad([one for group in groups for one in group.completions], "right", device)
     shape = (len(groups), -1, flat.shape[-1])
-    return Batch(prompts, prompt_mask, flat.view(shape), flat_mask.view(shape))
+    return RolloutBatch(prompts, prompt_mask, flat.view(shape), flat_mask.view(shape))
 
 
 def pad(rows: Sequence[Sequence[int]], side: Side, device: torch.device) -> tuple[Tensor, Tensor]:

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from transformers import Cache
 
-from lmcot_train.ppo.batch import Batch, pad
+from lmcot_train.ppo.batch import RolloutBatch, pad
 from lmcot_train.ppo.network import DecoderOnly
 
 Masks = Tensor | dict[str, Tensor]
@@ -24,7 +24,7 @@ Masks = Tensor | dict[str, Tensor]
 class CausalNetwork(DecoderOnly):
     """A decoder-only transformers model whose layers are told by a mask what to attend to."""
 
-    def hidden(self, batch: Batch) -> Tensor:
+    def hidden(self, batch: RolloutBatch) -> Tensor:
         """Run the rows; see `Network.hidden`."""
         groups, samples, tokens = batch.completions.shape
         prompt = batch.prompts.shape[1]
@@ -101,7 +101,7 @@ def prompt_positions(mask: Tensor) -> Tensor:
     return (mask.long().cumsum(-1) - 1).clamp(min=0)
 
 
-def packed_mask(batch: Batch) -> Tensor:
+def packed_mask(batch: RolloutBatch) -> Tensor:
     """Return which token may attend to which [groups, 1, row, row]; padding attends to padding only.
 
     With a prompt of two tokens and two completions of two, a row sees (1 = may attend):

@@ -30,7 +30,7 @@ _WEIGHTS, _OPTIMIZER, _STATE, _BEST = "weights.safetensors", "optimizer.safetens
 
 
 @dataclass(frozen=True, slots=True)
-class Progress:
+class PpoProgress:
     """How far a run has come.
 
     Attributes:
@@ -48,7 +48,7 @@ class Progress:
     best_update: int = 0
 
 
-_PROGRESS = TypeAdapter(Progress)
+_PROGRESS = TypeAdapter(PpoProgress)
 _DAMAGE = (ModelError, OSError, SafetensorError, ValueError, KeyError, RuntimeError)
 """What comes of reading a state that was cut off, or is that of something else."""
 
@@ -66,7 +66,7 @@ class Checkpoints:
     def __init__(self, folder: Path) -> None:
         self.folder, self.best = folder, folder / _BEST / _WEIGHTS
 
-    def save(self, learner: Learner, progress: Progress) -> None:
+    def save(self, learner: Learner, progress: PpoProgress) -> None:
         """Keep the state, whole or not at all; the one before it goes.
 
         A state that is there already is left: the same updates make the same one.
@@ -84,7 +84,7 @@ class Checkpoints:
         except (OSError, SafetensorError) as error:
             raise cannot_write(target, OSError(str(error))) from error
 
-    def restore(self, learner: Learner) -> Progress | None:
+    def restore(self, learner: Learner) -> PpoProgress | None:
         """Load the newest state into the learner; None where there is none.
 
         Raises:
@@ -138,7 +138,7 @@ class Checkpoints:
     def _kept(self) -> list[Path]:
         return sorted(self.folder.glob("update-*"))
 
-    def _write(self, target: Path, learner: Learner, progress: Progress) -> None:
+    def _write(self, target: Path, learner: Learner, progress: PpoProgress) -> None:
         temporary = target.with_name(f".{target.name}.tmp")
         shutil.rmtree(temporary, ignore_errors=True)
         temporary.mkdir(parents=True)
@@ -166,7 +166,7 @@ def _first_line(error: object) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
-def _read_progress(checkpoint: Path) -> Progress:
+def _read_progress(checkpoint: Path) -> PpoProgress:
     try:
         progress = _PROGRESS.validate_json((checkpoint / _STATE).read_bytes(), strict=True)
     except ValidationError as error:

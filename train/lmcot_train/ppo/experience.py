@@ -18,7 +18,7 @@ from lmcot_train.ppo.statistics import explained_variance, masked_mean, whiten
 
 
 @dataclass(frozen=True, slots=True)
-class Scored:
+class ScoredRollouts:
     """A group with what the sampling policy and the reference thought of its tokens, each [samples, tokens].
 
     `fluency` is the reference's log-probability at temperature 1, whatever temperature sampled.
@@ -61,9 +61,9 @@ class Experience:
 
 
 @torch.no_grad()
-def score(policy: Policy, groups: Sequence[Group], budget: int) -> list[Scored]:
+def score(policy: Policy, groups: Sequence[Group], budget: int) -> list[ScoredRollouts]:
     """Score groups by the policy and by the reference, in passes of about `budget` tokens."""
-    scored: dict[int, Scored] = {}
+    scored: dict[int, ScoredRollouts] = {}
     for indices in passes(groups, lambda group: group.cost, budget):
         batch = collate([groups[i] for i in indices], policy.network.side, policy.network.device)
         own = policy(batch)
@@ -78,11 +78,13 @@ def score(policy: Policy, groups: Sequence[Group], budget: int) -> list[Scored]:
             reference.untempered,
         )
         for i, *rows in zip(indices, *(tensor.cpu() for tensor in tensors), strict=True):
-            scored[i] = Scored(groups[i], *rows)
+            scored[i] = ScoredRollouts(groups[i], *rows)
     return [scored[index] for index in range(len(groups))]
 
 
-def build(scored: Sequence[Scored], rewards: Tensor, coefficient: float, options: PPOOptions) -> Experience:
+def build(
+    scored: Sequence[ScoredRollouts], rewards: Tensor, coefficient: float, options: PPOOptions
+) -> Experience:
     """Turn scored groups and their rewards [groups, samples] into advantages and returns."""
     mask, logprobs, values, reference = (
         stack(scored, name) for name in ("mask", "logprobs", "values", "reference")
@@ -99,7 +101,7 @@ def build(scored: Sequence[Scored], rewards: Tensor, coefficient: float, options
     return Experience(groups, mask, logprobs, values, whitened, returns, figures)
 
 
-def token_figures(scored: Sequence[Scored]) -> dict[str, float]:
+def token_figures(scored: Sequence[ScoredRollouts]) -> dict[str, float]:
     """Return the KL to the reference (nats a rationale, by both estimators), the entropy and the length."""
     mask, logprobs, reference, entropies = (
         stack(scored, name) for name in ("mask", "logprobs", "reference", "entropies")
@@ -112,7 +114,7 @@ def token_figures(scored: Sequence[Scored]) -> dict[str, float]:
     }
 
 
-def stack(scored: Sequence[Scored], name: str) -> Tensor:
+def stack(scored: Sequence[ScoredRollouts], name: str) -> Tensor:
     """Stack one tensor of each group, filled up with zeros on the right [groups, samples, tokens]."""
     tensors = [getattr(one, name) for one in scored]
     longest = max(tensor.shape[-1] for tensor in tensors)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from lmcot_cli.pipeline.seeds import sample_seed
-from lmcot_train.ppo.batch import Batch, Group, collate, passes
+from lmcot_train.ppo.batch import Group, RolloutBatch, collate, passes
 from lmcot_train.ppo.experience import Experience
 from lmcot_train.ppo.kl import k3
 from lmcot_train.ppo.losses import clipped_policy_loss, clipped_value_loss, outside_clip
@@ -112,7 +112,7 @@ class Learner:
         """Return the sums over tokens of all that is in `_FIGURES`, for some groups of the experience."""
         options, device = self.options, self.policy.network.device
         groups: list[Group] = [experience.groups[i] for i in chosen]
-        batch: Batch = collate(groups, self.policy.network.side, device)
+        batch: RolloutBatch = collate(groups, self.policy.network.side, device)
         tokens = batch.mask.shape[-1]
         old, old_values, advantages, returns = (
             tensor[chosen, :, :tokens].to(device)

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from transformers.modeling_outputs import BaseModelOutputWithPast
 
-from lmcot_train.ppo.batch import Batch, Side
+from lmcot_train.ppo.batch import RolloutBatch, Side
 
 
 class Decoding(Protocol):
@@ -56,7 +56,7 @@ class Network(nn.Module, ABC):
         return cast(torch.device, next(self.model.parameters()).device)
 
     @abstractmethod
-    def hidden(self, batch: Batch) -> Tensor:
+    def hidden(self, batch: RolloutBatch) -> Tensor:
         """Return the hidden state that each real completion token is predicted from [real tokens, width].
 
         The order is that of `tensor[batch.mask]`.

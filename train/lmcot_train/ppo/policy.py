@@ -13,7 +13,7 @@ from peft import PeftModel
 from torch import Tensor, nn
 
 from lmcot_cli.errors import ModelError
-from lmcot_train.ppo.batch import Batch, Group, collate
+from lmcot_train.ppo.batch import Group, RolloutBatch, collate
 from lmcot_train.ppo.causal import CausalNetwork
 from lmcot_train.ppo.losses import chosen_logprobs, entropies
 from lmcot_train.ppo.network import DecoderOnly, Network
@@ -90,7 +90,7 @@ class Policy(nn.Module):
         finally:
             self.network = learning
 
-    def forward(self, batch: Batch, *, entropy_gradient: bool = False) -> TokenScores:
+    def forward(self, batch: RolloutBatch, *, entropy_gradient: bool = False) -> TokenScores:
         """Score completions; entropies carry a gradient only on demand, for it takes memory."""
         with self.precision():
             hidden = self.network.hidden(batch)

@@ -17,7 +17,7 @@ _TAIL = 16
 """Tokens at the end of a completion that a stop string is looked for in; ours are a word or two."""
 
 
-class Text(Protocol):
+class CompletionText(Protocol):
     """What a completion says."""
 
     @property
@@ -31,7 +31,7 @@ class Text(Protocol):
         ...
 
 
-class Reader(Protocol):
+class CompletionReader(Protocol):
     """How completions are read: `lmcot_train.prompting.RationalePrompts`, or a test's own."""
 
     @property
@@ -39,7 +39,7 @@ class Reader(Protocol):
         """Tokens that end a completion."""
         ...
 
-    def read(self, ids: Sequence[int], /) -> Text:
+    def read(self, ids: Sequence[int], /) -> CompletionText:
         """Turn what was written into text."""
         ...
 
@@ -53,7 +53,7 @@ class Draw:
 
 
 @dataclass(frozen=True, slots=True)
-class Writing:
+class RolloutSampling:
     """How completions are written.
 
     Attributes:
@@ -63,14 +63,14 @@ class Writing:
         greedy: Take the likeliest token instead of drawing.
     """
 
-    reader: Reader
+    reader: CompletionReader
     max_tokens: int
     budget: int
     greedy: bool = False
 
 
 @torch.no_grad()
-def sample(policy: Policy, draws: Sequence[Draw], writing: Writing) -> list[Group]:
+def sample(policy: Policy, draws: Sequence[Draw], writing: RolloutSampling) -> list[Group]:
     """Write the completions of all draws, each of which has equally many seeds."""
 
     def cost(draw: Draw) -> int:
@@ -82,7 +82,7 @@ def sample(policy: Policy, draws: Sequence[Draw], writing: Writing) -> list[Grou
     return [groups[index] for index in range(len(draws))]
 
 
-def _sample_pass(policy: Policy, draws: list[Draw], writing: Writing) -> list[Group]:
+def _sample_pass(policy: Policy, draws: list[Draw], writing: RolloutSampling) -> list[Group]:
     noise = _noise(draws, writing.max_tokens).to(policy.network.device)
     written: list[list[list[int]]] = [[[] for _ in draw.seeds] for draw in draws]
     ended = torch.zeros(len(draws), len(draws[0].seeds), dtype=torch.bool)
@@ -122,7 +122,11 @@ def draw_tokens(logits: Tensor, noise: Tensor) -> Tensor:
 
 
 def _append(
-    written: list[list[list[int]]], ended: Tensor, alive: list[int], tokens: list[list[int]], reader: Reader
+    written: list[list[list[int]]],
+    ended: Tensor,
+    alive: list[int],
+    tokens: list[list[int]],
+    reader: CompletionReader,
 ) -> None:
     for group, row in zip(alive, tokens, strict=True):
         for sample_index, token in enumerate(row):
@@ -145,6 +149,6 @@ def _drop_ended(decoding: Decoding, ended: Tensor, alive: list[int], tokens: Ten
     return alive
 
 
-def _ends(completion: list[int], reader: Reader) -> bool:
+def _ends(completion: list[int], reader: CompletionReader) -> bool:
     """Tell whether the last token ended the completion."""
     return completion[-1] in reader.end_ids or reader.read(completion[-_TAIL:]).finished

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from lmcot_cli.errors import ModelError
-from lmcot_train.ppo.batch import Batch
+from lmcot_train.ppo.batch import RolloutBatch
 from lmcot_train.ppo.network import DecoderOnly
 
 WORKING = "Llama, Qwen2, Qwen3, Gemma 2 and 3, Granite, Phi, SmolLM, Mistral, LFM2 and others like them"
@@ -42,7 +42,7 @@ def without_cache(network: DecoderOnly) -> ModelError:
 class SeparateNetwork(DecoderOnly):
     """A decoder-only transformers model, the completions of a prompt in rows of their own."""
 
-    def hidden(self, batch: Batch) -> Tensor:
+    def hidden(self, batch: RolloutBatch) -> Tensor:
         """Run the rows, a prompt at a time; see `Network.hidden`."""
         found = []
         for prompt, real, completions, mask in zip(

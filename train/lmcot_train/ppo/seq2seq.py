@@ -8,7 +8,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 
-from lmcot_train.ppo.batch import Batch, Side, pad
+from lmcot_train.ppo.batch import RolloutBatch, Side, pad
 from lmcot_train.ppo.network import Network
 
 _SCALED = ("t5", "mt5", "umt5", "longt5", "switch_transformers")
@@ -20,7 +20,7 @@ class Seq2SeqNetwork(Network):
 
     side: Side = "right"
 
-    def hidden(self, batch: Batch) -> Tensor:
+    def hidden(self, batch: RolloutBatch) -> Tensor:
         """Run encoder and decoder; see `Network.hidden`."""
         groups, samples, tokens = batch.completions.shape
         encoded, mask = self.encode(batch.prompts, batch.prompt_mask, samples)

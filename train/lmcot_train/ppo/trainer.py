@@ -15,13 +15,13 @@ from lmcot_cli.errors import LmcotError
 from lmcot_cli.pipeline.seeds import sample_seed
 from lmcot_train.ppo.advantages import leave_one_out
 from lmcot_train.ppo.batch import Group
-from lmcot_train.ppo.checkpoint import Checkpoints, Progress
-from lmcot_train.ppo.experience import Scored, build, score
+from lmcot_train.ppo.checkpoint import Checkpoints, PpoProgress
+from lmcot_train.ppo.experience import ScoredRollouts, build, score
 from lmcot_train.ppo.kl import AdaptiveCoefficient
 from lmcot_train.ppo.learner import Learner
 from lmcot_train.ppo.options import PPOOptions
 from lmcot_train.ppo.policy import Policy
-from lmcot_train.ppo.rollout import Draw, Reader, Writing, sample
+from lmcot_train.ppo.rollout import CompletionReader, Draw, RolloutSampling, sample
 from lmcot_train.ppo.workers import Workers
 from lmcot_train.rewards.large_answers import LargeCallsSpentError
 from lmcot_train.rewards.reward import Reward, RolledOut
@@ -46,7 +46,7 @@ class Task:
     rows: Sequence[Row]
     held_out: Sequence[Row]
     encode: Encode
-    reader: Reader
+    reader: CompletionReader
     reward: RewardFunction
 
 
@@ -90,7 +90,7 @@ class Trainer:
         self.workers, self._clock = workers or Workers(), clock
         self.learner = Learner.create(policy, options, self.workers)
         self.checkpoints = checkpoints
-        self.progress = Progress(coefficient=options.kl_coefficient)
+        self.progress = PpoProgress(coefficient=options.kl_coefficient)
         self.stopped: str | None = None
         self.owes_validation = False
         if checkpoints and (kept := checkpoints.restore(self.learner)):
@@ -190,16 +190,16 @@ class Trainer:
             )
             for place, row in enumerate(rows)
         ]
-        writing = Writing(
+        writing = RolloutSampling(
             self.task.reader, self.options.max_tokens, self.options.tokens_per_pass, greedy=greedy
         )
         return sample(self.policy, self.workers.share(draws), writing)
 
-    def _score(self, groups: Sequence[Group]) -> list[Scored]:
+    def _score(self, groups: Sequence[Group]) -> list[ScoredRollouts]:
         """Score this process's groups; return those of all processes."""
         return self.workers.gather(score(self.policy, groups, self.options.tokens_per_pass))
 
-    def _judge(self, rows: Sequence[Row], scored: Sequence[Scored]) -> list[Judged]:
+    def _judge(self, rows: Sequence[Row], scored: Sequence[ScoredRollouts]) -> list[Judged]:
         """Reward every rationale, in the first process; the others are told."""
         items = [
             self._rolled_out(row, completion, mean)
@@ -222,7 +222,7 @@ class Trainer:
         text = self.task.reader.read(completion)
         return RolledOut(row, text.rationale, text.finished, logprob)
 
-    def _start_values(self, scored: Sequence[Scored], mean: float) -> list[Scored]:
+    def _start_values(self, scored: Sequence[ScoredRollouts], mean: float) -> list[ScoredRollouts]:
         """Let the untrained value head, which says 0, say the mean reward: its first advantages then mean something."""
         with torch.no_grad():
             self.policy.value_head.bias.fill_(mean)

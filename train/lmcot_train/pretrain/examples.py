@@ -54,7 +54,7 @@ class Pointer(NamedTuple):
 
 
 @dataclass(slots=True)
-class Example:
+class PretrainExample:
     """One context with its segments, flattened.
 
     Attributes:
@@ -81,7 +81,7 @@ class Difficulty:
     questions: int
 
 
-class _Asked(NamedTuple):
+class _Task(NamedTuple):
     """One task: prompt and completion in one text; `answer` is None where nothing was asked."""
 
     sentences: tuple[Sentence, ...]
@@ -101,7 +101,7 @@ class ExampleMaker:
         self._prompts = Prompts()
         self._end = special_id(tokenizer, EOS)
 
-    def make(self, difficulty: Difficulty) -> Example:
+    def make(self, difficulty: Difficulty) -> PretrainExample:
         """Make one example from a world of its own."""
         random = self._random
         world = World(random, NameBook(random, "train"))
@@ -112,20 +112,20 @@ class ExampleMaker:
         questions = [ask(program, world, random) for program in programs]
         return self._assemble(paragraphs, [self._set(world, paragraphs, question) for question in questions])
 
-    def _set(self, world: World, paragraphs: list[TitledParagraph], question: Question) -> _Asked:
+    def _set(self, world: World, paragraphs: list[TitledParagraph], question: Question) -> _Task:
         task = self._random.choice(self._tasks)
         if task == "restate":
             return self._restate(paragraphs, restatement(world, self._random))
         return self._ask(task, paragraphs, question)
 
-    def _restate(self, paragraphs: list[TitledParagraph], sentences: tuple[Sentence, ...]) -> _Asked:
+    def _restate(self, paragraphs: list[TitledParagraph], sentences: tuple[Sentence, ...]) -> _Task:
         prompt = self._prompts.render("guided_rationale", row_of(paragraphs, NO_QUESTION))
         text = f"{BOS}{prompt} {' '.join(sentence.text for sentence in sentences)}{EOS}"
         start = len(BOS) + len(prompt) + 1
         facts = tuple(sentence.fact for sentence in sentences if sentence.fact)
-        return _Asked(sentences, facts, None, text, start, start, self._tokenizer.encode(text))
+        return _Task(sentences, facts, None, text, start, start, self._tokenizer.encode(text))
 
-    def _ask(self, stage: Stage, paragraphs: list[TitledParagraph], question: Question) -> _Asked:
+    def _ask(self, stage: Stage, paragraphs: list[TitledParagraph], question: Question) -> _Task:
         rationale = " ".join(sentence.text for sentence in question.rationale)
         prompt = self._prompts.render(stage, row_of(paragraphs, question.text), rationale)
         completion = {
@@ -138,13 +138,13 @@ class ExampleMaker:
         start = len(BOS) + len(prompt) + 1
         trained = text.rindex(rationale) if stage == "guided_answer" else start
         encoding = self._tokenizer.encode(text)
-        return _Asked(question.rationale, question.facts, question.answer, text, start, trained, encoding)
+        return _Task(question.rationale, question.facts, question.answer, text, start, trained, encoding)
 
-    def _assemble(self, paragraphs: list[TitledParagraph], asked: list[_Asked]) -> Example:
+    def _assemble(self, paragraphs: list[TitledParagraph], asked: list[_Task]) -> PretrainExample:
         ids = [a.encoding.ids for a in asked]
         alike = _common_prefix(ids) if len(ids) > 1 else ids[0].index(self._end) // 2
         shared = min(alike, *(_trained_token(a) - 1 for a in asked))
-        example = Example(shared, ids[0][:shared], list(range(shared)), [0] * shared, [-100] * shared)
+        example = PretrainExample(shared, ids[0][:shared], list(range(shared)), [0] * shared, [-100] * shared)
         example.pointers += [Pointer(PREVIOUS, i, i - 1, 1.0) for i in range(1, shared)]
         spans = _context_pointers(example, asked[0], paragraphs)
         for number, one in enumerate(asked, start=1):
@@ -223,7 +223,7 @@ def _tokens(encoding: Encoding, start: int, end: int) -> list[int]:
 
 
 def _context_pointers(
-    example: Example, one: _Asked, paragraphs: list[TitledParagraph]
+    example: PretrainExample, one: _Task, paragraphs: list[TitledParagraph]
 ) -> dict[Fact, list[int]]:
     """Point from each paragraph's words to its title and from objects to their relation; find every object."""
     spans: dict[Fact, list[int]] = {}
@@ -249,7 +249,7 @@ def _relation_pointers(encoding: Encoding, sentence: Sentence, at: int) -> list[
     return [Pointer(RELATION, row, word, 1 / len(words)) for row in rows for word in words if word <= row]
 
 
-def _append(example: Example, number: int, one: _Asked, spans: dict[Fact, list[int]]) -> None:
+def _append(example: PretrainExample, number: int, one: _Task, spans: dict[Fact, list[int]]) -> None:
     """Add one question's segment: tokens, targets and pointers."""
     ids, shift = one.encoding.ids, len(example.tokens) - example.shared
     trained = _trained_token(one)
@@ -266,13 +266,13 @@ def _append(example: Example, number: int, one: _Asked, spans: dict[Fact, list[i
         example.pointers.append(pointer._replace(row=place(pointer.row), column=place(pointer.column)))
 
 
-def _trained_token(one: _Asked) -> int:
+def _trained_token(one: _Task) -> int:
     token: int | None = one.encoding.char_to_token(one.trained)
     assert token is not None
     return token
 
 
-def _segment_pointers(one: _Asked, spans: dict[Fact, list[int]], shared: int) -> Iterator[Pointer]:
+def _segment_pointers(one: _Task, spans: dict[Fact, list[int]], shared: int) -> Iterator[Pointer]:
     """Point within one segment; token numbers are those of its own encoding."""
     for token in range(shared, len(one.encoding.ids)):
         yield Pointer(PREVIOUS, token, token - 1, 1.0)
@@ -291,7 +291,7 @@ def _segment_pointers(one: _Asked, spans: dict[Fact, list[int]], shared: int) ->
 
 
 def _sentence_pointers(
-    one: _Asked, sentence: Sentence, at: int, question: int, spans: dict[Fact, list[int]]
+    one: _Task, sentence: Sentence, at: int, question: int, spans: dict[Fact, list[int]]
 ) -> Iterator[Pointer]:
     if sentence.fact is None:  # a comparison's conclusion: names and years of the sentences before it
         for fact in one.facts:
@@ -308,14 +308,14 @@ def _sentence_pointers(
     yield from _value_pointers(one, at + sentence.object_span[0], spans[fact])
 
 
-def _value_pointers(one: _Asked, at: int, columns: list[int]) -> Iterator[Pointer]:
+def _value_pointers(one: _Task, at: int, columns: list[int]) -> Iterator[Pointer]:
     """Point from the tokens before an object's, which starts at character `at`, to where the context has it."""
     first = one.encoding.char_to_token(at)
     assert first is not None
     yield from (Pointer(VALUE, first + i - 1, column, 1.0) for i, column in enumerate(columns))
 
 
-def _mention_pointers(one: _Asked, name: str, at: int, question: int) -> Iterator[Pointer]:
+def _mention_pointers(one: _Task, name: str, at: int, question: int) -> Iterator[Pointer]:
     """Point from the tokens before a name's to its last mention since the question, if there is one."""
     mention = one.text.rfind(name, question, at)
     columns = _tokens(one.encoding, mention, mention + len(name)) if mention >= 0 else []

@@ -20,8 +20,8 @@ from lmcot_train.pretrain.examples import (
     POINTER_HEADS,
     VALUE,
     Difficulty,
-    Example,
     ExampleMaker,
+    PretrainExample,
     Task,
 )
 from lmcot_train.pretrain.model import Llama
@@ -61,7 +61,7 @@ class LoopOptions:
 
 
 @dataclass(frozen=True, slots=True)
-class Batch:
+class ExampleBatch:
     """Examples padded to one length; see `collate`."""
 
     tokens: Tensor
@@ -71,7 +71,7 @@ class Batch:
     pointers: dict[int, tuple[Tensor, ...]]  # purpose -> batch, row, column, weight
 
 
-def collate(examples: list[Example]) -> Batch:
+def collate(examples: list[PretrainExample]) -> ExampleBatch:
     """Stack examples; tokens, positions and targets are [batch, length], the mask [batch, 1, length, length]."""
     length = max(len(example.tokens) for example in examples)
 
@@ -93,7 +93,7 @@ def collate(examples: list[Example]) -> Batch:
         if found:
             batch, row, column, weight = zip(*found, strict=True)
             pointers[purpose] = tuple(map(torch.tensor, (batch, row, column, weight)))
-    return Batch(
+    return ExampleBatch(
         pad([e.tokens for e in examples], 0),
         pad([e.positions for e in examples], 0),
         mask[:, None],
@@ -102,7 +102,7 @@ def collate(examples: list[Example]) -> Batch:
     )
 
 
-def guide_loss(batch: Batch, seen: list[tuple[Tensor, Tensor]]) -> Tensor:
+def guide_loss(batch: ExampleBatch, seen: list[tuple[Tensor, Tensor]]) -> Tensor:
     """Cross-entropy between where each guided head looks and where it should: mean over pointers, summed over heads."""
     losses = []
     for purpose, (example, row, column, weight) in batch.pointers.items():
@@ -172,7 +172,7 @@ def _difficulty(options: LoopOptions, progress: float) -> Difficulty:
 
 
 def _step(
-    model: Llama, batch: Batch, steppers: list[torch.optim.Optimizer], guide: float
+    model: Llama, batch: ExampleBatch, steppers: list[torch.optim.Optimizer], guide: float
 ) -> dict[str, float]:
     with torch.autocast("cpu", torch.bfloat16):
         hidden, seen = model(batch.tokens, batch.positions, batch.mask)
@@ -198,7 +198,7 @@ def _means(window: list[dict[str, float]]) -> dict[str, float]:
     return {key: fmean(step[key] for step in window if key in step) for key in keys}
 
 
-def _copy_accuracy(batch: Batch, right: Tensor, purpose: int) -> float:
+def _copy_accuracy(batch: ExampleBatch, right: Tensor, purpose: int) -> float:
     """Share of copied tokens that were predicted right: `VALUE`, from the context, is one hop of a chain."""
     correct = torch.zeros_like(batch.targets, dtype=torch.bool)
     correct[batch.targets != -100] = right

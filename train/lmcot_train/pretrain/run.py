@@ -32,7 +32,7 @@ STAGES: tuple[Stage, ...] = ("standard", "cot", "guided_rationale", "guided_answ
 
 
 @dataclass(frozen=True, slots=True)
-class Recipe:
+class ModelRecipe:
     """What distinguishes the models."""
 
     layers: int
@@ -41,9 +41,9 @@ class Recipe:
 
 RECIPES = {
     # Chains are longer than answers and harder, so `cot` is drawn twice as often as each other way.
-    "large": Recipe(6, ("cot", "cot", "guided_answer", "standard")),
+    "large": ModelRecipe(6, ("cot", "cot", "guided_answer", "standard")),
     # What the embedded small LM is distilled from: it reads and restates contexts and has never seen a rationale.
-    "base": Recipe(4, ("restate", "restate", "standard")),
+    "base": ModelRecipe(4, ("restate", "restate", "standard")),
 }
 VOCABULARY = 2304  # every word of MicroHop's names is one token
 TOKENIZER_ROWS = 3000
@@ -63,7 +63,7 @@ class PretrainOptions:
     threads: int
 
 
-class Progress:
+class ProgressLines:
     """Says how far training is: at its first step, with every record, and when nothing was said for 10 seconds.
 
     Args:
@@ -114,7 +114,7 @@ def run(options: PretrainOptions, report: Callable[[str], None]) -> Path:
     tokenizer = train_tokenizer(_tokenizer_texts(), VOCABULARY)
     model = Llama(LlamaShape(tokenizer.get_vocab_size(), layers=recipe.layers), COPY_LAYER)
     loop = LoopOptions(recipe.tasks, minutes=options.minutes, seed=options.seed)
-    progress = Progress(report, options.minutes)
+    progress = ProgressLines(report, options.minutes)
     records = train(model, tokenizer, loop, options.output / "metrics.jsonl", watch=progress.step)
     try:
         for number, record in enumerate(records, start=1):

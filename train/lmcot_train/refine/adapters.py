@@ -25,7 +25,7 @@ _WEIGHTS, _CONFIG = "adapter_model.safetensors", "adapter_config.json"
 
 
 @dataclass(frozen=True, slots=True)
-class Adapter:
+class LoraFactors:
     """A LoRA adapter: what it adds to each target is scale * B A.
 
     Attributes:
@@ -43,7 +43,7 @@ class Adapter:
         return float(self.config.lora_alpha) / (rank**0.5 if self.config.use_rslora else rank)
 
     @classmethod
-    def of(cls, model: PeftModel) -> Adapter:
+    def of(cls, model: PeftModel) -> LoraFactors:
         """Copy the active adapter out of a model.
 
         Raises:
@@ -63,7 +63,7 @@ class Adapter:
         return cls(tensors, config)
 
 
-def stacked(first: Adapter, second: Adapter) -> Adapter:
+def stacked(first: LoraFactors, second: LoraFactors) -> LoraFactors:
     """Return one adapter that adds what both add.
 
     Its rank is the sum of both, its scale 1: the scales go into B.
@@ -86,10 +86,10 @@ def stacked(first: Adapter, second: Adapter) -> Adapter:
         base_model_name_or_path=first.config.base_model_name_or_path,
         inference_mode=True,
     )
-    return Adapter(tensors, config)
+    return LoraFactors(tensors, config)
 
 
-def save(adapter: Adapter, folder: Path) -> None:
+def save(adapter: LoraFactors, folder: Path) -> None:
     """Write an adapter as peft reads it."""
     folder.mkdir(parents=True, exist_ok=True)
     save_file({name: tensor.contiguous() for name, tensor in adapter.tensors.items()}, folder / _WEIGHTS)

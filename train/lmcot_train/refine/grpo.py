@@ -28,10 +28,10 @@ from lmcot_train.curves import read_metrics
 from lmcot_train.distill.trainers import last_checkpoint, remove_torn_checkpoints
 from lmcot_train.leaving import StopAfterStep, StopRequest
 from lmcot_train.plain_state import PlainState, check_checkpoint
-from lmcot_train.ppo.checkpoint import Progress as PPOProgress
+from lmcot_train.ppo.checkpoint import PpoProgress as PPOProgress
 from lmcot_train.ppo.experience import score, token_figures
 from lmcot_train.ppo.options import PPOOptions
-from lmcot_train.ppo.rollout import Draw, Writing, sample
+from lmcot_train.ppo.rollout import Draw, RolloutSampling, sample
 from lmcot_train.ppo.trainer import Judged, Trainer, reward_figures
 from lmcot_train.rewards.large_answers import LargeCallsSpentError
 from lmcot_train.rewards.reward import RolledOut
@@ -69,7 +69,7 @@ class Rollouts:
             for index, same in groupby(prompts)
         ]
         self.judge.policy.eval()
-        writing = Writing(task.reader, options.max_tokens, options.tokens_per_pass)
+        writing = RolloutSampling(task.reader, options.max_tokens, options.tokens_per_pass)
         groups = sample(self.judge.policy, draws, writing)
         scored = score(self.judge.policy, groups, options.tokens_per_pass)
         self.figures = token_figures(scored)
@@ -104,7 +104,7 @@ class Rollouts:
         return [one.reward.total for one in self.judged]
 
 
-class Progress(TrainerCallback):  # type: ignore[misc]
+class GrpoCallback(TrainerCallback):  # type: ignore[misc]
     """Notes every update, validates, and ends the run at our limits."""
 
     def __init__(self, rollouts: Rollouts, note: Note) -> None:
@@ -183,7 +183,7 @@ def train_grpo(
         train_dataset=rows,
         processing_class=tokenizer,
         rollout_func=rollouts.sample,
-        callbacks=[Progress(rollouts, note), StopAfterStep(request)],
+        callbacks=[GrpoCallback(rollouts, note), StopAfterStep(request)],
     )
     if isinstance(model, PeftModel) and "ref" in model.peft_config:
         # TRL's copy of the adapter it began with, which adds nothing: "adapter off" is the same reference. And of a

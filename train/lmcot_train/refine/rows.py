@@ -16,7 +16,7 @@ from lmcot_train.models import Report
 
 
 @dataclass(frozen=True, slots=True)
-class Rows:
+class SplitRows:
     """Rows to learn from, and rows held out for validation."""
 
     learn: tuple[Row, ...]
@@ -59,9 +59,9 @@ def fitting(rows: Sequence[Row], length: Callable[[Row], int], most: int | None,
     return kept
 
 
-def split(rows: Sequence[Row], held_out: int, seed: int) -> Rows:
+def split(rows: Sequence[Row], held_out: int, seed: int) -> SplitRows:
     """Hold out rows at random, at most a fifth of all."""
     order = list(rows)
     Random(f"held out/{seed}").shuffle(order)
     count = min(held_out, len(order) // 5)
-    return Rows(tuple(order[count:]), tuple(order[:count]))
+    return SplitRows(tuple(order[count:]), tuple(order[:count]))

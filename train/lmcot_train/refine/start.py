@@ -27,7 +27,7 @@ class Start(NamedTuple):
 
     model: nn.Module
     tokenizer: PreTrainedTokenizerBase
-    distilled: adapters.Adapter | None
+    distilled: adapters.LoraFactors | None
 
     def save(self, adapter: Path, model: Path) -> None:
         """Write what was learned: an adapter for the same base where there was one, else all weights.
@@ -39,7 +39,7 @@ class Start(NamedTuple):
         folder = adapter if self.leaves_adapter else model
         if self.leaves_adapter:
             assert isinstance(self.model, PeftModel) and self.distilled
-            adapters.save(adapters.stacked(self.distilled, adapters.Adapter.of(self.model)), folder)
+            adapters.save(adapters.stacked(self.distilled, adapters.LoraFactors.of(self.model)), folder)
         else:
             _merged(self.model).save_pretrained(folder, safe_serialization=True)
         self.tokenizer.save_pretrained(folder)
@@ -69,10 +69,10 @@ def open_start(run: Path, rank: int, *, full: bool, device: torch.device, seed: 
     """
     dtype = torch.bfloat16 if device.type == "cuda" and not full else torch.float32
     model, tokenizer = open_run(run, dtype=dtype, report=report)
-    distilled: adapters.Adapter | None = None
+    distilled: adapters.LoraFactors | None = None
     targets: tuple[str, ...] = ("all-linear",)
     if isinstance(model, PeftModel):
-        distilled = adapters.Adapter.of(model)
+        distilled = adapters.LoraFactors.of(model)
         targets = tuple(sorted(distilled.config.target_modules))
         model = _merged(model)
     if full:

@@ -8,7 +8,7 @@ from itertools import chain
 
 from lmcot_cli.datasets.row import Row
 from lmcot_cli.scoring.normalize import normalize_answer
-from lmcot_train.rewards.grounding import Grounded, Source, ground, read_source
+from lmcot_train.rewards.grounding import Evidence, Grounded, ground, read_source
 from lmcot_train.rewards.reading import CLOSED_ANSWERS, Statement, read_statement, read_statements
 
 
@@ -25,7 +25,7 @@ class Chain:
         words: The words of all statements.
     """
 
-    source: Source
+    source: Evidence
     statements: tuple[Statement, ...]
     answer: str | None = None
     logprob: float | None = None

@@ -70,7 +70,7 @@ class Unit:
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
+class Evidence:
     """What a row gives a rationale to draw on.
 
     Attributes:
@@ -125,7 +125,7 @@ class Grounded:
 
 
 @lru_cache(maxsize=4096)
-def read_source(row: Row) -> Source:
+def read_source(row: Row) -> Evidence:
     """Read question and context; the rows of a batch come up again with every epoch and sample."""
     units = tuple(unit for paragraph in row.context for unit in _units(paragraph))
     places: defaultdict[str, list[int]] = defaultdict(list)
@@ -134,12 +134,12 @@ def read_source(row: Row) -> Source:
             places[word].append(number)
     titles = frozenset(unit.title for unit in units if not FUNCTION_WORDS.issuperset(unit.title.split()))
     question = read_statement(row.question)
-    bare = Source(question, (), units, titles, {word: tuple(found) for word, found in places.items()})
+    bare = Evidence(question, (), units, titles, {word: tuple(found) for word, found in places.items()})
     return replace(bare, anchors=tuple(_anchors(bare)))
 
 
 def ground(
-    statements: Iterable[Statement], source: Source, answer: frozenset[str] = frozenset()
+    statements: Iterable[Statement], source: Evidence, answer: frozenset[str] = frozenset()
 ) -> tuple[Grounded, ...]:
     """Look each statement up in the context, in the light of those before it.
 
@@ -174,7 +174,7 @@ def _without_article(words: Sequence[str]) -> str:
     return " ".join(words[1:] if len(words) > 1 and words[0] in _ARTICLES else words)
 
 
-def _anchors(source: Source) -> Iterator[str]:
+def _anchors(source: Evidence) -> Iterator[str]:
     names = sorted(source.names(source.question))
     known = [name for name in names if not source.units or any(unit.holds(name) for unit in source.units)]
     if source.titles.intersection(
@@ -184,12 +184,14 @@ def _anchors(source: Source) -> Iterator[str]:
     yield from known or _telling_words(source)
 
 
-def _telling_words(source: Source) -> Iterator[str]:
+def _telling_words(source: Evidence) -> Iterator[str]:
     most = COMMON * len(source.units) if len(source.units) >= SOME else float("inf")
     yield from sorted(w for w in source.question.content if 0 < len(source.places.get(w, ())) <= most)
 
 
-def _ground(statement: Statement, before: list[Grounded], source: Source, answer: frozenset[str]) -> Grounded:
+def _ground(
+    statement: Statement, before: list[Grounded], source: Evidence, answer: frozenset[str]
+) -> Grounded:
     names = source.names(statement)
     if statement.asks or statement.content <= source.question.content or statement.content <= answer:
         return Grounded(statement, names, 0.0, None, claims=False)
@@ -205,7 +207,7 @@ def _premises(names: frozenset[str], before: list[Grounded]) -> float:
     return min(drawn, default=0.0)
 
 
-def _look_up(statement: Statement, names: frozenset[str], said: frozenset[str], source: Source) -> Grounded:
+def _look_up(statement: Statement, names: frozenset[str], said: frozenset[str], source: Evidence) -> Grounded:
     lead = _lead(statement, names)
     units = _candidates(statement, names | said, source)
     near = units[0] if units and _is_about(units[0], statement, lead, names | said, source) else None
@@ -223,7 +225,7 @@ def _look_up(statement: Statement, names: frozenset[str], said: frozenset[str], 
 
 
 def _values_support(
-    borne: frozenset[str], names: frozenset[str], plain: frozenset[str], source: Source
+    borne: frozenset[str], names: frozenset[str], plain: frozenset[str], source: Evidence
 ) -> float:
     known = [word in source.places or word in source.question.content for word in plain]
     share = len(borne) / len(names)
@@ -243,7 +245,7 @@ def _lead(statement: Statement, names: frozenset[str]) -> str | None:
     return min(names, key=lambda name: (statement.text.find(f" {name} "), name))
 
 
-def _candidates(statement: Statement, named: frozenset[str], source: Source) -> list[Unit]:
+def _candidates(statement: Statement, named: frozenset[str], source: Evidence) -> list[Unit]:
     """Return the context sentences with two of a statement's words or more, first those with the most."""
     counts = Counter(place for word in statement.content for place in source.places.get(word, ()))
     known = {title for title in source.titles if any(same(title, name) for name in named)}
@@ -254,7 +256,7 @@ def _candidates(statement: Statement, named: frozenset[str], source: Source) -> 
 
 
 def _is_about(
-    unit: Unit, statement: Statement, lead: str | None, named: frozenset[str], source: Source
+    unit: Unit, statement: Statement, lead: str | None, named: frozenset[str], source: Evidence
 ) -> bool:
     """Whether a statement that does not say who it is about is taken from this sentence."""
     if lead and any(same(lead, title) for title in source.titles) and not unit.holds(lead):

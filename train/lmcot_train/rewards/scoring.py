@@ -16,7 +16,7 @@ from lmcot_cli.datasets.row import Row
 from lmcot_cli.errors import InputError, RowError
 from lmcot_cli.scoring.answers import optional_answer, sample_records
 from lmcot_train.models import Opened, is_encoder_decoder
-from lmcot_train.prompting import Example, RationalePrompts
+from lmcot_train.prompting import RationalePrompts, TokenizedExample
 from lmcot_train.rewards.aspects import EQUAL_WEIGHTS, score_aspects, weighted_mean
 from lmcot_train.rewards.chain import read_chain
 from lmcot_train.rewards.penalties import loop_share, unsupported
@@ -26,7 +26,7 @@ BATCH = 16
 
 
 @dataclass(frozen=True, slots=True)
-class Given:
+class RationaleToScore:
     """A rationale to score, with the answer it led to where that is known."""
 
     row: Row
@@ -35,7 +35,7 @@ class Given:
 
 
 @dataclass(frozen=True, slots=True)
-class Scored:
+class ScoredRationale:
     """A rationale with all that the reward sees of it.
 
     Attributes:
@@ -47,7 +47,7 @@ class Scored:
         unsupported: How far the answer lacks support in what the rationale says; 0 where no answer is known.
     """
 
-    given: Given
+    given: RationaleToScore
     aspects: Mapping[str, float]
     aspect_mean: float
     task: float | None
@@ -70,7 +70,7 @@ class Scored:
         }
 
 
-def read_given(path: Path, questions: Path | None) -> list[Given]:
+def read_given(path: Path, questions: Path | None) -> list[RationaleToScore]:
     """Read rationales: rows that bring one, or, with their questions, the samples of an output of `lmcot answer`.
 
     Raises:
@@ -83,17 +83,19 @@ def read_given(path: Path, questions: Path | None) -> list[Given]:
 
 
 def score(
-    given: Sequence[Given],
+    given: Sequence[RationaleToScore],
     weights: Mapping[str, float] = EQUAL_WEIGHTS,
     logprobs: Sequence[float | None] | None = None,
-) -> list[Scored]:
+) -> list[ScoredRationale]:
     """Score each rationale; without log-probabilities fluency is left out."""
     known = logprobs or [None] * len(given)
     return [_scored(one, weights, logprob) for one, logprob in zip(given, known, strict=True)]
 
 
 @torch.no_grad()
-def mean_logprobs(reference: Opened, prompts: RationalePrompts, given: Sequence[Given]) -> list[float]:
+def mean_logprobs(
+    reference: Opened, prompts: RationalePrompts, given: Sequence[RationaleToScore]
+) -> list[float]:
     """Return the mean log-probability a token of each rationale, its end token included, under a model."""
     model = reference.model.eval()
     examples = [prompts.example(one.row, one.rationale) for one in given]
@@ -102,7 +104,7 @@ def mean_logprobs(reference: Opened, prompts: RationalePrompts, given: Sequence[
     ]
 
 
-def _batch(model: PreTrainedModel, examples: Sequence[Example]) -> Iterator[float]:
+def _batch(model: PreTrainedModel, examples: Sequence[TokenizedExample]) -> Iterator[float]:
     pad = int(model.config.pad_token_id)
     encoder = is_encoder_decoder(model)
     inputs = [e.prompt if encoder else [*e.prompt, *e.completion] for e in examples]
@@ -124,21 +126,21 @@ def _padded(rows: Sequence[Sequence[int]], value: int) -> torch.Tensor:
     return torch.tensor([[*row, *[value] * (width - len(row))] for row in rows])
 
 
-def _scored(given: Given, weights: Mapping[str, float], logprob: float | None) -> Scored:
+def _scored(given: RationaleToScore, weights: Mapping[str, float], logprob: float | None) -> ScoredRationale:
     chain = read_chain(given.row, given.rationale, given.answer, logprob)
     aspects = score_aspects(chain)
     judged = given.answer is not None and given.row.answers
     task = task_reward(given.answer, given.row.answers, "em") if judged else None
     mean = weighted_mean(aspects, weights)
-    return Scored(given, aspects, mean, task, loop_share(chain.words), unsupported(chain))
+    return ScoredRationale(given, aspects, mean, task, loop_share(chain.words), unsupported(chain))
 
 
-def _from_rows(path: Path) -> Iterator[Given]:
+def _from_rows(path: Path) -> Iterator[RationaleToScore]:
     for row in at_least_one(read_rows(path), path):
         if isinstance(row, BadRow):
             raise InputError(row.located(str(path)) + _hint(path))
         if row.rationale:
-            yield Given(row, row.rationale)
+            yield RationaleToScore(row, row.rationale)
 
 
 def _hint(path: Path) -> str:
@@ -148,7 +150,7 @@ def _hint(path: Path) -> str:
     return "; this is an output of lmcot answer: give its questions too, --questions FILE" if answers else ""
 
 
-def _from_answers(path: Path, questions: Path) -> Iterator[Given]:
+def _from_answers(path: Path, questions: Path) -> Iterator[RationaleToScore]:
     rows = {row.id: row for row in read_rows(questions) if isinstance(row, Row)}
     for record in at_least_one(read_source(path), path):
         if isinstance(record, BadRow):
@@ -165,8 +167,8 @@ def _from_answers(path: Path, questions: Path) -> Iterator[Given]:
             raise InputError(f"{path}:{record.line}: {error}") from error
 
 
-def _of_samples(row: Row, record: Mapping[str, Any]) -> Iterator[Given]:
+def _of_samples(row: Row, record: Mapping[str, Any]) -> Iterator[RationaleToScore]:
     for sample in [] if record.get("error") else sample_records(record.get("samples")):
         rationale = fields.optional_text(sample, "rationale")
         if rationale:
-            yield Given(row, rationale, optional_answer(sample.get("answer")))
+            yield RationaleToScore(row, rationale, optional_answer(sample.get("answer")))
