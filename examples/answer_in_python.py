@@ -1,4 +1,4 @@
-"""Answer questions from Python: the pipeline without the command line.
+"""Answer questions from Python, without the command line.
 
 python answer_in_python.py questions.jsonl
 """
@@ -9,19 +9,19 @@ import sys
 from collections import Counter
 from pathlib import Path
 
-from lmcot_cli.pipeline.answer import AnswerRun
-from lmcot_cli.pipeline.options import AnswerOptions
+from lmcot import answer
 
 
 def main(questions: Path) -> None:
-    run = AnswerRun(questions, AnswerOptions(method="guided", samples=3, limit=5))
-    for result in run.results():
+    for result in answer(questions, method="guided", samples=3, limit=5):
         print(result.question)
         for sample in result.samples:
             print(f"  {sample.rationale}  ->  {sample.answer}")
-        votes = Counter(sample.answer for sample in result.samples)
-        print(f"  answer: {result.answer}, agreed on by {result.agreement:.0%} ({dict(votes)})")
-    print(f"{run.totals.answered} of {run.totals.rows} rows answered")
+        if result.error:
+            print(f"  failed: {result.error.message}")
+        else:
+            votes = Counter(sample.answer for sample in result.samples)
+            print(f"  answer: {result.answer}, agreed on by {result.agreement:.0%} ({dict(votes)})")
 
 
 if __name__ == "__main__":

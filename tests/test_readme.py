@@ -22,7 +22,9 @@ DOCUMENTS = (
     "CONTRIBUTING.md",
     "SECURITY.md",
     "docs/own-data.md",
+    "docs/python.md",
     "docs/real-models.md",
+    "docs/settings.md",
     "examples/README.md",
     "examples/bench.md",
     "examples/endpoints.md",
@@ -30,6 +32,7 @@ DOCUMENTS = (
     "examples/train/README.md",
     "lmcot_cli/models/CARD.md",
 )
+SHELLS = ("", "sh", "console", "bash")
 
 
 def text_of(document: str) -> str:
@@ -38,7 +41,8 @@ def text_of(document: str) -> str:
 
 def commands_in(text: str) -> Iterator[str]:
     """Yield every `lmcot ...` of code blocks and inline code, cut out of its pipeline."""
-    for block in re.findall(r"```(?:sh|console|bash)?\n(.*?)```", text, re.DOTALL) or [text]:
+    blocks = re.findall(r"^ *```(\w*)\n(.*?)^ *```$", text, re.DOTALL | re.MULTILINE)
+    for block in [code for language, code in blocks if language in SHELLS] if blocks else [text]:
         for line in block.replace("\\\n", " ").splitlines():
             for part in re.split(r"\s[|;]\s|&&|>\s", line.partition(" #")[0]):
                 if re.match(r"\s*(\$ )?lmcot( |$)", part):
