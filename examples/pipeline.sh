@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Shell pipelines around lmcot: questions come in on standard input, results go out on standard output, one JSON
-# object a line; progress and summaries stay on standard error. Needs nothing but lmcot, Python and a shell.
+# object per line; progress and summaries stay on standard error. Needs nothing but lmcot, Python and a shell.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
 
