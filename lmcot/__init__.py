@@ -9,7 +9,8 @@
         print(result.id, result.answer, result.agreement)
 
 What stands in `__all__` is the public surface; everything else, `lmcot_cli` included, may change without notice.
-No settings file is read: what is to hold is given here. Keys come from the environment, as on the command line.
+No settings file is read for models, prices or defaults: give them here. Keys come from the environment, and for hosts
+that `[keys]` of the user's own settings file names, from there, as on the command line.
 """
 
 from __future__ import annotations
