@@ -27,7 +27,8 @@ SAFETENSORS = json.dumps(
 ).encode()
 CONFIG = b"""{
 "architectures": ["LlamaForCausalLM"], "model_type": "llama", "hidden_size": 32, "num_hidden_layers": 2,
-"vocab_size": 99, "attn_implementation": "eager", "rope_scaling": {"rope_type": "linear", "factor": 2.0}, "auto_map": {"AutoModel": "m.M"}
+"vocab_size": 99, "attn_implementation": "eager", "rope_scaling": {"rope_type": "linear", "factor": 2.0},
+"auto_map": {"AutoModel": "m.M"}
 }"""
 ADAPTER = b"""{
 "peft_type": "LORA", "base_model_name_or_path": "b", "r": 8, "lora_alpha": 16, "rank_pattern": {"q.*": 4},
