@@ -162,8 +162,8 @@ def _part_is_quick(part: Any) -> bool:
         case "Prepend":
             return len(str(part.get("prepend"))) <= 1
         case str(kind):
-            lists = all(isinstance(parts, list) for parts in inner)
-            return kind in _QUICK_PARTS and lists and all(map(_part_is_quick, sum(inner, [])))
+            lists = (isinstance(parts, list) and all(map(_part_is_quick, parts)) for parts in inner)
+            return kind in _QUICK_PARTS and all(lists)
     return False
 
 
