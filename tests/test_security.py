@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -100,7 +101,7 @@ def test_no_code_evaluates_unpickles_or_opens_a_shell() -> None:
                 f"{path.relative_to(ROOT)}:{node.lineno}: {name}" for name in names(node) if name in banned
             ]
             if isinstance(node, ast.keyword) and node.arg in ("shell", "trust_remote_code", "allow_pickle"):
-                asked_for = ast.unparse(node.value) == "options.trust_remote_code"
+                asked_for = ast.unparse(node.value) in ("options.trust_remote_code", "trust_remote_code")
                 assert asked_for or ast.unparse(node.value) == "False", f"{path}:{node.lineno}"
     assert found == []
 
@@ -108,6 +109,16 @@ def test_no_code_evaluates_unpickles_or_opens_a_shell() -> None:
 def test_code_that_comes_with_a_model_is_run_for_who_asks_on_the_command_line_only() -> None:
     assert EngineOptions().trust_remote_code is False
     assert "trust_remote_code" not in ANSWER.model_fields
+
+
+def test_each_line_of_what_holds_names_tests_that_there_are() -> None:
+    text = (ROOT / "SECURITY.md").read_text(encoding="utf-8")
+    holds = text.partition("## What holds\n")[2].partition("\n## ")[0]
+    lines = [" ".join(line.split()) for line in holds.split("\n- ")[1:]]
+    assert len(lines) > 20
+    assert [line for line in lines if "(`tests/" not in line] == []
+    named = re.findall(r"`(tests/[\w/.-]+)`", text)
+    assert [path for path in named if not (ROOT / path).exists()] == []
 
 
 def names(node: ast.AST) -> list[str]:

@@ -81,7 +81,8 @@ class Ahead:
             if json.loads(first) != self._run:
                 return
             for number, line in enumerate(lines, 1):
-                recorded = Recorded.read(number, line)
-                yield recorded.id, recorded
+                if line.endswith(b"\n"):
+                    recorded = Recorded.read(number, line)
+                    yield recorded.id, recorded
         except (OSError, ValueError, KeyError, TypeError, RecursionError):
             return

@@ -16,7 +16,9 @@ from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from types import TracebackType
-from typing import NamedTuple, Self
+from typing import Annotated, Any, NamedTuple, Self
+
+from pydantic import BaseModel, ConfigDict, Field
 
 from lmcot_cli.errors import OutputError
 from lmcot_cli.interrupts import held
@@ -25,6 +27,20 @@ from lmcot_cli.pipeline.run_file import PreviousRun, RunFile, Settings, Totals, 
 
 INSTEAD = "choose another -o, or start it anew with --overwrite"
 _CHUNK_BYTES = 2**16
+
+
+class _Written(BaseModel):
+    """What a record must hold to be counted and compared; somebody else may have written it."""
+
+    model_config = ConfigDict(strict=True, frozen=True)
+
+    id: str
+    question: str | None
+    row_digest: str | None
+    error: dict[str, Any] | None
+    samples: list[dict[str, Any]]
+    samples_saved: Annotated[int, Field(ge=0)] | None
+    usage: dict[str, dict[str, Annotated[int, Field(ge=0)]]]
 
 
 class Recorded(NamedTuple):
@@ -56,8 +72,9 @@ class Recorded(NamedTuple):
             ValueError, KeyError, TypeError or RecursionError: It is no record.
         """
         record = json.loads(text)
-        known = (record["id"], record["question"], record["row_digest"], record["error"] is not None)
-        return cls(line, text, *known, Totals.of(record))
+        known = _Written.model_validate(record)
+        failed = known.error is not None
+        return cls(line, text, known.id, known.question, known.row_digest, failed, Totals.of(record))
 
 
 class Journal:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from hashlib import sha256
 from pathlib import Path
 
@@ -44,7 +45,8 @@ class PromptSources:
         except TemplateNotFound:  # a name with `..` in it
             return None
         for folder in self._folders:
-            if (path := folder.joinpath(*parts)).is_file():
+            path = folder.joinpath(*parts)
+            if os.path.isfile(path):  # noqa: PTH113 - Path's own raises where a name is too long for a file
                 return _read(path, folder), str(path)
         return None
 

@@ -18,6 +18,7 @@ import sys
 import warnings
 from hashlib import sha1
 from pathlib import Path
+from random import Random
 
 KEPT = Path("runs/fuzz")
 OPTIONS = ("-timeout=300", "-rss_limit_mb=2048", "-max_len=4096", "-print_final_stats=1", "-verbosity=0")
@@ -50,7 +51,12 @@ def fuzz(name: str, seconds: str, files: list[str]) -> None:
 
     with atheris.instrument_imports(include=["lmcot_cli", "lmcot_train", "lmcot_export"]):
         from tests.fuzz.targets import TARGETS
+    from tests.fuzz.mutation import restructured
     from tests.fuzz.target import attempt
+
+    def mutate(data: bytes, longest: int, seed: int) -> bytes:
+        other = restructured(data, Random(seed)) if seed % 3 == 0 else None
+        return atheris.Mutate(data, longest) if other is None else other[:longest]
 
     warnings.simplefilter("error")
     logging.disable()
@@ -61,7 +67,9 @@ def fuzz(name: str, seconds: str, files: list[str]) -> None:
         (corpus / sha1(seed).hexdigest()).write_bytes(seed)
     where = files or [f"-max_total_time={seconds}", str(corpus)]
     atheris.Setup(
-        [name, *OPTIONS, f"-artifact_prefix={found}/{name}-", *where], lambda data: attempt(target, data)
+        [name, *OPTIONS, f"-artifact_prefix={found}/{name}-", *where],
+        lambda data: attempt(target, data),
+        custom_mutator=mutate,
     )
     atheris.Fuzz()
 

@@ -186,3 +186,29 @@ def test_an_output_that_is_taken_away_ends_the_run(tmp_path: Path, replaced: boo
         if replaced:
             out.touch()
         journal.append(result("b"))
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        {"id": ["a"]},
+        {"id": 1},
+        {"question": {}},
+        {"samples": ["x"]},
+        {"samples": "xy"},
+        {"samples_saved": "x"},
+        {"samples_saved": -1},
+        {"usage": {"small": {"prompt": "x"}, "large": {}}},
+        {"usage": {"small": {"prompt": []}, "large": {}}},
+        {"error": "x"},
+        {"error": []},
+    ],
+)
+def test_a_record_that_somebody_else_wrote_is_refused_in_a_line_where_a_value_is_of_another_kind(
+    tmp_path: Path, odd: dict[str, object]
+):
+    out = tmp_path / "out"
+    write(out, "a")
+    out.write_bytes(json.dumps(json.loads(out.read_bytes()) | odd).encode() + b"\n")
+    with pytest.raises(OutputError, match=r"out:1: is no result record of lmcot"):
+        write(out, "b")

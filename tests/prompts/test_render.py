@@ -47,6 +47,8 @@ def test_the_digest_tells_whether_templates_differ(tmp_path: Path):
             "{{ row.nothing }}",
             '{% include "none.j2" %}',
             '{% include "cot.j2" %}',
+            '{% include "' + "9" * 400 + '" %}',
+            '{% include "a\\0b" %}',
         ],
         *["{{ 1 / 0 }}", "{{ row.question + 1 }}", "{% for i in range(10 ** 9) %}{% endfor %}"],
     ],

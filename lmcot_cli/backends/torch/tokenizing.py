@@ -153,7 +153,7 @@ def _part_is_quick(part: Any) -> bool:
         return True
     if not isinstance(part, Mapping):
         return False
-    inner = [*(part.get("normalizers") or ()), *(part.get("pretokenizers") or ())]
+    inner = [part.get("normalizers") or [], part.get("pretokenizers") or []]
     match part.get("type"):
         case "Replace":
             return _pattern_is_quick(part.get("pattern")) and _shrinks(part)
@@ -161,14 +161,17 @@ def _part_is_quick(part: Any) -> bool:
             return _pattern_is_quick(part.get("pattern"))
         case "Prepend":
             return len(str(part.get("prepend"))) <= 1
-        case kind:
-            return kind in _QUICK_PARTS and all(map(_part_is_quick, inner))
+        case str(kind):
+            lists = (isinstance(parts, list) and all(map(_part_is_quick, parts)) for parts in inner)
+            return kind in _QUICK_PARTS and all(lists)
+    return False
 
 
 def _pattern_is_quick(pattern: Any) -> bool:
     if not isinstance(pattern, Mapping):
         return False
-    return isinstance(pattern.get("String"), str) or pattern.get("Regex") in _QUICK_PATTERNS
+    regex = pattern.get("Regex")
+    return isinstance(pattern.get("String"), str) or (isinstance(regex, str) and regex in _QUICK_PATTERNS)
 
 
 def _shrinks(part: Mapping[str, Any]) -> bool:

@@ -117,3 +117,6 @@ def test_known_parts_are_not_sent_away(tiny_folder: Callable[..., Path], kind: s
     assert not is_quick(held | {"normalizer": replace("a", "aa")})
     assert not is_quick(held | {"normalizer": {"type": "Sequence", "normalizers": [replace("a", "aa")]}})
     assert not is_quick([])
+    odd: list[Any] = [{"type": [{"type": "NFC"}]}, {"type": "Sequence", "normalizers": 1}]
+    odd += [{"type": "Split", "pattern": {"Regex": ["x"]}}, {"type": "Split", "pattern": 1}, {"type": None}]
+    assert not any(is_quick(held | {"normalizer": part}) for part in odd)

@@ -11,9 +11,10 @@ from lmcot_cli.backends.scripted import ScriptedBackend
 from lmcot_cli.config import answer_options, load_config, parse_config
 from lmcot_cli.datasets.row import Paragraph, Row
 from lmcot_cli.errors import LmcotError
+from lmcot_cli.pipeline.ahead import Ahead
 from lmcot_cli.pipeline.journal import Journal
 from lmcot_cli.pipeline.preview import _kept
-from lmcot_cli.pipeline.run_file import differing, read_run_file
+from lmcot_cli.pipeline.run_file import PreviousRun, differing, read_run_file
 from lmcot_cli.prompts.shots import ShotRows
 from lmcot_cli.scoring.answers import read_answers, read_gold
 from lmcot_cli.settings.file import SettingsFile, Standing
@@ -102,6 +103,15 @@ def outputs(data: bytes) -> None:
                 assert "\n" not in str(error)
 
 
+def ahead(data: bytes) -> None:
+    """Take what an earlier session left of rows that were done before their turn."""
+    with folder_of(**{"_out_ahead": data}) as folder:
+        rows = Ahead(folder / "out", PreviousRun({"method": "guided"}, "now"))
+        assert all(recorded.text.endswith(b"\n") for recorded in rows.rows.values())
+        list(rows.in_place([ROW]))
+        rows.keep([])
+
+
 def _go_on(path: Path) -> None:
     with Journal(path) as journal:
         journal.check({"method": "guided", "samples": 5, "new": None})
@@ -171,6 +181,10 @@ def scripts(data: bytes) -> None:
 TARGETS = {
     "settings": Target(settings, (SETTINGS,)),
     "outputs": Target(outputs, (OUTPUT, OUTPUT.splitlines()[0] + b"\n")),
+    "outputs_ahead": Target(
+        ahead,
+        (b'{"settings": {"method": "guided"}, "started": "now"}\n' + OUTPUT.splitlines(keepends=True)[0],),
+    ),
     "run_files": Target(run_files, (RUN,)),
     "recipes": Target(recipes, (RECIPE,)),
     "training_files": Target(

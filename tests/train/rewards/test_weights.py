@@ -67,6 +67,7 @@ def test_weights_read_back_as_they_were_written(tmp_path: Path) -> None:
     [
         ("", "holds no weights"),
         ("[]", "holds no weights"),
+        ("[" * 100_000, "holds no weights"),
         ('{"weights": {"beauty": 1}}', "there is no aspect 'beauty'"),
         ('{"weights": {"factuality": -1}}', "0 or more"),
         ('{"weights": {"factuality": 0}}', "not all 0"),

@@ -116,7 +116,7 @@ def load_weights(path: Path) -> dict[str, float]:
         return _checked(weights)
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error.strerror}") from error
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise InputError(
             f'{path}: holds no weights: write {{"weights": {{"factuality": 1.0, ...}}}}, or make it with lmcot train'
             f" fit-aspects ({error})"
