@@ -191,7 +191,7 @@ class AnswerReport:
     def _interrupted(self) -> str:
         done = f"stopped: {self._run.totals.rows:,} rows written"
         if self._run.output is None:
-            return f"{done}; with -o OUT they would be kept, and the same command would go on from there"
+            return f"{done}; with -o OUT they would be kept, and the same command would continue from there"
         if self._run.kept_ahead:
             done += f" ({self._run.kept_ahead:,} more are done and kept for their turn)"
         return f"{done} to {self._run.output}; go on with: {shlex.join(resuming(self._run.command))}"
@@ -221,7 +221,7 @@ def command_line() -> tuple[str, ...]:
 
 
 def resuming(command: tuple[str, ...]) -> list[str]:
-    """Return the command that goes on with what this one began."""
+    """Return the command that continues what this one began."""
     return [word for word in command if word != "--overwrite"]
 
 

@@ -42,7 +42,7 @@ OutputOption = Annotated[
         "--output",
         "-o",
         metavar="OUT",
-        help="Write results to OUT, going on where an earlier run of the same settings ended.",
+        help="Write results to OUT, continuing where an earlier run of the same settings ended.",
         rich_help_panel=_OUTPUT,
     ),
 ]

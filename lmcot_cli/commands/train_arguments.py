@@ -14,7 +14,7 @@ from lmcot_cli.errors import MissingExtraError
 RunOption = Annotated[
     Path,
     typer.Option(
-        "--output", "-o", metavar="RUN", help="Folder of the run; an unfinished one is gone on with."
+        "--output", "-o", metavar="RUN", help="Folder of the run; an unfinished one is continued."
     ),
 ]
 OverwriteRunOption = Annotated[

@@ -46,7 +46,7 @@ class RowOptions:
         "Columns of the rows, where they have no usual name: question=q,context=docs,answer=a.b.",
         metavar="OURS=THEIRS,...",
         read=_read_fields,
-        in_file=dict[str, str],
+        in_file=dict[str, str] | str,
         changes_answers=True,
         common=True,
         panel=_PANEL,
@@ -56,7 +56,7 @@ class RowOptions:
         "Other columns of the rows to keep in the output; * stands for all.",
         metavar="A,B|*",
         read=read_names,
-        in_file=list[str],
+        in_file=list[str] | str,
         changes_answers=True,
         panel=_PANEL,
     )

@@ -129,7 +129,7 @@ class AnswerOptions:
         metavar="A,B,...",
         shown="those of each row",
         read=read_names,
-        in_file=list[str],
+        in_file=list[str] | str,
         changes_answers=True,
         panel=_ANSWER,
     )

@@ -243,7 +243,7 @@ def check(options: Any, *more: str) -> None:
     Raises:
         UsageError: Everything that is wrong, in one message.
     """
-    if wrong := [*problems(options), *more]:
+    if wrong := dict.fromkeys([*problems(options), *more]):
         raise UsageError("; ".join(wrong))
 
 

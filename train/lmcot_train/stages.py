@@ -31,7 +31,7 @@ from lmcot_cli.model_files.digests import sha256_of
 from lmcot_train.refine.options import free_settings
 from lmcot_train.run_folder import cannot_write
 
-Value = str | int | float | bool | list[str]
+Value = str | int | float | bool | list[str] | dict[str, str]
 StageName = Literal["rationales", "distill", "refine", "export"]
 STAGES: tuple[StageName, ...] = ("rationales", "distill", "refine", "export")
 _FILTERS = frozenset({"min_f1", "min_words", "max_words", "max_copied", "keep_surest"})
@@ -279,6 +279,8 @@ def _words(section: Mapping[str, Value]) -> Iterator[str]:
         option = f"--{key.replace('_', '-')}"
         if value is True:
             yield option
+        elif isinstance(value, dict):
+            yield f"{option}={','.join(f'{ours}={theirs}' for ours, theirs in value.items())}"
         elif value is not False:
             yield from (f"{option}={one}" for one in (value if isinstance(value, list) else [value]))
 
