@@ -19,7 +19,7 @@ from lmcot.answering import answer, answer_one, open_model
 from lmcot_cli import __version__
 from lmcot_cli.backends.base import Backend, Completion, Request, Sampling
 from lmcot_cli.datasets.row import Paragraph, Row
-from lmcot_cli.errors import LmcotError
+from lmcot_cli.errors import InputError, LmcotError, ModelError, OutputError, RowError, UsageError
 from lmcot_cli.pipeline.options import AnswerOptions
 from lmcot_cli.pipeline.result import Result, Sample
 
@@ -27,13 +27,18 @@ __all__ = [
     "AnswerOptions",
     "Backend",
     "Completion",
+    "InputError",
     "LmcotError",
+    "ModelError",
+    "OutputError",
     "Paragraph",
     "Request",
     "Result",
     "Row",
+    "RowError",
     "Sample",
     "Sampling",
+    "UsageError",
     "__version__",
     "answer",
     "answer_one",

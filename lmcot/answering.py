@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing
+from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, BinaryIO, TypeAlias, cast
 
 from lmcot.row_stream import RowStream
 from lmcot_cli.backends import specs
@@ -28,6 +29,8 @@ def answer(
     options: AnswerOptions | None = None,
     *,
     output: Path | str | None = None,
+    overwrite: bool = False,
+    retry_errors: bool = False,
     **settings: Any,
 ) -> Iterator[Result]:
     """Answer rows; yield a result for each, in their order, as soon as it is there.
@@ -40,8 +43,10 @@ def answer(
         options: How they are answered; None takes the defaults.
         output: File that keeps the results. Calling again with the same settings continues where it ended: what is
             there already is not yielded again.
-        settings: Single settings in place of `options`, named as in the options of `lmcot answer` (`samples=5`,
-            `max_tokens=128`, `n_ctx=4096`).
+        overwrite: Start the output anew.
+        retry_errors: Answer the rows again that failed in the output.
+        settings: Single settings in place of `options`, named as the options of `lmcot answer` (`samples=5`,
+            `max_tokens=128`, `n_ctx=4096`); two are called otherwise: `answer_kind`, `request_fields`.
 
     Raises:
         UsageError: Settings that do not exist or cannot work together.
@@ -49,10 +54,31 @@ def answer(
         ModelError: A model cannot be found, loaded or reached.
         OutputError: The output cannot be written, or holds results of other settings.
     """
-    source = Path(rows) if isinstance(rows, Path | str) else RowStream(rows).buffered()
-    run = AnswerRun(source, _options(options, settings), Path(output) if output else None)
+    run = AnswerRun(
+        _source(rows),
+        _options(options, settings),
+        Path(output) if output else None,
+        overwrite=overwrite,
+        retry_errors=retry_errors,
+    )
+    return _results(run)
+
+
+def _results(run: AnswerRun) -> Iterator[Result]:
     with closing(run.results()) as results:
         yield from results
+
+
+def _source(rows: Rows) -> Path | BinaryIO:
+    if isinstance(rows, Mapping | Row):
+        raise UsageError("one row is no list of rows: give [row], or use answer_one")
+    if not isinstance(rows, Path | str):
+        return cast("BinaryIO", RowStream(rows).buffered())
+    if isinstance(rows, str) and not Path(rows).exists():
+        raise UsageError(
+            f"there is no file {rows!r}: give the path of one, a list of rows, or use answer_one"
+        )
+    return Path(rows)
 
 
 def answer_one(
@@ -100,15 +126,17 @@ def open_model(spec: str, **settings: Any) -> Backend:
 def _options(options: AnswerOptions | None, settings: Mapping[str, Any]) -> AnswerOptions:
     if options is None:
         _check_names(settings, AnswerOptions)
-        return build(AnswerOptions, settings)
-    if settings:
+        options = build(AnswerOptions, settings)
+    elif settings:
         raise UsageError(f"give options, or single settings ({', '.join(settings)}), not both")
+    options.check()
     return options
 
 
 def _check_names(settings: Mapping[str, Any], *kinds: type) -> None:
     known = {name for kind in kinds for name in declared(kind)}
-    if unknown := settings.keys() - known:
-        raise UsageError(
-            f"no such setting: {', '.join(sorted(unknown))}; there are {', '.join(sorted(known))}"
-        )
+    for name in settings:
+        if name not in known:
+            near = get_close_matches(name, sorted(known), n=3)
+            meant = f"did you mean {' or '.join(near)}" if near else f"there are {', '.join(sorted(known))}"
+            raise UsageError(f"no such setting: {name}; {meant}")

@@ -13,9 +13,7 @@ from lmcot_cli.errors import MissingExtraError
 
 RunOption = Annotated[
     Path,
-    typer.Option(
-        "--output", "-o", metavar="RUN", help="Folder of the run; an unfinished one is continued."
-    ),
+    typer.Option("--output", "-o", metavar="RUN", help="Folder of the run; an unfinished one is continued."),
 ]
 OverwriteRunOption = Annotated[
     bool, typer.Option("--overwrite", help="Start the run anew, whatever the folder holds of one.")

@@ -64,7 +64,7 @@ def held_back(
         if not hold:
             yield one
         if len(held) == FIRST_ROWS:
-            raise _all_fail(FIRST_ROWS, held[0].line, held[0].error or failure, source)
+            raise _all_fail(FIRST_ROWS, held[0].line, held[0].error or failure, source, written=not hold)
     else:
         yield from held if hold else ()
         return
@@ -73,9 +73,12 @@ def held_back(
     yield from rest
 
 
-def _all_fail(rows: int, line: int, failure: Failure, source: str) -> FirstRowsFailError:
+def _all_fail(
+    rows: int, line: int, failure: Failure, source: str, *, written: bool = False
+) -> FirstRowsFailError:
     hint = f"; is {source} a question file?" if failure.type == "bad_row" else ""
+    done = "their errors are all that was written" if written else "nothing was written"
     return FirstRowsFailError(
-        f"{source}: the first {rows} rows all fail alike; row {line}: {failure.message}{hint} (nothing was written;"
+        f"{source}: the first {rows} rows all fail alike; row {line}: {failure.message}{hint} ({done};"
         " --max-errors N lets so many rows fail)"
     )

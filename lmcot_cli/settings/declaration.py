@@ -171,11 +171,15 @@ class Declared:
             UsageError: It cannot be read.
         """
         value = self.setting.read(value) if self.setting.read else value
+        if self.type is Path and isinstance(value, str):
+            return Path(value)
         return tuple(value) if self.is_list and isinstance(value, list) else value
 
     def problem(self, value: Any) -> str | None:
         """Say what is wrong with a value, None where nothing is."""
         rule = self.setting.rule
+        if value is not None and (wanted := self._of_another_type(value)):
+            return f"{self.option} {value!r}: give {wanted}"
         if isinstance(value, float) and not isfinite(value):
             return f"{self.option} {value:g}: give a finite number"
         if rule and isinstance(value, int | float) and not rule.allows(value):
@@ -183,6 +187,22 @@ class Declared:
         if value is not None and get_origin(self.type) is Literal and value not in get_args(self.type):
             return f"{self.option} {value}: choose one of {', '.join(map(str, get_args(self.type)))}"
         return None
+
+    def _of_another_type(self, value: Any) -> str | None:
+        """Say what a value has to be, where it is of another type."""
+        types, wanted = _WANTED.get(self.type, ((object,), ""))
+        fits = isinstance(value, types) and (
+            self.type is bool or not isinstance(value, bool) or object in types
+        )
+        return None if fits else wanted
+
+
+_WANTED: Mapping[type, tuple[tuple[type, ...], str]] = {
+    int: ((int,), "a whole number"),
+    float: ((int, float), "a number"),
+    bool: ((bool,), "True or False"),
+}
+"""What a value of a type may be, and how that is asked for; a bool, which is an int to Python, is no number."""
 
 
 def read_names(value: str | Sequence[str]) -> tuple[str, ...]:

@@ -78,7 +78,12 @@ def test_a_row_that_fails_stops_nothing_and_one_alone_raises(model: str) -> None
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: list(answer([{}], sample=3)), "no such setting: sample"),
+        (lambda: answer([{}], sample=3), "no such setting: sample; did you mean samples"),
+        (lambda: answer([{}], samples="five"), "--samples 'five': give a whole number"),
+        (lambda: answer([{}], samples=True), "--samples True: give a whole number"),
+        (lambda: answer([{}], AnswerOptions(top_p="x")), "--top-p 'x': give a number"),  # type: ignore[arg-type]
+        (lambda: answer({"question": "Who?"}), "one row is no list of rows"),
+        (lambda: answer("Who wrote Hamlet?"), "there is no file 'Who wrote Hamlet.'"),
         (lambda: list(answer([{}], samples=0, top_p=2.0)), "--samples 0: give 1 or more; --top-p 2"),
         (lambda: list(answer([{}], AnswerOptions(), samples=2)), "give options, or single settings"),
         (lambda: list(answer([])), "rows: is empty"),
@@ -110,3 +115,13 @@ def test_the_door_opens_quickly() -> None:
 def test_every_public_name_has_a_docstring() -> None:
     for name in lmcot.__all__:
         assert getattr(lmcot, name).__doc__, name
+
+
+def test_rows_that_failed_can_be_tried_again(model: str, tmp_path: Path) -> None:
+    rows, out = [{"question": 7}, {"question": "Who?"}], tmp_path / "out.jsonl"
+    options = AnswerOptions(method="standard", large=model)
+    assert [bool(one.error) for one in answer(rows, options, output=out)] == [True, False]
+    assert [one.answer for one in answer([{"question": "Who?"}, rows[1]], options, output=out, overwrite=True)] == [
+        "Ana", "Ana",
+    ]  # fmt: skip
+    assert list(answer([{"question": "Who?"}, rows[1]], options, output=out, retry_errors=True)) == []
