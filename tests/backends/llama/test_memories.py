@@ -81,7 +81,7 @@ class Watched(LlamaContext):
         super().drop(sequence, kept)
         del self.held[sequence][kept:]
 
-    def decode(self) -> Logits:
+    def decode(self, *, abandonable: bool = False) -> Logits:
         batch, count = self.batch, len(self.batch)
         asking = []
         for token, position, sequence, asks in zip(
