@@ -56,8 +56,14 @@ class Recorded(NamedTuple):
             ValueError, KeyError, TypeError or RecursionError: It is no record.
         """
         record = json.loads(text)
-        known = (record["id"], record["question"], record["row_digest"], record["error"] is not None)
-        return cls(line, text, *known, Totals.of(record))
+        try:
+            known = (record["id"], record["question"], record["row_digest"], record["error"] is not None)
+            totals = Totals.of(record)
+        except AttributeError as error:
+            raise TypeError("a value is of another kind") from error
+        if not isinstance(known[0], str) or not totals.are_counts:
+            raise TypeError("a value is of another kind")
+        return cls(line, text, *known, totals)
 
 
 class Journal:
@@ -86,7 +92,7 @@ class Journal:
         self._finished = False
         self._in_place_of = in_place_of
         self._created = not path.exists()
-        self._descriptor = _open_locked(path)
+        self._descriptor = _open_locked(path, follow=in_place_of is None)
         self._run_path = run_file_of(path)
         try:
             self._previous = None if overwrite else self._find_previous()
@@ -294,10 +300,14 @@ def run_file_of(output: Path) -> Path:
     return output.with_name(f"{output.name}.run.json")
 
 
-def _open_locked(path: Path) -> int:
-    """Open a regular file for appending, created where it does not exist, and lock it until it is closed."""
+def _open_locked(path: Path, *, follow: bool) -> int:
+    """Open a regular file for appending, created where it does not exist, and lock it until it is closed.
+
+    A link is followed only where the user gave the path.
+    """
+    how = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NONBLOCK | (0 if follow else os.O_NOFOLLOW)
     try:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NONBLOCK, 0o666)
+        descriptor = os.open(path, how, 0o666)
     except FileNotFoundError as error:
         raise OutputError(f"{path}: there is no such folder: mkdir -p {path.parent}") from error
     except OSError as error:
