@@ -89,5 +89,5 @@ def test_a_record_of_other_kinds_is_none(tmp_path: Path, odd: dict[str, Any]) ->
     out.write_text(line + "\n")
     with Journal(out) as journal, pytest.raises(OutputError, match="out:1: is no result record"):
         list(journal.records())
-    (tmp_path / ".out.ahead").write_text(f'{json.dumps({"settings": {}, "started": ""})}\n{line}\n')
+    (tmp_path / ".out.ahead").write_text(f"{json.dumps({'settings': {}, 'started': ''})}\n{line}\n")
     assert Ahead(out, run).rows == {}
