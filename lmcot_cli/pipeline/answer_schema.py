@@ -103,7 +103,9 @@ def _read_file(source: str) -> str:
     with Path(source).open("rb") as file:
         content = file.read(MAX_BYTES + 1)
     if len(content) > MAX_BYTES:
-        raise UsageError(f"--answer json:{source}: is longer than {MAX_BYTES:,} bytes: is that the right file?")
+        raise UsageError(
+            f"--answer json:{source}: is longer than {MAX_BYTES:,} bytes: is that the right file?"
+        )
     return content.decode("utf-8")
 
 
