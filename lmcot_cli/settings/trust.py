@@ -85,7 +85,7 @@ def _name(file: SettingsFile) -> str:
 def _read(path: Path) -> dict[str, str]:
     try:
         trusted = json.loads(path.read_bytes())
-    except (FileNotFoundError, NotADirectoryError):
+    except FileNotFoundError:
         return {}
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error.strerror}") from error
