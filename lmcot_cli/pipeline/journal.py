@@ -25,6 +25,8 @@ from lmcot_cli.pipeline.run_file import PreviousRun, RunFile, Settings, Totals, 
 
 INSTEAD = "choose another -o, or start it anew with --overwrite"
 _CHUNK_BYTES = 2**16
+_BEGINNING = b'{"id"'
+"""Of every record."""
 
 
 class Recorded(NamedTuple):
@@ -129,6 +131,8 @@ class Journal:
             OutputError: The settings differ from those of the results that are there, or the disk refuses.
         """
         self.check(run.settings)
+        if self._previous and not self._begins_as_ours():  # nothing of another file is to be cut off as torn
+            raise OutputError(f"{self.path}:1: is no result record of lmcot: {INSTEAD}")
         other = self._in_place_of
         previous = other._previous if other else self._previous
         started = previous.started if previous else now()
@@ -282,6 +286,11 @@ class Journal:
         raise OutputError(
             f"{self.path}: exists, but not {self._run_path.name}, which would say how it was made: {INSTEAD}"
         )
+
+    def _begins_as_ours(self) -> bool:
+        """Whether it begins as a record does, or was torn even before that."""
+        start = os.pread(self._descriptor, len(_BEGINNING), 0)
+        return _BEGINNING.startswith(start)
 
     def _end_of_records(self) -> int:
         """Find the end of the last whole line, in bytes; what follows was torn when a session was killed."""
