@@ -11,6 +11,7 @@ from typing import Annotated, BinaryIO, Literal
 
 import typer
 
+from lmcot_cli.beside import new_file
 from lmcot_cli.commands.app import App
 from lmcot_cli.commands.data_report import BadRowLog, print_summary, summary_record
 from lmcot_cli.commands.stdout import write_data
@@ -169,7 +170,7 @@ def _whole_file(path: Path) -> Iterator[BinaryIO]:
         return
     partial = path.with_name(f"{path.name}.partial")
     try:
-        with partial.open("wb") as stream:
+        with new_file(partial) as stream:
             yield stream
         partial.replace(path)
     finally:

@@ -72,6 +72,11 @@ def host() -> str:
     return urlsplit(constants.ENDPOINT).netloc.rpartition("@")[2]
 
 
+def _without_password(url: str) -> str:
+    parts = urlsplit(url)
+    return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
+
+
 def is_repository(name: str) -> bool:
     """Whether a name may be a repository's, `ORG/REPO`."""
     return bool(_REPOSITORY.fullmatch(name))
@@ -256,7 +261,7 @@ def _explain(source: HubFile, error: Exception) -> LmcotError:
     """Say in one line what went wrong and what to do; subclasses are asked for before their bases."""
     from huggingface_hub import constants, errors
 
-    page = f"{constants.ENDPOINT}/{source.repository}"
+    page = f"{_without_password(constants.ENDPOINT)}/{source.repository}"
     message = f"{page}: the connection failed ({type(error).__name__}); check the network and try again"
     match error:
         case errors.LocalEntryNotFoundError():  # a connection that was there a moment ago

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+from lmcot_cli.beside import new_file, read_regular
 from lmcot_cli.datasets.reader import BadRow
 from lmcot_cli.datasets.row import Row
 from lmcot_cli.errors import OutputError
@@ -65,7 +66,8 @@ class Ahead:
             return self.remove()
         partial = self._path.with_suffix(".tmp")
         try:
-            partial.write_bytes(json.dumps(self._run).encode() + b"\n" + b"".join(lines))
+            with new_file(partial) as file:
+                file.write(json.dumps(self._run).encode() + b"\n" + b"".join(lines))
             partial.replace(self._path)
         except OSError as error:
             raise OutputError(f"{self._path}: cannot be written: {error.strerror}") from error
@@ -77,7 +79,7 @@ class Ahead:
     def _read(self) -> Iterator[tuple[str, Recorded]]:
         """Read what is there and of this run; what is not, or is damaged, is of no use."""
         try:
-            first, *lines = self._path.read_bytes().splitlines(keepends=True)
+            first, *lines = read_regular(self._path).splitlines(keepends=True)
             if json.loads(first) != self._run:
                 return
             for number, line in enumerate(lines, 1):

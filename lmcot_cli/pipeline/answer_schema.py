@@ -15,6 +15,9 @@ from lmcot_cli.errors import SlowPatternError, UsageError
 from lmcot_cli.pipeline.json_answers import values
 from lmcot_cli.pipeline.schema_check import bounded_check
 
+MAX_BYTES = 2**20
+"""Longest file that is read as a schema; more is surely another file."""
+
 
 @dataclass(frozen=True, slots=True)
 class Json:
@@ -85,7 +88,7 @@ def _read_schema(source: str) -> Mapping[str, Any]:
         raise UsageError("--answer json: write json: and a JSON schema, or json: and the file that holds one")
     inline = source.startswith("{")
     try:
-        schema = json.loads(source if inline else Path(source).read_text(encoding="utf-8"))
+        schema = json.loads(source if inline else _read_file(source))
     except OSError as error:
         raise UsageError(f"--answer json:{source}: the schema cannot be read: {error.strerror}") from error
     except (ValueError, RecursionError) as error:
@@ -94,6 +97,16 @@ def _read_schema(source: str) -> Mapping[str, Any]:
     if not isinstance(schema, dict):
         raise UsageError(f'--answer json:{source}: a JSON schema is an object, such as {{"type": "object"}}')
     return schema
+
+
+def _read_file(source: str) -> str:
+    with Path(source).open("rb") as file:
+        content = file.read(MAX_BYTES + 1)
+    if len(content) > MAX_BYTES:
+        raise UsageError(
+            f"--answer json:{source}: is longer than {MAX_BYTES:,} bytes: is that the right file?"
+        )
+    return content.decode("utf-8")
 
 
 def _check_schema(schema: Mapping[str, Any], source: str) -> None:

@@ -27,6 +27,8 @@ from lmcot_cli.pipeline.run_file import PreviousRun, RunFile, Settings, Totals, 
 
 INSTEAD = "choose another -o, or start it anew with --overwrite"
 _CHUNK_BYTES = 2**16
+_BEGINNING = b'{"id"'
+"""Of every record."""
 
 
 class _Written(BaseModel):
@@ -103,7 +105,7 @@ class Journal:
         self._finished = False
         self._in_place_of = in_place_of
         self._created = not path.exists()
-        self._descriptor = _open_locked(path)
+        self._descriptor = _open_locked(path, follow=in_place_of is None)
         self._run_path = run_file_of(path)
         try:
             self._previous = None if overwrite else self._find_previous()
@@ -140,6 +142,8 @@ class Journal:
             OutputError: The settings differ from those of the results that are there, or the disk refuses.
         """
         self.check(run.settings)
+        if self._previous and not self._begins_as_ours():  # nothing of another file is to be cut off as torn
+            raise OutputError(f"{self.path}:1: is no result record of lmcot: {INSTEAD}")
         other = self._in_place_of
         previous = other._previous if other else self._previous
         started = previous.started if previous else now()
@@ -294,6 +298,11 @@ class Journal:
             f"{self.path}: exists, but not {self._run_path.name}, which would say how it was made: {INSTEAD}"
         )
 
+    def _begins_as_ours(self) -> bool:
+        """Whether it begins as a record does, or was torn even before that."""
+        start = os.pread(self._descriptor, len(_BEGINNING), 0)
+        return _BEGINNING.startswith(start)
+
     def _end_of_records(self) -> int:
         """Find the end of the last whole line, in bytes; what follows was torn when a session was killed."""
         end = os.fstat(self._descriptor).st_size
@@ -311,10 +320,14 @@ def run_file_of(output: Path) -> Path:
     return output.with_name(f"{output.name}.run.json")
 
 
-def _open_locked(path: Path) -> int:
-    """Open a regular file for appending, created where it does not exist, and lock it until it is closed."""
+def _open_locked(path: Path, *, follow: bool) -> int:
+    """Open a regular file for appending, created where it does not exist, and lock it until it is closed.
+
+    A link is followed only where the user gave the path.
+    """
+    how = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NONBLOCK | (0 if follow else os.O_NOFOLLOW)
     try:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NONBLOCK, 0o666)
+        descriptor = os.open(path, how, 0o666)
     except FileNotFoundError as error:
         raise OutputError(f"{path}: there is no such folder: mkdir -p {path.parent}") from error
     except OSError as error:

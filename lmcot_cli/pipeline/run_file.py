@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from lmcot_cli import __version__
+from lmcot_cli.beside import new_file, read_regular
 from lmcot_cli.errors import OutputError
 from lmcot_cli.pipeline.result import TokenCounts, Usage
 
@@ -58,6 +59,13 @@ class Totals:
 
     def __add__(self, other: Self) -> Self:
         return type(self)(*(getattr(self, one.name) + getattr(other, one.name) for one in fields(self)))
+
+    @property
+    def are_counts(self) -> bool:
+        """Whether all of them are numbers, which those of a file need not be."""
+        usage = (*asdict(self.usage.small).values(), *asdict(self.usage.large).values())
+        own = (getattr(self, one.name) for one in fields(self) if one.name != "usage")
+        return all(type(count) is int for count in (*own, *usage))
 
     @property
     def answered(self) -> int:
@@ -138,9 +146,8 @@ class RunFile:
         """
         temporary = path.with_name(f".{path.name}.tmp")
         try:
-            with temporary.open("w", encoding="utf-8") as file:
-                json.dump(self._to_record(), file, indent=2, ensure_ascii=True)
-                file.write("\n")
+            with new_file(temporary) as file:
+                file.write(json.dumps(self._to_record(), indent=2, ensure_ascii=True).encode() + b"\n")
                 file.flush()
                 os.fsync(file.fileno())
             temporary.replace(path)
@@ -189,7 +196,7 @@ def read_run_file(path: Path) -> PreviousRun | None:
         OutputError: The file cannot be read, or is no run file.
     """
     try:
-        record = json.loads(path.read_bytes())
+        record = json.loads(read_regular(path))
         calls = record.get("calls") and {name: int(number) for name, number in record["calls"].items()}
         return PreviousRun(dict(record["settings"]), str(record["started"]), calls)
     except FileNotFoundError:

@@ -132,7 +132,7 @@ def _read_found(path: Path) -> bytes | None:
     """Read a file that nobody named, if it is there."""
     try:
         opened = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):  # services have /dev/null for a home
         return None
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error.strerror}") from error

@@ -8,7 +8,7 @@ from typing import NoReturn
 import huggingface_hub
 import pytest
 
-from lmcot_cli.errors import ModelSpecError, OutputError
+from lmcot_cli.errors import ModelError, ModelSpecError, OutputError
 from lmcot_cli.models.hub import HubFile, download, parse
 
 
@@ -37,4 +37,14 @@ def test_a_full_disk_says_where_and_what_to_do(monkeypatch: pytest.MonkeyPatch) 
 
     monkeypatch.setattr(huggingface_hub, "try_to_load_from_cache", full)
     with pytest.raises(OutputError, match=r"no space left on the disk; free some, or set HF_HOME"):
+        download(HubFile("a/b", "c.gguf"))
+
+
+def test_a_password_of_the_hub_is_in_no_message(monkeypatch: pytest.MonkeyPatch) -> None:
+    def lost(*_: object) -> NoReturn:
+        raise ConnectionError
+
+    monkeypatch.setattr(huggingface_hub, "try_to_load_from_cache", lost)
+    monkeypatch.setattr(huggingface_hub.constants, "ENDPOINT", "https://me:secret@hub.example")
+    with pytest.raises(ModelError, match=r"^https://hub\.example/a/b: the connection failed"):
         download(HubFile("a/b", "c.gguf"))

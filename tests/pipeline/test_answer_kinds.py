@@ -148,6 +148,7 @@ def test_what_each_kind_holds_a_model_to(tmp_path: Path):
         ("spam", (), "--answer spam: choose one of text, span, yes-no"),
         ("json:", (), "--answer json: write"),
         ("json:nowhere.json", (), "cannot be read"),
+        ("json:/dev/zero", (), "is longer than 1,048,576 bytes"),
         ("json:{", (), "is no JSON"),
         ('json:{"type": "spam"}', (), "the schema is not valid at type"),
         ('json:{"$ref": "#/$defs/x"}', (), "refers to #/$defs/x"),

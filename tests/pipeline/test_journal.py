@@ -91,6 +91,16 @@ def test_another_file_is_left_alone(tmp_path: Path):
     assert out.read_text() == "mine, without a last newline"
 
 
+@pytest.mark.parametrize("content", ["one", "one\ntwo", '{"note": 1}\n{"note"'])
+def test_nothing_is_cut_off_another_file_beside_a_run_file(tmp_path: Path, content: str):
+    out = tmp_path / "out"
+    write(out, "a")
+    out.write_text(content)
+    with Journal(out) as journal, pytest.raises(OutputError, match="out:1: is no result record"):
+        journal.begin(RUN)
+    assert out.read_text() == content
+
+
 def test_overwrite_starts_anew_only_once_it_begins(tmp_path: Path):
     out = tmp_path / "out"
     out.write_text("old")

@@ -59,6 +59,11 @@ def test_a_link_that_leads_nowhere_is_no_file(work: Path) -> None:
     assert find_file() is None
 
 
+def test_a_home_that_is_no_folder_holds_no_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CONFIG_HOME", "/dev/null")  # as services have it
+    assert find_file() is None
+
+
 @pytest.mark.parametrize("kind", ["folder", "pipe", "device", "loop"])
 def test_what_is_no_regular_file_is_refused_without_waiting(work: Path, kind: str) -> None:
     path = work / "lmcot.toml"

@@ -27,6 +27,7 @@ from pathlib import Path
 from typing import Any, Literal, Self
 
 from lmcot_cli import __version__
+from lmcot_cli.beside import new_file
 from lmcot_cli.errors import InputError, OutputError
 from lmcot_cli.pipeline.run_file import differing, now
 
@@ -187,7 +188,8 @@ class RunFolder:
         """
         temporary = self._file.with_name(".run.json.tmp")
         try:
-            temporary.write_text(json.dumps(record.to_json(), indent=2) + "\n", encoding="utf-8")
+            with new_file(temporary) as file:
+                file.write(json.dumps(record.to_json(), indent=2).encode() + b"\n")
             temporary.replace(self._file)
         except OSError as error:
             with suppress(OSError):

@@ -26,6 +26,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any, Literal
 
+from lmcot_cli.beside import new_file
 from lmcot_cli.errors import InputError, OutputError
 from lmcot_cli.model_files.digests import sha256_of
 from lmcot_train.refine.options import free_settings
@@ -193,7 +194,8 @@ class _Record:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             text = json.dumps(_read(self._path) | {self._stage.name: record}, indent=2) + "\n"
             partial = self._path.with_suffix(".tmp")
-            partial.write_text(text, encoding="utf-8")
+            with new_file(partial) as file:
+                file.write(text.encode())
             partial.replace(self._path)
         except OSError as error:
             raise cannot_write(self._path, error) from error

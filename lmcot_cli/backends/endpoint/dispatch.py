@@ -279,7 +279,17 @@ class Dispatcher:
     async def _ask(self, flight: Flight) -> Answered:
         call = flight.call
         body = await self._client.post(flight.path, flight.body, flight.timeout)
-        return read_reply(body, call.request, call.sampling, len(call.jobs))
+        answered = read_reply(body, call.request, call.sampling, len(call.jobs))
+        return replace(answered, replies=tuple(self._without_key(reply) for reply in answered.replies))
+
+    def _without_key(self, reply: Completion | RowError) -> Completion | RowError:
+        """Take the key out of texts that came in pieces, which may hold it whole only now."""
+        if isinstance(reply, RowError):
+            return reply
+        thought = reply.thought
+        if thought and thought.text:
+            thought = replace(thought, text=self._key.redact_reply(thought.text))
+        return replace(reply, text=self._key.redact_reply(reply.text), thought=thought)
 
     def _answered(self, flight: Flight, answered: Answered) -> None:
         """Hand out the replies; ask anew for those that the endpoint left out."""

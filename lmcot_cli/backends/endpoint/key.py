@@ -53,6 +53,10 @@ class ApiKey:
         """Take the key out of a message that came from outside; a short one only where it is a word of its own."""
         return self._in_messages.sub(REDACTED, text) if self._value else text
 
+    def redact_reply(self, text: str) -> str:
+        """Take the key out of the text of a reply; see `redact_bytes`."""
+        return self.redact(text) if self._long else text
+
     def redact_bytes(self, content: bytes) -> bytes:
         """Take the key out of a reply: an endpoint that echoes its requests is not to bring it into a result.
 

@@ -194,6 +194,8 @@ def read_header(path: Path, *, later_part: bool = False) -> GgufHeader:
     Raises:
         ModelError: The file cannot be opened, is no GGUF, is truncated, or its header contradicts itself.
     """
+    if path.exists() and not (path.is_file() or path.is_dir()):  # a pipe would be waited for
+        raise ModelError(f"{path}: is no file, but a pipe or a device; name a .gguf model")
     try:
         with path.open("rb") as file:
             if file.read(len(MAGIC)) != MAGIC:

@@ -91,6 +91,29 @@ def test_a_stand_in_for_a_key_changes_no_reply(
         assert reply.logprob == -0.5
 
 
+@pytest.mark.parametrize("pieces", ["events", "parts"])
+def test_a_key_that_comes_in_pieces_is_nowhere(
+    monkeypatch: pytest.MonkeyPatch,
+    answering: Callable[..., str],
+    connect: Callable[..., EndpointBackend],
+    pieces: str,
+) -> None:
+    start, end = CANARY[:7], CANARY[7:]
+    if pieces == "events":
+        texts = [{"content": text, "reasoning_content": text} for text in (start, end)]
+        choices = [{"delta": text} for text in texts] + [{"delta": {}, "finish_reason": "stop"}]
+        body = "".join(f"data: {json.dumps({'choices': [choice]})}\n\n" for choice in choices)
+    else:
+        parts = [{"type": "text", "text": text} for text in (start, end)]
+        body = json.dumps({"choices": [{"message": {"content": parts}, "finish_reason": "stop"}]})
+    monkeypatch.setenv("OPENAI_API_KEY", CANARY)
+    url = answering(lambda path, headers, content: (200, {}, body.encode()))
+    (reply,) = connect(url).complete([Request("a prompt", 0)], Sampling())
+    assert isinstance(reply, Completion)
+    assert reply.text == "[key]"
+    assert reply.thought is None or reply.thought.text == "[key]"
+
+
 def test_a_refused_key_is_nowhere_either(folder: Path, serve: Callable[..., Any]) -> None:
     done = run(folder, serve(key="another").url, OPENAI_API_KEY=CANARY)
     assert done.returncode == 1

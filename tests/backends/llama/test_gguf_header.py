@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import gguf
@@ -34,6 +35,12 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     writer.write_tensors_to_file()
     writer.close()
     return path
+
+
+def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "model.gguf")
+    with pytest.raises(ModelError, match="is no file, but a pipe or a device"):
+        read_header(tmp_path / "model.gguf")
 
 
 def test_it_reads_what_the_writer_wrote(model: Path) -> None:

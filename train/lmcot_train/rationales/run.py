@@ -14,6 +14,7 @@ from math import inf
 from pathlib import Path
 from typing import IO, Any
 
+from lmcot_cli.beside import new_file
 from lmcot_cli.datasets.native import to_record
 from lmcot_cli.datasets.options import DEFAULT, RowOptions
 from lmcot_cli.datasets.reader import BadRow, at_least_one, read_rows, read_source
@@ -350,7 +351,8 @@ def _write_run_file(
         "ended": now(),
         "finished": True,
     }
-    _run_path(output).write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+    with new_file(_run_path(output)) as file:
+        file.write(json.dumps(record, indent=2).encode() + b"\n")
 
 
 def _run_path(output: Path) -> Path:
