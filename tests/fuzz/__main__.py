@@ -32,14 +32,15 @@ def main() -> int:
     given = arguments.parse_args()
     from tests.fuzz.targets import TARGETS
 
+    names = [word for word in given.words if word in TARGETS]
     files = [word for word in given.words if word not in TARGETS]
+    if [word for word in files if not Path(word).is_file()] or (files and not names):
+        arguments.error(f"name targets, and files to try them on; there are {', '.join(TARGETS)}")
+    command = [sys.executable, "-m", "tests.fuzz", "--one"]
     broken = [
         name
-        for name in TARGETS
-        if name in given.words or len(files) == len(given.words)
-        if subprocess.run(
-            [sys.executable, "-m", "tests.fuzz", "--one", name, str(given.seconds), *files]
-        ).returncode
+        for name in names or TARGETS
+        if subprocess.run([*command, name, str(given.seconds), *files], check=False).returncode
     ]
     print(f"broken: {', '.join(broken) or 'none'}", file=sys.stderr)
     return len(broken)
