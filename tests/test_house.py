@@ -73,10 +73,10 @@ def test_the_wheel_carries_the_models_and_the_templates(wheel: set[str]) -> None
     assert carried | templates <= wheel
 
 
-def test_the_wheel_brings_three_packages_and_nothing_else(wheel: set[str]) -> None:
+def test_the_wheel_brings_four_packages_and_nothing_else(wheel: set[str]) -> None:
     top = {name.partition("/")[0] for name in wheel}
     version = lmcot_cli.__version__
-    assert top == {"lmcot_cli", "lmcot_train", "lmcot_export", f"lmcot-{version}.dist-info"}
+    assert top == {"lmcot", "lmcot_cli", "lmcot_train", "lmcot_export", f"lmcot-{version}.dist-info"}
 
 
 def test_no_file_names_a_place_of_one_machine() -> None:

@@ -5,6 +5,7 @@ import pytest
 
 from lmcot_cli.backends.endpoint.options import EndpointOptions
 from lmcot_cli.errors import UsageError
+from lmcot_cli.settings.declaration import recorded
 
 
 @pytest.mark.parametrize(
@@ -47,4 +48,4 @@ def test_fields_to_add_are_read_as_json() -> None:
     written = ('reasoning_effort="low"', " top_k = 5 ", 'provider={"order": ["a=b"]}')
     options = EndpointOptions(request_fields=written)
     assert options.fields == {"reasoning_effort": "low", "top_k": 5, "provider": {"order": ["a=b"]}}
-    assert options.to_record()["request_fields"] == list(written)
+    assert recorded(options)["request_fields"] == ",".join(written)

@@ -18,7 +18,6 @@ from lmcot_cli.pipeline.run_file import PreviousRun, differing, read_run_file
 from lmcot_cli.prompts.shots import ShotRows
 from lmcot_cli.scoring.answers import read_answers, read_gold
 from lmcot_cli.settings.file import SettingsFile, Standing
-from lmcot_cli.settings.reach import reach_of
 from lmcot_export.manifest import Manifest
 from lmcot_train.curves import read_metrics
 from lmcot_train.rationales.filters import Candidate, FilterOptions, reason_against
@@ -87,7 +86,7 @@ SHOTS = b"""\
 def settings(data: bytes) -> None:
     """Say what a settings file that was found would do; make options of one that was named."""
     with suppress(LmcotError):
-        reach_of(parse_config(SettingsFile(Path("lmcot.toml"), Standing.FOUND, data)))
+        _ = parse_config(SettingsFile(Path("lmcot.toml"), Standing.FOUND, data)).reach
     with folder_of(lmcot_toml=data) as folder:
         answer_options(load_config(folder / "lmcot.toml"), {}).check()
 
