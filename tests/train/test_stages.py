@@ -201,3 +201,13 @@ def test_a_record_of_the_stages_that_is_damaged_is_named(
         run(recipe(tmp_path), questions, commands)
     assert "\n" not in str(caught.value)
     assert commands.ran == []
+
+
+@pytest.mark.parametrize("name", ["x" * 50_000, "a\\nb"])
+def test_a_name_that_is_none_ends_in_a_short_line(tmp_path: Path, name: str) -> None:
+    file = tmp_path / "r.toml"
+    for text in (f'["{name}"]', f'[distill]\n"{name}" = []'):
+        file.write_text(f'output = "runs"\n{text}\n')
+        with pytest.raises(InputError) as caught:
+            read_recipe(file)
+        assert "\n" not in str(caught.value) and len(str(caught.value)) < 500

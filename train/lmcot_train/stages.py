@@ -37,6 +37,8 @@ STAGES: tuple[StageName, ...] = ("rationales", "distill", "refine", "export")
 _FILTERS = frozenset({"min_f1", "min_words", "max_words", "max_copied", "keep_surest"})
 _MEMORY = frozenset({"micro_batch", "threads"})
 _NOT_TO_SET = frozenset({"output", "overwrite", "help"})
+_MOST_SHOWN = 80
+"""Characters of a wrong name that a message repeats."""
 _WEIGHTS = ("*.safetensors", "*.gguf", "*.onnx")
 
 
@@ -223,14 +225,19 @@ def _damaged(path: Path) -> OutputError:
 def _check_sections(path: Path, values: Mapping[str, Any]) -> None:
     for name, section in values.items():
         if name not in STAGES:
-            raise InputError(f"{path}: [{name}]: unknown section; there are {', '.join(STAGES)}")
+            raise InputError(f"{path}: [{_short(name)}]: unknown section; there are {', '.join(STAGES)}")
         if not isinstance(section, dict):
             raise InputError(f"{path}: {name} is to be a section: [{name}]")
         for key, value in section.items():
             if not isinstance(value, Value) or key in _NOT_TO_SET:
-                raise InputError(f"{path}: [{name}] {key}: is no option to set here")
+                raise InputError(f"{path}: [{name}] {_short(key)}: is no option to set here")
     if not values:
         raise InputError(f"{path}: names no stage; write one of [{'], ['.join(STAGES)}]")
+
+
+def _short(name: str) -> str:
+    """Show a name on one line, and not too much of it."""
+    return (name if name.isprintable() else repr(name))[:_MOST_SHOWN]
 
 
 def _needed(name: StageName, recipe: Recipe) -> StageName | None:
