@@ -204,6 +204,13 @@ def test_a_record_of_the_stages_that_is_damaged_is_named(
 
 
 @pytest.mark.parametrize("name", ["x" * 50_000, "a\\nb"])
+@pytest.mark.parametrize("number", ["9" * 5000, "0x" + "f" * 5000])
+def test_a_number_without_end_ends_in_a_line(tmp_path: Path, number: str) -> None:
+    (tmp_path / "r.toml").write_text(f'output = "runs"\n[rationales]\nsamples = {number}\n')
+    with pytest.raises(InputError, match="more than 64 bits"):
+        read_recipe(tmp_path / "r.toml")
+
+
 def test_a_name_that_is_none_ends_in_a_short_line(tmp_path: Path, name: str) -> None:
     file = tmp_path / "r.toml"
     for text in (f'["{name}"]', f'[distill]\n"{name}" = []'):

@@ -19,7 +19,6 @@ from __future__ import annotations
 
 import json
 import os
-import tomllib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from hashlib import sha256
@@ -28,6 +27,7 @@ from typing import Any, Literal
 
 from lmcot_cli.errors import InputError, OutputError
 from lmcot_cli.model_files.digests import sha256_of
+from lmcot_cli.settings.file import toml_values
 from lmcot_train.refine.options import free_settings
 from lmcot_train.run_folder import cannot_write
 
@@ -87,11 +87,9 @@ def read_recipe(path: Path) -> Recipe:
         InputError: It cannot be read, is not TOML, or has a section or value that cannot be.
     """
     try:
-        values = tomllib.loads(path.read_text(encoding="utf-8"))
+        values = toml_values(path, path.read_bytes())
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error.strerror}") from error
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as error:
-        raise InputError(f"{path}: is not valid TOML: {error}") from error
     output = values.pop("output", None)
     if not isinstance(output, str) or "\0" in output:
         raise InputError(f'{path}: needs output = "FOLDER" at its top')
