@@ -111,10 +111,12 @@ def test_what_is_parsed_is_what_was_read(work: Path, monkeypatch: pytest.MonkeyP
         "[answer]\nsamples = " + "9" * 5000,
         "[answer]\ntemperature = 0x" + "f" * 5000,
         "[answer]\nchoices = [{ a = 0x" + "f" * 5000 + " }]",
+        "[prices]\n" + "".join(f"a{number} = 5\n" for number in range(5000)),
+        f"[answer]\n{'x' * 200_000} = 1",
     ],
     ids=[
         *("dotted", "quoted", "table", "word", "spaces", "quotes", "lists", "tables", "long"),
-        *("digits", "hexadecimal", "within"),
+        *("digits", "hexadecimal", "within", "many", "name"),
     ],
 )
 def test_a_hostile_file_ends_in_a_short_line(work: Path, text: str) -> None:

@@ -170,7 +170,7 @@ def test_a_limit_that_is_raised_deletes_nothing(
         ("output = 'o'\n[distill]\noverwrite = true", r"\[distill\] overwrite: is no option"),
         ("output = 'o'\n[distill]\nhelp = true", r"\[distill\] help: is no option to set here"),
         ('output = "a\\u0000b"\n[distill]', 'needs output = "FOLDER"'),
-        (f"x = {'[' * 50_000}", "is not valid TOML"),
+        (f"x = {'[' * 50_000}", "is nested too deeply"),
     ],
 )
 def test_a_file_that_cannot_be_is_explained(tmp_path: Path, text: str, message: str) -> None:
@@ -203,7 +203,6 @@ def test_a_record_of_the_stages_that_is_damaged_is_named(
     assert commands.ran == []
 
 
-@pytest.mark.parametrize("name", ["x" * 50_000, "a\\nb"])
 @pytest.mark.parametrize("number", ["9" * 5000, "0x" + "f" * 5000])
 def test_a_number_without_end_ends_in_a_line(tmp_path: Path, number: str) -> None:
     (tmp_path / "r.toml").write_text(f'output = "runs"\n[rationales]\nsamples = {number}\n')
@@ -211,6 +210,7 @@ def test_a_number_without_end_ends_in_a_line(tmp_path: Path, number: str) -> Non
         read_recipe(tmp_path / "r.toml")
 
 
+@pytest.mark.parametrize("name", ["x" * 50_000, "a\\nb"])
 def test_a_name_that_is_none_ends_in_a_short_line(tmp_path: Path, name: str) -> None:
     file = tmp_path / "r.toml"
     for text in (f'["{name}"]', f'[distill]\n"{name}" = []'):
