@@ -19,7 +19,7 @@ says what key a host gets, is for the user's own file alone (`lmcot_cli.settings
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -38,7 +38,9 @@ from lmcot_cli.settings.reach import reach_of
 from lmcot_cli.settings.trust import Confirm, check_trust, nobody_confirms
 
 _MOST_SHOWN = 80
-"""Characters of a wrong value that a message repeats."""
+"""Characters of a wrong value or name that a message repeats."""
+_MOST_TOLD = 5
+"""Faults of a file that a message tells of one by one."""
 
 
 class _Section(BaseModel):
@@ -119,9 +121,7 @@ def parse_config(file: SettingsFile) -> Config:
     try:
         read = _File.model_validate(parse_toml(file)).model_dump(exclude_none=True)
     except ValidationError as error:
-        raise InputError(
-            f"{file.path}: {'; '.join(_explain(detail) for detail in error.errors())}"
-        ) from error
+        raise InputError(f"{file.path}: {_all_told(error.errors())}") from error
     except RecursionError as error:
         raise InputError(f"{file.path}: is nested too deeply") from error
     prices = {name: Price(**price) for name, price in read.pop("prices", {}).items()}
@@ -191,10 +191,16 @@ def _check_names(file: SettingsFile, config: Config) -> None:
             )
 
 
+def _all_told(details: Sequence[Mapping[str, Any]]) -> str:
+    """Say where the file is wrong; of very many places the first."""
+    more = [f"and {len(details) - _MOST_TOLD} more"] if len(details) > _MOST_TOLD else []
+    return "; ".join([*map(_explain, details[:_MOST_TOLD]), *more])
+
+
 def _explain(detail: Mapping[str, Any]) -> str:
     """Say where the file is wrong, and what is allowed there."""
     section, *keys = (str(part) for part in detail["loc"])
-    place = f"[{section}] {'.'.join(keys)}".rstrip()
+    place = f"[{_word(section)}] {_word('.'.join(keys))}".rstrip()
     if detail["type"] == "model_type" and section == "prices":
         return f"{place}: write what a million tokens cost: {{ prompt = 0.15, completion = 0.60 }}"
     if detail["type"] != "extra_forbidden":
@@ -203,6 +209,11 @@ def _explain(detail: Mapping[str, Any]) -> str:
     model = models.get(section, _File) if keys else _File
     allowed = ", ".join(model.model_fields)
     return f"{place}: unknown {'key' if keys else 'section'}; allowed are {allowed}"
+
+
+def _word(name: str) -> str:
+    """Write the name of a section or key on one line, and not too much of it."""
+    return (name if name.isprintable() else repr(name))[:_MOST_SHOWN]
 
 
 def _shortened(value: object) -> str:

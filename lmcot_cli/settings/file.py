@@ -25,6 +25,7 @@ MOST_BYTES = 256 * 1024
 _PART = r"""(?:[\w-]++|"(?:[^"\\\n]|\\.)*+"|'[^'\n]*+')"""
 _DEEP_KEY = re.compile(rf"(?<![\w-])(?:{_PART}[ \t]*+\.[ \t]*+){{48}}")
 """A dotted key of so many parts, on which the parser takes time that grows with their square."""
+_TOO_LARGE = "holds a whole number of more than 64 bits"
 
 
 class Standing(Enum):
@@ -102,17 +103,45 @@ def parse_toml(file: SettingsFile) -> dict[str, Any]:
     Raises:
         InputError: It is not TOML.
     """
+    return toml_values(file.path, file.content)
+
+
+def toml_values(path: Path, content: bytes) -> dict[str, Any]:
+    """Return the values of a TOML file, whoever has written it.
+
+    Raises:
+        InputError: It is not TOML, is nested too deeply, or holds a whole number that TOML has no room for.
+    """
     try:
-        text = file.content.decode("utf-8")
+        text = content.decode("utf-8")
         if _DEEP_KEY.search(text):
             raise RecursionError
-        return tomllib.loads(text)
+        values = tomllib.loads(text)
     except UnicodeDecodeError as error:
-        raise InputError(f"{file.path}: is not UTF-8 text") from error
+        raise InputError(f"{path}: is not UTF-8 text") from error
     except tomllib.TOMLDecodeError as error:
-        raise InputError(f"{file.path}: is not valid TOML: {error}") from error
+        raise InputError(f"{path}: is not valid TOML: {error}") from error
     except RecursionError as error:
-        raise InputError(f"{file.path}: is nested too deeply") from error
+        raise InputError(f"{path}: is nested too deeply") from error
+    except ValueError as error:  # Python reads no whole number of more than 4,300 digits
+        raise InputError(f"{path}: {_TOO_LARGE}") from error
+    if _holds_too_large(values):
+        raise InputError(f"{path}: {_TOO_LARGE}")
+    return values
+
+
+def _holds_too_large(values: dict[str, Any]) -> bool:
+    """Whether a whole number takes more than 64 bits: written in hexadecimal, one may be too long to be shown."""
+    waiting: list[Any] = [values]
+    while waiting:
+        match waiting.pop():
+            case dict() as table:
+                waiting += table.values()
+            case list() as items:
+                waiting += items
+            case int() as number if not -(2**63) <= number < 2**63:
+                return True
+    return False
 
 
 def _is_own(path: Path) -> bool:

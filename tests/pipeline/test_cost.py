@@ -8,7 +8,7 @@ import pytest
 
 from lmcot_cli.backends.base import Completion, Request, Sampling
 from lmcot_cli.backends.scripted import ScriptedBackend
-from lmcot_cli.errors import InputError, LmcotError, RowError, UsageError
+from lmcot_cli.errors import FirstRowsFailError, LmcotError, RowError, UsageError
 from lmcot_cli.pipeline.answer import AnswerRun
 from lmcot_cli.pipeline.cost import FREE, Price, cost_of
 from lmcot_cli.pipeline.options import AnswerOptions
@@ -128,5 +128,7 @@ def test_a_model_that_is_not_there_shows_in_the_preview(options: AnswerOptions, 
 
 
 def test_there_is_nothing_to_preview_without_a_good_row(options: AnswerOptions):
-    with pytest.raises(InputError, match="no row can be asked about"):
+    with pytest.raises(
+        FirstRowsFailError, match="the first 2 rows all fail alike; row 1: the row has no rationale"
+    ):
         preview(questions(2), replace(options, given_rationales=True))

@@ -113,8 +113,16 @@ def test_what_is_parsed_is_what_was_read(work: Path, monkeypatch: pytest.MonkeyP
         "[models]\nx = " + "[" * 100_000,
         "[models]\nx = {" + "a = {" * 10_000,
         f"[answer]\nsamples = '{'x' * (MOST_BYTES - 100)}'",
+        "[answer]\nsamples = " + "9" * 5000,
+        "[answer]\ntemperature = 0x" + "f" * 5000,
+        "[answer]\nchoices = [{ a = 0x" + "f" * 5000 + " }]",
+        "[prices]\n" + "".join(f"a{number} = 5\n" for number in range(5000)),
+        f"[answer]\n{'x' * 200_000} = 1",
     ],
-    ids=["dotted", "quoted", "table", "word", "spaces", "quotes", "lists", "tables", "long"],
+    ids=[
+        *("dotted", "quoted", "table", "word", "spaces", "quotes", "lists", "tables", "long"),
+        *("digits", "hexadecimal", "within", "many", "name"),
+    ],
 )
 def test_a_hostile_file_ends_in_a_short_line(work: Path, text: str) -> None:
     (work / "lmcot.toml").write_text(text)

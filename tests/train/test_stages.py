@@ -168,7 +168,7 @@ def test_a_limit_that_is_raised_deletes_nothing(
         ),
         ("output = 'o'\ndistill = 3", "distill is to be a section"),
         ('output = "a\\u0000b"\n[distill]', 'needs output = "FOLDER"'),
-        (f"x = {'[' * 50_000}", "is not valid TOML"),
+        (f"x = {'[' * 50_000}", "is nested too deeply"),
     ],
 )
 def test_a_file_that_cannot_be_is_explained(tmp_path: Path, text: str, message: str) -> None:
@@ -199,3 +199,20 @@ def test_a_record_of_the_stages_that_is_damaged_is_named(
         run(recipe(tmp_path), questions, commands)
     assert "\n" not in str(caught.value)
     assert commands.ran == []
+
+
+@pytest.mark.parametrize("number", ["9" * 5000, "0x" + "f" * 5000])
+def test_a_number_without_end_ends_in_a_line(tmp_path: Path, number: str) -> None:
+    (tmp_path / "r.toml").write_text(f'output = "runs"\n[rationales]\nsamples = {number}\n')
+    with pytest.raises(InputError, match="more than 64 bits"):
+        read_recipe(tmp_path / "r.toml")
+
+
+@pytest.mark.parametrize("name", ["x" * 50_000, "a\\nb"])
+def test_a_name_that_is_none_ends_in_a_short_line(tmp_path: Path, name: str) -> None:
+    file = tmp_path / "r.toml"
+    for text in (f'["{name}"]', f'[distill]\n"{name}" = []'):
+        file.write_text(f'output = "runs"\n{text}\n')
+        with pytest.raises(InputError) as caught:
+            read_recipe(file)
+        assert "\n" not in str(caught.value) and len(str(caught.value)) < 500

@@ -19,7 +19,6 @@ from __future__ import annotations
 
 import json
 import os
-import tomllib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from hashlib import sha256
@@ -29,6 +28,7 @@ from typing import Any, Literal
 from lmcot_cli.beside import new_file
 from lmcot_cli.errors import InputError, OutputError
 from lmcot_cli.model_files.digests import sha256_of
+from lmcot_cli.settings.file import toml_values
 from lmcot_train.refine.options import free_settings
 from lmcot_train.run_folder import cannot_write
 
@@ -37,6 +37,12 @@ StageName = Literal["rationales", "distill", "refine", "export"]
 STAGES: tuple[StageName, ...] = ("rationales", "distill", "refine", "export")
 _FILTERS = frozenset({"min_f1", "min_words", "max_words", "max_copied", "keep_surest"})
 _MEMORY = frozenset({"micro_batch", "threads"})
+<<<<<<< HEAD
+=======
+_NOT_TO_SET = frozenset({"output", "overwrite", "help"})
+_MOST_SHOWN = 80
+"""Characters of a wrong name that a message repeats."""
+>>>>>>> main
 _WEIGHTS = ("*.safetensors", "*.gguf", "*.onnx")
 
 
@@ -89,11 +95,9 @@ def read_recipe(path: Path) -> Recipe:
         InputError: It cannot be read, is not TOML, or has a section or value that cannot be.
     """
     try:
-        values = tomllib.loads(path.read_text(encoding="utf-8"))
+        values = toml_values(path, path.read_bytes())
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error.strerror}") from error
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as error:
-        raise InputError(f"{path}: is not valid TOML: {error}") from error
     output = values.pop("output", None)
     if not isinstance(output, str) or "\0" in output:
         raise InputError(f'{path}: needs output = "FOLDER" at its top')
@@ -236,11 +240,22 @@ def _damaged(path: Path) -> OutputError:
 def _check_sections(path: Path, values: Mapping[str, Any]) -> None:
     for name, section in values.items():
         if name not in STAGES:
-            raise InputError(f"{path}: [{name}]: unknown section; there are {', '.join(STAGES)}")
+            raise InputError(f"{path}: [{_short(name)}]: unknown section; there are {', '.join(STAGES)}")
         if not isinstance(section, dict):
             raise InputError(f"{path}: {name} is to be a section: [{name}]")
+<<<<<<< HEAD
+=======
+        for key, value in section.items():
+            if not isinstance(value, Value) or key in _NOT_TO_SET:
+                raise InputError(f"{path}: [{name}] {_short(key)}: is no option to set here")
+>>>>>>> main
     if not values:
         raise InputError(f"{path}: names no stage; write one of [{'], ['.join(STAGES)}]")
+
+
+def _short(name: str) -> str:
+    """Show a name on one line, and not too much of it."""
+    return (name if name.isprintable() else repr(name))[:_MOST_SHOWN]
 
 
 def _needed(name: StageName, recipe: Recipe) -> StageName | None:
