@@ -238,8 +238,13 @@ def read_section(model: type[BaseModel], values: Mapping[str, Any], place: str) 
     try:
         return model.model_validate(values).model_dump(exclude_none=True)
     except ValidationError as error:
-        wrong = (f"{'.'.join(map(str, one['loc']))}: {_explain_value(one, model)}" for one in error.errors())
-        raise InputError(f"{place} {'; '.join(wrong)}") from error
+        details = error.errors()
+        wrong = [
+            f"{_word('.'.join(map(str, one['loc'])))}: {_explain_value(one, model)}"
+            for one in details[:_MOST_TOLD]
+        ]
+        more = [f"and {len(details) - _MOST_TOLD} more"] if len(details) > _MOST_TOLD else []
+        raise InputError(f"{place} {'; '.join([*wrong, *more])}") from error
 
 
 def _explain_value(detail: Mapping[str, Any], model: type[BaseModel]) -> str:

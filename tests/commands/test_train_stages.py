@@ -296,8 +296,7 @@ def test_examples_that_cannot_be_are_one_line(tmp_path: Path, questions: Path, c
 def test_a_teacher_thinks_where_it_is_asked_to() -> None:
     from lmcot_cli.commands.train_rationales import teacher_options
 
-    options = teacher_options(
-        {"config": None, "thinking": "on", "max_thinking_tokens": 99, "answer_regex": "<(.*)>"}
-    )
+    given = {"thinking": "on", "max_thinking_tokens": 99, "answer_regex": "<(.*)>"}
+    options = teacher_options(given, None)
     assert (options.method, options.answer_regex) == ("cot", "<(.*)>")
     assert (options.chain_sampling.thinking, options.chain_sampling.max_thinking_tokens) == ("on", 99)

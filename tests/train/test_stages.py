@@ -6,7 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from lmcot_cli.config import read_section
 from lmcot_cli.errors import InputError, OutputError
+from lmcot_cli.settings.declaration import file_section
+from lmcot_train.lora import LoraOptions
 from lmcot_train.stages import Recipe, Stage, StageName, Value, plan, read_recipe, run_stages
 
 Section = dict[str, Value]
@@ -211,8 +214,10 @@ def test_a_number_without_end_ends_in_a_line(tmp_path: Path, number: str) -> Non
 @pytest.mark.parametrize("name", ["x" * 50_000, "a\\nb"])
 def test_a_name_that_is_none_ends_in_a_short_line(tmp_path: Path, name: str) -> None:
     file = tmp_path / "r.toml"
-    for text in (f'["{name}"]', f'[distill]\n"{name}" = []'):
-        file.write_text(f'output = "runs"\n{text}\n')
-        with pytest.raises(InputError) as caught:
-            read_recipe(file)
+    file.write_text(f'output = "runs"\n["{name}"]\n')
+    with pytest.raises(InputError) as of_a_section:
+        read_recipe(file)
+    with pytest.raises(InputError) as of_a_key:
+        read_section(file_section("Distill", LoraOptions), {name.replace("\\n", "\n"): []}, "[distill]")
+    for caught in (of_a_section, of_a_key):
         assert "\n" not in str(caught.value) and len(str(caught.value)) < 500

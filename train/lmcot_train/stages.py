@@ -37,12 +37,8 @@ StageName = Literal["rationales", "distill", "refine", "export"]
 STAGES: tuple[StageName, ...] = ("rationales", "distill", "refine", "export")
 _FILTERS = frozenset({"min_f1", "min_words", "max_words", "max_copied", "keep_surest"})
 _MEMORY = frozenset({"micro_batch", "threads"})
-<<<<<<< HEAD
-=======
-_NOT_TO_SET = frozenset({"output", "overwrite", "help"})
 _MOST_SHOWN = 80
 """Characters of a wrong name that a message repeats."""
->>>>>>> main
 _WEIGHTS = ("*.safetensors", "*.gguf", "*.onnx")
 
 
@@ -243,12 +239,6 @@ def _check_sections(path: Path, values: Mapping[str, Any]) -> None:
             raise InputError(f"{path}: [{_short(name)}]: unknown section; there are {', '.join(STAGES)}")
         if not isinstance(section, dict):
             raise InputError(f"{path}: {name} is to be a section: [{name}]")
-<<<<<<< HEAD
-=======
-        for key, value in section.items():
-            if not isinstance(value, Value) or key in _NOT_TO_SET:
-                raise InputError(f"{path}: [{name}] {_short(key)}: is no option to set here")
->>>>>>> main
     if not values:
         raise InputError(f"{path}: names no stage; write one of [{'], ['.join(STAGES)}]")
 
