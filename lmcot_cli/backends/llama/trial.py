@@ -19,7 +19,7 @@ _SECONDS = 120
 
 def fault_of(model: Path) -> str | None:
     """Run the model in another process; return what went wrong there, None where nothing did."""
-    command = [sys.executable, "-m", __name__, str(model)]
+    command = [sys.executable, "-P", "-m", __name__, str(model)]  # -P: nothing of the working directory
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=_SECONDS, check=False)  # noqa: S603
     except subprocess.TimeoutExpired:

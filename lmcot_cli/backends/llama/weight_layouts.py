@@ -16,10 +16,13 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from lmcot_cli.models import embedded
+
 _SECONDS = 120.0
 """Far more than a machine takes to load the embedded model and read a few tokens."""
 _CHILD = "LMCOT_TRIES_WEIGHT_LAYOUTS"
-_TRIAL = "lmcot_cli.backends.llama.layout_trial"
+_TRIAL = "lmcot_cli.backends.llama.trial"
+"""Computes with a model, here with the embedded one, whose weights get such a layout."""
 _FINE, _BROKEN = "fine", "broken"
 
 
@@ -63,7 +66,8 @@ def _layouts_work(package: Path) -> bool:
 
 
 def _try_in_child() -> bool:
-    command = [sys.executable, "-P", "-m", _TRIAL]  # -P: nothing of the working directory
+    model = embedded.path_of("builtin:small")
+    command = [sys.executable, "-P", "-m", _TRIAL, str(model)]  # -P: nothing of the working directory
     try:
         done = subprocess.run(  # noqa: S603  (a module of ours)
             command, env=os.environ | {_CHILD: "1"}, capture_output=True, check=False, timeout=_SECONDS

@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from lmcot_cli.backends.llama import weight_layouts
+from lmcot_cli.backends.llama import trial, weight_layouts
+from lmcot_cli.models import embedded
 
 
 class Params(ctypes.Structure):
@@ -70,7 +71,15 @@ def test_no_child_is_started_where_there_is_nothing_to_try(monkeypatch: pytest.M
 
 def test_the_child_computes_with_the_embedded_model(tmp_path: Path) -> None:
     (tmp_path / "lmcot_cli.py").write_text("raise SystemExit('code of the working directory was run')")
-    code = f"from {weight_layouts._TRIAL} import main; main()"
-    command = [sys.executable, "-P", "-c", code]
+    command = [sys.executable, "-P", "-m", weight_layouts._TRIAL, str(embedded.path_of("builtin:small"))]
     done = subprocess.run(command, capture_output=True, cwd=tmp_path, timeout=120, check=False)
     assert done.returncode in (0, -4), done.stderr  # -4: SIGILL, on a machine that this is about
+
+
+def test_a_trial_runs_nothing_of_the_working_directory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "lmcot_cli.py").write_text("open('ran', 'w')")
+    monkeypatch.chdir(tmp_path)
+    assert trial.fault_of(embedded.path_of("builtin:small")) in (None, "it crashes here, by SIGILL")
+    assert not (tmp_path / "ran").exists()
