@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from lmcot_cli.settings.declaration import Rule, check, read_names, setting
+from lmcot_cli.settings.declaration import Rule, read_names, setting
 
 _COUNT = Rule(least=1, most=1_000_000)
 _PANEL = "Adapter"
@@ -35,6 +35,3 @@ class LoraOptions:
         in_file=str | list[str],
         panel=_PANEL,
     )
-
-    def __post_init__(self) -> None:
-        check(self)

@@ -82,7 +82,7 @@ def test_every_reason_has_its_definition() -> None:
     ("options", "message"),
     [
         (FilterOptions(min_f1=1.5), "--min-f1 1.5"),
-        (FilterOptions(min_words=9, max_words=8), "--min-words 9 and --max-words 8"),
+        (FilterOptions(min_words=9, max_words=8), r"--min-words 9: give no more than --max-words \(8\)"),
         (FilterOptions(max_copied=0), "--max-copied 0"),
     ],
 )

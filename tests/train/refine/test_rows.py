@@ -33,7 +33,7 @@ def test_rows_without_a_gold_answer_are_left_out_and_counted(tmp_path: Path) -> 
 def test_rows_may_have_names_of_their_own(tmp_path: Path) -> None:
     path = tmp_path / "q.csv"
     path.write_text("frage,antwort\nWo?,Oslo\n")
-    options = RowOptions.parse("question=frage,answer=antwort")
+    options = RowOptions((("question", "frage"), ("answer", "antwort")))
     assert [row.answers for row in read_answered(path, None, print, options)] == [("Oslo",)]
 
 

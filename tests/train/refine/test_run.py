@@ -284,10 +284,11 @@ def test_what_cannot_be_refined_is_said_in_one_line(
 
 def test_settings_fill_the_dataclasses_they_belong_to() -> None:
     given = {
-        "questions": Path("q"), "start": Path("s"), "output": Path("o"), "updates": 7, "task_weight": 2.0,
-        "threads": 1, "large": None, "lora_rank": 4, "quiet": True, "shots": 2, "shots_from": Path("f"),
+        "updates": 7, "task_weight": 2.0, "threads": 1,
+        "large": None, "lora_rank": 4, "quiet": True, "shots": 2, "shots_from": Path("f"),
     }  # fmt: skip
-    options = from_settings(given, Config(models={"name": "spec"}))
+    own = {"questions": Path("q"), "start": Path("s"), "output": Path("o")}
+    options = from_settings(given, Config(models={"name": "spec"}), **own)
     assert (options.ppo.updates, options.reward.task_weight, options.engine.threads) == (7, 2.0, 1)
     assert options.prompting == PromptOptions(shots=2, shots_from=Path("f"))
     assert (options.large, options.lora_rank, options.aliases) == ("builtin:large", 4, {"name": "spec"})

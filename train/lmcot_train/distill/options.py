@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from lmcot_cli.prompts.options import PromptOptions
-from lmcot_cli.settings.declaration import NOT_NEGATIVE, POSITIVE, Rule, check, group, setting
+from lmcot_cli.settings.declaration import NOT_NEGATIVE, POSITIVE, Rule, check, group, problems, setting
 from lmcot_train.lora import LoraOptions
 
 Precision = Literal["auto", "float32", "bfloat16"]
@@ -77,7 +77,7 @@ class DistillOptions:
         Raises:
             UsageError: Names the option.
         """
-        check(self, *self._conflicts(processes))
+        check(self, *problems(self.lora), *self._conflicts(processes))
         self.prompting.check()
 
     def _conflicts(self, processes: int) -> Iterator[str]:
