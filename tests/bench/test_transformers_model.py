@@ -26,7 +26,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_every_sample_is_written_to_its_length(folder: Path) -> None:
-    check_folder(str(folder))
+    check_folder(folder)
     found = measure_transformers(str(folder), asdict(WORK), IDS, threads=1, concurrency=4)
     assert found["completion_tokens"] == 3 * 2 * 5
     assert found["runs"][0] > 0
@@ -39,4 +39,4 @@ def test_another_vocabulary_is_refused(folder: Path) -> None:
 
 def test_a_folder_without_a_model_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match=r"holds no config\.json"):
-        check_folder(str(tmp_path))
+        check_folder(tmp_path)

@@ -170,7 +170,7 @@ def test_many_warnings_are_cut_short(work: Path):
             2,
             "error: --temperature 0 makes all 3 samples alike",
         ),
-        (["q.jsonl", "--threads", "0"], 2, "error: --threads 0: choose between 1 and 512"),
+        (["q.jsonl", "--threads", "0"], 2, "error: --threads 0: give a number from 1 to 512"),
         (
             ["q.jsonl", "--no-flash-attention", "--kv-type", "q8_0"],
             2,

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner, Result
 
-from lmcot_cli.bench import measure, shapes
+from lmcot_cli.bench import measure
 from lmcot_cli.main import app
 
 QUICK = (
@@ -95,7 +95,7 @@ def test_a_model_and_a_shape_are_one_too_many() -> None:
 
 def test_a_shape_without_the_extra_names_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    monkeypatch.setattr(shapes, "find_spec", lambda name: None)
+    monkeypatch.setattr(random_model, "find_spec", lambda name: None)
     result = bench("--shape", "135m")
     assert result.exit_code == 3
     assert "pip install 'lmcot[export]'" in result.stderr

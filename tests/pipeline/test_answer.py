@@ -306,8 +306,8 @@ def test_the_input_is_never_the_output(options: AnswerOptions, tmp_path: Path):
 @pytest.mark.parametrize(
     ("option", "changes"),
     [
-        ("--shots-from", {"shots": 1, "shots_from": "kept"}),
-        ("--large-system", {"large_system": "kept"}),
+        ("--shots-from", {"prompting": PromptOptions(shots=1, shots_from=Path("kept"))}),
+        ("--large-system", {"prompting": PromptOptions(large_system="kept")}),
         ("--answer", {"answer_kind": "json:kept"}),
     ],
 )
@@ -320,10 +320,9 @@ def test_a_file_that_is_read_is_never_the_output(
     content = questions(2) if option == "--shots-from" else b"{}"
     kept.write_bytes(content)
     source.write_bytes(questions(2))
-    given = {name: kept if name == "shots_from" else value for name, value in changes.items()}
 
     with pytest.raises(UsageError, match=f"is the file of {option}"):
-        list(AnswerRun(source, replace(options, **given), kept, overwrite=True).results())
+        list(AnswerRun(source, replace(options, **changes), kept, overwrite=True).results())
     assert kept.read_bytes() == content
 
 
