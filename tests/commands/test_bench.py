@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner, Result
 
-from lmcot_cli.bench import measure
+from lmcot_cli.bench import measure, random_model
 from lmcot_cli.main import app
 
 QUICK = (
