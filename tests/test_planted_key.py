@@ -411,8 +411,8 @@ def test_the_large_lm_of_refining_and_of_verification_is_given_the_key_of_its_ho
     world.own(
         f'[models]\nmine = "{world.named.url}#m"\n[keys]\n"{world.named.place}" = {{ env = "OTHER_KEY" }}\n'
     )
-    options = {"questions": Path("q.jsonl"), "start": Path("s"), "output": Path("o"), "large": "mine"}
-    _open_large(from_settings(options, load_config())).close()
+    own = {"questions": Path("q.jsonl"), "start": Path("s"), "output": Path("o")}
+    _open_large(from_settings({"large": "mine"}, load_config(), **own)).close()
     refining = len(world.named.requests)
     answer_with("scripted:script.jsonl", VerifyOptions(Path("q.jsonl"), large=f"{world.named.url}#m"))
     assert 0 < refining < len(world.named.requests)
