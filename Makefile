@@ -37,7 +37,7 @@ demo: $(VENV)/base.stamp
 	@$(BIN)/lmcot eval runs/demo.jsonl
 
 test: $(VENV)/dev.stamp
-	@$(BIN)/python -m pytest $(PYTEST_ARGS)
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto $(PYTEST_ARGS)
 
 check: $(VENV)/dev.stamp
 	@$(BIN)/ruff check
