@@ -19,7 +19,7 @@ says what key a host gets, is for the user's own file alone (`lmcot_cli.settings
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -121,7 +121,7 @@ def parse_config(file: SettingsFile) -> Config:
     try:
         read = _File.model_validate(parse_toml(file)).model_dump(exclude_none=True)
     except ValidationError as error:
-        raise InputError(f"{file.path}: {_all_told(error.errors())}") from error
+        raise InputError(f"{file.path}: {_all_told(error.errors(), _explain)}") from error
     except RecursionError as error:
         raise InputError(f"{file.path}: is nested too deeply") from error
     prices = {name: Price(**price) for name, price in read.pop("prices", {}).items()}
@@ -191,10 +191,10 @@ def _check_names(file: SettingsFile, config: Config) -> None:
             )
 
 
-def _all_told(details: Sequence[Mapping[str, Any]]) -> str:
-    """Say where the file is wrong; of very many places the first."""
+def _all_told(details: Sequence[Mapping[str, Any]], explain: Callable[[Mapping[str, Any]], str]) -> str:
+    """Say where a file or section is wrong; of very many places the first."""
     more = [f"and {len(details) - _MOST_TOLD} more"] if len(details) > _MOST_TOLD else []
-    return "; ".join([*map(_explain, details[:_MOST_TOLD]), *more])
+    return "; ".join([*map(explain, details[:_MOST_TOLD]), *more])
 
 
 def _explain(detail: Mapping[str, Any]) -> str:
@@ -203,12 +203,15 @@ def _explain(detail: Mapping[str, Any]) -> str:
     place = f"[{_word(section)}] {_word('.'.join(keys))}".rstrip()
     if detail["type"] == "model_type" and section == "prices":
         return f"{place}: write what a million tokens cost: {{ prompt = 0.15, completion = 0.60 }}"
-    if detail["type"] != "extra_forbidden":
-        return f"{place}: {detail['msg'][0].lower()}{detail['msg'][1:]}, not {_shortened(detail['input'])}"
     models: dict[str, type[BaseModel]] = {"answer": ANSWER, "prices": TokenPrice}
     model = models.get(section, _File) if keys else _File
-    allowed = ", ".join(model.model_fields)
-    return f"{place}: unknown {'key' if keys else 'section'}; allowed are {allowed}"
+    return f"{place}: {_explain_value(detail, model, 'key' if keys else 'section')}"
+
+
+def _explain_value(detail: Mapping[str, Any], model: type[BaseModel], kind: str = "key") -> str:
+    if detail["type"] == "extra_forbidden":
+        return f"unknown {kind}; allowed are {', '.join(model.model_fields)}"
+    return f"{detail['msg'][0].lower()}{detail['msg'][1:]}, not {_shortened(detail['input'])}"
 
 
 def _word(name: str) -> str:
@@ -238,16 +241,8 @@ def read_section(model: type[BaseModel], values: Mapping[str, Any], place: str) 
     try:
         return model.model_validate(values).model_dump(exclude_none=True)
     except ValidationError as error:
-        details = error.errors()
-        wrong = [
-            f"{_word('.'.join(map(str, one['loc'])))}: {_explain_value(one, model)}"
-            for one in details[:_MOST_TOLD]
-        ]
-        more = [f"and {len(details) - _MOST_TOLD} more"] if len(details) > _MOST_TOLD else []
-        raise InputError(f"{place} {'; '.join([*wrong, *more])}") from error
 
+        def explain(detail: Mapping[str, Any]) -> str:
+            return f"{_word('.'.join(map(str, detail['loc'])))}: {_explain_value(detail, model)}"
 
-def _explain_value(detail: Mapping[str, Any], model: type[BaseModel]) -> str:
-    if detail["type"] == "extra_forbidden":
-        return f"unknown key; allowed are {', '.join(model.model_fields)}"
-    return f"{detail['msg'][0].lower()}{detail['msg'][1:]}, not {_shortened(detail['input'])}"
+        raise InputError(f"{place} {_all_told(error.errors(), explain)}") from error
