@@ -16,6 +16,7 @@ import typer
 
 from lmcot_cli import __version__, installation
 from lmcot_cli.backends.engine_options import usable_cores
+from lmcot_cli.backends.llama.weight_layouts import ADVICE
 from lmcot_cli.commands.printable import escaped
 from lmcot_cli.commands.stdout import write_text
 from lmcot_cli.errors import InputError, LmcotError, ModelError, UnconfirmedSettingsError
@@ -40,11 +41,13 @@ class Engine:
 
     Attributes:
         features: The instruction sets and back ends compiled in, in llama.cpp's own words.
+        own_layouts: Whether weights get llama.cpp's own layouts; not where those crash.
     """
 
     version: str
     features: tuple[str, ...]
     gpu_offload: bool
+    own_layouts: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,7 +158,10 @@ def _engine() -> tuple[Engine | None, str | None]:
     described = module.llama_print_system_info().decode("utf-8", errors="replace")
     features = tuple(re.findall(r"(\w+) = 1\b", described))
     return Engine(
-        metadata.version("llama-cpp-python"), features, bool(module.llama_supports_gpu_offload())
+        metadata.version("llama-cpp-python"),
+        features,
+        bool(module.llama_supports_gpu_offload()),
+        bool(module.llama_model_default_params().use_extra_bufts),
     ), None
 
 
@@ -256,5 +262,6 @@ def _engine_lines(report: DoctorReport) -> list[tuple[str, str]]:
     offload = "yes" if report.engine.gpu_offload else "no, CPU only"
     return [
         ("llama.cpp", f"llama-cpp-python {report.engine.version}: {', '.join(report.engine.features)}"),
+        *([] if report.engine.own_layouts else [("llama.cpp", ADVICE)]),
         ("GPU", offload),
     ]

@@ -395,9 +395,9 @@ class AnswerOptions:
             "large_thinking": self.thinking_of("large"),
             "answer": self.kind.name,
         }
+        known = {**declared(EngineOptions), **declared(EndpointOptions)}
         for role in self.models:
             own = self._settings_of(role)
-            known = {**declared(EngineOptions), **declared(EndpointOptions)}
             counts = [name for name in own if self.deterministic or known[name].setting.changes_answers]
             record[f"{role}_option"] = (
                 ",".join(f"{name}={plain(own[name])}" for name in sorted(counts)) or None

@@ -7,23 +7,27 @@ not written yet: the first product of matrices then ends the process by SIGILL (
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
+import logging
 import os
 import platform
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
+from lmcot_cli.backends.llama.remembered import recall, remember
+from lmcot_cli.backends.llama.trial import fault_of
 from lmcot_cli.models import embedded
 
-_SECONDS = 120.0
-"""Far more than a machine takes to load the embedded model and read a few tokens."""
 _CHILD = "LMCOT_TRIES_WEIGHT_LAYOUTS"
-_TRIAL = "lmcot_cli.backends.llama.trial"
-"""Computes with a model, here with the embedded one, whose weights get such a layout."""
 _FINE, _BROKEN = "fine", "broken"
+
+ADVICE = (
+    "llama.cpp's own layouts of weights crash here (its AMX code, as GCC 12 compiles it), so it runs more slowly,"
+    " without them: install lmcot by `make`, which leaves that code out, or compile llama-cpp-python by another GCC"
+)
+"""What is said once, and by `lmcot doctor`."""
+
+_log = logging.getLogger(__name__)
 
 
 def avoid_broken_layouts(api: Any) -> bool:
@@ -53,28 +57,13 @@ def avoid_broken_layouts(api: Any) -> bool:
 
 def _layouts_work(package: Path) -> bool:
     memory = _memory_of(package)
-    with contextlib.suppress(OSError):
-        if (known := memory.read_text()) in (_FINE, _BROKEN):
-            return known == _FINE
-    works = _try_in_child()
-    with contextlib.suppress(OSError):  # without a cache the next process tries again
-        memory.parent.mkdir(parents=True, exist_ok=True)
-        draft = memory.with_suffix(f".{os.getpid()}")
-        draft.write_text(_FINE if works else _BROKEN)
-        draft.replace(memory)
+    if (known := recall(memory)) in (_FINE, _BROKEN):
+        return known == _FINE
+    works = fault_of(embedded.path_of("builtin:small"), **{_CHILD: "1"}) is None
+    remember(_FINE if works else _BROKEN, memory)
+    if not works:
+        _log.warning("%s", ADVICE)
     return works
-
-
-def _try_in_child() -> bool:
-    model = embedded.path_of("builtin:small")
-    command = [sys.executable, "-P", "-m", _TRIAL, str(model)]  # -P: nothing of the working directory
-    try:
-        done = subprocess.run(  # noqa: S603  (a module of ours)
-            command, env=os.environ | {_CHILD: "1"}, capture_output=True, check=False, timeout=_SECONDS
-        )
-    except subprocess.TimeoutExpired:
-        return False
-    return done.returncode == 0
 
 
 def _memory_of(package: Path) -> Path:

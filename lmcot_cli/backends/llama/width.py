@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import os
 import platform
 from contextlib import closing
 from dataclasses import replace
@@ -21,6 +20,7 @@ from lmcot_cli.backends.engine_options import EngineOptions
 from lmcot_cli.backends.llama.context import LlamaContext
 from lmcot_cli.backends.llama.library import llama
 from lmcot_cli.backends.llama.model import LlamaModel
+from lmcot_cli.backends.llama.remembered import recall, remember
 
 USUAL = 16
 """Taken where measuring would cost more than it saves."""
@@ -46,7 +46,7 @@ def best_width(model: LlamaModel, vocabulary_size: int, options: EngineOptions) 
     width = remembered_width(model.path, options)
     if width is None:
         width = measure_width(model, vocabulary_size, options)
-        _remember(width, _memory_of(model.path, options))
+        remember(str(width), _memory_of(model.path, options))
     return width
 
 
@@ -57,18 +57,10 @@ def likely_width(path: Path, options: EngineOptions) -> int:
 
 def remembered_width(path: Path, options: EngineOptions) -> int | None:
     """Return the width measured in an earlier run; None if there is none."""
-    with contextlib.suppress(OSError, ValueError):  # nothing there, or not written by us
-        width = int(_memory_of(path, options).read_text())
+    with contextlib.suppress(OSError, ValueError):  # no such model, or not written by us
+        width = int(recall(_memory_of(path, options)) or 0)
         return width if width in (*WIDTHS, USUAL) else None
     return None
-
-
-def _remember(width: int, memory: Path) -> None:
-    with contextlib.suppress(OSError):  # without a cache the next run measures again
-        memory.parent.mkdir(parents=True, exist_ok=True)
-        draft = memory.with_suffix(f".{os.getpid()}")
-        draft.write_text(str(width))
-        draft.replace(memory)
 
 
 def measure_width(model: LlamaModel, vocabulary_size: int, options: EngineOptions) -> int:
