@@ -15,7 +15,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-# GCC 12 compiles llama.cpp's code for AMX wrongly: the first product of matrices ends the process.
+# GCC 12 compiles llama.cpp's code for AMX wrongly: the first product of matrices ends the process. A wheel that pip
+# remembers from an earlier build may hold that code, so none is taken.
 NO_AMX := $(shell grep -qs amx_tile /proc/cpuinfo && echo "-mno-amx-tile -mno-amx-int8 -mno-amx-bf16")
 
 # Leaves llama.cpp's multimodal library out of the build: text models run the same without it.
@@ -83,7 +84,7 @@ $(VENV)/python.stamp:
 $(VENV)/llama.stamp: $(VENV)/python.stamp constraints.txt
 	@$(BIN)/python -c 'import llama_cpp' 2>/dev/null || \
 		echo "Installing llama-cpp-python; where it has to be compiled that takes about five minutes, once." >&2
-	@$(INSTALL) llama-cpp-python || { \
+	@$(INSTALL) $(if $(NO_AMX),--no-cache-dir) llama-cpp-python || { \
 		command -v c++ >/dev/null || command -v g++ >/dev/null || command -v clang++ >/dev/null || \
 		echo "error: llama-cpp-python is compiled here and there is no C++ compiler; on Debian and Ubuntu: apt install g++" >&2; \
 		exit 1; }
