@@ -12,10 +12,9 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from lmcot_cli.beside import new_file, read_regular
 from lmcot_cli.datasets.reader import BadRow
 from lmcot_cli.datasets.row import Row
-from lmcot_cli.errors import OutputError
+from lmcot_cli.files import read_regular, replace_file
 from lmcot_cli.pipeline.journal import Recorded
 from lmcot_cli.pipeline.result import Result
 from lmcot_cli.pipeline.resume import Item, is_result_of
@@ -64,13 +63,7 @@ class Ahead:
         lines = [recorded.text for recorded in self.rows.values()]
         if not lines:
             return self.remove()
-        partial = self._path.with_suffix(".tmp")
-        try:
-            with new_file(partial) as file:
-                file.write(json.dumps(self._run).encode() + b"\n" + b"".join(lines))
-            partial.replace(self._path)
-        except OSError as error:
-            raise OutputError(f"{self._path}: cannot be written: {error.strerror}") from error
+        replace_file(self._path, json.dumps(self._run).encode() + b"\n" + b"".join(lines))
 
     def remove(self) -> None:
         """Leave no file: the output has it all."""
