@@ -113,10 +113,6 @@ def test_an_unknown_command_is_a_usage_error_that_names_the_nearest():
         ("answer a b", "got unexpected extra argument(s) (b); see lmcot answer --help"),
         ("eval", "missing argument 'ANSWERS'; see lmcot eval --help"),
         ("data nothing", "no such command 'nothing'; see lmcot data --help"),
-        (
-            "train pretrain",
-            "missing argument 'role'. Choose from: base, large; see lmcot train pretrain --help",
-        ),
     ],
 )
 def test_what_is_typed_wrong_is_one_line(typed: str, message: str):
