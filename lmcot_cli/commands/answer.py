@@ -27,7 +27,7 @@ EPILOG = """\
 FileArgument = Annotated[
     Path | None,
     typer.Argument(
-        metavar="[FILE|-]",
+        metavar="FILE|-",
         help="Questions: JSON, JSONL, CSV, TSV, Parquet, or a folder of datasets; JSON from standard input.",
         show_default="standard input",
     ),

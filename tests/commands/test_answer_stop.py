@@ -144,6 +144,7 @@ def test_schedulers_and_closing_terminals_are_heard_as_ctrl_c_is(
     said = interrupt(running, sent)
 
     assert running.returncode == status
+    assert said[0].endswith(f"; received {sent.name}, another signal stops now")
     assert said[-1].startswith(f"stopped: {len(lines(work / 'out'))} rows written to out")
 
 
