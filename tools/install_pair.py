@@ -52,7 +52,8 @@ def updated(card: str, of_files: list[dict[str, str]]) -> str:
     """
     for name in of_files[0]:
         line = f"| {name} | {' | '.join(one[name] for one in of_files)} |"
-        card, count = re.subn(rf"^\| {name} \|.*$", lambda _, line=line: line, card, flags=re.MULTILINE)
+        escaped = line.replace("\\", r"\\")
+        card, count = re.subn(rf"^\| {name} \|.*$", escaped, card, flags=re.MULTILINE)
         if count != 1:
             raise InputError(f"CARD.md: has {count} lines that begin with `| {name} |`, not one")
     return card
