@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from lmcot_train.curves import read_metrics
-from lmcot_train.ppo.trainer import Judged
+from lmcot_train.rollouts.judge import Judged
 from lmcot_train.run_folder import RunFolder, cannot_write
 
 PANELS = {
