@@ -15,8 +15,8 @@ from lmcot_cli.errors import OutputError
 from lmcot_cli.pipeline.ahead import Ahead
 from lmcot_cli.pipeline.journal import Journal
 from lmcot_cli.pipeline.result import Result
-from lmcot_cli.pipeline.resume import open_retry
 from lmcot_cli.pipeline.run_file import PreviousRun, RunFile, read_run_file
+from lmcot_cli.pipeline.session import open_retry
 
 RUN = RunFile(("lmcot", "answer"), "q.jsonl", {"samples": 5}, {})
 RECORD: dict[str, Any] = json.loads(Result("a", "Who?", "cot", answer="Lyon").to_line())
