@@ -16,11 +16,12 @@ from safetensors import SafetensorError
 from safetensors.torch import save_file
 
 from lmcot_cli.errors import InputError
+from lmcot_cli.files import replacing_folder
 from lmcot_train.plain_state import load_moments, moments
 from lmcot_train.ppo.learner import Learner
-from lmcot_train.rollouts.best_weights import DAMAGE, first_line, flush, read_tensors
+from lmcot_train.rollouts.best_weights import DAMAGE, first_line, read_tensors
 from lmcot_train.rollouts.monitor import RefineProgress
-from lmcot_train.run_folder import cannot_write
+from lmcot_train.run_folder import CHECKPOINTS_KEPT, cannot_write
 
 _WEIGHTS, _OPTIMIZER, _STATE = "weights.safetensors", "optimizer.safetensors", "state.json"
 _PROGRESS = TypeAdapter(RefineProgress)
@@ -80,18 +81,10 @@ class Checkpoints:
 
 
 def _write(target: Path, learner: Learner, progress: RefineProgress) -> None:
-    temporary = target.with_name(f".{target.name}.tmp")
-    shutil.rmtree(temporary, ignore_errors=True)
-    temporary.mkdir(parents=True)
-    try:
+    with replacing_folder(target, CHECKPOINTS_KEPT, durable=True) as temporary:
         save_file(learner.policy.learned(), temporary / _WEIGHTS)
         save_file(moments(learner.optimizer), temporary / _OPTIMIZER)
         (temporary / _STATE).write_text(json.dumps(asdict(progress)), encoding="utf-8")
-        for path in temporary.iterdir():
-            flush(path)
-        temporary.replace(target)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def _read_progress(checkpoint: Path) -> RefineProgress:

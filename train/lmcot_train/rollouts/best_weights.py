@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 from safetensors import SafetensorError
@@ -10,10 +9,11 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from lmcot_cli.errors import InputError, ModelError
+from lmcot_cli.files import replacing
 from lmcot_cli.model_files.places import check_file
 from lmcot_cli.model_files.safetensors_header import read_safetensors_header
 from lmcot_train.rollouts.policy import Policy
-from lmcot_train.run_folder import cannot_write
+from lmcot_train.run_folder import CHECKPOINTS_KEPT, cannot_write
 
 DAMAGE = (ModelError, OSError, SafetensorError, ValueError, KeyError, RuntimeError)
 """What reading raises where a file was cut off, or belongs to something else."""
@@ -35,16 +35,12 @@ class BestWeights:
         Raises:
             OutputError: They cannot be written.
         """
-        temporary = self.path.with_suffix(".tmp")
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            save_file(policy.learned(), temporary)
-            flush(temporary)
-            temporary.replace(self.path)
+            with replacing(self.path, CHECKPOINTS_KEPT, durable=True) as temporary:
+                save_file(policy.learned(), temporary)
         except (OSError, SafetensorError) as error:
             raise cannot_write(self.path, OSError(str(error))) from error
-        finally:
-            temporary.unlink(missing_ok=True)
 
     def load(self, policy: Policy) -> None:
         """Load the weights into the policy, whose own stay where none were kept.
@@ -72,9 +68,3 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
 def first_line(error: object) -> str:
     """Return the first line of an error's message."""
     return (str(error).strip().splitlines() or [type(error).__name__])[0]
-
-
-def flush(path: Path) -> None:
-    """Flush a file to the disk."""
-    with path.open("rb") as file:
-        os.fsync(file.fileno())
