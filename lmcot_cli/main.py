@@ -61,7 +61,7 @@ COMMANDS = {
     "bench": LazyCommand(
         "bench",
         "bench",
-        "Measure how fast samples are written here: by lmcot, by llama.cpp alone, and by other programs.",
+        "Measure how fast samples are written here, by width and type, and say which settings to use.",
     ),
     "doctor": LazyCommand(
         "doctor",

@@ -421,8 +421,8 @@ def test_the_large_lm_of_refining_and_of_verification_is_given_the_key_of_its_ho
 
 
 def test_a_peer_of_the_benchmark_is_given_no_key(world: World) -> None:
-    from lmcot_cli.bench.server import find_server
     from lmcot_cli.errors import ModelError
+    from tools.bench.server import find_server
 
     with pytest.raises(ModelError, match="no llama-server"):
         find_server(world.named.url, None)  # type: ignore[arg-type]  # it does not come to a comparison

@@ -1,8 +1,9 @@
-"""Measure lmcot's engine at one width, and llama.cpp alone on the same batches."""
+"""Measure lmcot's engine at one width."""
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -11,102 +12,86 @@ from lmcot_cli.backends.base import Completion, Request, Sampling
 from lmcot_cli.backends.engine_options import EngineOptions
 from lmcot_cli.backends.llama.backend import LlamaBackend
 from lmcot_cli.backends.llama.memory import memory_estimate
-from lmcot_cli.bench.bare import measure_bare
-from lmcot_cli.bench.library_calls import DecodeTimer, Trace, recorded, replaced, texts_never_end
+from lmcot_cli.backends.llama.vocabulary import Vocabulary
 from lmcot_cli.bench.machine import peak_memory
 from lmcot_cli.bench.options import Workload
-from lmcot_cli.bench.split import time_by_part
-from lmcot_cli.errors import ModelError
 
 
 def measure_engine(
-    path: str,
-    workload: dict[str, Any],
-    texts: list[list[str]],
-    ids: list[list[list[int]]],
-    width: int,
-    threads: int,
-    gpu_layers: int,
-    profile: bool,
+    path: str, workload: dict[str, Any], texts: list[list[str]], width: int, threads: int, gpu_layers: int
 ) -> dict[str, Any]:
-    """Write the samples of every repeat, each followed by the same batches with nothing around them.
-
-    The first prompts are written once more before, to warm up and to record the batches.
+    """Write the samples of every repeat, after a warm-up with the first prompts.
 
     Args:
         path: The GGUF file.
         workload: Fields of `Workload`.
         texts: The prompts of every repeat, without a chat template.
-        ids: The same as the token ids that the model sees.
         width: Sequences decoded at once.
         threads: Threads that compute.
         gpu_layers: Layers on a GPU.
-        profile: Whether to split the time outside `llama_decode` too, which takes one more run.
 
     Returns:
-        Fields of `report.Width`.
+        Fields of `report.WidthRates`.
     """
     work = Workload(**workload)
-    options = EngineOptions(n_ctx=work.request_tokens, parallel=width, threads=threads, gpu_layers=gpu_layers)
+    options = engine_options(work, width, threads, gpu_layers)
     with texts_never_end(), LlamaBackend(Path(path), options) as backend:
-        run = _EngineRun(backend, work)
-        with recorded() as trace:
-            run.write(texts[0])
-        if trace.context is None:
-            raise ModelError("the engine decoded nothing that could be recorded")
-        decoded = asdict(backend.work)
+        write(backend, work, texts[0])
         peak = peak_memory()
-        measured = [run.beside_the_limit(prompts, trace) for prompts in texts]
-        parts = time_by_part(lambda: run.write_timed(texts[0])) if profile else None
-        bare = measure_bare(trace.context, ids[0], width, work.samples)
+        runs = [_rate(backend, work, prompts) for prompts in texts]
+        reading = _reading_rate(backend, work, texts[0])
     return {
         "width": width,
-        "runs": [tokens / seconds for tokens, seconds, _, _ in measured],
-        "limit_runs": [tokens / limit for tokens, _, _, limit in measured],
-        "outside_decode_runs": [1 - inside / seconds for _, seconds, inside, _ in measured],
-        "completion_tokens": measured[0][0],
-        "decoded": decoded,
-        "parts": parts,
-        "bare_prefill": bare.prefill,
-        "bare_decode": bare.decode,
+        "runs": runs,
+        "reading": reading,
         "peak_memory": peak,
         "stated_memory": memory_estimate(Path(path), options).total,
     }
 
 
-class _EngineRun:
-    """The workload on a loaded backend."""
+def engine_options(work: Workload, width: int, threads: int, gpu_layers: int) -> EngineOptions:
+    """Return the engine's settings for a workload at one width."""
+    return EngineOptions(n_ctx=work.request_tokens, parallel=width, threads=threads, gpu_layers=gpu_layers)
 
-    def __init__(self, backend: LlamaBackend, workload: Workload) -> None:
-        self._backend = backend
-        self._workload = workload
-        self._sampling = Sampling(workload.temperature, workload.top_p, workload.new_tokens)
 
-    def write(self, prompts: list[str]) -> int:
-        """Write the samples of these prompts and return how many tokens they are."""
-        self._backend.reset()
-        requests = [
-            Request(prompt, seed=place * self._workload.samples + sample)
-            for place, prompt in enumerate(prompts)
-            for sample in range(self._workload.samples)
-        ]
-        return sum(_tokens(reply) for reply in self._backend.complete(requests, self._sampling))
+def write(backend: LlamaBackend, work: Workload, prompts: list[str]) -> int:
+    """Write the samples of these prompts, from an empty cache, and return how many tokens they have."""
+    requests = [
+        Request(prompt, seed=place * work.samples + sample)
+        for place, prompt in enumerate(prompts)
+        for sample in range(work.samples)
+    ]
+    backend.reset()
+    sampling = Sampling(work.temperature, work.top_p, work.new_tokens)
+    return sum(_tokens(reply) for reply in backend.complete(requests, sampling))
 
-    def write_timed(self, prompts: list[str]) -> tuple[int, float, float]:
-        """Return the tokens written, the seconds they took, and those inside `llama_decode`."""
-        timer = DecodeTimer()
-        with replaced("llama_decode", timer):
-            start = perf_counter()
-            tokens = self.write(prompts)
-            return tokens, perf_counter() - start, timer.seconds
 
-    def beside_the_limit(self, prompts: list[str], trace: Trace) -> tuple[int, float, float, float]:
-        """Measure the engine, then the recorded batches; the cache is given back empty."""
-        timed = self.write_timed(prompts)
-        self._backend.reset()
-        limit = trace.replay()
-        trace.clear()
-        return *timed, limit
+@contextmanager
+def texts_never_end() -> Iterator[None]:
+    """Let no token end a text, so that every completion has as many tokens as were asked for."""
+    owner, name = Vocabulary, "ends"
+    original = vars(owner)[name]
+    setattr(owner, name, frozenset())
+    try:
+        yield
+    finally:
+        setattr(owner, name, original)
+
+
+def _rate(backend: LlamaBackend, work: Workload, prompts: list[str]) -> float:
+    start = perf_counter()
+    tokens = write(backend, work, prompts)
+    return tokens / (perf_counter() - start)
+
+
+def _reading_rate(backend: LlamaBackend, work: Workload, prompts: list[str]) -> float:
+    """Return the prompt tokens read per second, by completions of one token."""
+    backend.reset()
+    start = perf_counter()
+    replies = backend.complete([Request(prompt, seed=0) for prompt in prompts], Sampling(max_tokens=1))
+    for reply in replies:
+        _tokens(reply)
+    return len(prompts) * work.prompt_tokens / (perf_counter() - start)
 
 
 def _tokens(reply: Completion | Exception) -> int:

@@ -2,42 +2,29 @@
 
 from __future__ import annotations
 
-import os
 import platform
 import re
 import sys
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from lmcot_cli import __version__
+from lmcot_cli import installation
 from lmcot_cli.backends.engine_options import usable_cores
-
-MIB = 1024 * 1024
 
 
 def machine() -> dict[str, Any]:
-    """Describe the machine: processor, cores this process may use, bytes of memory, system."""
-    return {
-        "processor": _processor(),
-        "cores": usable_cores(),
-        "memory": _memory(),
-        "system": f"{platform.system()} {platform.release()}",
-    }
+    """Describe the machine: system, processor, the cores and bytes of memory that this process may use."""
+    allowed = {"cores": usable_cores(), "memory": installation.memory_limit()}
+    return {**installation.machine(), "processor": _processor(), **allowed}
 
 
-def versions() -> dict[str, str]:
+def versions() -> dict[str, str | None]:
     """Return the versions that figures depend on, and what llama.cpp was compiled with."""
     from lmcot_cli.backends.llama.library import llama
 
     described = llama().llama_print_system_info().decode("utf-8", errors="replace")
-    return {
-        "lmcot": __version__,
-        "python": platform.python_version(),
-        "llama-cpp-python": metadata.version("llama-cpp-python"),
-        "numpy": metadata.version("numpy"),
-        "llama.cpp features": " ".join(re.findall(r"(\w+) = 1\b", described)),
-    }
+    features = " ".join(re.findall(r"(\w+) = 1\b", described))
+    return {**installation.versions("llama-cpp-python", "numpy"), "llama.cpp features": features}
 
 
 def peak_memory() -> int | None:
@@ -64,9 +51,3 @@ def _processor() -> str:
         if match:
             return match[1]
     return platform.processor() or platform.machine()
-
-
-def _memory() -> int | None:
-    if not hasattr(os, "sysconf"):
-        return None
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")

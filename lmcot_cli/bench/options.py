@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
 from lmcot_cli.backends.engine_options import MAX_PARALLEL, MAX_THREADS, EngineOptions
 from lmcot_cli.errors import UsageError
 from lmcot_cli.settings.declaration import COUNT, NOT_NEGATIVE, Rule, check, group, setting, setting_from
 
-_WORK, _PEERS = "Workload", "Other programs"
+_WORK = "Workload"
 
 
 def _read_widths(text: str) -> tuple[int, ...]:
@@ -23,7 +22,7 @@ def _read_widths(text: str) -> tuple[int, ...]:
 
 @dataclass(frozen=True, slots=True)
 class Workload:
-    """The samples that every part writes, each part the same.
+    """The samples that are written at every width.
 
     Raises:
         UsageError: A value is out of range.
@@ -66,7 +65,7 @@ class Workload:
 
 @dataclass(frozen=True, slots=True)
 class BenchOptions:
-    """What is measured, and against what.
+    """What is measured.
 
     Raises:
         UsageError: A value is out of range.
@@ -79,34 +78,15 @@ class BenchOptions:
         shown="1,4,8,16,32",
         read=_read_widths,
     )
-    repeats: int = setting(3, "Measured runs of every part; the median counts.", rule=COUNT)
+    repeats: int = setting(3, "Measured runs per width; the median counts.", rule=COUNT)
     threads: int = setting_from(
         lambda: EngineOptions().threads,
-        "Threads that compute, in every part but a server.",
+        "Threads that compute.",
         shown="the usable cores",
         rule=Rule(least=1, most=MAX_THREADS),
     )
     gpu_layers: int = setting(0, "Layers to put on a GPU; -1 is all.", rule=Rule(least=-1))
-    profile: bool = setting(False, "Show what takes the time outside llama.cpp: one more run per width.")
     workload: Workload = group(Workload)
-    high_level: bool = setting(
-        True,
-        "Measure llama-cpp-python's Llama, one sample after another.",
-        flag="--high-level/--no-high-level",
-        panel=_PEERS,
-    )
-    peer_url: str | None = setting(
-        None, "A running llama-server with this model.", metavar="URL", panel=_PEERS
-    )
-    peer_transformers: Path | None = setting(
-        None,
-        "The same model as transformers loads it; needs the extra train.",
-        metavar="DIR",
-        panel=_PEERS,
-    )
-    peer_concurrency: int = setting(
-        16, "Requests, or sequences of a batch, that a peer gets at a time.", rule=COUNT, panel=_PEERS
-    )
 
     def __post_init__(self) -> None:
         wrong = [width for width in self.widths if not 1 <= width <= MAX_PARALLEL]

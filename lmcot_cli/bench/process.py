@@ -1,7 +1,7 @@
-"""Run a part of the benchmark in a process of its own: `python -m lmcot_cli.bench.process`.
+"""Run a part of a benchmark in a process of its own.
 
-Its peak of memory is then its own, and a crash of llama.cpp leaves the other parts alone. One line of JSON goes
-in on stdin, {"part": "engine", "arguments": {...}}; one object comes out on stdout, {"result": {...}} or
+Its peak of memory is then its own, and a crash of llama.cpp leaves the other parts alone. One line of JSON goes in on
+stdin, {"part": "module:function", "arguments": {...}}; one object comes out on stdout, {"result": {...}} or
 {"error": "..."}.
 """
 
@@ -17,22 +17,17 @@ from typing import Any
 
 from lmcot_cli.errors import LmcotError, ModelError
 
-PARTS = {
-    "high_level": "lmcot_cli.bench.high_level:measure_high_level",
-    "engine": "lmcot_cli.bench.engine:measure_engine",
-    "transformers": "lmcot_cli.bench.transformers_model:measure_transformers",
-}
-"""What can be run, and where: imported in the new process only."""
+_START = "import json, sys; sys.path[:] = json.loads(sys.argv[1]); from lmcot_cli.bench.process import main; main()"
 
 
 def run_part(part: str, arguments: dict[str, Any]) -> dict[str, Any]:
-    """Run one of `PARTS` with these arguments (what JSON can say), and return its result.
+    """Run a function `module:measure_NAME` with these arguments (what JSON can say), and return its result.
 
     Raises:
         ModelError: The part could not be measured; what it wrote to stderr has been shown.
     """
-    with subprocess.Popen(  # noqa: S603 (this very module)
-        [sys.executable, "-P", "-m", __name__],  # -P: the folder we are in brings no modules
+    with subprocess.Popen(  # noqa: S603 (our own interpreter)
+        [sys.executable, "-P", "-c", _START, json.dumps(sys.path)],  # -P: no modules of the folder we are in
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         start_new_session=True,  # Ctrl-C reaches this process alone, which then ends the other
@@ -50,7 +45,7 @@ def run_part(part: str, arguments: dict[str, Any]) -> dict[str, Any]:
 
 
 def _result(part: str, status: int, output: bytes) -> dict[str, Any]:
-    name = part.replace("_", "-")
+    name = part.rpartition(":measure_")[2].replace("_", "-")
     if status < 0:
         raise ModelError(f"measuring {name}: its process was ended by signal {-status}; was memory short?")
     if status > 0:
@@ -68,7 +63,7 @@ def main() -> None:
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
     request = json.loads(sys.stdin.readline())
     Thread(target=_end_with_stdin, daemon=True).start()
-    module, _, name = PARTS[request["part"]].partition(":")
+    module, _, name = request["part"].partition(":")
     try:
         reply = {"result": getattr(import_module(module), name)(**request["arguments"])}
     except LmcotError as error:
@@ -81,7 +76,3 @@ def _end_with_stdin() -> None:
     """End this process when the one that started it is gone, however that came to its end."""
     sys.stdin.read()
     os._exit(1)
-
-
-if __name__ == "__main__":
-    main()

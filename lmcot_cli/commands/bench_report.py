@@ -1,8 +1,8 @@
-"""What `lmcot bench` shows: progress on stderr, and at the end one table, or JSON, and a plot."""
+"""What `lmcot bench` shows: progress on stderr, and at the end a table and advice, or JSON."""
 
 from __future__ import annotations
 
-from pathlib import Path
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import typer
@@ -15,29 +15,15 @@ from lmcot_cli.commands.scoring_arguments import write_json
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from lmcot_cli.bench.report import BenchReport, Loop, Width
+    from lmcot_cli.bench.report import BenchReport, ModelRates, WidthRates
 
 MB = 1_000_000
 UNSTEADY = 0.1
-"""Half the range of a part's repeats, as a share of the rate, from which on a warning is printed."""
-COLUMNS = (
-    "",
-    "at\nonce",
-    "tokens\n/s",
-    "+-",
-    "limit",
-    "of\nlimit",
-    "x high\nlevel",
-    "outside\ndecode",
-    "prefill",
-    "decode",
-    "peak\nMB",
-    "said\nMB",
-)
+"""Half the range of the repeats, as a share of the rate, from which on a warning is printed."""
+COLUMNS = ("", "at\nonce", "tokens\n/s", "+-", "reading\n/s", "peak\nMB", "stated\nMB")
 LEGEND = (
     "tokens/s: written tokens per second, reading the prompts included; +-: half the range of the repeats",
-    "said: peak memory as the engine states it beforehand",
-    "limit: the same batches through llama_decode alone; prefill, decode: llama_decode on pure batches",
+    "reading/s: prompt tokens read per second; stated: the peak memory that the engine states beforehand",
 )
 
 
@@ -46,43 +32,40 @@ def announce(what: str) -> None:
     typer.echo(f"measuring {printable(what)}", err=True)
 
 
-def show(report: BenchReport, *, as_json: bool, plot: Path | None) -> None:
-    """Print what was measured, and draw it; nothing where nothing was measured."""
-    if report.empty:
+def show(report: BenchReport, *, as_json: bool) -> None:
+    """Print what was measured; nothing if nothing was measured."""
+    if not report.measured:
         return
     if as_json:
         write_json(report.as_json())
-    else:
-        _print(report)
-    if plot:
-        from lmcot_cli.bench.plot import draw
-
-        draw(report, plot)
-        typer.echo(f"plot: {plot}", err=True)
-
-
-def _print(report: BenchReport) -> None:
+        return
     with stdout_console() as console:
         for line in _heading(report):
             console.print(line, markup=False, soft_wrap=True)
         console.print()
         console.print(_table(report))
-        for line in [*LEGEND, *_parts(report), *_ratios(report), *_warnings(report)]:
+        for line in [*LEGEND, *_advice(report), *_warnings(report)]:
             console.print(line, markup=False, soft_wrap=True)
 
 
 def _heading(report: BenchReport) -> list[str]:
-    model, machine, options = report.model, report.machine, report.options
+    machine, options = report.machine, report.options
     work = options.workload
-    name = printable(str(model["name"] or model["spec"]))
     return [
-        f"{name}: {model['parameters'] / 1e6:,.1f}M parameters, {model['quantization']},"
-        f" {model['file_bytes'] / MB:,.1f} MB",
+        *(_facts(one) for one in report.measured),
         f"{work.prompts} prompts of {work.prompt_tokens} tokens x {work.samples} samples of {work.new_tokens} tokens,"
         f" temperature {work.temperature:g}, top-p {work.top_p:g}",
         f"{machine['processor']}, {machine['cores']} cores, {options.threads} threads;"
         f" llama-cpp-python {report.versions['llama-cpp-python']}; median of {options.repeats}",
     ]
+
+
+def _facts(rates: ModelRates) -> str:
+    model = rates.model
+    return (
+        f"{printable(str(model['spec']))}: {model['parameters'] / 1e6:,.1f}M parameters, {model['quantization']},"
+        f" {model['file_bytes'] / MB:,.1f} MB"
+    )
 
 
 def _table(report: BenchReport) -> Table:
@@ -92,85 +75,43 @@ def _table(report: BenchReport) -> Table:
     table = Table(box=box.SIMPLE_HEAD, padding=0, show_edge=False)
     for name in COLUMNS:
         table.add_column(name, justify="right" if name else "left", overflow="fold")
-    if report.high_level:
-        table.add_row(*_loop_row("high level", 1, report.high_level, report))
-    for width in report.widths:
-        table.add_row(*_width_row(width, report))
-    for peer in report.peers:
-        table.add_row(*_loop_row(peer.name, peer.concurrency, peer.loop, report))
+    for rates in report.measured:
+        for number, one in enumerate(rates.widths):
+            table.add_row("" if number else str(rates.model["quantization"]), *_cells(one))
     return table
 
 
-def _loop_row(name: str, at_once: int, loop: Loop, report: BenchReport) -> list[str]:
-    rate, times, peak = (
-        f"{loop.tokens_per_s:,.0f}",
-        _times(report, loop.tokens_per_s),
-        _megabytes(loop.peak_memory),
-    )
-    return [name, str(at_once), rate, _spread(loop.runs), "", "", times, "", "", "", peak, ""]
-
-
-def _width_row(width: Width, report: BenchReport) -> list[str]:
+def _cells(one: WidthRates) -> list[str]:
     return [
-        "lmcot",
-        str(width.width),
-        f"{width.tokens_per_s:,.0f}",
-        _spread(width.runs),
-        f"{width.limit:,.0f}",
-        f"{width.of_limit:.0%}",
-        _times(report, width.tokens_per_s),
-        f"{width.outside_decode:.1%}",
-        f"{width.bare_prefill:,.0f}",
-        f"{width.bare_decode:,.0f}",
-        _megabytes(width.peak_memory),
-        _megabytes(width.stated_memory),
+        str(one.width),
+        f"{one.tokens_per_s:,.0f}",
+        f"{half_range(one.runs):.0%}" if len(one.runs) > 1 else "-",
+        f"{one.reading:,.0f}",
+        "-" if one.peak_memory is None else f"{one.peak_memory / MB:,.0f}",
+        f"{one.stated_memory / MB:,.0f}",
     ]
+
+
+def _advice(report: BenchReport) -> Iterator[str]:
+    """Say which settings to use for each model, and which model is the fastest."""
+    rates: dict[str, float] = {}
+    for one in report.measured:
+        if (chosen := one.recommended) is None:
+            continue
+        spec = printable(str(one.model["spec"]))
+        rates[spec] = chosen.tokens_per_s
+        yield f"use --parallel {chosen.width} with {spec}: {chosen.tokens_per_s:,.0f} tokens/s"
+    if len(rates) > 1:
+        fastest, other = sorted(rates, key=lambda spec: -rates[spec])[:2]
+        yield f"fastest: {fastest}, {rates[fastest] / rates[other]:.2f} times {other}"
 
 
 def _warnings(report: BenchReport) -> list[str]:
-    """Say so where the repeats of a part differ too much to compare it with others."""
-    runs = {f"lmcot at width {width.width}": width.runs for width in report.widths}
-    runs |= {peer.name: peer.loop.runs for peer in report.peers}
-    if report.high_level:
-        runs = {"the high-level loop": report.high_level.runs} | runs
+    """Say where the repeats differ too much to compare a width with others."""
     return [
-        f"warning: the repeats of {name} differ a lot ({half_range(ones):.0%}); did something else run meanwhile?"
-        for name, ones in runs.items()
-        if half_range(ones) > UNSTEADY
+        f"warning: the repeats of {printable(str(rates.model['spec']))} at width {one.width} differ a lot"
+        f" ({half_range(one.runs):.0%}); was another program busy meanwhile?"
+        for rates in report.measured
+        for one in rates.widths
+        if half_range(one.runs) > UNSTEADY
     ]
-
-
-def _parts(report: BenchReport) -> list[str]:
-    """Say what the time outside `llama_decode` went into, as shares of the whole."""
-    return [
-        f"outside decode at width {width.width}: "
-        + ", ".join(f"{part} {share * width.outside_decode:.1%}" for part, share in width.parts.items())
-        for width in report.widths
-        if width.parts
-    ]
-
-
-def _ratios(report: BenchReport) -> list[str]:
-    """Set the engine at its fastest width against the other programs."""
-    best = report.best
-    if best is None:
-        return []
-    others = {"the high-level loop": report.high_level} if report.high_level else {}
-    others |= {f"{peer.name} with {peer.concurrency} at once": peer.loop for peer in report.peers}
-    return [
-        f"lmcot at width {best.width}: {best.tokens_per_s / loop.tokens_per_s:.2f} times {name}"
-        for name, loop in others.items()
-    ]
-
-
-def _spread(runs: list[float]) -> str:
-    return f"{half_range(runs):.0%}" if len(runs) > 1 else "-"
-
-
-def _times(report: BenchReport, tokens_per_s: float) -> str:
-    times = report.times_high_level(tokens_per_s)
-    return "" if times is None else f"{times:.2f}"
-
-
-def _megabytes(memory: int | None) -> str:
-    return "-" if memory is None else f"{memory / MB:,.0f}"

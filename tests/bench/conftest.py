@@ -1,39 +1,15 @@
-"""Tiny models with random weights, of both architectures, written by the code under test."""
+"""A tiny model with random weights."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from lmcot_cli.bench.random_model import write_random_model
-from lmcot_cli.bench.shapes import Shape
-
-TINY = Shape(
-    model="nothing",
-    architecture="llama",
-    layers=2,
-    width=96,
-    feed_forward=160,
-    heads=3,
-    kv_heads=1,
-    vocabulary=1200,
-    context=256,
-    rope_base=1e4,
-    norm_epsilon=1e-5,
-)
+from tests.tiny_models.gguf_files import TinyLlama, write_tiny_gguf
 
 
 @pytest.fixture(scope="session")
-def tiny(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
-    folder = tmp_path_factory.mktemp("bench")
-
-    def write(architecture: str = "llama") -> Path:
-        path = folder / f"{architecture}.gguf"
-        if not path.exists():
-            write_random_model(path, replace(TINY, architecture=architecture))
-        return path
-
-    return write
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the file of a model that was trained with 256 tokens of context, as it says."""
+    return write_tiny_gguf(tmp_path_factory.mktemp("bench") / "tiny.gguf", TinyLlama(context=256))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -27,10 +26,10 @@ def tokens_seen(path: Path, prompts: list[BenchPrompt]) -> set[int]:
 
 
 @pytest.mark.parametrize("tokens", [5, 64, 101])
-def test_the_engine_sees_exactly_as_many_tokens(tiny: Callable[[str], Path], tokens: int) -> None:
-    _, prompts = prepare(tiny("llama"), Workload(prompts=3, prompt_tokens=tokens, new_tokens=8), repeats=2)
+def test_the_engine_sees_exactly_as_many_tokens(tiny: Path, tokens: int) -> None:
+    _, prompts = prepare(tiny, Workload(prompts=3, prompt_tokens=tokens, new_tokens=8), repeats=2)
     everyone = prompts[0] + prompts[1]
-    assert tokens_seen(tiny("llama"), everyone) == {tokens}
+    assert tokens_seen(tiny, everyone) == {tokens}
     assert {len(prompt.ids) for prompt in everyone} == {tokens}
     assert len({prompt.text for prompt in everyone}) == 6
 
@@ -42,17 +41,17 @@ def test_the_embedded_pair_too() -> None:
     assert loaded.parameters == 3_803_392
 
 
-def test_a_chat_template_counts(tiny: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_chat_template_counts(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(LlamaModel, "chat_template", TEMPLATE)
-    _, prompts = prepare(tiny("llama"), Workload(prompts=2, prompt_tokens=60, new_tokens=4), repeats=1)
-    assert tokens_seen(tiny("llama"), prompts[0]) == {60}
+    _, prompts = prepare(tiny, Workload(prompts=2, prompt_tokens=60, new_tokens=4), repeats=1)
+    assert tokens_seen(tiny, prompts[0]) == {60}
     with pytest.raises(UsageError, match="--prompt-tokens 5: this model's shortest prompt takes"):
-        prepare(tiny("llama"), Workload(prompt_tokens=5), repeats=1)
+        prepare(tiny, Workload(prompt_tokens=5), repeats=1)
 
 
-def test_what_the_context_cannot_hold_is_refused(tiny: Callable[[str], Path]) -> None:
+def test_what_the_context_cannot_hold_is_refused(tiny: Path) -> None:
     with pytest.raises(UsageError, match=r"--prompt-tokens 200 and --new-tokens 57 .* context of 256"):
-        prepare(tiny("llama"), Workload(prompt_tokens=200, new_tokens=57), repeats=1)
+        prepare(tiny, Workload(prompt_tokens=200, new_tokens=57), repeats=1)
 
 
 def test_no_model_is_one_line(tmp_path: Path) -> None:
@@ -64,17 +63,13 @@ def two_a_letter(writer: object, text: str) -> list[int]:
     return [0] * sum(1 if character == " " else 2 for character in text)
 
 
-def test_where_no_cut_gives_the_number_fillers_mend_it(
-    tiny: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_where_no_cut_gives_the_number_fillers_mend_it(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_PromptWriter, "_encode", two_a_letter)
-    _, prompts = prepare(tiny("llama"), Workload(prompts=4, prompt_tokens=7), repeats=1)
+    _, prompts = prepare(tiny, Workload(prompts=4, prompt_tokens=7), repeats=1)
     assert {len(prompt.ids) for prompt in prompts[0]} == {7}
 
 
-def test_where_nothing_gives_the_number_it_is_said(
-    tiny: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_where_nothing_gives_the_number_it_is_said(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_PromptWriter, "_encode", lambda writer, text: [0] * 2 * len(text))
     with pytest.raises(ModelError, match="no text gives exactly 7 tokens"):
-        prepare(tiny("llama"), Workload(prompt_tokens=7), repeats=1)
+        prepare(tiny, Workload(prompt_tokens=7), repeats=1)

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from lmcot_cli.bench.options import Workload
-from lmcot_cli.bench.transformers_model import check_folder, measure_transformers
 from lmcot_cli.errors import ModelError
+from tools.bench.transformers_model import check_folder, measure_transformers
 
 WORK = Workload(prompts=3, prompt_tokens=4, samples=2, new_tokens=5)
 IDS = [[[1, 2, 3, 4], [5, 6, 7, 8], [9, 10, 11, 12]]]

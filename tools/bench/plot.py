@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from lmcot_cli.bench.report import BenchReport
 from lmcot_cli.errors import MissingExtraError, OutputError, UsageError
+from tools.bench.report import ComparisonReport
 
 SIZE = (8.0, 5.0)  # inches
 DPI = 150
@@ -30,7 +30,7 @@ def check_plot(path: Path) -> None:
         raise OutputError(f"{path}: its folder does not exist; create it first")
 
 
-def draw(report: BenchReport, path: Path) -> None:
+def draw(report: ComparisonReport, path: Path) -> None:
     """Draw the engine and the limit as curves, the other programs as level lines.
 
     Raises:
@@ -56,7 +56,7 @@ def draw(report: BenchReport, path: Path) -> None:
         raise OutputError(f"{path}: cannot be written: {error.strerror}") from error
 
 
-def _curves(axes: Any, report: BenchReport) -> None:
+def _curves(axes: Any, report: ComparisonReport) -> None:
     widths = [width.width for width in report.widths]
     if not widths:
         return
@@ -70,7 +70,7 @@ def _curves(axes: Any, report: BenchReport) -> None:
     axes.minorticks_off()
 
 
-def _levels(axes: Any, report: BenchReport) -> None:
+def _levels(axes: Any, report: ComparisonReport) -> None:
     levels = {f"{peer.name}, {peer.concurrency} at a time": peer.loop for peer in report.peers}
     if report.high_level:
         levels = {"llama-cpp-python, one at a time": report.high_level} | levels
@@ -78,10 +78,10 @@ def _levels(axes: Any, report: BenchReport) -> None:
         axes.axhline(loop.tokens_per_s, linestyle=":", color=f"C{index}", label=label)
 
 
-def _title(report: BenchReport) -> str:
-    work, model = report.options.workload, report.model
+def _title(report: ComparisonReport) -> str:
+    work, model = report.options.bench.workload, report.model
     return (
         f"{model['name'] or model['spec']}, {model['quantization']}\n"
         f"{work.prompts} prompts of {work.prompt_tokens} tokens, {work.samples} samples of {work.new_tokens};"
-        f" threads: {report.options.threads}"
+        f" threads: {report.options.bench.threads}"
     )

@@ -16,7 +16,6 @@ import numpy as np
 import numpy.typing as npt
 
 from lmcot_cli.backends.llama.library import llama
-from lmcot_cli.backends.llama.vocabulary import Vocabulary
 from lmcot_cli.errors import ModelError
 
 MEMORY_CALLS = (
@@ -42,19 +41,6 @@ def replaced(name: str, function: Callable[..., Any]) -> Iterator[None]:
     finally:
         for module in modules:
             setattr(module, name, original)
-
-
-@contextmanager
-def texts_never_end() -> Iterator[None]:
-    """Let no token end a text, so that every completion takes as many tokens as were asked for."""
-    owner, name = Vocabulary, "ends"
-    original = vars(owner)[name]
-    with replaced("llama_vocab_is_eog", lambda vocabulary, token: False):
-        setattr(owner, name, frozenset())
-        try:
-            yield
-        finally:
-            setattr(owner, name, original)
 
 
 class DecodeTimer:

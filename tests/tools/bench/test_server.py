@@ -13,8 +13,8 @@ import pytest
 
 from lmcot_cli.bench.options import Workload
 from lmcot_cli.bench.prompts import LoadedModel
-from lmcot_cli.bench.server import LlamaServer, find_server, measure_server
 from lmcot_cli.errors import ModelError, UsageError
+from tools.bench.server import LlamaServer, find_server, measure_server
 
 MODEL = LoadedModel(parameters=1000, tensor_bytes=2000, vocabulary=300, trained_context=64)
 WORK = Workload(prompts=2, prompt_tokens=4, samples=3, new_tokens=5, temperature=0.7, top_p=0.9)

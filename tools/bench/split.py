@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from lmcot_cli.bench import library_calls
+from tools.bench import library_calls
 
 ENGINE = Path("lmcot_cli", "backends", "llama")
 PARTS = {

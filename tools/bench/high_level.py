@@ -5,9 +5,9 @@ from __future__ import annotations
 from time import perf_counter
 from typing import Any
 
-from lmcot_cli.bench.library_calls import texts_never_end
 from lmcot_cli.bench.machine import peak_memory
 from lmcot_cli.bench.options import Workload
+from tools.bench.library_calls import replaced
 
 WARM_UP_TOKENS = 8
 BATCH_TOKENS = 512
@@ -42,7 +42,7 @@ def measure_high_level(
         n_gpu_layers=gpu_layers,
         verbose=False,
     )
-    with texts_never_end():
+    with replaced("llama_vocab_is_eog", lambda vocabulary, token: False):  # no text ends early
         _complete(model, ids[0][0][::-1], work, seed=0, tokens=WARM_UP_TOKENS)
         measured = [_measure(model, prompts, work) for prompts in ids]
     return {

@@ -18,9 +18,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from lmcot_cli.bench.shapes import SHAPES, Shape, ShapeName
 from lmcot_cli.errors import MissingExtraError
 from lmcot_cli.files import cannot_write
+from tools.bench.shapes import SHAPES, Shape, ShapeName
 
 VERSION = 1
 """Part of the file name; raise it when the weights or the tokenizer change."""
@@ -151,7 +151,7 @@ def random_model(name: ShapeName, quantization: str, folder: Path | None = None)
     path = folder / f"random-{name}-{quantization}-v{VERSION}.gguf"
     if not path.exists():
         if find_spec("gguf") is None:
-            raise MissingExtraError("lmcot bench --shape", "export")
+            raise MissingExtraError("--shape", "export")
         try:
             folder.mkdir(parents=True, exist_ok=True)
             _make(SHAPES[name], quantization, path)

@@ -7,8 +7,8 @@ from time import perf_counter
 from typing import Any
 
 from lmcot_cli.backends.llama.library import llama
-from lmcot_cli.bench.library_calls import new_batch
 from lmcot_cli.errors import ModelError
+from tools.bench.library_calls import new_batch
 
 WHOLE = -1
 DECODE_STEPS = 32

@@ -11,9 +11,9 @@ from lmcot_cli.backends import llama
 from lmcot_cli.backends.base import Request, Sampling
 from lmcot_cli.backends.engine_options import EngineOptions
 from lmcot_cli.backends.llama.backend import LlamaBackend
-from lmcot_cli.bench import library_calls
-from lmcot_cli.bench.split import PARTS, Function, _by_part, time_by_part
 from lmcot_cli.models import embedded
+from tools.bench import library_calls
+from tools.bench.split import PARTS, Function, _by_part, time_by_part
 
 ENGINE = Path(llama.__file__).parent
 HERE = "/anywhere/lmcot_cli/backends/llama"

@@ -15,9 +15,9 @@ from lmcot_cli.backends.llama.gguf_header import read_header
 from lmcot_cli.backends.llama.model import LlamaModel
 from lmcot_cli.backends.llama.vocabulary import Vocabulary
 from lmcot_cli.bench import random_model as kept
-from lmcot_cli.bench.random_model import LOGIT_SPREAD, _sizes, random_model, write_random_model
-from lmcot_cli.bench.shapes import SHAPES, Shape, ShapeName
 from lmcot_cli.errors import MissingExtraError, OutputError
+from tools.bench.random_model import LOGIT_SPREAD, _sizes, random_model, write_random_model
+from tools.bench.shapes import SHAPES, Shape, ShapeName
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,116 @@
+"""The run: every part after the other, each on the same prompts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from lmcot_cli.bench.machine import machine, versions
+from lmcot_cli.bench.measure import model_facts
+from lmcot_cli.bench.process import run_part
+from lmcot_cli.bench.prompts import prepare
+from tools.bench import server, transformers_model
+from tools.bench.options import ComparisonOptions
+from tools.bench.report import ComparisonReport, Loop, Peer, Width
+from tools.bench.server import LlamaServer
+
+HIGH_LEVEL = "tools.bench.high_level:measure_high_level"
+ENGINE = "tools.bench.engine:measure_engine"
+TRANSFORMERS = "tools.bench.transformers_model:measure_transformers"
+
+
+class Comparison:
+    """A model and prompts that are ready to be measured.
+
+    Args:
+        path: The GGUF file.
+        spec: What the user called it.
+        options: What to measure.
+
+    Attributes:
+        report: What has been measured so far.
+
+    Raises:
+        ModelError: The model cannot be loaded, or a peer is not there.
+        UsageError: The workload does not fit the model.
+        MissingExtraError: `--peer-transformers` without torch.
+    """
+
+    def __init__(self, path: Path, spec: str, options: ComparisonOptions) -> None:
+        self._path = path
+        self._options = options
+        loaded, prompts = prepare(path, options.bench.workload, options.bench.repeats)
+        self._texts = [[prompt.text for prompt in repeat] for repeat in prompts]
+        self._ids = [[prompt.ids for prompt in repeat] for repeat in prompts]
+        self._server = server.find_server(options.peer_url, loaded) if options.peer_url else None
+        if options.peer_transformers:
+            transformers_model.check_folder(options.peer_transformers)
+        self.report = ComparisonReport(options, model_facts(path, spec, loaded), machine(), versions())
+
+    def run(self, say: Callable[[str], None]) -> None:
+        """Measure everything; what was found is in `report` at once, also if this ends early.
+
+        Args:
+            say: Told what is measured next.
+
+        Raises:
+            ModelError: A part failed.
+        """
+        parts = list(self._parts())
+        for number, (title, part) in enumerate(parts, start=1):
+            say(f"{title} ({number} of {len(parts)})")
+            self.report.add(part())
+
+    def _parts(self) -> Iterator[tuple[str, Callable[[], Loop | Width | Peer]]]:
+        options = self._options
+        if options.high_level:
+            yield "llama-cpp-python, one sample after another", self._high_level
+        for width in options.bench.widths:
+            yield f"lmcot and the bare limit, width {width}", partial(self._engine, width)
+        if self._server is not None:
+            yield f"llama-server at {self._server.url}", partial(self._llama_server, self._server)
+        if options.peer_transformers:
+            folder = str(options.peer_transformers)
+            yield f"transformers, {folder}", partial(self._transformers, folder)
+
+    def _high_level(self) -> Loop:
+        return Loop(
+            **run_part(
+                HIGH_LEVEL,
+                self._shared() | {"path": str(self._path)} | self._layers(),
+            )
+        )
+
+    def _engine(self, width: int) -> Width:
+        own = {
+            "path": str(self._path),
+            "texts": self._texts,
+            "width": width,
+            "profile": self._options.profile,
+        }
+        return Width(**run_part(ENGINE, self._shared() | own | self._layers()))
+
+    def _llama_server(self, found: LlamaServer) -> Peer:
+        concurrency = self._options.peer_concurrency
+        measured = server.measure_server(found, self._ids, self._options.bench.workload, concurrency)
+        return Peer(server.NAME, found.url, concurrency, Loop(**measured))
+
+    def _transformers(self, folder: str) -> Peer:
+        concurrency = self._options.peer_concurrency
+        own = {"folder": folder, "concurrency": concurrency}
+        measured = Loop(**run_part(TRANSFORMERS, self._shared() | own))
+        return Peer(transformers_model.NAME, folder, concurrency, measured)
+
+    def _shared(self) -> dict[str, Any]:
+        options = self._options
+        return {
+            "workload": asdict(options.bench.workload),
+            "ids": self._ids,
+            "threads": options.bench.threads,
+        }
+
+    def _layers(self) -> dict[str, Any]:
+        return {"gpu_layers": self._options.bench.gpu_layers}
