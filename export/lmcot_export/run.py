@@ -25,7 +25,7 @@ from lmcot_export.manifest import (
     ingredients,
     suffixed,
 )
-from lmcot_export.merge import merge, merged_bytes
+from lmcot_export.merge import merge
 from lmcot_export.options import FULL_TYPES, ExportOptions
 from lmcot_export.outcome import ExportReport, Output
 from lmcot_export.progress import ExportProgress, SilentProgress
@@ -171,8 +171,8 @@ class _ExportJob:
                 f"{target}: the merged model would overwrite the one it is made from; choose another -o"
             )
         self.claim(target)
-        self.progress.begin("merging the adapter", merged_bytes(base, adapter))
-        self.make(target, ("merged",), lambda place: merge(base, adapter, place, self.progress.advance))
+        self.progress.begin("merging the adapter")
+        self.make(target, ("merged",), lambda place: merge(base, adapter, place))
         return target
 
     def adapter(self) -> Output:

@@ -46,7 +46,7 @@ def test_an_error_of_ours_comes_back_as_one_line(tiny: Path, tmp_path: Path) -> 
 
 def test_a_bug_keeps_its_traceback(tiny: Path, capfd: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(ModelError, match=r"its process failed \(status 1\); see above"):
-        run_part(ENGINE, arguments(tiny) | {"threads": "many"})
+        run_part(ENGINE, arguments(tiny) | {"texts": [[3]]})
     assert "Traceback" in capfd.readouterr().err
 
 

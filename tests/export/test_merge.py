@@ -42,6 +42,11 @@ CASES: dict[str, tuple[Any, dict[str, Any]]] = {
         LlamaConfig(**SHAPE, tie_word_embeddings=True),
         {"target_modules": ["v_proj"], "modules_to_save": ["lm_head"]},
     ),
+    "tied, input embeddings trained": (
+        LlamaConfig(**SHAPE, tie_word_embeddings=True),
+        {"target_modules": ["embed_tokens", "v_proj"]},
+    ),
+    "DoRA": (LLAMA, {"target_modules": ["q_proj", "up_proj"], "use_dora": True}),
     "Conv1D": (
         GPT2Config(n_embd=32, n_layer=2, n_head=2, n_positions=64, vocab_size=100),
         {"target_modules": ["c_attn", "c_proj", "c_fc"], "fan_in_fan_out": True},
@@ -74,11 +79,15 @@ def test_merged_weights_equal_those_of_peft(name: str, tmp_path: Path) -> None:
     merged = AutoModelForCausalLM.from_pretrained(tmp_path / "merged", dtype="float32").eval()
     tokens = torch.arange(50)[None]
     with torch.inference_mode():
-        wanted, found = adapted(tokens).logits, merged(tokens).logits
-    assert (wanted - found).abs().max() < 1e-4
-    expected = dict(adapted.merge_and_unload().named_parameters())
-    for parameter, tensor in merged.named_parameters():
-        torch.testing.assert_close(tensor, expected[parameter], rtol=0, atol=1e-6)
+        wanted, logits = adapted(tokens).logits, merged(tokens).logits
+    assert (wanted - logits).abs().max() < 1e-4
+    expected = dict(
+        adapted.merge_and_unload().named_parameters()
+    )  # whose output stays tied to a changed input
+    found = dict(merged.named_parameters())
+    assert found.keys() - expected.keys() <= {"lm_head.weight"}
+    for parameter, tensor in expected.items():
+        torch.testing.assert_close(found[parameter], tensor, rtol=0, atol=1e-6)
 
 
 def test_the_adapter_must_be_of_the_base(tmp_path: Path) -> None:
@@ -101,9 +110,8 @@ def test_an_adapter_is_never_merged_into_quantized_weights(tmp_path: Path) -> No
 @pytest.mark.parametrize(
     ("setting", "message"),
     [
-        ({"use_dora": True}, "DoRA"),
-        ({"peft_type": "IA3"}, "not LoRA"),
         ({"init_lora_weights": "pissa_niter_4"}, "changed the base model's weights"),
+        ({"alora_invocation_tokens": [1]}, "switched on by tokens"),
     ],
 )
 def test_adapters_that_cannot_be_added_are_refused(
@@ -111,9 +119,34 @@ def test_adapters_that_cannot_be_added_are_refused(
 ) -> None:
     save_adapter(tmp_path / "base", tmp_path / "adapter", LLAMA, {"target_modules": ["q_proj"]})
     change(tmp_path / "adapter" / "adapter_config.json", **setting)
-    with pytest.raises(ModelError, match=message) as caught:
+    for use in (LoraAdapter, lambda adapter: merge(tmp_path / "base", adapter, tmp_path / "merged")):
+        with pytest.raises(ModelError, match=message):
+            use(tmp_path / "adapter")  # type: ignore[operator]
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"), [({"use_dora": True}, "DoRA"), ({"peft_type": "IA3"}, "not LoRA")]
+)
+def test_what_no_plain_lora_is_cannot_be_written_by_itself(
+    setting: dict[str, Any], message: str, tmp_path: Path
+) -> None:
+    save_adapter(tmp_path / "base", tmp_path / "adapter", LLAMA, {"target_modules": ["q_proj"]})
+    change(tmp_path / "adapter" / "adapter_config.json", **setting)
+    with pytest.raises(ModelError, match=f"{message}.*leave out --adapter-only"):
         LoraAdapter(tmp_path / "adapter")
-    assert "merge_and_unload" in str(caught.value)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_embeddings_that_training_added_are_merged(tmp_path: Path) -> None:
+    base, adapter = tmp_path / "base", tmp_path / "adapter"
+    model = random_model(LlamaConfig(**SHAPE, tie_word_embeddings=True))
+    model.save_pretrained(base)
+    model.resize_token_embeddings(107, mean_resizing=False)
+    modules = {"target_modules": ["v_proj"], "modules_to_save": ["embed_tokens", "lm_head"]}
+    get_peft_model(model, LoraConfig(task_type="CAUSAL_LM", **modules)).save_pretrained(adapter)
+    merged = AutoModelForCausalLM.from_pretrained(merge(base, adapter, tmp_path / "merged"))
+    assert merged.get_input_embeddings().weight.shape[0] == merged.config.vocab_size == 107
+    torch.testing.assert_close(merged.get_input_embeddings().weight, model.get_input_embeddings().weight)
 
 
 def test_the_tokenizer_is_the_adapters_where_it_brings_one(tmp_path: Path) -> None:

@@ -111,7 +111,7 @@ class ComparisonReport:
     options: ComparisonOptions
     model: Mapping[str, Any]
     machine: Mapping[str, Any]
-    versions: Mapping[str, str]
+    versions: Mapping[str, str | None]
     high_level: Loop | None = None
     widths: list[Width] = field(default_factory=list)
     peers: list[Peer] = field(default_factory=list)

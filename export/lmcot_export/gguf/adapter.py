@@ -54,7 +54,7 @@ def write_adapter(base: Path, adapter: Path, path: Path, *, name: str) -> Path:
 def _check(lora: LoraAdapter, adapter: Path) -> None:
     if lora.replaced:
         raise ModelError(
-            f"{adapter}: trained whole tensors ({next(iter(lora.replaced))}), which llama.cpp cannot add while it runs;"
+            f"{adapter}: trained whole tensors ({lora.replaced[0]}), which llama.cpp cannot add while it runs;"
             " merge it instead: leave out --adapter-only"
         )
     if not lora.low_rank:

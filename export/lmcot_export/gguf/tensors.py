@@ -19,7 +19,7 @@ from lmcot_cli.errors import ModelError
 from lmcot_export.gguf import rope
 from lmcot_export.gguf.config import ModelConfig
 from lmcot_export.gguf.families import Array, Family
-from lmcot_export.weights import Weights, bfloat16_bits, blocks, read
+from lmcot_export.weights import SafetensorsFolder
 
 FileType = str
 """`f32`, `f16` or `bf16`: how matrices are stored; vectors and position embeddings are float32 always."""
@@ -72,7 +72,7 @@ class StreamedTensor:
 
 def add_tensors(
     writer: gguf.GGUFWriter,
-    weights: Weights,
+    weights: SafetensorsFolder,
     config: ModelConfig,
     family: Family,
     type: FileType,
@@ -103,7 +103,7 @@ def add_tensors(
 
 
 def _streamed(
-    weights: Weights,
+    weights: SafetensorsFolder,
     name: str,
     config: ModelConfig,
     family: Family,
@@ -113,9 +113,9 @@ def _streamed(
     transform = family.transform(name, config)
     shape = weights.shape(name)
     if transform is None:
-        return StreamedTensor(shape, type, lambda: blocks(weights, name), advance)
+        return StreamedTensor(shape, type, lambda: weights.blocks(name), advance)
     turned = transform(np.empty(shape, np.float32)).shape if len(shape) > 1 else shape
-    return StreamedTensor(turned, type, lambda: iter([transform(read(weights, name))]), advance)
+    return StreamedTensor(turned, type, lambda: iter([transform(weights.read(name))]), advance)
 
 
 def _stored_type(target: str, shape: tuple[int, ...], type: FileType) -> FileType:
@@ -127,7 +127,8 @@ def _stored_type(target: str, shape: tuple[int, ...], type: FileType) -> FileTyp
 
 def _stored(part: Array, type: FileType) -> NDArray[Any]:
     if type == "bf16":
-        return bfloat16_bits(part)
+        bits: NDArray[Any] = gguf.quantize(part, gguf.GGMLQuantizationType.BF16).view(np.uint16)
+        return bits
     with np.errstate(over="ignore"):
         raw = np.ascontiguousarray(part.astype(_NUMPY[type], copy=False))
     if type == "f16" and np.isinf(raw).any() and not np.isinf(part).any():

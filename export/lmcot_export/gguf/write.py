@@ -23,7 +23,7 @@ from lmcot_export.gguf.pretokenizer import (
 )
 from lmcot_export.gguf.tensors import FileType, add_tensors
 from lmcot_export.gguf.tokenizer import HuggingFaceTokenizer, Token
-from lmcot_export.weights import SafetensorsFolder, Weights
+from lmcot_export.weights import SafetensorsFolder
 
 _FILE_TYPES = {
     "f32": gguf.LlamaFileType.ALL_F32,
@@ -79,7 +79,6 @@ def write_gguf(
     type: FileType,
     *,
     name: str | None = None,
-    weights: Weights | None = None,
     prepared: PreparedModel | None = None,
     advance: Callable[[int], None] = lambda _: None,
 ) -> Path:
@@ -90,7 +89,6 @@ def write_gguf(
         path: The file, replaced when it is complete.
         type: How matrices are stored.
         name: What the file calls the model; the folder's name where not given.
-        weights: Its weights, where they are not the folder's (a LoRA adapter merged in, say).
         prepared: What `prepare` found, where it has run before.
         advance: Called with the bytes of each part written.
 
@@ -102,7 +100,7 @@ def write_gguf(
         OutputError: The file cannot be written.
     """
     prepared = prepared or prepare(folder)
-    weights = weights or SafetensorsFolder(folder)
+    weights = SafetensorsFolder(folder)
     with replacing(path) as temporary:
         writer = gguf.GGUFWriter(temporary, gguf.MODEL_ARCH_NAMES[prepared.family.architecture])
         try:
