@@ -29,7 +29,7 @@ def bench(
     models: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="MODEL...",
+            metavar="MODEL",
             help="GGUF files, builtin:small, names of the catalogue, or hf:ORG/REPO:FILE.gguf.",
             show_default=DEFAULT_MODEL,
         ),

@@ -14,8 +14,8 @@ from llama_cpp import Llama
 from lmcot_cli.backends.llama.gguf_header import read_header
 from lmcot_cli.backends.llama.model import LlamaModel
 from lmcot_cli.backends.llama.vocabulary import Vocabulary
-from tools.bench import random_model as kept
 from lmcot_cli.errors import MissingExtraError, OutputError
+from tools.bench import random_model as kept
 from tools.bench.random_model import LOGIT_SPREAD, _sizes, random_model, write_random_model
 from tools.bench.shapes import SHAPES, Shape, ShapeName
 

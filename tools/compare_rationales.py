@@ -3,7 +3,7 @@
     lmcot data synth --rows 100 --seed 77 -o questions.jsonl
     lmcot export MODEL --quantize f32 -o exports
     lmcot export MODEL --format onnx -o exports
-    python tests/export/compare_rationales.py MODEL questions.jsonl gguf:exports/NAME.f32.gguf onnx:exports/NAME.onnx
+    python -m tools.compare_rationales MODEL questions.jsonl gguf:exports/NAME.f32.gguf onnx:exports/NAME.onnx
 
 Prints how many rationales each export writes as torch does, and of every other one the two tokens where they part, with
 their log-probabilities by torch: a near tie, which the last bits of a logit decide, is no fault of the export.
@@ -19,9 +19,10 @@ from pathlib import Path
 
 import numpy as np
 
-from lmcot_cli.backends.base import Request
+from lmcot_cli.backends.base import Completion, Request
 from lmcot_cli.backends.engine_options import EngineOptions
 from lmcot_cli.backends.specs import open_model
+from lmcot_cli.errors import RowError
 from lmcot_cli.pipeline.options import AnswerOptions
 from lmcot_export.verify.folder import FolderSubject, open_source
 from lmcot_export.verify.options import VerifyOptions
@@ -47,9 +48,14 @@ def rationales(spec: str, prompts: Sequence[str]) -> list[str]:
     """Write a rationale to each prompt as `lmcot answer` does by default."""
     requests = [Request(prompt, seed=0) for prompt in prompts]
     with open_model(spec, role="small", aliases={}, options=ENGINE) as backend:
-        return [
-            completion.text for completion in backend.complete(requests, AnswerOptions().rationale_sampling)
-        ]
+        replies = backend.complete(requests, AnswerOptions().rationale_sampling)
+    return [_text(reply) for reply in replies]
+
+
+def _text(reply: Completion | RowError) -> str:
+    if isinstance(reply, RowError):
+        raise reply
+    return reply.text
 
 
 def parting(subject: FolderSubject, prompt: str, source: str, exported: str) -> str:

@@ -1,10 +1,10 @@
 """Compare what we write with what llama.cpp's own converter writes of the same models; run by hand.
 
-    python tests/export/compare_with_converter.py LLAMA_CPP_CHECKOUT MODEL...
+    python -m tools.compare_with_converter LLAMA_CPP_CHECKOUT MODEL...
 
 The checkout (the source distribution of llama-cpp-python has one in vendor/llama.cpp) is used for comparison only.
-`tiny_models.py` makes models of every family and tokenizer. Every tensor must have the same name, shape, type and
-bytes, at f32 and at f16; each key of the metadata that differs, or that one side alone has, is printed.
+`python -m tests.tiny_models FOLDER` makes models of every family and tokenizer. Every tensor must have the same name,
+shape, type and bytes, at f32 and at f16; each key of the metadata that differs, or that one side alone has, is printed.
 Exits with 1 where a tensor, or a key that changes what the model computes or how it tokenizes, differs. A key that one
 side alone states is a note where it makes no difference to llama.cpp, or ours does what transformers does.
 """
@@ -62,7 +62,7 @@ def convert(checkout: Path, model: Path, target: Path, type: str) -> str | None:
         "runpy.run_path(root + '/convert_hf_to_gguf.py', run_name='__main__')"
     )
     command = [sys.executable, "-c", script, str(checkout), str(model), str(target), type]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 (no shell)
     return None if done.returncode == 0 else f"the converter failed: {done.stderr.strip().splitlines()[-1]}"
 
 
