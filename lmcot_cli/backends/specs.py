@@ -18,6 +18,7 @@ from lmcot_cli.backends.engine_options import EngineOptions
 from lmcot_cli.backends.naming import ModelName, Resolved, resolve_name
 from lmcot_cli.backends.torch import checkpoint
 from lmcot_cli.errors import ModelSpecError, UsageError
+from lmcot_cli.model_files.gguf_header import check_gguf
 from lmcot_cli.model_files.settings import ADAPTER_CONFIG, CONFIG
 from lmcot_cli.models import embedded, hub
 
@@ -178,12 +179,6 @@ def _open_adapted(
     return LlamaBackend(form.locate(resolved), options, resolved, parse_adapters(adapters))
 
 
-def _check_gguf(path: Path) -> None:
-    from lmcot_cli.backends.llama.model import check_path
-
-    check_path(path)
-
-
 def _check_script(path: Path) -> None:
     from lmcot_cli.backends.scripted import ScriptedBackend
 
@@ -191,7 +186,7 @@ def _check_script(path: Path) -> None:
 
 
 _CHECKS: Mapping[str, Callable[[Path], None]] = {
-    "llama": _check_gguf,
+    "llama": check_gguf,
     "scripted": _check_script,
     "onnx": checkpoint.check_onnx_folder,
 }

@@ -43,7 +43,7 @@ def check_file(folder: Path, name: str) -> Path:
     if not any(target.is_relative_to(root) for root in _roots(folder)):
         raise ModelError(f"{path}: is a link out of its folder, to {target}; put the file itself there")
     if not stat.S_ISREG(kind):
-        raise ModelError(f"{path}: is no file, but {_kind(kind)}; fetch or save the model anew")
+        raise ModelError(f"{path}: is not a file but {_kind(kind)}; fetch or save the model anew")
     return path
 
 

@@ -5,13 +5,13 @@ from time import monotonic, sleep
 import pytest
 
 from lmcot_cli.backends.base import (
+    Backend,
     Completion,
     ModelIdentity,
     Reply,
     Request,
     RowError,
     Sampling,
-    StreamBackend,
 )
 from lmcot_cli.datasets.row import Row
 from lmcot_cli.pipeline.budget import Budget
@@ -21,10 +21,11 @@ from lmcot_cli.pipeline.result import TokenCounts
 from lmcot_cli.pipeline.waves import Ask, CutShortError, Drawn, Wave
 
 
-class Desk(StreamBackend):
+class Desk(Backend):
     """A model that finishes one request a poll, the latest first, and remembers the most it ever had pending."""
 
     next = -1
+    window = 0
     identity = ModelIdentity("desk", None)
 
     def __init__(self, window: int, in_background: bool = False) -> None:

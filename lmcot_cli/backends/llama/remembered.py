@@ -1,4 +1,4 @@
-"""What was found out about this machine, kept in the cache folder of the user; without one it is found out again."""
+"""What was measured on this machine, kept in the user's cache folder; without one it is measured again."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 
 def recall(memory: Path) -> str | None:
-    """Return what is remembered, None where nothing is that can be read."""
+    """Return what is remembered; None where there is nothing, or it cannot be read."""
     with contextlib.suppress(OSError, ValueError):
         return memory.read_text()
     return None

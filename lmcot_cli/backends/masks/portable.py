@@ -1,4 +1,4 @@
-"""Masks that need nothing but a vocabulary: they work with every local backend."""
+"""Masks that need only a vocabulary, so that they work with every local backend."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ PORTABLE: frozenset[type[Constraint]] = frozenset({Choices, Span, Number})
 
 
 def portable_mask(constraint: Constraint | None, lexicon: Lexicon, stop: Sequence[str]) -> Mask | None:
-    """Return a mask for one reply, None where nothing constrains it.
+    """Return a mask for one reply; None where nothing constrains it.
 
     Args:
         constraint: What the reply must be, one of `PORTABLE`.

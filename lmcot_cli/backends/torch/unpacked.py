@@ -13,6 +13,7 @@ from typing import Any
 
 from lmcot_cli.errors import ModelError
 from lmcot_cli.model_files.digests import hex_digest
+from lmcot_cli.model_files.gguf_header import check_gguf, read_header
 
 SUFFIX = ".gguf"
 _COMPLETE = "config.json"
@@ -35,9 +36,7 @@ def unpacked(path: Path) -> Path:
     from filelock import FileLock
     from platformdirs import user_cache_path
 
-    from lmcot_cli.backends.llama.model import check_path
-
-    check_path(path)
+    check_gguf(path)
     digest = hex_digest(path)
     folder = user_cache_path("lmcot") / "unpacked" / f"{path.stem}-{digest[:16]}"
     try:
@@ -52,7 +51,6 @@ def unpacked(path: Path) -> Path:
 
 def _unpack(path: Path, folder: Path) -> None:
     """Unpack a file under another name, which the folder leaves when it is complete."""
-    from lmcot_cli.backends.llama.gguf_header import read_header
     from lmcot_cli.backends.torch.library import OWN_CODE_REFUSED, loading, prepare_transformers
 
     prepare_transformers(threads=1)
