@@ -63,7 +63,7 @@ pair: runs/large/model.gguf
 	@echo "Measure it and bring the scores of CARD.md up to date: make measure" >&2
 
 runs/large/model.gguf: $(VENV)/dev.stamp
-	@$(BIN)/lmcot train pretrain large -o runs/large --minutes 43
+	@$(BIN)/python -m tools.pretrain large -o runs/large --minutes 43
 
 # The figures of CARD.md and README.md, from the pair that is installed.
 measure: $(VENV)/dev.stamp

@@ -1,11 +1,13 @@
 #!/usr/bin/env bash
-# builtin:small, made by the whole pipeline from nothing: a base that never saw a rationale, what builtin:large says of
-# 13,614 questions when it reads their supporting paragraphs alone, distillation from what is right of it and sure, and PPO
-# with builtin:large as the judge. About three hours of two cores.
-# Run as `make pair`, or where lmcot is installed with its train and export extras: bash examples/train_pair.sh [FOLDER]
-# Leaves base.gguf, distilled.gguf and refined.gguf in runs/pair (or the folder named); a run that was interrupted goes on.
+# Make builtin:small from nothing by the whole pipeline: a base that has never seen a rationale; the chains of builtin:large
+# for 13,614 questions, of which it reads the supporting paragraphs only; distillation from those that are right and that
+# it was surest of; and PPO with builtin:large as the judge. This takes about three hours on two cores.
+# Run it as `make pair`, or in the root of the repository, with lmcot and its extras train and export installed:
+# bash examples/train_pair.sh [FOLDER]
+# It leaves base.gguf, distilled.gguf and refined.gguf in runs/pair (or FOLDER); run it again to continue after an interruption.
 set -euo pipefail
 lmcot=${BIN:+$BIN/}lmcot
+python=${BIN:+$BIN/}python
 large=${LARGE:-builtin:large}
 out=${1:-runs/pair}
 mkdir -p "$out"
@@ -21,10 +23,10 @@ gguf() { # FOLDER NAME: export a model or run as NAME.gguf
   mv "$out/.$2.part" "$out/$2.gguf"
 }
 
-[ -e "$out/base/model.gguf" ] || "$lmcot" train pretrain base -o "$out/base" --minutes 45
+[ -e "$out/base/model.gguf" ] || "$python" -m tools.pretrain base -o "$out/base" --minutes 45
 gguf "$out/base" base
 
-# Comparisons are hard to come by: few chains of them are right. So there are more of them than MicroHop draws.
+# Few chains of comparisons are right, so there are more comparisons than MicroHop draws.
 questions hard --rows 7000 --seed 501
 questions easy --rows 3900 --seed 502 --distractors 2
 questions drawn --rows 12000 --seed 505 --distractors 2
@@ -35,15 +37,15 @@ cat "$out/hard.jsonl" "$out/easy.jsonl" "$out/comparisons.jsonl" > "$out/questio
 
 "$lmcot" train distill "$out/rationales.jsonl" --base "$out/base" -o "$out/lora" --lora-rank 64 --lora-alpha 64 \
   --lora-dropout 0 --learning-rate 2e-3 --epochs 3 --validation-share 0.03 --precision bfloat16
-# LoRA leaves embeddings as they are, and some words of rationales ("not", "so", "later") the base has never seen: it can
-# only make them the likeliest of very unlikely ones. An epoch on all weights puts that right.
+# LoRA leaves embeddings as they are, and the base has never seen some words of rationales ("not", "so", "later"): an adapter
+# can only make them the likeliest of very unlikely words. An epoch on all weights corrects that.
 "$lmcot" export "$out/lora" --quantize q8_0 --no-verify -o "$out/export-lora"
 "$lmcot" train distill "$out/rationales.jsonl" --base "$out/export-lora/merged" -o "$out/distilled" --full \
   --learning-rate 1e-3 --epochs 1 --validation-share 0.03 --precision bfloat16
 gguf "$out/distilled" distilled
 
-# Rewards are counted from a question's other samples and reach every token of a rationale in full: how hard a question is,
-# a value head of this size does not learn in an hour. What noise does to the weights averages out as the rate falls.
+# Each reward is compared with those of the question's other samples, and reaches every token of its rationale in full: a
+# value head of this size does not learn in an hour how hard a question is. As the rate falls, noise averages out.
 questions refine_hard --rows 16000 --seed 507
 questions refine_easy --rows 8000 --seed 508 --distractors 3
 cat "$out/refine_hard.jsonl" "$out/refine_easy.jsonl" > "$out/refine.jsonl"

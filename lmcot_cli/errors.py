@@ -27,7 +27,7 @@ A bug is none of these: anything else keeps its traceback.
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Self
 
 INTERRUPTED = 130
@@ -35,6 +35,14 @@ INTERRUPTED = 130
 
 After SIGTERM it is 143 (128 + 15), after SIGHUP 129 (128 + 1).
 """
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """Return the end of a message that names the known word nearest to a wrong one; empty where none is near."""
+    from difflib import get_close_matches
+
+    near = get_close_matches(word, [*known], n=1)
+    return f"; did you mean {near[0]!r}?" if near else ""
 
 
 class LmcotError(Exception):

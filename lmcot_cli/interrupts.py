@@ -236,6 +236,13 @@ def exit_code() -> int:
     return EARS.code
 
 
+def how_to_stop_now() -> str:
+    """Return the end of a message about what is finished first: what ends the process before that."""
+    if EARS.first in (None, signal.SIGINT):
+        return "Ctrl-C again to stop now"
+    return f"received {signal.Signals(EARS.first).name}, another signal stops now"
+
+
 def interrupted() -> bool:
     """Whether a signal has asked for the end."""
     return EARS.first is not None

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import import_module
 from typing import Annotated, Any, NamedTuple
 
 import typer
-from typer.core import TyperCommand, TyperGroup
+from typer.core import TyperCommand
+from typer.exceptions import TyperException
 
 from lmcot_cli import __version__
-from lmcot_cli.errors import LmcotError
+from lmcot_cli.commands.app import App, Group
+from lmcot_cli.errors import LmcotError, did_you_mean
 from lmcot_cli.interrupts import exit_code
 
 
@@ -70,31 +75,56 @@ The line stands here too, so that `lmcot --help` imports no command; a test hold
 """
 
 
-PYDANTIC_PREFIX = "Value error, "
-"""What pydantic, which reads the values of options, puts before what is wrong with one."""
+class ErrorBoundary(Group):
+    """Turn what a user did wrong into one line on stderr and its exit code; bugs keep their traceback."""
 
-
-class ErrorBoundary(TyperGroup):
-    """Turn our own errors into one line on stderr and their exit code; bugs keep their traceback."""
+    def make_context(self, *args: Any, **attributes: Any) -> Any:
+        """Read the options of the group itself."""
+        with _one_line():
+            return super().make_context(*args, **attributes)
 
     def invoke(self, ctx: Any) -> Any:
         """Run the command; see `lmcot_cli.errors` for the exit codes."""
-        try:
+        with _one_line():
             return super().invoke(ctx)
-        except LmcotError as error:
-            from rich.console import Console
 
-            from lmcot_cli.commands.printable import escaped
 
-            Console(stderr=True).print(
-                f"error: {escaped(str(error))}", style="red", markup=False, highlight=False, soft_wrap=True
-            )
-            raise typer.Exit(error.exit_code) from error
-        except typer.BadParameter as error:
-            error.message = error.message.removeprefix(PYDANTIC_PREFIX)
+@contextmanager
+def _one_line() -> Iterator[None]:
+    """Print an error within as one line, and end with its exit code."""
+    try:
+        yield
+    except LmcotError as error:
+        _print_error(str(error))
+        raise typer.Exit(error.exit_code) from error
+    except TyperException as error:
+        if type(error).__name__ == "NoArgsIsHelpError":  # shows the help
             raise
-        except KeyboardInterrupt as error:
-            raise typer.Exit(exit_code()) from error
+        _print_error(_usage_message(error))
+        raise typer.Exit(error.exit_code) from error
+    except KeyboardInterrupt as error:
+        raise typer.Exit(exit_code()) from error
+
+
+def _print_error(message: str) -> None:
+    from rich.console import Console
+
+    from lmcot_cli.commands.printable import escaped
+
+    line = f"error: {escaped(message)}"
+    Console(stderr=True).print(line, style="red", markup=False, highlight=False, soft_wrap=True)
+
+
+def _usage_message(error: TyperException) -> str:
+    """Say what Typer found wrong with the words of a command, and where its help is."""
+    message = " ".join(error.format_message().split()).rstrip(".")
+    message = message.replace("Value error, ", "").replace(". Did you mean", "; did you mean")
+    message = re.sub(r" \(Possible options: (.*)\)", r"; did you mean \1?", message)
+    if choice := re.search(r"'([^']*)' is not one of (.*)", message):
+        message += did_you_mean(choice[1], re.findall(r"'([^']*)'", choice[2]))
+    context: Any = getattr(error, "ctx", None)
+    see = " See" if message.endswith("?") else "; see"
+    return f"{message[0].lower()}{message[1:]}{see} {context.command_path if context else 'lmcot'} --help"
 
 
 class LazyGroup(ErrorBoundary):
@@ -116,8 +146,6 @@ def load_command(name: str) -> Any:
     """Import a command of `COMMANDS` and make it ready to run."""
     module = import_module(f"lmcot_cli.commands.{COMMANDS[name].module}")
     target = getattr(module, COMMANDS[name].attribute)
-    from lmcot_cli.commands.app import App
-
     parent = App(add_completion=False, rich_markup_mode="rich")
     if isinstance(target, typer.Typer):
         parent.add_typer(target, name=name)
@@ -180,10 +208,12 @@ def main() -> None:
     """Run the command line (the `lmcot` console script)."""
     _open_standard_streams()
     try:
+        if os.environ.get("_LMCOT_COMPLETE") == "complete_bash":
+            from lmcot_cli.commands.bash_completion import complete
+
+            complete(app)
         sys.exit(app())
-    except (
-        OSError
-    ) as error:  # what typer and rich print themselves: --help, --version, the path of what was made
+    except OSError as error:  # what typer and rich print themselves: --help, --version
         if error.errno != errno.ENOSPC or error.filename is not None:
             raise
         from lmcot_cli.commands.stdout import discard_stdout

@@ -110,7 +110,7 @@ def tiny_tokenizer(
     from tokenizers import processors
     from transformers import PreTrainedTokenizerFast
 
-    from lmcot_train.pretrain.tokenizer import train_tokenizer
+    from tools.pretrain.tokenizer import train_tokenizer
 
     prompts = Prompts()
     texts = [

@@ -3,6 +3,7 @@ import re
 import resource
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import typer
@@ -96,7 +97,43 @@ def test_an_unknown_command_is_a_usage_error_that_names_the_nearest():
     result = CliRunner().invoke(app, ["anser"])
 
     assert result.exit_code == 2
-    assert "Did you mean 'answer'?" in result.stderr
+    assert result.stderr == "error: no such command 'anser'; did you mean 'answer'? See lmcot --help\n"
+
+
+@pytest.mark.parametrize(
+    ("typed", "message"),
+    [
+        ("--verson", "no such option: --verson; did you mean --version? See lmcot --help"),
+        ("answer --sampels 2", "no such option: --sampels; did you mean --samples"),
+        ("answer --samples x", "invalid value for '--samples' / '-k': Input should be a valid integer"),
+        (
+            "answer --method guidd",
+            "'guidd' is not one of 'standard', 'cot', 'guided'; did you mean 'guided'?",
+        ),
+        ("answer a b", "got unexpected extra argument(s) (b); see lmcot answer --help"),
+        ("eval", "missing argument 'ANSWERS'; see lmcot eval --help"),
+        ("data nothing", "no such command 'nothing'; see lmcot data --help"),
+    ],
+)
+def test_what_is_typed_wrong_is_one_line(typed: str, message: str):
+    result = CliRunner().invoke(app, typed.split())
+
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert result.stderr.startswith("error: ")
+    assert message in result.stderr
+    assert result.stderr.count("\n") == 1
+
+
+def test_a_group_without_a_command_shows_its_help():
+    result = CliRunner().invoke(app, ["data"])
+
+    assert result.exit_code == 2
+    assert "Usage: lmcot data" in result.output
+
+
+@pytest.mark.parametrize("command", ["", *every_command()])
+def test_a_switch_has_no_type_in_the_help(command: str):
+    assert "<bool>" not in CliRunner().invoke(app, [*command.split(), "--help"]).stdout
 
 
 def test_the_shell_completes_commands_and_their_options():
@@ -115,6 +152,35 @@ def test_the_shell_completes_commands_and_their_options():
     assert "--samples" in completed("lmcot answer --sam")
     assert completed("lmcot models show b").split() == ["builtin:small", "builtin:large"]
     assert completed("lmcot models pull smollm2-3").split() == ["smollm2-360m"]
+
+
+@pytest.mark.parametrize(
+    ("words", "completions"),
+    [
+        ("answer --small buil", "builtin:small builtin:large"),
+        ("answer --small builtin :", "small large"),
+        ("answer --small builtin : s", "small"),
+        ("answer --small = builtin : s", "small"),
+        ("answer --small 'builtin:s", "builtin:small"),
+        ("answer --small builtin : small --large builtin : l", "large"),
+        ("models show builtin : l", "large"),
+    ],
+)
+def test_bash_completes_a_word_that_it_splits_at_colons(words: str, completions: str, tmp_path: Path):
+    program = tmp_path / "lmcot"
+    program.write_text(f"#!{sys.executable}\nfrom lmcot_cli.__main__ import main\nmain()\n")
+    program.chmod(0o755)
+    script = f"""
+export PATH="$PWD:$PATH"
+source <(_LMCOT_COMPLETE=source_bash lmcot)
+COMP_WORDS=(lmcot {words.replace("'", chr(92) + "'")})
+COMP_CWORD=$((${{#COMP_WORDS[@]}} - 1))
+_lmcot_completion lmcot
+echo "${{COMPREPLY[@]}}"
+"""
+    done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, timeout=60, cwd=tmp_path)
+
+    assert (done.stdout, done.stderr) == (f"{completions}\n", "")
 
 
 def test_version():

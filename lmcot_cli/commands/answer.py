@@ -27,7 +27,7 @@ EPILOG = """\
 FileArgument = Annotated[
     Path | None,
     typer.Argument(
-        metavar="[FILE|-]",
+        metavar="FILE|-",
         help="Questions: JSON, JSONL, CSV, TSV, Parquet, or a folder of datasets; JSON from standard input.",
         show_default="standard input",
     ),
@@ -80,7 +80,7 @@ def answer(
                 show_line(result)
             elif output is None:
                 write_data(result.to_line())
-    if run.totals.failed:
+    if run.session.totals.failed:
         raise typer.Exit(1)
 
 

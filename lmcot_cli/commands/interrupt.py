@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 
-from lmcot_cli.interrupts import stopping
+from lmcot_cli.interrupts import how_to_stop_now, stopping
 from lmcot_cli.pipeline.answer import AnswerRun
 from lmcot_cli.pipeline.flow import Finishing
 
@@ -29,4 +29,4 @@ def message(finishing: Finishing) -> str:
     rows = "1 row" if finishing.rows == 1 else f"{finishing.rows:,} rows"
     seconds = finishing.seconds
     time = f"at most {finishing.within:g} s" if seconds is None else f"about {max(round(seconds), 1)} s"
-    return f"finishing {rows}, {time}; Ctrl-C again to stop now"
+    return f"finishing {rows}, {time}; {how_to_stop_now()}"

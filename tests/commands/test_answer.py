@@ -200,7 +200,7 @@ def test_a_choice_that_there_is_not_is_a_usage_error_that_names_the_others(work:
     result = invoke("q.jsonl", "--method", "magic")
 
     assert result.exit_code == 2
-    assert "Invalid value for '--method': 'magic' is not one of 'standard'," in result.stderr
+    assert "invalid value for '--method': 'magic' is not one of 'standard'," in result.stderr
 
 
 def test_the_settings_file_fills_in_what_flags_leave_out(work: Path):

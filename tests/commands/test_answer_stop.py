@@ -144,6 +144,7 @@ def test_schedulers_and_closing_terminals_are_heard_as_ctrl_c_is(
     said = interrupt(running, sent)
 
     assert running.returncode == status
+    assert said[0].endswith(f"; received {sent.name}, another signal stops now")
     assert said[-1].startswith(f"stopped: {len(lines(work / 'out'))} rows written to out")
 
 
@@ -180,7 +181,7 @@ def test_rows_done_behind_one_that_is_not_are_kept_and_not_asked_for_again(work:
     with pytest.raises(KeyboardInterrupt):
         results.throw(KeyboardInterrupt)
 
-    assert run.kept_ahead == len(behind) > 0
+    assert run.session.kept_ahead == len(behind) > 0
     kept = (work / ".out.ahead").read_bytes().splitlines()[1:]
     assert [json.loads(line)["id"] for line in kept] == behind
     assert finish(*words).returncode == 0

@@ -9,7 +9,7 @@ from typing import Any
 
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
-from lmcot_cli.interrupts import stopping
+from lmcot_cli.interrupts import how_to_stop_now, stopping
 from lmcot_train.run_folder import process_count
 
 STOP_SECONDS = 10.0
@@ -30,7 +30,7 @@ class StopRequest:
         """Note it, and say that it was heard; this comes from within anything, so no stream of Python's is used."""
         self.asked = True
         with suppress(OSError):
-            os.write(2, b"stopping after this step; Ctrl-C again to stop now\n")
+            os.write(2, f"stopping after this step; {how_to_stop_now()}\n".encode())
         return True
 
     def obey(self) -> None:

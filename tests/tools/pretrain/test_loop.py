@@ -8,7 +8,7 @@ import pytest
 import torch
 from tokenizers import Tokenizer
 
-from lmcot_train.pretrain.examples import (
+from tools.pretrain.examples import (
     COPY_LAYER,
     POINTER_HEADS,
     PREVIOUS,
@@ -17,10 +17,10 @@ from lmcot_train.pretrain.examples import (
     Pointer,
     PretrainExample,
 )
-from lmcot_train.pretrain.loop import LoopOptions, collate, guide_loss, train
-from lmcot_train.pretrain.model import Llama, LlamaShape
-from lmcot_train.pretrain.run import STAGES, ProgressLines
-from lmcot_train.pretrain.tokenizer import train_tokenizer
+from tools.pretrain.loop import LoopOptions, collate, guide_loss, train
+from tools.pretrain.model import Llama, LlamaShape
+from tools.pretrain.run import STAGES, ProgressLines
+from tools.pretrain.tokenizer import train_tokenizer
 
 SHAPE = {"width": 32, "layers": 3, "heads": 2, "feed_forward": 64}
 
@@ -117,7 +117,7 @@ def test_progress_is_told_at_once_then_every_ten_seconds_and_with_every_record()
 
 
 def test_every_guided_head_exists_in_both_models() -> None:
-    from lmcot_train.pretrain.run import RECIPES
+    from tools.pretrain.run import RECIPES
 
     for recipe in RECIPES.values():
         assert all(layer < recipe.layers for layer, _ in POINTER_HEADS.values())

@@ -24,7 +24,7 @@ from lmcot_cli.datasets.microhop.world import Fact, Sentence, TitledParagraph, W
 from lmcot_cli.datasets.row import Paragraph, Row
 from lmcot_cli.prompts.options import Stage
 from lmcot_cli.prompts.render import Prompts
-from lmcot_train.pretrain.tokenizer import BOS, EOS, special_id
+from tools.pretrain.tokenizer import BOS, EOS, special_id
 
 Task = Stage | Literal["restate"]
 """What a segment is trained on: a stage of answering, or `restate`: facts of the context, told with no question."""

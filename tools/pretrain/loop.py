@@ -15,7 +15,7 @@ from tokenizers import Tokenizer
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from lmcot_train.pretrain.examples import (
+from tools.pretrain.examples import (
     MENTION,
     POINTER_HEADS,
     VALUE,
@@ -24,7 +24,7 @@ from lmcot_train.pretrain.examples import (
     PretrainExample,
     Task,
 )
-from lmcot_train.pretrain.model import Llama
+from tools.pretrain.model import Llama
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,9 +6,9 @@ import torch
 from tokenizers import Tokenizer
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from lmcot_train.pretrain.model import Llama, LlamaShape
-from lmcot_train.pretrain.run import PretrainOptions, save
-from lmcot_train.pretrain.tokenizer import train_tokenizer
+from tools.pretrain.model import Llama, LlamaShape
+from tools.pretrain.run import PretrainOptions, save
+from tools.pretrain.tokenizer import train_tokenizer
 
 TEXT = "Silent Harbor was directed by Marek Fenwell. Größe, 1957, naïve\tand 東京."
 

@@ -18,15 +18,15 @@ from torch import Tensor
 from lmcot_cli.datasets.hotpotqa import to_row
 from lmcot_cli.datasets.microhop import MicroHopOptions, records
 from lmcot_cli.errors import OutputError
-from lmcot_cli.interrupts import held
+from lmcot_cli.files import replacing
 from lmcot_cli.prompts.options import Stage
 from lmcot_cli.prompts.render import Prompts
 from lmcot_export.gguf.write import write_gguf
 from lmcot_export.quantize import quantize
-from lmcot_train.pretrain.examples import COPY_LAYER, Task
-from lmcot_train.pretrain.loop import LoopOptions, train
-from lmcot_train.pretrain.model import Llama, LlamaShape
-from lmcot_train.pretrain.tokenizer import BOS, EOS, special_id, train_tokenizer
+from tools.pretrain.examples import COPY_LAYER, Task
+from tools.pretrain.loop import LoopOptions, train
+from tools.pretrain.model import Llama, LlamaShape
+from tools.pretrain.tokenizer import BOS, EOS, special_id, train_tokenizer
 
 STAGES: tuple[Stage, ...] = ("standard", "cot", "guided_rationale", "guided_answer")
 
@@ -122,8 +122,7 @@ def run(options: PretrainOptions, report: Callable[[str], None]) -> Path:
                 _keep(model, options.output)
             progress.record(record)
     except KeyboardInterrupt:
-        with held():
-            report(f"interrupted; the weights so far are in {_keep(model, options.output)}")
+        report(f"interrupted; the weights so far are in {_keep(model, options.output)}")
         raise
     return save(model, tokenizer, options)
 
@@ -147,10 +146,8 @@ def save(model: Llama, tokenizer: Tokenizer, options: PretrainOptions) -> Path:
 def _keep(model: Llama, folder: Path) -> Path:
     """Keep the weights so far, whole or not at all."""
     kept = folder / "checkpoint.safetensors"
-    partial = kept.with_suffix(".tmp")
-    with held():
+    with replacing(kept) as partial:
         save_file(_weights(model), partial, {"format": "pt"})
-        partial.replace(kept)
     return kept
 
 

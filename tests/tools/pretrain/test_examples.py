@@ -10,7 +10,7 @@ from lmcot_cli.datasets.microhop.questions import plan
 from lmcot_cli.datasets.microhop.world import World
 from lmcot_cli.prompts.options import Stage
 from lmcot_cli.prompts.render import Prompts
-from lmcot_train.pretrain.examples import (
+from tools.pretrain.examples import (
     MENTION,
     NO_QUESTION,
     PREVIOUS,
@@ -21,8 +21,8 @@ from lmcot_train.pretrain.examples import (
     Task,
     restatement,
 )
-from lmcot_train.pretrain.run import RECIPES, STAGES
-from lmcot_train.pretrain.tokenizer import EOS, train_tokenizer
+from tools.pretrain.run import RECIPES, STAGES
+from tools.pretrain.tokenizer import EOS, train_tokenizer
 
 TASKS: tuple[Task, ...] = (*STAGES, "restate")
 

@@ -1,7 +1,7 @@
 """A Llama-shape decoder, with parameter names as transformers writes them.
 
 Unlike transformers' own, it takes an attention mask of any form (several questions share one context), computes logits
-only where a loss needs them, and shows the attention of single heads (see `lmcot_train.pretrain.loop`).
+only where a loss needs them, and shows the attention of single heads (see `tools.pretrain.loop`).
 """
 
 from __future__ import annotations
