@@ -1,6 +1,6 @@
-"""The sequences of one batch: the model's KV cache of each, and the logits after its newest token.
+"""The sequences of one batch: their KV cache, and the logits after their newest tokens.
 
-Both classes run anything that has the forward call of transformers, be it torch or ONNX Runtime.
+Both classes run any model with the forward call of transformers, by torch or by ONNX Runtime.
 """
 
 from __future__ import annotations
@@ -15,24 +15,24 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 MAX_LOGITS = 2**26
-"""Most logits (256 MiB in float32) that a forward call may return where it returns those of every position."""
+"""Maximum logits (256 MiB in float32) of a forward call that returns those of every position."""
 
 
 class Sequences(Protocol):
     """Sequences that grow token by token.
 
     Attributes:
-        logits: After the newest token of each, [sequences, vocabulary].
+        logits: The logits after the newest token of each, [sequences, vocabulary].
     """
 
     logits: Logits
 
     def select(self, rows: Sequence[int]) -> None:
-        """Go on with the sequences `rows`, in this order; one that is named several times is copied."""
+        """Continue with the sequences `rows`, in this order; one that is named several times is copied."""
         ...
 
     def append(self, tokens: Sequence[int]) -> None:
-        """Give each sequence its next token."""
+        """Append the next token of each sequence."""
         ...
 
 
@@ -57,27 +57,27 @@ class DecoderSequences:
         self.logits = to_numpy(logits)
 
     def select(self, rows: Sequence[int]) -> None:
-        """Go on with the sequences `rows`; see `Sequences.select`."""
+        """Continue with the sequences `rows`; see `Sequences.select`."""
         index = _index(rows, self._mask)
         self._cache = _select_cache(self._cache, index)
         self._mask, self._positions = self._mask[index], self._positions[index]
         self.logits = self.logits[list(rows)]
 
     def append(self, tokens: Sequence[int]) -> None:
-        """Give each sequence its next token."""
+        """Append the next token of each sequence."""
         newest = _index(tokens, self._mask)[:, None]
         self._mask = _widen(self._mask)
         self._positions = self._positions + 1
         self.logits = to_numpy(self._forward(newest, self._positions, self._mask))
 
     def _columns(self, prompts: int, longest: int) -> int:
-        """Return how many tokens of every prompt to read in one forward call."""
+        """Return how many tokens of every prompt to read per forward call."""
         if "logits_to_keep" in self._parameters:
             return longest
         return max(MAX_LOGITS // (prompts * int(self._model.config.vocab_size)), 1)
 
     def _forward(self, tokens: Tensor, positions: Tensor, mask: Tensor) -> Tensor:
-        """Read the next columns, [sequences, columns]; return the logits after the last, [sequences, vocabulary]."""
+        """Read columns of tokens, [sequences, columns]; return the logits after the last, [sequences, vocabulary]."""
         chosen: dict[str, Any] = {"position_ids": positions, "logits_to_keep": 1}
         outputs = self._model(
             input_ids=tokens,
@@ -92,12 +92,12 @@ class DecoderSequences:
 
 
 class EncoderDecoderSequences:
-    """What the decoder of an encoder-decoder model writes; prompts go through the encoder once.
+    """The decoder sequences of an encoder-decoder model; prompts go through the encoder once.
 
     Args:
         model: The model.
         prompts: Token ids of each prompt.
-        start: The token every decoder sequence begins with.
+        start: The token that every decoder sequence begins with.
     """
 
     logits: Logits
@@ -111,14 +111,14 @@ class EncoderDecoderSequences:
         self.append([start] * len(prompts))
 
     def select(self, rows: Sequence[int]) -> None:
-        """Go on with the sequences `rows`; see `Sequences.select`."""
+        """Continue with the sequences `rows`; see `Sequences.select`."""
         index = _index(rows, self._mask)
         self._cache = _select_cache(self._cache, index)
         self._mask, self._encoded = self._mask[index], self._encoded[index]
         self.logits = self.logits[list(rows)]
 
     def append(self, tokens: Sequence[int]) -> None:
-        """Give each sequence its next token."""
+        """Append the next token of each sequence."""
         from transformers.modeling_outputs import BaseModelOutput
 
         outputs = self._model(
@@ -135,7 +135,7 @@ class EncoderDecoderSequences:
 def pad(prompts: Sequence[Sequence[int]], device: Any, *, left: bool) -> tuple[Tensor, Tensor]:
     """Pad prompts to one length; return their tokens and their mask, both [prompts, longest].
 
-    What is masked is never looked at, so any token can pad: no pad token is needed.
+    Masked tokens have no effect, so any token can pad: no pad token is needed.
     """
     import torch
 
@@ -150,13 +150,13 @@ def pad(prompts: Sequence[Sequence[int]], device: Any, *, left: bool) -> tuple[T
 
 
 def to_numpy(logits: Tensor) -> Logits:
-    """Bring logits to the CPU as float32."""
+    """Return logits as a float32 array on the CPU."""
     found: Logits = logits.float().cpu().numpy()
     return found
 
 
 def _select_cache(cache: Any, index: Tensor) -> Any:
-    """Take rows of a KV cache: one of transformers, or the nested tuples of tensors that ONNX models return."""
+    """Select rows of a KV cache: one of transformers, or the nested tuples of tensors of ONNX models."""
     if isinstance(cache, tuple):
         return tuple(_select_cache(part, index) for part in cache)
     if hasattr(cache, "batch_select_indices"):
@@ -172,7 +172,7 @@ def _index(values: Sequence[int], like: Tensor) -> Tensor:
 
 
 def _widen(mask: Tensor) -> Tensor:
-    """Add a column of ones."""
+    """Append a column of ones."""
     import torch
 
     return torch.nn.functional.pad(mask, (0, 1), value=1)

@@ -1,4 +1,4 @@
-"""The chat template of a model folder, tried before torch and transformers are loaded, which takes seconds."""
+"""Try the chat template of a model folder before torch and transformers load, which takes seconds."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _MOST_BYTES = 2**26
 
 
 def try_template(folder: Path) -> None:
-    """Have the child render what a folder's tokenizer would take for its chat template.
+    """Render, in the fenced process, what a folder's tokenizer takes for its chat template.
 
     Raises:
         ModelError: It is not valid Jinja2, or breaks the limits or the sandbox; or a file cannot be read.
@@ -24,10 +24,10 @@ def try_template(folder: Path) -> None:
 
 
 def read_bounded(path: Path, most: int = _MOST_BYTES) -> bytes:
-    """Return what a file of a model holds.
+    """Return the content of a file of a model.
 
     Raises:
-        ModelError: It cannot be read, or is too large for what it should be.
+        ModelError: It cannot be read, or is too large.
     """
     try:
         with path.open("rb") as file:
@@ -46,13 +46,13 @@ def _source(folder: Path) -> str | None:
         return None
     try:
         config = json.loads(read_bounded(folder / _CONFIG))
-    except (ValueError, RecursionError):  # transformers says what is wrong with it
+    except (ValueError, RecursionError):  # transformers explains it
         return None
     return _default(config.get("chat_template")) if isinstance(config, dict) else None
 
 
 def _default(given: Any) -> str | None:
-    """Return the template itself; of several, the one called `default`."""
+    """Return the template; of several, the one named `default`."""
     if isinstance(given, list):
         named = {one.get("name"): one.get("template") for one in given if isinstance(one, dict)}
         given = named.get("default")
