@@ -19,12 +19,7 @@ _CHANNEL_ENDS = ({"<|return|>", "<|call|>"}, {"<|calls|>", "<|flush|>"})
 
 
 def begun(tokens: list[int], bos: int | None) -> list[int]:
-    """Put the beginning-of-text token in front of a prompt, unless a chat template has written it.
-
-    Args:
-        tokens: The prompt.
-        bos: The beginning-of-text token; None where texts have none.
-    """
+    """Put the beginning-of-text token in front of a prompt, unless a chat template has written it."""
     return tokens if bos is None or tokens[:1] == [bos] else [bos, *tokens]
 
 

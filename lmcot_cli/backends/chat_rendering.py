@@ -23,10 +23,6 @@ Message = Mapping[str, str]
 class ChatRendering:
     """One template.
 
-    Args:
-        source: The template.
-        tokens: Texts of the tokens that it may name (`bos_token`, `eos_token` and the like).
-
     Raises:
         TemplateError: It is not valid Jinja2.
     """
@@ -50,9 +46,6 @@ class ChatRendering:
 
     def names(self, compared: str) -> dict[str, list[str]]:
         """Return what is known about a template without rendering it.
-
-        Args:
-            compared: A variable.
 
         Returns:
             Its variables (`asked`), the strings that it compares `compared` with, and all of its strings.

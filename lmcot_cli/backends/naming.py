@@ -45,12 +45,7 @@ ModelName: TypeAlias = str | FromSettings
 
 @dataclass(frozen=True, slots=True)
 class Resolved:
-    """A spec without aliases and names of the catalogue.
-
-    Attributes:
-        spec: The spec.
-        by: Who named it; the settings file, for an alias.
-    """
+    """A spec without aliases and names of the catalogue."""
 
     spec: str
     by: NamedBy

@@ -112,9 +112,6 @@ class Part(Enum):
 class Splitter:
     """Splits a growing text into thought and reply.
 
-    Args:
-        opened: The marks of the thought that the prompt has opened; see `opened_by`.
-
     Attributes:
         part: The part that the text has reached; undecided while it may become an opening mark.
     """

@@ -28,12 +28,7 @@ Job = Any
 
 
 class Child:
-    """The loop that serves calls.
-
-    Args:
-        source: Calls are read from it.
-        target: Replies are written to it.
-    """
+    """The loop that serves calls."""
 
     def __init__(self, source: BinaryIO, target: BinaryIO) -> None:
         self._source, self._target = source, target
@@ -69,7 +64,7 @@ class Child:
             # Broad on purpose: a stranger's template or tokenizer may raise anything, and a panic of a Rust library is
             # no Exception. The parent makes one line of it.
             fault = FaultError.of(error)
-        return _line({"fault": [fault.kind, fault.reason, fault.place]})
+        return _line({"fault": [fault.kind, str(fault), fault.place]})
 
     def _done(self, message: dict[str, Any]) -> Any:
         arguments = message["arguments"]

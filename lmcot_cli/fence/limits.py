@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias
 
 MIB = 2**20
@@ -41,10 +41,6 @@ class Limits:
             output=self.output + 8 * given,
         )
 
-    def to_record(self) -> dict[str, float]:
-        """Return the limits as the child reads them."""
-        return asdict(self)
-
 
 class ExceededError(Exception):
     """A call broke a limit.
@@ -80,11 +76,6 @@ class FaultError(Exception):
     def __init__(self, kind: str, reason: str, place: str | None = None) -> None:
         self.kind, self.place = kind, place
         super().__init__(reason)
-
-    @property
-    def reason(self) -> str:
-        """The text of the error."""
-        return str(self)
 
     @classmethod
     def of(cls, error: BaseException, place: str | None = None, reason: str | None = None) -> FaultError:

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import weakref
 from collections.abc import Callable
+from dataclasses import asdict
 from itertools import count
 from pathlib import Path
 from threading import RLock
@@ -102,7 +103,7 @@ class _ChildProcess:
         dropped, _dropped[:] = _dropped[:], []
         body = json.dumps(message)
         limits = job.limits.beside(len(body))
-        frame = json.dumps({"limits": limits.to_record(), "drop": dropped})
+        frame = json.dumps({"limits": asdict(limits), "drop": dropped})
         try:
             reply = self._exchange(f"{frame[:-1]}, {body[1:]}", limits, job.want)
         except BaseException:  # such as Ctrl-C: the reply would be read as that to the next call

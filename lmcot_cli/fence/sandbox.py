@@ -31,12 +31,7 @@ _WIDTH_BESIDE = re.compile(r"%[^%a-zA-Z]*\*|\{[^{}]*\{")
 
 
 class BoundedSandbox(ImmutableSandboxedEnvironment):
-    """The immutable sandbox, in which no operation takes much more memory than its input.
-
-    Args:
-        filters: Further filters.
-        options: Options of Jinja2's environment.
-    """
+    """The immutable sandbox, in which no operation takes much more memory than its input."""
 
     intercepted_binops = frozenset({"*", "**", "%"})
 

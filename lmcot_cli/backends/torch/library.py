@@ -61,18 +61,13 @@ def check_installed(extra: str = "train") -> None:
 def prepare_transformers(threads: int, extra: str = "train") -> None:
     """Import torch and transformers, and keep their logs and progress bars off the terminal.
 
-    Args:
-        threads: Threads that compute.
-        extra: The optional extra that installs them.
-
     Raises:
         MissingExtraError: torch or transformers is not installed.
     """
-    try:
-        import torch
-        import transformers
-    except ImportError as error:
-        raise MissingExtraError("running a model folder", extra) from error
+    check_installed(extra)
+    import torch
+    import transformers
+
     torch.set_num_threads(threads)
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()

@@ -174,8 +174,8 @@ def _dtype(name: str | None, device: torch.device) -> torch.dtype | str:
     """Return the type to compute in: by default float32 on a CPU, and the checkpoint's own on a GPU."""
     import torch
 
-    default = torch.float32 if device.type == "cpu" else "auto"
-    return default if name is None else getattr(torch, name)
+    chosen: torch.dtype | str = torch.float32 if device.type == "cpu" else "auto"
+    return chosen if name is None else getattr(torch, name)
 
 
 def tokenizer_folder(checkpoint: Checkpoint) -> Path:

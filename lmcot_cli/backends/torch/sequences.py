@@ -6,8 +6,9 @@ Both classes run any model with the forward call of transformers, by torch or by
 from __future__ import annotations
 
 import inspect
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from lmcot_cli.backends.sampling import Logits
 
@@ -18,8 +19,12 @@ MAX_LOGITS = 2**26
 """Maximum logits (256 MiB in float32) of a forward call that returns those of every position."""
 
 
-class Sequences(Protocol):
+class Sequences(ABC):
     """Sequences that grow token by token.
+
+    Args:
+        model: The model.
+        mask: 1 for each token of the prompts, 0 for padding, [prompts, longest].
 
     Attributes:
         logits: The logits after the newest token of each, [sequences, vocabulary].
@@ -27,48 +32,42 @@ class Sequences(Protocol):
 
     logits: Logits
 
+    def __init__(self, model: Any, mask: Tensor) -> None:
+        self._model, self._mask = model, mask
+        self._cache: Any = None
+
     def select(self, rows: Sequence[int]) -> None:
         """Continue with the sequences `rows`, in this order; one that is named several times is copied."""
-        ...
-
-    def append(self, tokens: Sequence[int]) -> None:
-        """Append the next token of each sequence."""
-        ...
-
-
-class DecoderSequences:
-    """The sequences of a decoder-only model, whose prompts are padded on the left.
-
-    Args:
-        model: The model.
-        prompts: Token ids of each prompt.
-    """
-
-    def __init__(self, model: Any, prompts: Sequence[Sequence[int]]) -> None:
-        self._model = model
-        self._parameters = inspect.signature(model.forward).parameters
-        self._cache: Any = None
-        tokens, self._mask = pad(prompts, model.device, left=True)
-        positions = (self._mask.cumsum(-1) - 1).clamp(min=0)
-        for start in range(0, tokens.shape[1], step := self._columns(len(prompts), tokens.shape[1])):
-            end = start + step
-            logits = self._forward(tokens[:, start:end], positions[:, start:end], self._mask[:, :end])
-        self._positions = positions[:, -1:]
-        self.logits = to_numpy(logits)
-
-    def select(self, rows: Sequence[int]) -> None:
-        """Continue with the sequences `rows`; see `Sequences.select`."""
         index = _index(rows, self._mask)
         self._cache = _select_cache(self._cache, index)
-        self._mask, self._positions = self._mask[index], self._positions[index]
+        self._mask = self._mask[index]
         self.logits = self.logits[list(rows)]
+
+    @abstractmethod
+    def append(self, tokens: Sequence[int]) -> None:
+        """Append the next token of each sequence."""
+
+
+class DecoderSequences(Sequences):
+    """The sequences of a decoder-only model, whose prompts are padded on the left."""
+
+    def __init__(self, model: Any, prompts: Sequence[Sequence[int]]) -> None:
+        tokens, mask = pad(prompts, model.device, left=True)
+        super().__init__(model, mask)
+        self._parameters = inspect.signature(model.forward).parameters
+        positions = (mask.cumsum(-1) - 1).clamp(min=0)
+        for start in range(0, tokens.shape[1], step := self._columns(len(prompts), tokens.shape[1])):
+            end = start + step
+            logits = self._forward(tokens[:, start:end], positions[:, start:end], mask[:, :end])
+        self.logits = to_numpy(logits)
 
     def append(self, tokens: Sequence[int]) -> None:
         """Append the next token of each sequence."""
-        newest = _index(tokens, self._mask)[:, None]
-        self._mask = _widen(self._mask)
-        self._positions = self._positions + 1
-        self.logits = to_numpy(self._forward(newest, self._positions, self._mask))
+        import torch
+
+        self._mask = torch.nn.functional.pad(self._mask, (0, 1), value=1)
+        newest, positions = _index(tokens, self._mask)[:, None], self._mask.sum(-1, keepdim=True) - 1
+        self.logits = to_numpy(self._forward(newest, positions, self._mask))
 
     def _columns(self, prompts: int, longest: int) -> int:
         """Return how many tokens of every prompt to read per forward call."""
@@ -91,7 +90,7 @@ class DecoderSequences:
         return logits
 
 
-class EncoderDecoderSequences:
+class EncoderDecoderSequences(Sequences):
     """The decoder sequences of an encoder-decoder model; prompts go through the encoder once.
 
     Args:
@@ -100,22 +99,16 @@ class EncoderDecoderSequences:
         start: The token that every decoder sequence begins with.
     """
 
-    logits: Logits
-
     def __init__(self, model: Any, prompts: Sequence[Sequence[int]], start: int) -> None:
-        self._model = model
-        tokens, self._mask = pad(prompts, model.device, left=False)
-        encoder = model.get_encoder()
-        self._encoded: Tensor = encoder(input_ids=tokens, attention_mask=self._mask).last_hidden_state
-        self._cache: Any = None
+        tokens, mask = pad(prompts, model.device, left=False)
+        super().__init__(model, mask)
+        self._encoded: Tensor = model.get_encoder()(input_ids=tokens, attention_mask=mask).last_hidden_state
         self.append([start] * len(prompts))
 
     def select(self, rows: Sequence[int]) -> None:
         """Continue with the sequences `rows`; see `Sequences.select`."""
-        index = _index(rows, self._mask)
-        self._cache = _select_cache(self._cache, index)
-        self._mask, self._encoded = self._mask[index], self._encoded[index]
-        self.logits = self.logits[list(rows)]
+        super().select(rows)
+        self._encoded = self._encoded[_index(rows, self._mask)]
 
     def append(self, tokens: Sequence[int]) -> None:
         """Append the next token of each sequence."""
@@ -169,10 +162,3 @@ def _index(values: Sequence[int], like: Tensor) -> Tensor:
     import torch
 
     return torch.tensor(list(values), dtype=torch.long, device=like.device)
-
-
-def _widen(mask: Tensor) -> Tensor:
-    """Append a column of ones."""
-    import torch
-
-    return torch.nn.functional.pad(mask, (0, 1), value=1)

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
-from typing import Any
 
 from lmcot_cli.backends.chat import ChatTemplate
 from lmcot_cli.errors import ModelError
+from lmcot_cli.files import read_object
 
 _FILE, _CONFIG = "chat_template.jinja", "tokenizer_config.json"
 _MOST_BYTES = 2**26
@@ -42,18 +41,8 @@ def read_bounded(path: Path, most: int = _MOST_BYTES) -> bytes:
 def _source(folder: Path) -> str | None:
     if (folder / _FILE).is_file():
         return read_bounded(folder / _FILE).decode("utf-8", "replace")
-    if not (folder / _CONFIG).is_file():
-        return None
-    try:
-        config = json.loads(read_bounded(folder / _CONFIG))
-    except (ValueError, RecursionError):  # transformers explains it
-        return None
-    return _default(config.get("chat_template")) if isinstance(config, dict) else None
-
-
-def _default(given: Any) -> str | None:
-    """Return the template; of several, the one named `default`."""
-    if isinstance(given, list):
+    given = read_object(folder / _CONFIG, most=_MOST_BYTES, missing_ok=True).get("chat_template")
+    if isinstance(given, list):  # several, for several uses
         named = {one.get("name"): one.get("template") for one in given if isinstance(one, dict)}
         given = named.get("default")
     return given if isinstance(given, str) else None

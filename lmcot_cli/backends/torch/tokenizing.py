@@ -68,11 +68,7 @@ class Tokenizing:
 
 
 class FencedTokenizer:
-    """A tokenizer that runs in the fenced process, within limits for every text.
-
-    Args:
-        tokenizer: The fast tokenizer of transformers.
-    """
+    """A tokenizer that runs in the fenced process, within limits for every text."""
 
     def __init__(self, tokenizer: Any) -> None:
         self._job = FencedJob("tokenizer", {"text": tokenizer.backend_tokenizer.to_str()}, _LIMITS)
@@ -122,11 +118,7 @@ def try_tokenizer(folder: Path) -> None:
 
 
 def is_quick(tokenizer: Any) -> bool:
-    """Return whether all parts of a tokenizer are known to be quick on any text, and to write no more than they read.
-
-    Args:
-        tokenizer: The content of `tokenizer.json`.
-    """
+    """Return whether all parts of a `tokenizer.json` are known to be quick, and to write no more than they read."""
     if not isinstance(tokenizer, Mapping):
         return False
     model = tokenizer.get("model")
