@@ -80,12 +80,7 @@ class Scheduler(ABC):
 
 @dataclass(frozen=True, slots=True)
 class TokenizedPrompt:
-    """A prompt as the model reads it.
-
-    Attributes:
-        tokens: Token ids, [tokens].
-        opened: The marks of the thought that it opens.
-    """
+    """A prompt as the model reads it."""
 
     tokens: TokenIds
     opened: Marks | None
@@ -99,9 +94,6 @@ class LocalBackend(Backend):
         scheduler: Writes its completions.
         window: Requests that fill a batch.
         limit: The tokens that a request may take; None where the model sets no limit.
-
-    Attributes:
-        vocabulary: Its vocabulary.
     """
 
     def __init__(

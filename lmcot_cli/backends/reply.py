@@ -43,10 +43,6 @@ class WritingJob:
 class PartialCompletion:
     """A completion that grows token by token, within its limits.
 
-    Args:
-        job: What to write.
-        vocabulary: What tokens stand for.
-
     Attributes:
         job: What to write.
         mask: What may come next, in the thought or in the reply; None where anything may.

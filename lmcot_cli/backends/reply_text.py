@@ -18,9 +18,6 @@ class ReplyText:
         stop: Strings that end the reply; they are cut off. One with only white space before it ends nothing.
         enough: See `Sampling.enough`.
         opened: The marks of the thought that the prompt has opened.
-
-    Attributes:
-        splitter: Separates the thought from the reply.
     """
 
     def __init__(

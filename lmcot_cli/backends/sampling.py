@@ -58,12 +58,7 @@ class SamplerDraws:
 
 
 class Sampler:
-    """Chooses the next tokens of a batch of sequences.
-
-    Args:
-        vocabulary_size: Number of tokens in the vocabulary.
-        threads: Threads that share the work.
-    """
+    """Chooses the next tokens of a batch of sequences."""
 
     def __init__(self, vocabulary_size: int, threads: int) -> None:
         self._rows_at_once = max(CACHED_VALUES // vocabulary_size, 1)

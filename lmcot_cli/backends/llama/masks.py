@@ -31,12 +31,7 @@ _REFUSED = -np.inf
 
 
 class Grammar:
-    """A state of llama.cpp's grammar sampler.
-
-    Args:
-        handle: llama.cpp's `llama_sampler *`; freed with this object.
-        size: Number of tokens in the vocabulary.
-    """
+    """A state of llama.cpp's grammar sampler."""
 
     def __init__(self, handle: Any, size: int) -> None:
         self._handle = handle
@@ -82,13 +77,7 @@ class Grammar:
 
 
 class GrammarMask(Mask):
-    """Follows a reply by a grammar.
-
-    Args:
-        grammar: The state at the beginning of the reply, not shared with another.
-        lexicon: The vocabulary.
-        constraint: What the reply must be.
-    """
+    """Follows a reply by a grammar."""
 
     __slots__ = ("_constraint", "_grammar", "_lexicon", "_unfinished", "_written")
 

@@ -80,11 +80,7 @@ class KvPrompt:
 
 
 class PrefixCache:
-    """All prompts in a KV cache, and the cells and sequences that are free.
-
-    Args:
-        context: The KV cache. Nothing else takes cells of it.
-    """
+    """All prompts in a KV cache, and the cells and sequences that are free."""
 
     def __init__(self, context: LlamaContext) -> None:
         self._context = context

@@ -67,12 +67,6 @@ class WritingSequence:
 class LlamaScheduler(Scheduler):
     """Writes completions by continuous batching.
 
-    Args:
-        context: The KV cache and batch; nothing else uses them.
-        vocabulary: The model's vocabulary.
-        parallel: Maximum completions in progress.
-        threads: Threads that sample.
-
     Attributes:
         work: Counts of what was decoded.
     """

@@ -18,9 +18,6 @@ PIECE_BYTES = 256
 class LlamaVocabulary(Vocabulary):
     """A loaded model's vocabulary, chat template included; it must not outlive the model.
 
-    Attributes:
-        handle: llama.cpp's `llama_vocab *`.
-
     Raises:
         ModelError: The chat template is not valid Jinja2.
     """

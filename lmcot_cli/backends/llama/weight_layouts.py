@@ -31,11 +31,7 @@ _log = logging.getLogger(__name__)
 
 
 def avoid_broken_layouts(api: Any) -> bool:
-    """Load models without llama.cpp's own layouts of weights where those end the process; return whether they do.
-
-    Args:
-        api: The module `llama_cpp`, its backends started.
-    """
+    """Load models without llama.cpp's own layouts of weights where those end the process; return whether they do."""
     if _CHILD in os.environ or b"AMX_INT8 = 1" not in api.llama_print_system_info():
         return False
     if _layouts_work(Path(api.__file__)):

@@ -8,13 +8,7 @@ from lmcot_cli.backends.vocabulary import Vocabulary
 
 
 class AfterThought(Mask):
-    """Allows anything while the model thinks, or may be about to; then what another mask allows.
-
-    Args:
-        mask: Constrains the reply.
-        splitter: Separates thought and reply; a token is added to it after this mask was asked about the token.
-        vocabulary: What tokens stand for.
-    """
+    """Allows anything while the model thinks, or may be about to; then what another mask allows."""
 
     __slots__ = ("_mask", "_splitter", "_vocabulary")
 

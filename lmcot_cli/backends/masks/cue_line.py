@@ -12,12 +12,7 @@ from lmcot_cli.backends.reply_text import ReplyText
 
 
 class CueLine(Mask):
-    """Makes a reply begin with text, and allows everything after that.
-
-    Args:
-        lexicon: The vocabulary.
-        reply: What was written.
-    """
+    """Makes a reply begin with text, and allows everything after that."""
 
     __slots__ = ("_begun", "_lexicon", "_reply")
 

@@ -23,15 +23,7 @@ _NUMBER_STARTS = tuple(bytes([byte]) for byte in b"+-0123456789")
 
 
 class Lexicon:
-    """An index of a vocabulary, built at its first use (some seconds for Gemma's 262,144 tokens).
-
-    Args:
-        vocabulary: The vocabulary.
-        size: Its number of tokens.
-
-    Attributes:
-        piece: Returns the bytes of a token; see `Vocabulary.piece`.
-    """
+    """An index of a vocabulary, built at its first use (some seconds for Gemma's 262,144 tokens)."""
 
     def __init__(self, vocabulary: Vocabulary, size: int) -> None:
         self.piece = vocabulary.piece
@@ -150,12 +142,7 @@ class Lexicon:
 
 
 def unfinished(piece: bytes, before: bytes = b"") -> bytes | None:
-    """Return the bytes of the character that a piece leaves unfinished; None where it is not UTF-8.
-
-    Args:
-        piece: The bytes of a token.
-        before: The bytes of a character that the token before it left unfinished.
-    """
+    """Return the bytes of the character that a piece leaves unfinished; None where it is not UTF-8."""
     if not before and piece.isascii():
         return b""
     decoder = codecs.getincrementaldecoder("utf-8")()

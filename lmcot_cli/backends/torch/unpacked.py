@@ -1,7 +1,7 @@
 """A GGUF file unpacked into a folder that transformers can train from, by transformers' own reader.
 
-The folder lies in the user's cache under the file's digest and holds the weights in float32. Who is based on the file
-names the file, so that a cache that was emptied is filled again.
+The folder is in the user's cache under the file's digest, with the weights in float32. What is based on the file names
+the file, so that a cache that was emptied is filled again.
 """
 
 from __future__ import annotations
@@ -17,16 +17,16 @@ from lmcot_cli.model_files.gguf_header import check_gguf, read_header
 SUFFIX = ".gguf"
 _COMPLETE = "config.json"
 _JUNK = "tokenizer.model"
-"""transformers saves the whole GGUF file by this name, as if it were a SentencePiece model."""
+"""The name by which transformers saves the whole GGUF file, as if it were a SentencePiece model."""
 
 
 def is_gguf(name: str | Path) -> bool:
-    """Whether a name is that of a GGUF file."""
+    """Return whether a name is that of a GGUF file."""
     return str(name).endswith(SUFFIX)
 
 
 def unpacked(path: Path) -> Path:
-    """Return the folder with what a GGUF file holds; it is made if it is not there.
+    """Return the folder with the content of a GGUF file, which is unpacked if necessary.
 
     Raises:
         ModelError: There is no such file, transformers cannot read its architecture, or the cache cannot be written.
@@ -71,7 +71,7 @@ def _unpack(path: Path, folder: Path) -> None:
 
 
 def _restore_special_tokens(tokenizer: Any, metadata: Mapping[str, Any]) -> None:
-    """Give a tokenizer the special tokens that the file names; transformers takes the first token for the last."""
+    """Set the special tokens that the file names; transformers takes the first token for the last."""
     for role in ("bos", "eos", "pad"):
         name = {"pad": "padding"}.get(role, role)
         token = metadata.get(f"tokenizer.ggml.{name}_token_id")

@@ -27,9 +27,6 @@ class TokenizerVocabulary(Vocabulary):
         encoder: Whether prompts go to an encoder; then there is no chat template.
         path: The model's folder, for messages.
 
-    Attributes:
-        tokenizer: The tokenizer itself.
-
     Raises:
         ModelError: The tokenizer has no fast form, or its tokens have no bytes, or the chat template is not valid
             Jinja2.
