@@ -86,20 +86,16 @@ def time_lmcot(case: Case, updates: int) -> list[float]:
     from lmcot_cli.datasets.row import Row
     from lmcot_train.ppo.options import PPOOptions
     from lmcot_train.ppo.trainer import Trainer
+    from lmcot_train.prompting import WrittenRationale
     from lmcot_train.rewards.reward import Reward, RolledOut
     from lmcot_train.rollouts.judge import Judge, Task
     from lmcot_train.rollouts.policy import Policy
 
-    @dataclass(frozen=True)
-    class Read:
-        rationale: str = ""
-        finished: bool = False
-
     class Endless:
         end_ids = frozenset[int]()
 
-        def read(self, ids: object) -> Read:
-            return Read()
+        def read(self, ids: object) -> WrittenRationale:
+            return WrittenRationale("", finished=False)
 
     def reward(items: list[RolledOut]) -> list[Reward]:
         return [Reward(float(i % 2), 0.0, {}, {}, None, 0.0) for i, _ in enumerate(items)]

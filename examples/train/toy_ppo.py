@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Literal
 
 import torch
@@ -27,6 +26,7 @@ from transformers import (
 from lmcot_cli.datasets.row import Row
 from lmcot_train.ppo.options import PPOOptions
 from lmcot_train.ppo.trainer import Trainer
+from lmcot_train.prompting import WrittenRationale
 from lmcot_train.rewards.reward import Reward, RolledOut
 from lmcot_train.rollouts.judge import Judge, RewardFunction, Task
 from lmcot_train.rollouts.policy import Policy
@@ -67,23 +67,15 @@ def lora_model(shape: Shape, seed: int = 0) -> PeftModel:
     return get_peft_model(plain_model(shape, seed), adapter)
 
 
-@dataclass(frozen=True)
-class Numbers:
-    """A text of token numbers."""
-
-    rationale: str
-    finished: bool
-
-
 class NumberReader:
     """Reads tokens as their numbers, so that no tokenizer is needed."""
 
     end_ids = frozenset({END})
 
-    def read(self, ids: Sequence[int]) -> Numbers:
+    def read(self, ids: Sequence[int]) -> WrittenRationale:
         """Return the numbers up to the end token."""
         ended = END in ids
-        return Numbers(" ".join(map(str, ids[: list(ids).index(END)] if ended else ids)), ended)
+        return WrittenRationale(" ".join(map(str, ids[: list(ids).index(END)] if ended else ids)), ended)
 
 
 def worth(total: float) -> Reward:

@@ -59,9 +59,9 @@ def test_a_run_without_a_checkpoint_begins_its_log_anew(tmp_path: Path) -> None:
     ("line", "reason"),
     [
         (b"garbage", "Expecting value"),
-        (b'{"id": "r1"}', "it has no number as update"),
-        (b'{"update": "1"}', "it has no number as update"),
-        (b"[1]", "it has no number as update"),
+        (b'{"id": "r1"}', "it has no number in update"),
+        (b'{"update": "1"}', "it has no number in update"),
+        (b"[1]", "it has no number in update"),
         (b"\xff", "can't decode"),
         (b"[" * 200_000, "recursion"),
     ],

@@ -22,10 +22,10 @@ class Experience:
     Attributes:
         groups: Prompts and completions.
         mask: True at real tokens.
-        logprobs: Under the policy that sampled.
-        values: As estimated when it sampled.
-        advantages: Whitened.
-        returns: What the value head is to predict.
+        logprobs: Log-probabilities under the policy that sampled.
+        values: Its estimates of the reward still to come.
+        advantages: Whitened advantages.
+        returns: Targets of the value head.
         figures: Figures for the log.
     """
 
@@ -42,9 +42,8 @@ def build(
     scored: Sequence[ScoredRollouts], rewards: Tensor, coefficient: float, options: PPOOptions
 ) -> Experience:
     """Turn scored groups and their rewards [groups, samples] into advantages and returns."""
-    mask, logprobs, values, reference = (
-        stack(scored, name) for name in ("mask", "logprobs", "values", "reference")
-    )
+    names = ("mask", "logprobs", "values", "reference")
+    mask, logprobs, values, reference = (stack(scored, name) for name in names)
     per_token = token_rewards(rewards, k1(logprobs, reference), mask, coefficient)
     advantages, returns = generalized_advantages(per_token, values, mask, options.discount, options.trace)
     figures = {

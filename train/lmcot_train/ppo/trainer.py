@@ -27,16 +27,11 @@ Clock = Callable[[], float]
 
 
 class Trainer:
-    """Refines a policy.
-
-    Args:
-        judge: Holds the policy, what it learns from, and the settings.
-        folder: Where the state is kept; None keeps none.
-        clock: Tells the time in seconds.
+    """Refines the policy of a judge, from the last checkpoint in `folder` if there is one; without a folder keeps none.
 
     Attributes:
         learner: The policy with its optimizer.
-        monitor: How far the run has come (that of the last checkpoint at first), and why it ended.
+        monitor: How far the run has come, and why it ended.
     """
 
     def __init__(self, judge: Judge, folder: Path | None = None, clock: Clock = time.monotonic) -> None:
@@ -52,16 +47,16 @@ class Trainer:
         """Make updates until one of the limits is reached.
 
         Yields:
-            After each update its figures and what was sampled for it. The state is kept every `save_every` updates,
-            after what was yielded has been taken, and at the end.
+            The figures of each update and what was sampled for it. The state is kept every `save_every` updates, once
+            the caller asks for the next one, and at the end.
 
         Raises:
-            ModelError: The large LM as a whole cannot go on; what was learned so far is kept.
+            ModelError: The large LM as a whole cannot continue; what was learned so far is kept.
             OutputError: The state cannot be written.
         """
         if self.monitor.progress.update == 0:
             yield self.monitor.validated({"update": 0.0}), []
-        while self.monitor.goes_on:
+        while self.monitor.continues:
             started = self._clock()
             try:
                 figures, judged = self._update()
@@ -78,7 +73,7 @@ class Trainer:
         self.save()
 
     def save(self) -> None:
-        """Keep the state, so that a run that is killed continues from here; not one that owes a validation."""
+        """Keep the state, so that a killed run continues from here, unless it owes a validation."""
         if self._checkpoints and self.judge.workers.first and not self.monitor.owes_validation:
             self._checkpoints.save(self.learner, self.monitor.progress)
 
@@ -116,7 +111,7 @@ class Trainer:
         return chosen
 
     def _start_values(self, scored: Sequence[ScoredRollouts], mean: float) -> list[ScoredRollouts]:
-        """Let the untrained value head, which says 0, say the mean reward: its first advantages then mean something."""
+        """Let the untrained value head predict the mean reward, not 0: the first advantages then mean something."""
         with torch.no_grad():
             self.judge.policy.value_head.bias.fill_(mean)
         return [replace(one, values=torch.where(one.mask, mean, 0.0)) for one in scored]

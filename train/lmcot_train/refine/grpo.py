@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-os.environ.setdefault("TRL_EXPERIMENTAL_SILENCE", "1")  # `rollout_func` is what is experimental of it
+os.environ.setdefault("TRL_EXPERIMENTAL_SILENCE", "1")  # its `rollout_func` is experimental
 
 import torch
 from datasets import Dataset
@@ -32,7 +32,7 @@ from lmcot_train.rollouts.monitor import Monitor, RefineProgress
 from lmcot_train.rollouts.scored import ScoredRollouts, token_figures
 
 Note = Callable[[Mapping[str, float], Sequence[Judged]], None]
-"""Takes the figures of an update and what was sampled for it."""
+"""Takes the figures of an update, and what was sampled for it."""
 
 _LOGGED = {"grad_norm": "gradient_norm", "loss": "policy_loss", "clip_ratio/region_mean": "clip_fraction"}
 """TRL's names of figures, and ours."""
@@ -40,14 +40,7 @@ _LOGGED = {"grad_norm": "gradient_norm", "loss": "policy_loss", "clip_ratio/regi
 
 @dataclass(slots=True)
 class Rollouts:
-    """Writes rationales for TRL, and rewards them.
-
-    Attributes:
-        judge: Does both.
-        indices: The rows that rationales were last written for, as prompts name them.
-        scored: Those rationales.
-        judged: The same with their rewards.
-    """
+    """Writes rationales for TRL and rewards them; holds those of the last update, and the indices of their rows."""
 
     judge: Judge
     indices: list[str] = field(default_factory=list)
@@ -55,7 +48,7 @@ class Rollouts:
     judged: list[Judged] = field(default_factory=list)
 
     def sample(self, prompts: Sequence[str], trainer: Any) -> dict[str, Any]:
-        """Write a completion for each prompt, which is the index of a row; equal ones stand next to each other."""
+        """Write a completion for each prompt, which is the index of a row; equal ones are next to each other."""
         training = trainer.model.training
         self.indices = list(dict.fromkeys(prompts))
         names = [f"{trainer.state.global_step}/{index}" for index in self.indices]
@@ -98,7 +91,7 @@ class GrpoCallback(TrainerCallback):  # type: ignore[misc]
         self._began = time.monotonic()
 
     def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> None:
-        """Note an update, which the summary at the end is not; keep the state in which the run is to end."""
+        """Note an update (the summary at the end is none); have the state kept in which the run ends."""
         rollouts, monitor = self._rollouts, self._monitor
         if logs and "reward" in logs:
             figures = {ours: float(logs[theirs]) for theirs, ours in _LOGGED.items() if theirs in logs}
@@ -111,7 +104,7 @@ class GrpoCallback(TrainerCallback):  # type: ignore[misc]
 
 
 def progress_of(folder: Path, metrics: Path, coefficient: float) -> RefineProgress:
-    """Return how far a run has come by its last checkpoint and its log."""
+    """Return how far a run has come, by its last checkpoint and its log."""
     remove_torn_checkpoints(folder)
     kept = checkpoint_to_resume(folder)
     update = step_of(kept) if kept else 0
@@ -123,7 +116,7 @@ def progress_of(folder: Path, metrics: Path, coefficient: float) -> RefineProgre
 
 
 class PlainGRPOTrainer(PlainState, GRPOTrainer):  # type: ignore[misc]
-    """TRL's trainer, its state kept without pickles."""
+    """TRL's trainer, with its state kept without pickles."""
 
 
 def train_grpo(
@@ -193,8 +186,8 @@ def _trainer(
     )
     trainer.remove_callback(PrinterCallback)
     if isinstance(model, PeftModel) and "ref" in model.peft_config:
-        # TRL's copy of the adapter it began with, which adds nothing: "adapter off" is the same reference. And of a
-        # checkpoint with a second adapter transformers loads only that one: a resumed run would forget the first.
+        # TRL's copy of the first adapter, which adds nothing: "adapter off" is the same reference. Of a checkpoint with
+        # a second adapter transformers loads only that one: a resumed run would forget the first.
         model.delete_adapter("ref")
     trainer.beta = judge.options.kl_coefficient
     if trainer.beta and (reference := judge.policy.reference_model) is not None:
@@ -203,7 +196,7 @@ def _trainer(
 
 
 def _arguments(options: PPOOptions, folder: Path) -> GRPOConfig:
-    """Say to TRL what our settings say: one optimizer step an update, in passes of a share of its rationales."""
+    """Translate our settings for TRL: one optimizer step per update, in passes over parts of its rationales."""
     on_cuda = torch.cuda.is_available()
     return GRPOConfig(
         output_dir=str(folder),
@@ -221,7 +214,7 @@ def _arguments(options: PPOOptions, folder: Path) -> GRPOConfig:
             else {}
         ),
         warmup_steps=options.warm_up,
-        beta=0.0,  # else TRL loads the base that config.json names for reference, without what distillation taught it
+        beta=0.0,  # else TRL's reference is the base that config.json names, without what distillation taught it
         epsilon=options.clip,
         max_grad_norm=options.max_grad_norm,
         seed=options.seed,

@@ -13,7 +13,7 @@ from lmcot_train.rewards.large_answers import LargeCallsSpentError
 from lmcot_train.rewards.reward import Reward, RolledOut
 from lmcot_train.rollouts.batch import Group
 from lmcot_train.rollouts.policy import Policy
-from lmcot_train.rollouts.sampling import CompletionReader, Draw, RolloutSampling, sample
+from lmcot_train.rollouts.sampling import CompletionReader, Draw, sample
 from lmcot_train.rollouts.scored import ScoredRollouts, score
 from lmcot_train.rollouts.workers import Workers
 
@@ -22,15 +22,7 @@ RewardFunction = Callable[[Sequence[RolledOut]], list[Reward]]
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """What is to be learned.
-
-    Attributes:
-        rows: Rows to write rationales for while learning.
-        held_out: Rows to validate on; none: no validation.
-        encode: Turns a row into the token ids of its prompt.
-        reader: Reads what was written.
-        reward: Rewards rationales.
-    """
+    """Rows to learn from and to validate on (none: no validation), and how rationales are asked for, read, rewarded."""
 
     rows: Sequence[Row]
     held_out: Sequence[Row]
@@ -51,11 +43,7 @@ class Judged:
 class Judge:
     """Lets a policy write rationales, and judges them.
 
-    Attributes:
-        policy: What writes; its reference judges fluency.
-        task: The rows, and how rationales are read and rewarded.
-        options: The settings of the sampling.
-        workers: The processes that train together. Each writes and scores its share; the first one asks for rewards.
+    Of several processes each writes and scores its share, and the first asks for the rewards of all.
     """
 
     policy: Policy
@@ -69,10 +57,10 @@ class Judge:
         """Write rationales for this process's share of the rows.
 
         Args:
-            rows: What to write for.
-            names: A name for each row; the seeds of its samples follow from it.
+            rows: The rows of all processes.
+            names: A name for each row, from which the seeds of its samples follow.
             samples: Rationales per row.
-            greedy: Take the likeliest tokens instead of drawing them.
+            greedy: Take the likeliest tokens instead of drawing.
         """
         draws = [
             Draw(
@@ -81,11 +69,9 @@ class Judge:
             )
             for row, name in zip(rows, names, strict=True)
         ]
-        sampling = RolloutSampling(
-            self.task.reader, self.options.max_tokens, self.options.tokens_per_pass, greedy=greedy
-        )
         self.policy.eval()  # without dropout, whatever a trainer has set
-        return sample(self.policy, self.workers.share(draws), sampling)
+        share = self.workers.share(draws)
+        return sample(self.policy, share, self.task.reader, self.options, greedy=greedy)
 
     def score(self, groups: Sequence[Group]) -> list[ScoredRollouts]:
         """Score this process's groups; return those of all processes."""
@@ -96,7 +82,7 @@ class Judge:
 
         Raises:
             LargeCallsSpentError: More calls of the large LM are needed than are left.
-            ModelError: The large LM as a whole cannot go on.
+            ModelError: The large LM as a whole cannot continue.
         """
         items = [
             self._rolled_out(row, completion, mean)
