@@ -107,7 +107,8 @@ def coherence(chain: Chain) -> float:
 
 def fluency(chain: Chain) -> float:
     """Return the geometric mean of the token probabilities under the reference LM, 1 / perplexity, at temperature 1."""
-    assert chain.logprob is not None
+    if chain.logprob is None:
+        raise ValueError("fluency needs the log-probability under the reference LM")
     return exp(min(chain.logprob, 0.0))
 
 
