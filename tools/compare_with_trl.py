@@ -3,7 +3,7 @@
 TRL removed PPO in 1.13, so it needs an environment of its own:
 
     python -m venv trl && trl/bin/pip install 'trl==1.12.*' 'transformers==4.57.6' torch peft
-    python examples/train/compare_with_trl.py --trl trl/bin/python
+    python tools/compare_with_trl.py --trl trl/bin/python
 
 Both sides get the same random Llama, the same prompts, LoRA of the same rank on the same layers, as many samples,
 epochs and minibatches, completions of exactly the same length, and a reward that costs next to nothing. TRL wants its
@@ -60,6 +60,7 @@ CASES = {
 
 
 def model_of(case: Case) -> LlamaForCausalLM:
+    """Make the random model of a case."""
     torch.manual_seed(0)
     config = LlamaConfig(
         vocab_size=case.vocabulary,
@@ -76,11 +77,13 @@ def model_of(case: Case) -> LlamaForCausalLM:
 
 
 def prompts_of(case: Case) -> list[list[int]]:
+    """Make the random prompts of a case."""
     generator = torch.Generator().manual_seed(1)
     return torch.randint(2, case.vocabulary, (case.prompts, case.prompt_tokens), generator=generator).tolist()
 
 
 def time_lmcot(case: Case, updates: int) -> list[float]:
+    """Return the seconds of each update by lmcot."""
     from peft import LoraConfig, get_peft_model
 
     from lmcot_cli.datasets.row import Row
@@ -119,6 +122,7 @@ def time_lmcot(case: Case, updates: int) -> list[float]:
 
 
 def time_trl(case: Case, updates: int) -> list[float]:
+    """Return the seconds of each update by TRL."""
     from datasets import Dataset
     from peft import LoraConfig
     from tokenizers import Tokenizer, models
@@ -141,8 +145,8 @@ def time_trl(case: Case, updates: int) -> list[float]:
     tiny = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1, "num_attention_heads": 1}
     small = LlamaConfig(**{**same, **tiny, "num_key_value_heads": 1, "head_dim": 16}, num_labels=1)
     judge = LlamaForSequenceClassification(small)
-    backend = Tokenizer(models.WordLevel({f"t{i}": i for i in range(case.vocabulary)}, unk_token="t0"))
-    tokenizer = PreTrainedTokenizerFast(tokenizer_object=backend, pad_token="t0", eos_token="t1")
+    backend = Tokenizer(models.WordLevel({f"t{i}": i for i in range(case.vocabulary)}, unk_token="t0"))  # noqa: S106
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=backend, pad_token="t0", eos_token="t1")  # noqa: S106
     batch = case.prompts * case.samples
     stopwatch = Stopwatch()
     with tempfile.TemporaryDirectory() as folder:
@@ -172,9 +176,10 @@ def measure(side: str, case: Case, updates: int) -> None:
 
 
 def run_side(side: str, case: Case, python: str, given: argparse.Namespace) -> dict[str, Any]:
+    """Time one side in a process of its own, by the Python that has its packages."""
     command = [python, __file__, "--side", side, "--case", case.name, "--updates", str(given.updates)]
     command += ["--threads", str(given.threads), *(["--cpu"] if given.cpu else [])]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=1200)
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=1200)  # noqa: S603
     if done.returncode:
         sys.exit(f"{side} failed:\n{done.stderr}")
     found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
@@ -182,6 +187,7 @@ def run_side(side: str, case: Case, python: str, given: argparse.Namespace) -> d
 
 
 def main() -> None:
+    """Time both sides in turn, and print how they compare."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--trl", default=sys.executable, help="python of the environment with TRL 1.12")
     parser.add_argument("--case", choices=CASES, action="append")
