@@ -28,7 +28,7 @@ from lmcot_train.ppo.options import PPOOptions
 from lmcot_train.ppo.trainer import Trainer
 from lmcot_train.prompting import WrittenRationale
 from lmcot_train.rewards.reward import Reward, RolledOut
-from lmcot_train.rollouts.judge import Judge, RewardFunction, Task
+from lmcot_train.rollouts.judge import Judge, RefineTask, RewardFunction
 from lmcot_train.rollouts.policy import Policy
 
 Shape = Literal["causal", "t5"]
@@ -93,13 +93,15 @@ def constant(items: Sequence[RolledOut]) -> list[Reward]:
     return [worth(1.0) for _ in items]
 
 
-def toy_task(reward: RewardFunction = names_the_wanted_token, held_out: int = 0) -> Task:
+def toy_task(reward: RewardFunction = names_the_wanted_token, held_out: int = 0) -> RefineTask:
     """Return 64 random prompts of 5 to 19 tokens, to be rewarded by `reward`."""
     generator = torch.Generator().manual_seed(5)
     lengths = torch.randint(5, 20, (64,), generator=generator).tolist()
     prompts = [torch.randint(2, VOCABULARY, (n,), generator=generator).tolist() for n in lengths]
     rows = [Row(str(i), str(i), (), ("x",), None, None, i + 1) for i in range(64)]
-    return Task(rows[held_out:], rows[:held_out], lambda row: prompts[int(row.id)], NumberReader(), reward)
+    return RefineTask(
+        rows[held_out:], rows[:held_out], lambda row: prompts[int(row.id)], NumberReader(), reward
+    )
 
 
 def train(shape: Shape, reward: RewardFunction, updates: int, seed: int, say: Callable[[str], None]) -> None:

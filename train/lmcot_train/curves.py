@@ -59,8 +59,8 @@ def draw_curves(metrics: Path, output: Path, panels: Panels) -> None:
     for number, (title, names) in enumerate(shown.items(), 1):
         axes = figure.add_subplot(len(shown), 1, number, title=title, xlabel="step")
         for name in names:
-            points = [(record["step"], record[name]) for record in records if name in record]
-            axes.plot(*zip(*points, strict=True), label=name.replace("_", " ")) if points else None
+            if points := [(record["step"], record[name]) for record in records if name in record]:
+                axes.plot(*zip(*points, strict=True), label=name.replace("_", " "))
         axes.grid(alpha=0.3)
         axes.legend()
     try:

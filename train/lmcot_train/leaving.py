@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
-from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from transformers import TrainerCallback
 
 from lmcot_cli.interrupts import how_to_stop_now, stopping
 from lmcot_train.run_folder import process_count
@@ -52,9 +52,7 @@ class StopAfterStep(TrainerCallback):  # type: ignore[misc]
     def __init__(self, request: StopRequest) -> None:
         self._request = request
 
-    def on_step_end(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **rest: Any
-    ) -> None:
+    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """Ask for a checkpoint and the end."""
         if self._request.asked:
             control.should_save = control.should_training_stop = True

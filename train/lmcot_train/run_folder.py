@@ -25,10 +25,11 @@ from typing import Any, Literal, Self
 from lmcot_cli import files, installation
 from lmcot_cli.errors import InputError, OutputError
 from lmcot_cli.files import lock, write_json
+from lmcot_cli.installation import versions
 from lmcot_cli.pipeline.run_file import differing, now
 
 FORMAT = 1
-_PACKAGES = ("torch", "transformers", "peft", "trl", "accelerate")
+PACKAGES = ("torch", "transformers", "peft", "trl", "accelerate")
 _COMPARED = ("kind", "base_digest", "base_settings_digest", "parent")
 CHECKPOINTS_KEPT = "the checkpoints so far are kept: mend that and run the same command again"
 INSTEAD = "choose another -o, or start it anew with --overwrite"
@@ -62,7 +63,7 @@ class RunRecord:
     data: Mapping[str, str]
     adapter: str | None = "adapter"
     parent: str | None = None
-    versions: Mapping[str, str | None] = field(default_factory=lambda: versions())
+    versions: Mapping[str, str | None] = field(default_factory=lambda: versions(*PACKAGES))
     machine: Json = field(default_factory=lambda: machine())
     started: str = field(default_factory=now)
     ended: str | None = None
@@ -213,11 +214,6 @@ def is_first_process() -> bool:
 def process_count() -> int:
     """Return how many processes a launcher started to train together; 1 without one."""
     return int(os.environ.get("WORLD_SIZE", "1"))
-
-
-def versions() -> dict[str, str | None]:
-    """Return the versions of the packages that train; None for one that is not installed."""
-    return installation.versions(*_PACKAGES)
 
 
 def machine() -> dict[str, Any]:

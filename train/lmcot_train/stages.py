@@ -138,7 +138,7 @@ def run_stages(
     """
     ran: list[StageName] = []
     for stage in stages:
-        record = _Record(folder / "stages.json", stage)
+        record = _StageRecord(folder / "stages.json", stage)
         if record.is_done():
             report(f"{stage.name}: {stage.output} is there and nothing it was made from has changed")
             continue
@@ -151,7 +151,7 @@ def run_stages(
     return ran
 
 
-class _Record:
+class _StageRecord:
     """The record of a stage from earlier runs."""
 
     def __init__(self, path: Path, stage: Stage) -> None:

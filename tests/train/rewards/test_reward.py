@@ -175,7 +175,7 @@ def test_a_memory_that_does_not_say_what_was_asked_counts_its_replies(large: Bac
 
 def test_a_file_of_something_else_is_no_memory(large: Backend, tmp_path: Path) -> None:
     (tmp_path / "replies.jsonl").write_text('{"id": 1}\n')
-    with pytest.raises(InputError, match="holds something else"):
+    with pytest.raises(InputError, match="holds something other than replies"):
         RationaleReward(RewardOptions(memory=tmp_path / "replies.jsonl"), large, PromptBuilder())
 
 

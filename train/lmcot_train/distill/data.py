@@ -25,19 +25,17 @@ def read_rationales(path: Path) -> list[Row]:
         InputError: The file cannot be read, holds a bad row, or has no rationale.
     """
     rows = []
-    count = 0
     for row in at_least_one(read_rows(path), path):
         if isinstance(row, BadRow):
             raise InputError(row.located(str(path)))
-        count += 1
-        if row.rationale:
-            rows.append(row)
-    if not rows:
+        rows.append(row)
+    with_rationale = [row for row in rows if row.rationale]
+    if not with_rationale:
         raise InputError(
-            f"{path}: none of its {count} rows has a rationale: write some with lmcot train rationales, with"
+            f"{path}: none of its {len(rows)} rows has a rationale: collect some with lmcot train rationales, with"
             " filters that leave some"
         )
-    return rows
+    return with_rationale
 
 
 def split(rows: Sequence[Row], share: float, seed: int) -> tuple[list[Row], list[Row]]:

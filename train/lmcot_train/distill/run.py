@@ -54,7 +54,7 @@ from lmcot_train.run_folder import RunFolder, RunRecord, cannot_write, is_first_
 _DISK_FAULTS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EIO}
 _TORN_WRITES = ("I/O error", "iostream error", "unexpected pos", "PytorchStreamWriter")
 """How safetensors and torch.save report that a file could not be written, without a reason."""
-PANELS = {"loss a token": ("loss", "validation_loss"), "learning rate": ("learning_rate",)}
+PANELS = {"loss per token": ("loss", "validation_loss"), "learning rate": ("learning_rate",)}
 
 
 def distill(
@@ -121,9 +121,8 @@ def _splits(
     reader = RationalePrompts(opened.tokenizer, encoder_decoder=encoder, prompts=prompts)
     most = options.max_tokens or getattr(opened.model.config, "max_position_embeddings", None)
     parts = split(rows, options.validation_share, options.seed)
-    (train, long_train), (validation, long_validation) = (
-        tokenize(part, reader, most, encoder=encoder) for part in parts
-    )
+    tokenized = [tokenize(part, reader, most, encoder=encoder) for part in parts]
+    (train, long_train), (validation, long_validation) = tokenized
     if long := long_train + long_validation:
         report(f"{long} of {len(rows)} rows take more than {most} tokens and are left out")
     if not len(train):
@@ -196,11 +195,7 @@ def _ended(model: Any, trainer: Trainer, record: RunRecord, report: Report) -> f
 def _results(trainer: Trainer, seconds: float) -> dict[str, Any]:
     state = trainer.state
     last = next((entry["loss"] for entry in reversed(state.log_history) if "loss" in entry), None)
-    results: dict[str, Any] = {
-        "steps": state.global_step,
-        "loss": last,
-        "seconds_of_last_session": round(seconds, 1),
-    }
+    results = {"steps": state.global_step, "loss": last, "seconds_of_last_session": round(seconds, 1)}
     if state.best_metric is not None:
         results |= {"best_validation_loss": state.best_metric, "best_step": state.best_global_step}
     if on_cuda():

@@ -14,15 +14,11 @@ from torch.utils.data import Sampler
 from transformers import (
     DataCollatorForSeq2Seq,
     EarlyStoppingCallback,
-    PreTrainedModel,
-    PreTrainedTokenizerBase,
     PrinterCallback,
     Seq2SeqTrainer,
     Seq2SeqTrainingArguments,
     Trainer,
     TrainerCallback,
-    TrainerControl,
-    TrainerState,
     TrainingArguments,
 )
 from trl import SFTConfig, SFTTrainer
@@ -32,6 +28,7 @@ from lmcot_train.distill.data import SimilarLengths
 from lmcot_train.distill.options import DistillOptions
 from lmcot_train.models import Opened, Report, is_encoder_decoder
 from lmcot_train.plain_state import PlainState
+from lmcot_train.prompting import IGNORED
 from lmcot_train.run_folder import RunFolder, cannot_write
 
 _RENAMED = {"eval_loss": "validation_loss"}
@@ -95,11 +92,7 @@ def arguments(options: DistillOptions, run: RunFolder, splits: Splits, *, encode
         made: TrainingArguments = Seq2SeqTrainingArguments(**values)
     else:
         made = SFTConfig(**values, max_length=None, dataset_kwargs={"skip_prepare_dataset": True})
-    return _with_batches(made, options)
-
-
-def _with_batches(made: TrainingArguments, options: DistillOptions) -> TrainingArguments:
-    """Divide the rows of a step evenly among processes and micro-batches (`DistillOptions.check`)."""
+    # The rows of a step are divided evenly among processes and micro-batches; `DistillOptions.check` makes sure of it.
     share = options.batch_size // made.world_size
     made.per_device_train_batch_size = min(options.micro_batch or share, share)
     made.gradient_accumulation_steps = share // made.per_device_train_batch_size
@@ -131,16 +124,12 @@ class MetricsLog(TrainerCallback):  # type: ignore[misc]
     def __init__(self, run: RunFolder, report: Report) -> None:
         self._run, self._report = run, report
 
-    def on_train_begin(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **rest: Any
-    ) -> None:
+    def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """Write what the checkpoint remembers: steps made again after a kill are not there twice."""
         if state.is_world_process_zero:
             self._write([metric(record) for record in state.log_history], "w")
 
-    def on_log(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **rest: Any
-    ) -> None:
+    def on_log(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """Write the newest record; raise a ModelError if its loss is not finite."""
         record = metric(state.log_history[-1])
         if not isfinite(record.get("loss", 0.0)):
@@ -149,9 +138,7 @@ class MetricsLog(TrainerCallback):  # type: ignore[misc]
             self._write([record], "a")
             self._report(_line(record, state.max_steps))
 
-    def on_save(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **rest: Any
-    ) -> None:
+    def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """Remove the pickled arguments that transformers leaves in a checkpoint and nothing reads."""
         if state.is_world_process_zero:
             for pickled in self._run.checkpoints.glob("*/training_args.bin"):
@@ -190,21 +177,16 @@ def build_trainer(
     model, tokenizer = opened
     if splits.validation is not None:
         callbacks = [*callbacks, EarlyStoppingCallback(options.patience)]
-    kind = EncoderDecoderTrainer if is_encoder_decoder(model) else CausalTrainer
-    trainer = kind(
+    encoder = is_encoder_decoder(model)
+    collator = {"data_collator": DataCollatorForSeq2Seq(tokenizer, model, label_pad_token_id=IGNORED)}
+    trainer = (EncoderDecoderTrainer if encoder else CausalTrainer)(
         model=model,
         args=made,
         train_dataset=splits.train,
         eval_dataset=splits.validation,
         processing_class=tokenizer,
         callbacks=callbacks,
-        **_collator(model, tokenizer),
+        **(collator if encoder else {}),
     )
     trainer.remove_callback(PrinterCallback)
     return trainer
-
-
-def _collator(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> dict[str, Any]:
-    if not is_encoder_decoder(model):
-        return {}
-    return {"data_collator": DataCollatorForSeq2Seq(tokenizer, model, label_pad_token_id=-100)}

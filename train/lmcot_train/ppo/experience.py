@@ -10,7 +10,7 @@ from torch import Tensor
 from lmcot_train.ppo.advantages import generalized_advantages, token_rewards
 from lmcot_train.ppo.options import PPOOptions
 from lmcot_train.ppo.statistics import explained_variance, whiten
-from lmcot_train.rollouts.batch import Group
+from lmcot_train.rollouts.batch import RolloutGroup
 from lmcot_train.rollouts.scored import ScoredRollouts, stack, token_figures
 from lmcot_train.rollouts.token_math import k1
 
@@ -29,7 +29,7 @@ class Experience:
         figures: Figures for the log.
     """
 
-    groups: tuple[Group, ...]
+    groups: tuple[RolloutGroup, ...]
     mask: Tensor
     logprobs: Tensor
     values: Tensor

@@ -19,7 +19,7 @@ from lmcot_train.ppo.kl import adapted_coefficient
 from lmcot_train.ppo.learner import Learner
 from lmcot_train.rewards.large_answers import LargeCallsSpentError
 from lmcot_train.rollouts.best_weights import BestWeights
-from lmcot_train.rollouts.judge import Judge, Judged, reward_figures
+from lmcot_train.rollouts.judge import Judge, JudgedRationale, reward_figures
 from lmcot_train.rollouts.monitor import Monitor, RefineProgress
 from lmcot_train.rollouts.scored import ScoredRollouts
 
@@ -43,7 +43,7 @@ class Trainer:
         progress = kept or RefineProgress(judge.options.kl_coefficient)
         self.monitor = Monitor(judge, progress, BestWeights(folder) if folder else None)
 
-    def run(self) -> Iterator[tuple[dict[str, float], list[Judged]]]:
+    def run(self) -> Iterator[tuple[dict[str, float], list[JudgedRationale]]]:
         """Make updates until one of the limits is reached.
 
         Yields:
@@ -77,9 +77,9 @@ class Trainer:
         if self._checkpoints and self.judge.workers.first and not self.monitor.owes_validation:
             self._checkpoints.save(self.learner, self.monitor.progress)
 
-    def _update(self) -> tuple[dict[str, float], list[Judged]]:
+    def _update(self) -> tuple[dict[str, float], list[JudgedRationale]]:
         number, coefficient = self.monitor.progress.update, self.monitor.progress.coefficient
-        watch = _Watch(self._clock)
+        watch = _Laps(self._clock)
         rows = self._rows(number)
         groups = self.judge.write(rows, [f"{number}/{i}" for i in range(len(rows))], self.options.samples)
         watch.lap("seconds_sampling")
@@ -117,7 +117,7 @@ class Trainer:
         return [replace(one, values=torch.where(one.mask, mean, 0.0)) for one in scored]
 
 
-class _Watch:
+class _Laps:
     """Times the parts of an update."""
 
     def __init__(self, clock: Clock) -> None:

@@ -19,12 +19,13 @@ from lmcot_cli.datasets.reader import BadRow, at_least_one, read_rows, read_sour
 from lmcot_cli.datasets.row import Row
 from lmcot_cli.errors import InputError, OutputError, UsageError
 from lmcot_cli.files import cannot_write, lock, read_object, sha256_of, write_json
+from lmcot_cli.installation import versions
 from lmcot_cli.pipeline.duplicates import mark_duplicates
 from lmcot_cli.pipeline.extract import chain_answer
 from lmcot_cli.pipeline.run_file import now
 from lmcot_train.rationales.filters import FILTERS, Candidate, reason_against, surest_bounds
 from lmcot_train.rationales.options import FilterOptions
-from lmcot_train.run_folder import versions
+from lmcot_train.run_folder import PACKAGES
 
 
 @dataclass(slots=True)
@@ -184,9 +185,8 @@ def _claimed(output: Path) -> Iterator[tuple[IO[str], Path]]:
             file.truncate(0)  # left by a killed run
             yield file, partial
         finally:
-            if _is_at(
-                descriptor, partial
-            ):  # else it has taken its place, and another process may have a new one
+            # Otherwise it has replaced the output, and another process may have a new one.
+            if _is_at(descriptor, partial):
                 partial.unlink()
     finally:
         with suppress(OSError):  # a full disk was reported before
@@ -306,7 +306,7 @@ def _write_run_file(
         "answers": origin.answers.name if origin.answers else None,
         "filters": asdict(options),
         "counts": asdict(counts),
-        "versions": versions(),
+        "versions": versions(*PACKAGES),
         "started": started,
         "ended": now(),
         "finished": True,

@@ -9,7 +9,7 @@ from typing import Any
 
 from lmcot_cli.files import replace_file
 from lmcot_train.curves import read_metrics
-from lmcot_train.rollouts.judge import Judged
+from lmcot_train.rollouts.judge import JudgedRationale
 from lmcot_train.run_folder import CHECKPOINTS_KEPT, RunFolder, cannot_write
 
 PANELS = {
@@ -40,7 +40,7 @@ class Log:
         for path in (folder.metrics, folder.samples):
             _cut(path, update)
 
-    def write(self, figures: Mapping[str, float], judged: Sequence[Judged]) -> None:
+    def write(self, figures: Mapping[str, float], judged: Sequence[JudgedRationale]) -> None:
         """Append an update.
 
         Raises:
@@ -50,7 +50,7 @@ class Log:
         _append(self._folder.samples, [sample_record(one, int(figures["update"])) for one in judged])
 
 
-def sample_record(judged: Judged, update: int) -> dict[str, Any]:
+def sample_record(judged: JudgedRationale, update: int) -> dict[str, Any]:
     """Return the record of a rationale in `samples.jsonl`."""
     item, reward = judged.item, judged.reward
     return {

@@ -32,9 +32,9 @@ from lmcot_train.refine.options import RefineOptions
 from lmcot_train.refine.rows import fitting, read_answered, split
 from lmcot_train.refine.start import Start, open_start
 from lmcot_train.rewards.reward import RationaleReward, Reward, RolledOut
-from lmcot_train.rollouts.batch import Group
+from lmcot_train.rollouts.batch import RolloutGroup
 from lmcot_train.rollouts.best_weights import BestWeights
-from lmcot_train.rollouts.judge import Judge, Judged, RewardFunction, Task
+from lmcot_train.rollouts.judge import Judge, JudgedRationale, RefineTask, RewardFunction
 from lmcot_train.rollouts.monitor import Monitor
 from lmcot_train.rollouts.policy import Policy
 from lmcot_train.rollouts.workers import Workers
@@ -85,19 +85,12 @@ def refine(options: RefineOptions, report: Report) -> Refined:
         assert record is not None
         if record.finished and not _raised(record.results.get("limits", {}), options.limits()):
             return Refined(options.output, dict(record.results), record.results["updates"])
-        start = open_start(
-            options.start,
-            options.lora_rank,
-            full=options.full,
-            device=_device(),
-            seed=options.ppo.seed,
-            report=say,
-        )
-        return _Session(options, prompts, folder, record, start, large, workers, say).run(rows)
+        start = open_start(options, _device(), say)
+        return _Refinement(options, prompts, folder, record, start, large, workers, say).run(rows)
 
 
 @dataclass(frozen=True, slots=True)
-class _Session:
+class _Refinement:
     """A session of a run, with everything open that it needs."""
 
     options: RefineOptions
@@ -146,13 +139,13 @@ class _Session:
         usable = fitting(rows, lambda row: len(reader.prompt(row)), most, self.say)
         learn, held_out = split(usable, self.options.held_out, ppo.seed)
         self._fit(policy, [tuple(reader.prompt(row)) for row in usable])
-        task = Task(learn, held_out, reader.prompt, reader, self._reward())
+        task = RefineTask(learn, held_out, reader.prompt, reader, self._reward())
         return Judge(policy, task, ppo, self.workers)
 
     def _fit(self, policy: Policy, prompts: Sequence[tuple[int, ...]]) -> None:
         """Find out on the longest prompt how completions can be read: a window shows only beyond its length."""
         longest = max(prompts, key=len)
-        if not policy.fit(Group(longest, (longest[:5], longest[-7:]))):
+        if not policy.fit(RolloutGroup(longest, (longest[:5], longest[-7:]))):
             kind = policy.network.model.config.model_type
             self.say(f"{kind} models read a prompt anew for each of its rationales, which takes longer")
 
@@ -179,7 +172,7 @@ class _Session:
         """Return a function that logs an update and reports it, in the first process."""
         log = Log(self.folder, resumed) if self.workers.first else None
 
-        def note(figures: Mapping[str, float], judged: Sequence[Judged]) -> None:
+        def note(figures: Mapping[str, float], judged: Sequence[JudgedRationale]) -> None:
             if log:
                 log.write(figures, judged)
                 self.say(progress_line(figures, self.options.ppo.updates))
@@ -285,9 +278,7 @@ def _record(options: RefineOptions, prompts: PromptBuilder, large: Backend | Non
         "large": identity.spec if identity else None,
         "large_digest": identity.digest if identity else None,
         **prompts.settings(),
-        "parent_digest": _digest(
-            weights_digest, learned
-        ),  # a run trained anew into the same folder is another
+        "parent_digest": _digest(weights_digest, learned),  # changes if the run is made anew
     }
     return RunRecord(
         kind="refine",

@@ -14,6 +14,7 @@ from lmcot_train.lora import LoraOptions
 from lmcot_train.models import Report, add_adapter, open_run
 from lmcot_train.prompting import save_tokenizer
 from lmcot_train.refine import adapters
+from lmcot_train.refine.options import RefineOptions
 
 
 class Start(NamedTuple):
@@ -42,33 +43,26 @@ class Start(NamedTuple):
         return self.distilled is not None and isinstance(self.model, PeftModel)
 
 
-def open_start(run: Path, rank: int, *, full: bool, device: torch.device, seed: int, report: Report) -> Start:
-    """Open a run's model with its adapter merged into the weights and a fresh one on top.
-
-    Args:
-        run: A run of `lmcot train distill` or `refine`.
-        rank: Rank of the fresh adapter.
-        full: Put no adapter on top: all weights learn.
-        device: Where the model runs.
-        seed: Seed of the fresh adapter.
-        report: Is told what the model lacks.
+def open_start(options: RefineOptions, device: torch.device, report: Report) -> Start:
+    """Open a run's model with its adapter merged into the weights, and a fresh one on top unless all weights learn.
 
     Raises:
         InputError: There is no finished run.
         ModelError: It cannot be loaded.
     """
-    dtype = torch.bfloat16 if device.type == "cuda" and not full else torch.float32
-    model, tokenizer = open_run(run, dtype=dtype, report=report)
+    dtype = torch.bfloat16 if device.type == "cuda" and not options.full else torch.float32
+    model, tokenizer = open_run(options.start, dtype=dtype, report=report)
     distilled: adapters.LoraFactors | None = None
     targets: tuple[str, ...] = ("all-linear",)
     if isinstance(model, PeftModel):
         distilled = adapters.LoraFactors.of(model)
         targets = tuple(sorted(distilled.config.target_modules))
         model = _merged(model)
-    if full:
+    if options.full:
         model.requires_grad_(True)  # the adapter that was merged had frozen them
     else:
-        torch.manual_seed(seed)
+        torch.manual_seed(options.ppo.seed)
+        rank = options.lora_rank
         model = add_adapter(model, LoraOptions(rank, 2 * rank, 0.0, targets))
     return Start(model.to(device), tokenizer, distilled)
 

@@ -174,9 +174,8 @@ def _without_article(words: Sequence[str]) -> str:
 def _anchors(source: Evidence) -> Iterator[str]:
     names = sorted(source.names(source.question))
     known = [name for name in names if not source.units or any(unit.holds(name) for unit in source.units)]
-    if source.titles.intersection(
-        known
-    ):  # where nothing has a capital, names cannot be told from other words
+    # Where nothing has a capital, names cannot be told from other words.
+    if source.titles.intersection(known):
         known = [name for name in known if name in source.titles or name.upper() != name or name.isdecimal()]
     yield from known or _telling_words(source)
 

@@ -53,12 +53,13 @@ class ScoredRationale:
 
     def to_record(self) -> dict[str, Any]:
         """Return the scores as one JSON object."""
+        given, row = self.given, self.given.row
         return {
-            "id": self.given.row.id,
-            "question": self.given.row.question,
-            "rationale": self.given.rationale,
-            "answer": self.given.answer,
-            "gold": list(self.given.row.answers) or None,
+            "id": row.id,
+            "question": row.question,
+            "rationale": given.rationale,
+            "answer": given.answer,
+            "gold": list(row.answers) or None,
             "aspects": dict(self.aspects),
             "aspect_mean": self.aspect_mean,
             "task": self.task,
@@ -96,12 +97,11 @@ def mean_logprobs(
     """Return the mean log-probability per token of each rationale and its end token under a model."""
     model = reference.model.eval()
     examples = [prompts.example(one.row, one.rationale) for one in given]
-    return [
-        mean for at in range(0, len(examples), BATCH) for mean in _batch(model, examples[at : at + BATCH])
-    ]
+    batches = (examples[at : at + BATCH] for at in range(0, len(examples), BATCH))
+    return [mean for batch in batches for mean in _batch_means(model, batch)]
 
 
-def _batch(model: PreTrainedModel, examples: Sequence[TokenizedExample]) -> Iterator[float]:
+def _batch_means(model: PreTrainedModel, examples: Sequence[TokenizedExample]) -> list[float]:
     encoder = is_encoder_decoder(model)
     columns = [example.columns(encoder=encoder) for example in examples]
     inputs = [one["input_ids"] for one in columns]
@@ -111,7 +111,8 @@ def _batch(model: PreTrainedModel, examples: Sequence[TokenizedExample]) -> Iter
     if not encoder:
         labels, logits = labels[:, 1:], logits[:, :-1]
     losses = torch.nn.functional.cross_entropy(logits.transpose(1, 2).float(), labels, reduction="none")
-    yield from (-losses.sum(1) / (labels != IGNORED).sum(1)).tolist()
+    means: list[float] = (-losses.sum(1) / (labels != IGNORED).sum(1)).tolist()
+    return means
 
 
 def _padded(rows: Sequence[Sequence[int]], value: int) -> torch.Tensor:

@@ -14,7 +14,7 @@ Side: TypeAlias = Literal["left", "right"]
 
 
 @dataclass(frozen=True, slots=True)
-class Group:
+class RolloutGroup:
     """A prompt and its completions, as token ids; a completion ends with the end-of-text token if it has one."""
 
     prompt: tuple[int, ...]
@@ -40,7 +40,7 @@ class RolloutBatch:
     mask: Tensor
 
 
-def collate(groups: Sequence[Group], side: Side, device: torch.device) -> RolloutBatch:
+def collate(groups: Sequence[RolloutGroup], side: Side, device: torch.device) -> RolloutBatch:
     """Pad groups of equally many completions to one shape, their prompts on one side."""
     prompts, prompt_mask = pad([group.prompt for group in groups], side, device)
     flat, flat_mask = pad([one for group in groups for one in group.completions], "right", device)

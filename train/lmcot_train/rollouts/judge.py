@@ -11,7 +11,7 @@ from lmcot_cli.pipeline.seeds import sample_seed
 from lmcot_train.ppo.options import PPOOptions
 from lmcot_train.rewards.large_answers import LargeCallsSpentError
 from lmcot_train.rewards.reward import Reward, RolledOut
-from lmcot_train.rollouts.batch import Group
+from lmcot_train.rollouts.batch import RolloutGroup
 from lmcot_train.rollouts.policy import Policy
 from lmcot_train.rollouts.sampling import CompletionReader, Draw, sample
 from lmcot_train.rollouts.scored import ScoredRollouts, score
@@ -21,7 +21,7 @@ RewardFunction = Callable[[Sequence[RolledOut]], list[Reward]]
 
 
 @dataclass(frozen=True, slots=True)
-class Task:
+class RefineTask:
     """Rows to learn from and to validate on (none: no validation), and how rationales are asked for, read, rewarded."""
 
     rows: Sequence[Row]
@@ -32,7 +32,7 @@ class Task:
 
 
 @dataclass(frozen=True, slots=True)
-class Judged:
+class JudgedRationale:
     """A rationale with its reward."""
 
     item: RolledOut
@@ -47,13 +47,13 @@ class Judge:
     """
 
     policy: Policy
-    task: Task
+    task: RefineTask
     options: PPOOptions
     workers: Workers = field(default_factory=Workers)
 
     def write(
         self, rows: Sequence[Row], names: Sequence[str], samples: int, *, greedy: bool = False
-    ) -> list[Group]:
+    ) -> list[RolloutGroup]:
         """Write rationales for this process's share of the rows.
 
         Args:
@@ -73,11 +73,11 @@ class Judge:
         share = self.workers.share(draws)
         return sample(self.policy, share, self.task.reader, self.options, greedy=greedy)
 
-    def score(self, groups: Sequence[Group]) -> list[ScoredRollouts]:
+    def score(self, groups: Sequence[RolloutGroup]) -> list[ScoredRollouts]:
         """Score this process's groups; return those of all processes."""
         return self.workers.gather(score(self.policy, groups, self.options.tokens_per_pass))
 
-    def reward(self, rows: Sequence[Row], scored: Sequence[ScoredRollouts]) -> list[Judged]:
+    def reward(self, rows: Sequence[Row], scored: Sequence[ScoredRollouts]) -> list[JudgedRationale]:
         """Reward every rationale of all processes.
 
         Raises:
@@ -92,7 +92,7 @@ class Judge:
         rewards = self.workers.from_first(self._ask(items) if self.workers.first else [])
         if isinstance(rewards, LargeCallsSpentError):
             raise rewards
-        return [Judged(item, reward) for item, reward in zip(items, rewards, strict=True)]
+        return [JudgedRationale(item, reward) for item, reward in zip(items, rewards, strict=True)]
 
     def validate(self) -> dict[str, float]:
         """Write a greedy rationale for each row held out; return the mean rewards."""
@@ -113,7 +113,7 @@ class Judge:
         return RolledOut(row, text.rationale, text.finished, logprob)
 
 
-def reward_figures(judged: Sequence[Judged]) -> dict[str, float]:
+def reward_figures(judged: Sequence[JudgedRationale]) -> dict[str, float]:
     """Average the rewards of rationales and their parts."""
     rewards = [one.reward for one in judged]
     figures = {

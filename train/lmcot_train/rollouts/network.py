@@ -99,7 +99,7 @@ class DecoderOnly(Network):
         """
         name, decoder = self._named_decoder
         flat = hidden.reshape(1, -1, hidden.shape[-1])
-        self.model._modules[name] = _Given(flat)
+        self.model._modules[name] = _KnownStates(flat)
         try:
             ids = torch.zeros(flat.shape[:2], dtype=torch.long, device=flat.device)
             found = self.model(input_ids=ids, use_cache=False).logits
@@ -113,7 +113,7 @@ class DecoderOnly(Network):
         return cast(Tensor, self.model(input_ids=ids).logits[0, len(prompt) - 1 : -1])
 
 
-class _Given(nn.Module):
+class _KnownStates(nn.Module):
     """Stands in for a decoder, and returns known hidden states."""
 
     def __init__(self, hidden: Tensor) -> None:

@@ -13,7 +13,7 @@ from peft import PeftModel
 from torch import Tensor, nn
 
 from lmcot_cli.errors import ModelError
-from lmcot_train.rollouts.batch import Group, RolloutBatch, collate
+from lmcot_train.rollouts.batch import RolloutBatch, RolloutGroup, collate
 from lmcot_train.rollouts.causal import CausalNetwork
 from lmcot_train.rollouts.network import DecoderOnly, Network
 from lmcot_train.rollouts.separate import WORKING, SeparateNetwork, check_cache
@@ -133,7 +133,7 @@ class Policy(nn.Module):
         return self._frozen[0].model if self._frozen else None
 
     @torch.no_grad()
-    def fit(self, group: Group) -> bool:
+    def fit(self, group: RolloutGroup) -> bool:
         """Make sure that completions get the probabilities that the model's own forward pass gives them.
 
         Where the completions of a decoder-only model do not when they share a row, each has its own from now on.
@@ -166,7 +166,7 @@ class Policy(nn.Module):
     def _tolerance(self) -> float:
         return 0.1 if self._in_bfloat16 else 1e-3
 
-    def _packing_error(self, group: Group) -> float:
+    def _packing_error(self, group: RolloutGroup) -> float:
         """Return how far the log-probabilities of completions are from the model's own, in nats per token."""
         batch = collate([group], self.network.side, self.network.device)
         with self.precision():

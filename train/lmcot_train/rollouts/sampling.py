@@ -11,7 +11,7 @@ from torch import Tensor
 
 from lmcot_train.ppo.options import PPOOptions
 from lmcot_train.prompting import WrittenRationale
-from lmcot_train.rollouts.batch import Group, passes
+from lmcot_train.rollouts.batch import RolloutGroup, passes
 from lmcot_train.rollouts.network import Decoding
 from lmcot_train.rollouts.policy import Policy
 
@@ -48,7 +48,7 @@ def sample(
     options: PPOOptions,
     *,
     greedy: bool = False,
-) -> list[Group]:
+) -> list[RolloutGroup]:
     """Write the completions of all draws.
 
     Args:
@@ -58,7 +58,7 @@ def sample(
         options: Hold the maximum tokens per completion (the end token included) and per pass.
         greedy: Take the likeliest token instead of drawing.
     """
-    groups: dict[int, Group] = {}
+    groups: dict[int, RolloutGroup] = {}
     for indices in passes(
         draws, lambda draw: len(draw.prompt) + len(draw.seeds) * options.max_tokens, options.tokens_per_pass
     ):
@@ -72,7 +72,7 @@ def sample(
 
 def _sample_pass(
     policy: Policy, draws: list[Draw], noise: Tensor | None, reader: CompletionReader, most: int
-) -> list[Group]:
+) -> list[RolloutGroup]:
     """Write completions of up to `most` tokens: the likeliest ones where there is no noise [draws, samples, tokens]."""
     written: list[list[list[int]]] = [[[] for _ in draw.seeds] for draw in draws]
     ended = torch.zeros(len(draws), len(draws[0].seeds), dtype=torch.bool)
@@ -85,7 +85,9 @@ def _sample_pass(
             alive = _drop_ended(decoding, ended, alive, tokens) if step + 1 < most else []
             if not alive:
                 break
-    return [Group(draw.prompt, tuple(map(tuple, rows))) for draw, rows in zip(draws, written, strict=True)]
+    return [
+        RolloutGroup(draw.prompt, tuple(map(tuple, rows))) for draw, rows in zip(draws, written, strict=True)
+    ]
 
 
 def _noise(draws: list[Draw], tokens: int) -> Tensor:
