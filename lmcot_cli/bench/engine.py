@@ -12,7 +12,7 @@ from lmcot_cli.backends.base import Completion, Request, Sampling
 from lmcot_cli.backends.engine_options import EngineOptions
 from lmcot_cli.backends.llama.backend import LlamaBackend
 from lmcot_cli.backends.llama.memory import memory_estimate
-from lmcot_cli.backends.llama.vocabulary import Vocabulary
+from lmcot_cli.backends.vocabulary import Vocabulary
 from lmcot_cli.bench.machine import peak_memory
 from lmcot_cli.bench.options import Workload
 

@@ -7,12 +7,12 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from lmcot_cli.backends.llama.gguf_header import read_header
 from lmcot_cli.bench.machine import machine, versions
 from lmcot_cli.bench.options import BenchOptions
 from lmcot_cli.bench.process import run_part
 from lmcot_cli.bench.prompts import LoadedModel, prepare
 from lmcot_cli.bench.report import BenchReport, ModelRates, WidthRates
+from lmcot_cli.model_files.gguf_header import read_header
 
 ENGINE = "lmcot_cli.bench.engine:measure_engine"
 
