@@ -27,7 +27,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 
 from lmcot_cli.backends.naming import FromSettings, why_taken
-from lmcot_cli.errors import InputError, ModelError, ModelSpecError
+from lmcot_cli.errors import InputError, ModelError, ModelSpecError, did_you_mean
 from lmcot_cli.pipeline.cost import Price
 from lmcot_cli.pipeline.options import AnswerOptions
 from lmcot_cli.prompts.system import names_file
@@ -210,8 +210,13 @@ def _explain(detail: Mapping[str, Any]) -> str:
 
 def _explain_value(detail: Mapping[str, Any], model: type[BaseModel], kind: str = "key") -> str:
     if detail["type"] == "extra_forbidden":
-        return f"unknown {kind}; allowed are {', '.join(model.model_fields)}"
+        name = str(detail["loc"][-1])
+        return f"unknown {kind}{did_you_mean(name, model.model_fields) or _allowed(model)}"
     return f"{detail['msg'][0].lower()}{detail['msg'][1:]}, not {_shortened(detail['input'])}"
+
+
+def _allowed(model: type[BaseModel]) -> str:
+    return f"; allowed are {', '.join(model.model_fields)}"
 
 
 def _word(name: str) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
-from typing import Annotated, BinaryIO, Literal
+from typing import Annotated, BinaryIO
 
 import typer
 
@@ -24,8 +24,6 @@ from lmcot_cli.errors import OutputError
 from lmcot_cli.settings.declaration import Given, build, takes
 
 app = App(no_args_is_help=True, help="Look at question files, convert them, make new ones.")
-
-_DEFAULTS = MicroHopOptions()
 
 _CONVERT_EPILOG = """\
 [bold]Examples[/bold]
@@ -58,14 +56,19 @@ FileArgument = Annotated[
 ]
 
 
+OutputOption = Annotated[
+    Path | None, typer.Option("--output", "-o", metavar="OUT", help="Write here instead of to stdout.")
+]
+OverwriteOption = Annotated[bool, typer.Option("--overwrite", help="Replace OUT where it exists.")]
+
+
 @app.command(epilog=_CONVERT_EPILOG)
 @takes(RowOptions, only={"fields"})
 def convert(
     given: Given,
     file: FileArgument,
-    output: Annotated[
-        Path | None, typer.Option("--output", "-o", metavar="OUT", help="Write here instead of to stdout.")
-    ] = None,
+    output: OutputOption = None,
+    overwrite: OverwriteOption = False,
     limit: Annotated[
         int | None, typer.Option("--limit", metavar="N", min=1, help="Read the first N rows only.")
     ] = None,
@@ -77,7 +80,7 @@ def convert(
     """
     options = build(RowOptions, given)
     bad = BadRowLog(source_name(file))
-    with _line_writer(output) as write:
+    with _line_writer(output, overwrite=overwrite) as write:
         for row in bad.filtered(islice(at_least_one(read_rows(file, options), file), limit)):
             write(json.dumps(to_record(row), ensure_ascii=False).encode() + b"\n")
     bad.raise_if_any()
@@ -107,50 +110,32 @@ def inspect(
 
 
 @app.command(epilog=_SYNTH_EPILOG)
-def synth(
-    rows: Annotated[int, typer.Option("--rows", "-n", metavar="N", help="Records to make.")] = _DEFAULTS.rows,
-    seed: Annotated[int, typer.Option("--seed", metavar="S", help="Same seed, same bytes.")] = _DEFAULTS.seed,
-    output: Annotated[
-        Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write here instead of to stdout.")
-    ] = None,
-    split: Annotated[
-        Literal["train", "test"],
-        typer.Option(
-            "--split", help="Names to use: those of test occur in no train record, whatever the seeds."
-        ),
-    ] = _DEFAULTS.split,
-    min_hops: Annotated[
-        int, typer.Option("--min-hops", help="Fewest facts a question needs (2 to 4).")
-    ] = _DEFAULTS.min_hops,
-    max_hops: Annotated[
-        int, typer.Option("--max-hops", help="Most facts a question needs (2 to 4).")
-    ] = _DEFAULTS.max_hops,
-    distractors: Annotated[
-        int, typer.Option("--distractors", help="Paragraphs the question does not need.")
-    ] = _DEFAULTS.distractors,
-) -> None:
-    """Make multi-hop questions over an invented world (MicroHop), one JSON object a line.
+@takes(MicroHopOptions)
+def synth(given: Given, output: OutputOption = None, overwrite: OverwriteOption = False) -> None:
+    """Make multi-hop questions over an invented world (MicroHop), one JSON object per line.
 
     The layout is HotpotQA's with 2WikiMultiHopQA's evidences.
 
-    The embedded models were trained on --split train; the default split keeps names that they have never seen.
+    The embedded models were trained on --split train; the default split holds names that they have never seen.
     """
-    options = MicroHopOptions(rows, seed, split, min_hops, max_hops, distractors)
-    with _line_writer(output) as write:
+    options = build(MicroHopOptions, given)
+    with _line_writer(output, overwrite=overwrite) as write:
         for record in records(options):
             write(json.dumps(record, ensure_ascii=False).encode() + b"\n")
 
 
 @contextmanager
-def _line_writer(path: Path | None) -> Iterator[Callable[[bytes], object]]:
+def _line_writer(path: Path | None, *, overwrite: bool) -> Iterator[Callable[[bytes], object]]:
     """Write to stdout or to a file.
 
     Raises:
-        OutputError: The file cannot be written.
+        OutputError: The file exists and may not be replaced, or it cannot be written.
     """
     if path is None:
         yield write_data
         return
+    if path.is_file() and not overwrite:
+        raise OutputError(f"{path}: exists: choose another -o, or replace it with --overwrite")
     try:
         with _whole_file(path.resolve()) as stream:
             yield stream.write

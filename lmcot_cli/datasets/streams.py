@@ -57,7 +57,11 @@ def opened(source: Path | BinaryIO) -> Iterator[BinaryIO]:
 
 
 def _open(source: Path) -> BinaryIO:
-    return _standard_input() if source == STDIN else source.open("rb", PEEKED)
+    if source == STDIN:
+        return _standard_input()
+    if source.is_char_device() and not Path("/dev/null").samefile(source):  # others never end
+        raise InputError(f"{source}: is a device: give a file, or - for standard input")
+    return source.open("rb", PEEKED)
 
 
 def _standard_input() -> BinaryIO:
@@ -95,6 +99,8 @@ def _unpacked(stream: BinaryIO, stack: ExitStack, name: str) -> BinaryIO:
         return _buffered(stack.enter_context(gzip.GzipFile(fileobj=stream)), stack)
     if head.startswith(_ZSTANDARD):
         return _buffered(_zstandard(stream, name), stack)
+    if head and not head.strip(b"\0"):
+        raise InputError(f"{name}: begins with {len(head):,} zero bytes: it is no file of JSON or CSV")
     for magic, what in _PACKED.items():
         if head.startswith(magic):
             raise InputError(f"{name}: is {what}: unpack it first")

@@ -12,6 +12,7 @@ from lmcot_cli.backends.base import Role, Sampling, Thinking
 from lmcot_cli.backends.endpoint.options import EndpointOptions
 from lmcot_cli.backends.engine_options import DEFAULT_PARALLEL, EngineOptions
 from lmcot_cli.backends.naming import ModelName
+from lmcot_cli.backends.specs import names_endpoint
 from lmcot_cli.datasets.options import RowOptions
 from lmcot_cli.errors import UsageError
 from lmcot_cli.models.completion import complete_spec
@@ -337,8 +338,11 @@ class AnswerOptions:
         if self.deterministic and self.deadline is not None:
             yield "--deadline lets the clock decide what is drawn: leave out --deterministic, or it"
         if self.max_cost is not None and all(self.role_prices[role] == FREE for role in self.models):
+            specs = (self.aliases.get(str(name), str(name)) for name in self.models.values())
+            paid = any(map(names_endpoint, specs))
+            why = "has no price" if paid else "runs on this machine and costs nothing"
             yield (
-                f"--max-cost: there is no price for {self.large}; write in lmcot.toml, per million tokens:"
+                f"--max-cost: {self.large} {why}; to give it a price, write in lmcot.toml, per million tokens:"
                 f' [prices] "{self.large}" = {{ prompt = 0.15, completion = 0.60 }}'
             )
 

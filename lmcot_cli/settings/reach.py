@@ -10,15 +10,15 @@ from lmcot_cli.backends.endpoint.key import key_source
 from lmcot_cli.backends.endpoint.options import EndpointOptions
 from lmcot_cli.backends.naming import FromSettings, NamedBy, resolve_name
 from lmcot_cli.backends.specs import downloads, names_endpoint
-from lmcot_cli.models import catalogue
+from lmcot_cli.models import catalogue, embedded
 from lmcot_cli.settings.declaration import Given
 
 
 def reach_of(models: Mapping[str, str], answer: Given, *, prices: bool) -> tuple[str, ...]:
     """Return what a file would do that its user is to know of first; nothing for one of numbers and switches.
 
-    Models on this machine, and those of the catalogue, are not among it: they bring text, and no other host is asked
-    for more than a known file.
+    The embedded models and those of the catalogue are not among it: everybody knows what they are. Any other model
+    that lies on this machine may have come with the file.
 
     Args:
         models: Its names of models.
@@ -44,8 +44,11 @@ def _models(specs: list[str], aliases: Mapping[str, str]) -> Iterator[str]:
             key = key_source(place, EndpointOptions())
             with_key = f"with the key of {key.name}" if key.there else "without a key"
             yield f"send questions to {place.place} ({with_key})"
-        elif not catalogue.find(spec):
-            yield from (f"download {file.repository} from the hub" for file in downloads(named))
+        elif not (catalogue.find(spec) or named.startswith(embedded.SCHEME)):
+            files = downloads(named)
+            yield from (f"download {file.repository} from the hub" for file in files)
+            if not files:
+                yield f"load the model {named!r}"
 
 
 def _files(answer: Given) -> Iterator[str]:
@@ -59,5 +62,7 @@ def _files(answer: Given) -> Iterator[str]:
         "send the schema": kind if kind.startswith("json:") else None,
     }
     yield from (f"{does} {str(text)!r}" for does, text in texts.items() if text)
+    for adapter in answer.get("small_adapter", ()):
+        yield f"load the adapter {adapter!r}"
     if fields := answer.get("request_fields"):
         yield f"add fields to each request: {', '.join(fields)!r}"

@@ -208,8 +208,12 @@ def test_the_settings_file_fills_in_what_flags_leave_out(work: Path):
         '[models]\nbig = "scripted:script.jsonl"\n[answer]\nmethod = "standard"\nlarge = "big"\nsamples = 3\n'
     )
     (work / "lmcot.toml").write_text(text)
-    result = CliRunner().invoke(app, ["answer", "q.jsonl", "--samples", "2", "--stop", "none"])
+    words = ["answer", "q.jsonl", "--samples", "2", "--stop", "none"]
+    unconfirmed = CliRunner().invoke(app, words)
+    result = CliRunner().invoke(app, [*words, "--config", "lmcot.toml"])
 
+    assert unconfirmed.exit_code == 1
+    assert "it would load the model 'scripted:script.jsonl'" in unconfirmed.stderr
     assert result.exit_code == 0
     assert {(r["method"], len(r["samples"])) for r in records(result.stdout_bytes)} == {("standard", 2)}
 

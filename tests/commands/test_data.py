@@ -61,10 +61,22 @@ def test_convert_from_stdin(questions: Path) -> None:
 
 
 def test_convert_to_a_file_that_may_be_the_input(questions: Path) -> None:
-    result = lmcot("data", "convert", questions, "-o", questions)
+    result = lmcot("data", "convert", questions, "-o", questions, "--overwrite")
     assert (result.exit_code, result.output) == (0, "")
     assert lines(questions.read_text("utf-8")) == [CONVERTED, CONVERTED | {"id": "h2"}]
     assert [path.name for path in questions.parent.iterdir()] == ["questions.json"]
+
+
+@pytest.mark.parametrize("command", [["convert"], ["synth", "--rows", "1"]])
+def test_what_exists_is_replaced_only_where_that_is_asked_for(command: list[str], questions: Path) -> None:
+    out, given = questions.with_name("out.jsonl"), [questions] if command == ["convert"] else []
+    out.write_text("mine")
+    result = lmcot("data", *command, *given, "-o", out)
+    assert result.exit_code == 1
+    assert result.stderr == f"error: {out}: exists: choose another -o, or replace it with --overwrite\n"
+    assert out.read_text() == "mine"
+    assert lmcot("data", *command, *given, "-o", out, "--overwrite").exit_code == 0
+    assert out.read_text() != "mine"
 
 
 def test_a_linked_output_stays_a_link(questions: Path) -> None:
@@ -211,7 +223,7 @@ def test_synth_makes_questions_as_hard_as_asked(tmp_path: Path) -> None:
 def test_synth_refuses_what_it_cannot_make() -> None:
     result = CliRunner().invoke(app, ["data", "synth", "--max-hops", "9"])
     assert result.exit_code == 2
-    assert result.stderr.startswith("error: hops must lie between 2 and 4")
+    assert result.stderr.startswith("error: --max-hops 9: give a number from 2 to 4")
     result = CliRunner().invoke(app, ["data", "synth", "--min-hops", "4", "--max-hops", "2"])
     assert result.exit_code == 2
     assert result.stderr == "error: --min-hops 4 is above --max-hops 2\n"
