@@ -80,7 +80,7 @@ def answer(
                 show_line(result)
             elif output is None:
                 write_data(result.to_line())
-    if run.totals.failed:
+    if run.session.totals.failed:
         raise typer.Exit(1)
 
 

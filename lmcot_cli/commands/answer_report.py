@@ -105,7 +105,7 @@ class AnswerReport:
             if result.error and result.error.type not in self._untold:  # the summary counts those
                 self.warn(f"{self._source}:{result.line}: {result.error.message}")
             if self._progress:
-                (task,), totals = self._progress.task_ids, self._run.totals
+                (task,), totals = self._progress.task_ids, self._run.session.totals
                 self._progress.update(task, completed=totals.rows, failed=totals.failed)
             yield result
 
@@ -126,10 +126,10 @@ class AnswerReport:
             self._console.print(message, style=style, markup=False)
 
     def _summary(self) -> str:
-        totals, run = self._run.totals, self._run
+        totals, run = self._run.session.totals, self._run
         parts = [f"answered {totals.answered:,} of {totals.rows:,} rows"]
-        if run.resumed:
-            parts[0] += f" ({run.resumed:,} rows were done earlier)"
+        if run.session.resumed:
+            parts[0] += f" ({run.session.resumed:,} rows were done earlier)"
         if totals.unanswered:
             parts.append(f"{totals.unanswered:,} without an answer")
         if totals.failed:
@@ -140,7 +140,7 @@ class AnswerReport:
         if totals.truncated:
             parts.append(f"{totals.truncated:,} with paragraphs dropped")
         parts.append(f"in {time.monotonic() - self._started:.1f} s")
-        now = run.answered_now
+        now = run.session.answered_now
         written = now.usage.small.completion + now.usage.large.completion
         spent = f"{written:,} tokens written"
         if now.samples_saved:
@@ -154,18 +154,18 @@ class AnswerReport:
 
     def _hints(self) -> str:
         """Say what may be wrong where no row has an answer, or no model did what it was told to."""
-        totals, options = self._run.totals, self._run.options
+        totals, options = self._run.session.totals, self._run.options
         hint = ""
         if totals.rows and totals.unanswered == totals.rows:
             hint = _NO_MATCH if options.answer_regex else _NO_ANSWERS
         told_to = "on" in (options.thinking_of("small"), options.thinking_of("large"))
-        if told_to and self._run.answered_now.answered and not self._thought:
+        if told_to and self._run.session.answered_now.answered and not self._thought:
             hint += _NO_THOUGHT
         return hint
 
     def _cut(self) -> str:
         """Say what limits cut in this session, and how to raise them."""
-        now, chains = self._run.answered_now, self._run.options.method == "cot"
+        now, chains = self._run.session.answered_now, self._run.options.method == "cot"
         limits = {
             ("reply", "replies", "--max-tokens" if chains else "--max-answer-tokens"): now.cut_replies,
             ("rationale", "rationales", "--max-tokens"): now.cut_rationales,
@@ -189,11 +189,11 @@ class AnswerReport:
         return "".join(f"; {_counted(number)} {what}" for what, number in counts.items() if number)
 
     def _interrupted(self) -> str:
-        done = f"stopped: {self._run.totals.rows:,} rows written"
+        done = f"stopped: {self._run.session.totals.rows:,} rows written"
         if self._run.output is None:
             return f"{done}; with -o OUT they would be kept, and the same command would continue from there"
-        if self._run.kept_ahead:
-            done += f" ({self._run.kept_ahead:,} more are done and kept for their turn)"
+        if self._run.session.kept_ahead:
+            done += f" ({self._run.session.kept_ahead:,} more are done and kept for their turn)"
         return f"{done} to {self._run.output}; go on with: {shlex.join(resuming(self._run.command))}"
 
 

@@ -1,8 +1,7 @@
-"""Rows that were done when a run stopped, behind one that was not: kept beside the output until it is their turn.
+"""Rows that were finished behind one that was not when a run stopped: kept beside the output until their turn.
 
-An output is in input order, and every row before its end has its record. So what was finished behind a gap can't be
-in it yet. It lies in `.OUT.ahead` until a session that goes on with the output reaches it; it is believed only where it
-is of the very run that the output is of.
+An output is in input order, and every row before its end has its record, so what was finished behind a gap cannot be
+in it yet. It is kept in `.OUT.ahead` until a later session reaches it, and used only if that belongs to the same run.
 """
 
 from __future__ import annotations
@@ -12,13 +11,9 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from lmcot_cli.beside import new_file, read_regular
-from lmcot_cli.datasets.reader import BadRow
-from lmcot_cli.datasets.row import Row
-from lmcot_cli.errors import OutputError
-from lmcot_cli.pipeline.journal import Recorded
+from lmcot_cli.files import read_regular, replace_file
+from lmcot_cli.pipeline.journal import NO_RECORD, Item, Recorded
 from lmcot_cli.pipeline.result import Result
-from lmcot_cli.pipeline.resume import Item, is_result_of
 from lmcot_cli.pipeline.run_file import PreviousRun
 
 
@@ -27,10 +22,10 @@ class Ahead:
 
     Args:
         output: The output.
-        run: What it is of.
+        run: The run that it belongs to.
 
     Attributes:
-        rows: What is kept, by the ids of the rows; what is taken into the output is taken out of here.
+        rows: The records by the ids of their rows; one that enters the output is removed here.
     """
 
     def __init__(self, output: Path, run: PreviousRun) -> None:
@@ -40,51 +35,40 @@ class Ahead:
         self.rows: dict[str, Recorded] = dict(self._read())
 
     def in_place(self, items: Iterable[Item]) -> Iterator[Item]:
-        """Yield the items, those that are kept as they are kept."""
+        """Yield the items, each that is kept here as its record."""
         for item in items:
-            recorded = self.rows.get(item.id) if isinstance(item, Row | BadRow) else None
-            yield (
-                recorded
-                if recorded and not isinstance(item, Recorded) and is_result_of(recorded, item)
-                else item
-            )
+            kept = None if isinstance(item, Recorded) else self.rows.get(item.id)
+            yield item if kept is None or kept.difference(item) else kept
 
     def take(self, recorded: Recorded) -> None:
         """Note that a row is in the output now."""
         self.rows.pop(recorded.id, None)
 
     def keep(self, results: Iterable[Result]) -> None:
-        """Keep what is left and these results, for a session to come; leave no file where there are none.
+        """Write what is left and these results for a later session; leave no file where there are none.
 
         Raises:
-            OutputError: It cannot be written.
+            OutputError: The file cannot be written.
         """
-        found = {result.id: result.to_line() for result in results if result.error is None}
-        self.rows |= {id: Recorded.read(0, line) for id, line in found.items()}
-        lines = [recorded.text for recorded in self.rows.values()]
-        if not lines:
+        self.rows |= {result.id: Recorded.of(result) for result in results if result.error is None}
+        if not self.rows:
             return self.remove()
-        partial = self._path.with_suffix(".tmp")
-        try:
-            with new_file(partial) as file:
-                file.write(json.dumps(self._run).encode() + b"\n" + b"".join(lines))
-            partial.replace(self._path)
-        except OSError as error:
-            raise OutputError(f"{self._path}: cannot be written: {error.strerror}") from error
+        records = b"".join(recorded.text for recorded in self.rows.values())
+        replace_file(self._path, json.dumps(self._run).encode() + b"\n" + records)
 
     def remove(self) -> None:
-        """Leave no file: the output has it all."""
+        """Remove the file: the output has it all."""
         self._path.unlink(missing_ok=True)
 
     def _read(self) -> Iterator[tuple[str, Recorded]]:
-        """Read what is there and of this run; what is not, or is damaged, is of no use."""
+        """Read the records of this run; a damaged file, or that of another run, yields none."""
         try:
             first, *lines = read_regular(self._path).splitlines(keepends=True)
             if json.loads(first) != self._run:
                 return
-            for number, line in enumerate(lines, 1):
+            for line in lines:
                 if line.endswith(b"\n"):
-                    recorded = Recorded.read(number, line)
+                    recorded = Recorded.read(line)
                     yield recorded.id, recorded
-        except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        except (OSError, *NO_RECORD):
             return

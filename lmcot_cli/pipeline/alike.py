@@ -1,7 +1,7 @@
-"""Stop where the first rows of an input all fail alike, for then it is the input, or a setting, that is wrong.
+"""Stop where the first rows of an input all fail alike, for then the input or a setting is wrong.
 
-What an endpoint or a model does to rows is not meant: it may be over for the next one. `--max-errors` says how many
-rows may fail, and is taken at its word.
+Failures of endpoints and models do not count: they may be over by the next row. Where `--max-errors` says how many rows
+may fail, nothing here applies.
 """
 
 from __future__ import annotations
@@ -16,16 +16,16 @@ from lmcot_cli.pipeline.preconditions import Preconditions
 from lmcot_cli.pipeline.result import Failure, Result
 
 FIRST_ROWS = 20
-"""Rows that tell what the others will be like."""
+"""How many rows show what the others will be like."""
 
 _LACKING = ("missing_choices", "missing_rationale")
-"""What no row of a short file will have, either, if none has it."""
+"""Errors that a few rows suffice to show, because they concern every row of a file."""
 
 _OF_THE_ROW = (*_LACKING, "too_few_shots", "bad_row", "prompt_too_long")
 
 
 def check_first(first: Sequence[Row | BadRow], preconditions: Preconditions, source: str) -> None:
-    """Look at the first rows before a model is loaded.
+    """Check the first rows before a model is loaded.
 
     Raises:
         FirstRowsFailError: All of them fail alike.
@@ -44,9 +44,9 @@ def check_first(first: Sequence[Row | BadRow], preconditions: Preconditions, sou
 def held_back(
     results: Iterable[Result | Recorded], source: str, *, hold: bool
 ) -> Iterator[Result | Recorded]:
-    """Pass results on; the first ones, while they all fail alike, only once another follows, if `hold` says so.
+    """Pass results on; with `hold`, the first ones that all fail alike wait until another one follows.
 
-    So nothing of them is written that a later run would have to redo.
+    So no errors are written that a later run would have to redo.
 
     Raises:
         FirstRowsFailError: All of the first rows fail alike.
@@ -54,28 +54,30 @@ def held_back(
     held: list[Result] = []
     rest = iter(results)
     for one in rest:
-        failure = one.error if isinstance(one, Result) else None
-        known = held[0].error if held else failure
-        if not isinstance(one, Result) or not failure or failure.type not in _OF_THE_ROW:
-            break
-        if known is None or failure.type != known.type:
-            break
+        if not (isinstance(one, Result) and _fails_like(one, held[:1])):
+            yield from held if hold else ()
+            yield one
+            yield from rest
+            return
         held.append(one)
         if not hold:
             yield one
         if len(held) == FIRST_ROWS:
-            raise _all_fail(FIRST_ROWS, held[0].line, held[0].error or failure, source, written=not hold)
-    else:
-        yield from held if hold else ()
-        return
+            first = held[0]
+            raise _all_fail(FIRST_ROWS, first.line, first.error, source, written=not hold)
     yield from held if hold else ()
-    yield one
-    yield from rest
+
+
+def _fails_like(result: Result, others: Sequence[Result]) -> bool:
+    """Whether a result has an error of its row, and the others have the same."""
+    types = {one.error.type if one.error else None for one in (result, *others)}
+    return len(types) == 1 and types <= {*_OF_THE_ROW}
 
 
 def _all_fail(
-    rows: int, line: int, failure: Failure, source: str, *, written: bool = False
+    rows: int, line: int, failure: Failure | None, source: str, *, written: bool = False
 ) -> FirstRowsFailError:
+    assert failure is not None
     hint = f"; is {source} a question file?" if failure.type == "bad_row" else ""
     done = "their errors are all that was written" if written else "nothing was written"
     return FirstRowsFailError(

@@ -1,14 +1,14 @@
-"""Keep the models busy with many rows at once, and give the rows back in the order in which they came.
+"""Keep the models busy with many rows at once, and return the rows in the order in which they came.
 
     items ──> admit ──> waves of requests ──> small ──> large ──> ... ──> outcome, in order
 
 Everything happens in one thread: a local model computes while it is polled, a served one works in the background. Rows
-are admitted while the first model has room, not too many are under way, and those that are done and wait for one before
-them do not hold too much, so memory does not grow with the input.
+are admitted while the first model has room, not too many are in flight, and those that are done and wait for an earlier
+one do not hold too much, so memory does not grow with the input.
 
-A row is not to wait for many others, either. A model that computes here has one row to begin with, two more for each
-that is done, until it is full: the first row is written as soon as if it were alone. And where nothing was written for
-`OVERDUE_SECONDS`, the model that the first row waits for goes on, however few requests it has.
+No row waits long for others, either. A model that computes here starts with one row and gets two more for each that is
+done, until it is full: the first row is written as soon as if it were alone. Where nothing was written for
+`OVERDUE_SECONDS`, the model that the first row waits for runs next, however few requests it has.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import count
 from time import monotonic
-from typing import Generic, TypeAlias, TypeVar, cast
+from typing import NamedTuple, TypeAlias
 
 from lmcot_cli.backends.base import Backend, Completion
 from lmcot_cli.datasets.row import Row
@@ -27,31 +27,42 @@ from lmcot_cli.errors import OutOfBudgetError, RowError
 from lmcot_cli.pipeline.budget import Budget
 from lmcot_cli.pipeline.cost import Price
 from lmcot_cli.pipeline.held import MOST_BYTES, held_bytes
-from lmcot_cli.pipeline.journal import Recorded
+from lmcot_cli.pipeline.journal import Item, Recorded
 from lmcot_cli.pipeline.pace import Pace
 from lmcot_cli.pipeline.result import CutShort, TokenCounts
 from lmcot_cli.pipeline.waves import CutShortError, Drawn, Method, RowWork, Wave
 
-T = TypeVar("T")
 Outcome: TypeAlias = Drawn | RowError
-Spent: TypeAlias = Mapping[Backend, TokenCounts]
-"""The tokens that a row took of each model."""
 
 _ROWS_PER_REQUEST = 4
-"""Rows under way for each request that the models want: with fewer, one model waits for the rows of the other."""
+"""Rows in flight for each request that the models want: with fewer, one model waits for the rows of the other."""
 
 OVERDUE_SECONDS = 10.0
-"""How long the first row may wait for a model to have a batch full; a batch of its own costs little beside that."""
+"""How long the first row may wait until a model can fill a batch; a batch of its own costs little beside that."""
+
+
+class RowDone(NamedTuple):
+    """An item that came out of the flow.
+
+    Attributes:
+        item: The item.
+        outcome: The samples or the error of a row; None for any other item.
+        spent: The tokens that the row used of each model.
+    """
+
+    item: Item
+    outcome: Outcome | None
+    spent: Mapping[Backend, TokenCounts]
 
 
 @dataclass(frozen=True, slots=True)
 class Finishing:
-    """What is finished before a run stops.
+    """The rows that a run finishes before it stops.
 
     Attributes:
-        rows: How many rows.
-        seconds: How long that may take, by what this run took so far; None where it has shown nothing yet.
-        within: How long it may take at most.
+        rows: How many.
+        seconds: How long they may take, at the pace so far; None where no model has replied yet.
+        within: How long they may take at most.
     """
 
     rows: int
@@ -61,23 +72,23 @@ class Finishing:
 
 @dataclass(eq=False, slots=True)
 class _RowJob:
-    """A row under way.
+    """A row in flight.
 
     Attributes:
-        item: The row, or what stands in the place of one.
-        work: What the method does with it.
-        replies: Those to the present wave, None where one is missing.
-        missing: How many are.
+        item: The row, or what takes the place of one.
+        work: The method's work on it.
+        replies: The replies to the current wave, None where one is missing.
+        missing: How many are missing.
         asks: The model that is asked for them.
         done: Whether there is nothing left to do.
-        outcome: What became of the row; None for what is no row.
-        spent: Tokens of the replies so far.
-        replied: Whether there was any reply so far.
-        dropped: Whether nothing more is done for it.
+        outcome: See `RowDone`.
+        spent: See `RowDone`.
+        replied: Whether any reply has come so far.
+        dropped: Whether its work is abandoned.
         held: Bytes that it holds once it is done.
     """
 
-    item: object
+    item: Item
     work: RowWork | None = None
     replies: list[Completion | RowError | None] = field(default_factory=list)
     missing: int = 0
@@ -90,25 +101,25 @@ class _RowJob:
     held: int = 0
 
     def end(self, outcome: Outcome | None) -> None:
-        """Note what became of the row, and let go of the prompts and replies that led there."""
+        """Keep the outcome, and release the prompts and replies that led to it."""
         self.outcome, self.done = outcome, True
         self.work, self.replies = None, []
         self.held = held_bytes(self.item, outcome)
 
+    def result(self) -> RowDone:
+        """Return the item with its outcome."""
+        return RowDone(self.item, self.outcome, self.spent)
 
-def _tell_nobody(finishing: Finishing) -> None:
-    """Say nothing of what is finished."""
 
-
-class Flow(Generic[T]):
+class Flow:
     """Runs a method over rows.
 
     Args:
-        method: What happens to a row.
-        models: The models it asks, the first one first, each with the price of its tokens.
-        budget: What may be spent; None where nothing limits it.
-        one_by_one: Finish each row, and reset the models, before the next begins.
-        would_wait: Whether the next row is not there yet; rows under way are not held up by waiting for it.
+        method: Answers a row.
+        models: The models that it asks, in order, each with the price of its tokens.
+        budget: The budget of the run; None where nothing limits it.
+        one_by_one: Whether to finish each row, and reset the models, before the next begins.
+        would_wait: Whether the next row is not there yet; the rows in flight do not wait for it.
     """
 
     def __init__(
@@ -129,22 +140,22 @@ class Flow(Generic[T]):
         self._optional: list[tuple[float, int, _RowJob, Wave]] = []
         self._ended = False
         self._room = float("inf") if budget or self._models[0].in_background else 1.0
-        self._under_way = self._held = 0
+        self._in_flight = self._held = 0
         self._pace = Pace()
         self._written_at = monotonic()
         self._stop_by: float | None = None
         self._within = 0.0
-        self._tell: Callable[[Finishing], None] = _tell_nobody
+        self._tell: Callable[[Finishing], None] = lambda finishing: None
         self._winds_down = False
 
-    def stop(self, within: float, tell: Callable[[Finishing], None] = _tell_nobody) -> bool:
-        """Begin no more rows, drop those without a reply, and finish of the others what can be done in time.
+    def stop(self, within: float, tell: Callable[[Finishing], None] = lambda finishing: None) -> bool:
+        """Begin no more rows, drop those without a reply, and finish as many of the others as there is time for.
 
-        It may be called at any point of a run, and is acted upon at the next turn.
+        It may be called at any point of a run and takes effect at the next turn.
 
         Args:
             within: Seconds that finishing may take.
-            tell: Is told once what is finished.
+            tell: Is told once which rows are finished.
 
         Returns:
             Whether there is anything to finish, or nothing left to do at all.
@@ -158,15 +169,15 @@ class Flow(Generic[T]):
         """Whether every row of the input has come out."""
         return self._ended and not self._jobs
 
-    def left(self) -> Iterator[tuple[Row | T, Outcome | None, Spent]]:
-        """Take the rows that were done, but not given out, for one before them was not done."""
+    def left(self) -> Iterator[RowDone]:
+        """Yield and remove the rows that were done but did not come out, because an earlier one was not done."""
         for job in self._jobs:
             if job.done:
-                yield cast("Row | T", job.item), job.outcome, job.spent
+                yield job.result()
         self._jobs.clear()
 
-    def run(self, items: Iterator[Row | T]) -> Iterator[tuple[Row | T, Outcome | None, Spent]]:
-        """Yield every item in order, a row with its outcome and what it took; what is no row passes through.
+    def run(self, items: Iterator[Item]) -> Iterator[RowDone]:
+        """Yield every item in order, a row with its outcome; any other item passes through.
 
         After `stop` it ends where a row is missing; see `left`.
 
@@ -182,7 +193,7 @@ class Flow(Generic[T]):
             while self._jobs and self._jobs[0].done:
                 job = self._jobs.popleft()
                 self._held -= job.held
-                yield cast("Row | T", job.item), job.outcome, job.spent
+                yield job.result()
                 self._written_at = monotonic()
             if self._asked:
                 self._work()
@@ -192,8 +203,8 @@ class Flow(Generic[T]):
             elif not self._jobs and self._ended:
                 return
 
-    def _wind_down(self, items: Iterator[Row | T]) -> None:
-        """Drop what is not to be finished: at first what has no reply, once the time is over all."""
+    def _wind_down(self, items: Iterator[Item]) -> None:
+        """Drop the rows that will not be finished: at first those without a reply, all of them when time is up."""
         assert self._stop_by is not None
         open_jobs = [job for job in self._jobs if not (job.done or job.dropped)]
         if monotonic() >= self._stop_by:
@@ -205,13 +216,13 @@ class Flow(Generic[T]):
                 self._tell(Finishing(len(kept), seconds, self._within))
         self._winds_down = True
 
-    def _look_for_end(self, items: Iterator[Row | T]) -> None:
-        """See whether the row that came out last was the last of the input."""
+    def _look_for_end(self, items: Iterator[Item]) -> None:
+        """Find out whether the row that came out last was the last of the input."""
         if not (self._jobs or self._ended or self._would_wait()):
             self._ended = next(items, None) is None
 
     def _nearest(self, jobs: Sequence[_RowJob]) -> tuple[list[_RowJob], float | None]:
-        """Choose the first rows, as many as can be finished in time; return how long that will take."""
+        """Return the first rows, as many as can be finished in time, and how long that will take."""
         kept: list[_RowJob] = []
         seconds: float | None = 0.0
         for job in jobs:
@@ -222,14 +233,14 @@ class Flow(Generic[T]):
         return kept, seconds
 
     def _replies_left(self, job: _RowJob) -> dict[Backend, int]:
-        """Return how many replies a row waits for: those of its wave, and as many of the later models."""
+        """Return how many replies a row still needs of each model: those of its wave, and as many of later models."""
         place = self._models.index(job.asks) if job.asks else 0
         return {self._models[place]: job.missing} | {
             model: len(job.replies) for model in self._models[place + 1 :]
         }
 
     def _drop(self, jobs: Sequence[_RowJob]) -> None:
-        """Do nothing more for some rows."""
+        """Abandon the work on some rows."""
         for job in jobs:
             job.dropped = True
         asked = [(ticket, model) for ticket, (job, _, model) in self._asked.items() if job.dropped]
@@ -245,13 +256,13 @@ class Flow(Generic[T]):
         if self._one_by_one:
             return bool(self._jobs)
         most = _ROWS_PER_REQUEST * max(model.window for model in self._models)
-        return self._under_way >= most or self._held >= MOST_BYTES
+        return self._in_flight >= most or self._held >= MOST_BYTES
 
-    def _admit(self, items: Iterator[Row | T]) -> None:
+    def _admit(self, items: Iterator[Item]) -> None:
         """Begin as many rows as the first model has room for."""
         first = self._models[0]
         while not (self._ended or self._full or first.pending >= first.window):
-            if self._under_way >= self._room:
+            if self._in_flight >= self._room:
                 return
             if self._jobs and self._would_wait():
                 return
@@ -263,13 +274,13 @@ class Flow(Generic[T]):
             else:
                 self._begin(item)
 
-    def _begin(self, item: Row | T) -> None:
+    def _begin(self, item: Item) -> None:
         if self._one_by_one:
             for model in self._models:
                 model.reset()
         job = _RowJob(item)
         self._jobs.append(job)
-        self._under_way += 1
+        self._in_flight += 1
         if not isinstance(item, Row):
             self._end(job, None)
         elif self._budget and (limit := self._budget.spent()):
@@ -281,7 +292,7 @@ class Flow(Generic[T]):
             self._budget.begun += 1
 
     def _advance(self, job: _RowJob, go_on: Callable[[RowWork], Wave]) -> None:
-        """Let a row's work go on up to its next wave or its end."""
+        """Continue a row's work up to its next wave or its end."""
         assert job.work is not None
         try:
             wave = go_on(job.work)
@@ -291,19 +302,19 @@ class Flow(Generic[T]):
             self._end(job, error)
         else:
             if wave.lead is None or self._budget is None:
-                self._hand_in(job, wave)
+                self._submit(job, wave)
             else:
                 heapq.heappush(self._optional, (wave.lead, next(self._numbers), job, wave))
 
     def _end(self, job: _RowJob, outcome: Outcome | None) -> None:
-        """Note what became of a row, and make room for two more."""
+        """Keep the outcome of a row, and make room for two more."""
         job.end(outcome)
-        self._under_way -= 1
+        self._in_flight -= 1
         self._held += job.held
         if isinstance(job.item, Row):
             self._room += 1
 
-    def _hand_in(self, job: _RowJob, wave: Wave) -> None:
+    def _submit(self, job: _RowJob, wave: Wave) -> None:
         job.replies = [None] * len(wave.asks)
         job.missing = len(wave.asks)
         job.asks = wave.asks[0].model
@@ -316,7 +327,7 @@ class Flow(Generic[T]):
             ask.model.submit(ticket, ask.request, ask.sampling)
 
     def _grant(self) -> None:
-        """Hand in the samples that rows can do without, of the closest vote first, once no row waits to begin."""
+        """Submit the waves that rows can do without, the closest vote first, once no row waits to begin."""
         first = self._models[0]
         while self._optional and first.pending < first.window:
             if self._asked and not (self._ended or self._full or self._would_wait()):
@@ -327,15 +338,12 @@ class Flow(Generic[T]):
             limit = self._budget.refused()
             _, _, job, wave = heapq.heappop(self._optional)
             if limit:
-                self._refuse(job, limit)
+                self._advance(job, _refusal(limit))
             else:
-                self._hand_in(job, wave)
-
-    def _refuse(self, job: _RowJob, limit: CutShort) -> None:
-        self._advance(job, lambda work: work.throw(CutShortError(limit)))
+                self._submit(job, wave)
 
     def _work(self) -> None:
-        """Pick up what has come, or work until something comes."""
+        """Deliver the replies that have come; where there are none, let a model work until one comes."""
         arrived = [reply for model in self._models for reply in model.poll(wait=False)]
         if not arrived:
             model = self._next_model()
@@ -345,9 +353,9 @@ class Flow(Generic[T]):
             self._deliver(ticket, reply)
 
     def _next_model(self) -> Backend:
-        """Choose the model to wait for: one that computes here, a later one only once it can fill a batch.
+        """Return the model to wait for: one that computes here, a later one only once it can fill a batch.
 
-        Where the first row is overdue, or the run stops, it is the one which that row waits for.
+        Where the first row is overdue, or the run stops, it is the model that this row waits for.
         """
         waiting = [model for model in self._models if model.pending]
         here = [model for model in waiting if not model.in_background]
@@ -372,8 +380,12 @@ class Flow(Generic[T]):
             self._advance(job, lambda work: _send(work, job.replies))
 
 
+def _refusal(limit: CutShort) -> Callable[[RowWork], Wave]:
+    return lambda work: work.throw(CutShortError(limit))
+
+
 def _send(work: RowWork, replies: Sequence[Completion | RowError | None]) -> Wave:
-    """Send a wave's completions into a row's work, or raise the first error among them in it."""
+    """Send a wave's completions to a row's work, or raise the first error among them in it."""
     for reply in replies:
         if isinstance(reply, RowError):
             return work.throw(reply)

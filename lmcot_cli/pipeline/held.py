@@ -1,4 +1,4 @@
-"""What rows that are done, but wait for one before them, hold in memory."""
+"""How much memory the rows hold that are done but wait for an earlier one."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from lmcot_cli.pipeline.journal import Recorded
 from lmcot_cli.pipeline.waves import Drawn
 
 MOST_BYTES = 64 * 2**20
-"""Held at most: of questions with ten paragraphs, about eight thousand, so that a row that is not answered for minutes
-stops no others; and it bounds what memory a run takes, whatever the length of the input."""
+"""Most bytes that they may hold: those of about eight thousand questions with ten paragraphs, so that a row that is not
+answered for minutes stops no others; it bounds the memory of a run, whatever the length of the input."""
 
 _OF_EACH = 2048
 """Bytes of a row's objects beside its text: a Row, a Drawn, a Sample and the lists between came to 1.4 KiB."""
 
 
 def held_bytes(item: object, outcome: object) -> int:
-    """Reckon the memory that an item and what became of it take."""
+    """Estimate the memory that an item and its outcome take."""
     return _OF_EACH + sum(map(getsizeof, _texts_of(item))) + sum(map(getsizeof, _texts_of(outcome)))
 
 

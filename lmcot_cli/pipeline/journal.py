@@ -1,4 +1,4 @@
-"""The output file as a journal: every finished row is one line, so a run may end at any moment and go on.
+"""The output file as a journal: each finished row is one line, so a run may end at any moment and be continued.
 
 Results are in input order and every row has exactly one, so a resume walks the records and the input side by
 side; it remembers no ids and needs no more memory for a million rows than for one.
@@ -6,7 +6,6 @@ side; it remembers no ids and needs no more memory for a million rows than for o
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import stat
@@ -16,19 +15,25 @@ from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from types import TracebackType
-from typing import Annotated, Any, NamedTuple, Self
+from typing import Annotated, Any, NamedTuple, Self, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from lmcot_cli.datasets.reader import BadRow
+from lmcot_cli.datasets.row import Row
 from lmcot_cli.errors import OutputError
+from lmcot_cli.files import cannot_write, lock
 from lmcot_cli.interrupts import held
-from lmcot_cli.pipeline.result import Result
+from lmcot_cli.pipeline.result import Result, to_line
 from lmcot_cli.pipeline.run_file import PreviousRun, RunFile, Settings, Totals, differing, now, read_run_file
 
+_MEND = "mend that and run the same command again, or choose another -o"
 INSTEAD = "choose another -o, or start it anew with --overwrite"
+NO_RECORD = (ValueError, KeyError, TypeError, RecursionError)
+"""What `Recorded.read` raises where a line is no record."""
+
 _CHUNK_BYTES = 2**16
-_BEGINNING = b'{"id"'
-"""Of every record."""
+_RECORD_START = b'{"id"'
 
 
 class _Written(BaseModel):
@@ -49,8 +54,7 @@ class Recorded(NamedTuple):
     """One record of an output.
 
     Attributes:
-        line: Its place in the output, 1-based.
-        text: The line as it stands there, its newline included.
+        text: The line as it is in the file, with its newline.
         id: The row's id.
         question: The row's question; None where the row could not be read that far.
         row_digest: See `Row.digest`; None where the row could not be read.
@@ -58,7 +62,6 @@ class Recorded(NamedTuple):
         totals: What it adds to the totals.
     """
 
-    line: int
     text: bytes
     id: str
     question: str | None
@@ -67,16 +70,34 @@ class Recorded(NamedTuple):
     totals: Totals
 
     @classmethod
-    def read(cls, line: int, text: bytes) -> Self:
-        """Read a line of an output.
+    def of(cls, result: Result) -> Self:
+        """Make the record of a result."""
+        record = result.to_record()
+        failed = result.error is not None
+        return cls(to_line(record), result.id, result.question, result.row_digest, failed, Totals.of(record))
 
-        Raises:
-            ValueError, KeyError, TypeError or RecursionError: It is no record.
-        """
-        record = json.loads(text)
+    @classmethod
+    def read(cls, line: bytes) -> Self:
+        """Read a line of an output; raise one of `NO_RECORD` where it is no record."""
+        record = json.loads(line)
         known = _Written.model_validate(record)
         failed = known.error is not None
-        return cls(line, text, known.id, known.question, known.row_digest, failed, Totals.of(record))
+        return cls(line, known.id, known.question, known.row_digest, failed, Totals.of(record))
+
+    def difference(self, item: Item) -> str | None:
+        """Say how a row of the input differs from the one that this is the record of; None if it does not."""
+        if item.id != self.id:
+            return f"but the input has row {item.id!r} there"
+        if item.question != self.question:
+            return "whose question is another in the input"
+        digest = item.digest if isinstance(item, Row) else None
+        if None not in (digest, self.row_digest) and digest != self.row_digest:
+            return "whose context or rationale is another in the input, or another column"
+        return None
+
+
+Item: TypeAlias = Row | BadRow | Recorded
+"""What a run does next: a row to answer, one that could not be read, or the record of one that is done."""
 
 
 class Journal:
@@ -85,13 +106,13 @@ class Journal:
     Opening it finds out whether it can be written and resumed; nothing is changed before `begin`.
 
     Args:
-        path: Where it is.
-        overwrite: Whether what is there already is of no use.
+        path: The file.
+        overwrite: Whether to discard what it holds.
         in_place_of: The journal whose place this one will take.
 
     Attributes:
         totals: The sums over all records, those of earlier sessions included once they were read.
-        calls: What endpoints were asked in this session, for the run file; None where no model is behind one.
+        calls: The calls of this session to endpoints, for the run file; None where no model is behind one.
 
     Raises:
         OutputError: The file cannot be written, is being written by another process, or is no output of ours.
@@ -118,6 +139,12 @@ class Journal:
         """Whether there are no results of an earlier session."""
         return self._previous is None
 
+    @property
+    def run(self) -> PreviousRun:
+        """The run that its records belong to, once it has begun."""
+        assert self._run is not None
+        return PreviousRun(dict(self._run.settings), self._run.started)
+
     def check(self, settings: Settings) -> None:
         """Refuse to mix results of these settings with those that are there.
 
@@ -129,20 +156,14 @@ class Journal:
                 f"{self.path}: was begun with other settings ({'; '.join(differences)}): {INSTEAD}"
             )
 
-    @property
-    def run(self) -> PreviousRun:
-        """What its records are of, once it has begun."""
-        assert self._run is not None
-        return PreviousRun(dict(self._run.settings), self._run.started)
-
     def begin(self, run: RunFile) -> None:
-        """Start the output, or make it ready to go on, with results that `run` makes.
+        """Start the output, or prepare it for more results of `run`.
 
         Raises:
             OutputError: The settings differ from those of the results that are there, or the disk refuses.
         """
         self.check(run.settings)
-        if self._previous and not self._begins_as_ours():  # nothing of another file is to be cut off as torn
+        if self._previous and not self._begins_as_ours():  # another file must not lose its last line as torn
             raise OutputError(f"{self.path}:1: is no result record of lmcot: {INSTEAD}")
         other = self._in_place_of
         previous = other._previous if other else self._previous
@@ -152,15 +173,12 @@ class Journal:
             os.ftruncate(self._descriptor, self._end_of_records() if self._previous else 0)
             if other:
                 os.fchmod(self._descriptor, stat.S_IMODE(os.fstat(other._descriptor).st_mode))
-            self._run.write(self._run_path)
         except OSError as error:
-            raise OutputError(
-                f"{self._run_path}: cannot be written: {error.strerror};"
-                " mend that and run the same command again, or choose another -o"
-            ) from error
+            raise cannot_write(self.path, error, _MEND) from error
+        self._run.write(self._run_path, _MEND)
 
     def records(self) -> Iterator[Recorded]:
-        """Read the records of earlier sessions, and count them.
+        """Read the records of earlier sessions and add them to the totals.
 
         Raises:
             OutputError: A line is no result record.
@@ -170,30 +188,57 @@ class Journal:
                 if not line.endswith(b"\n"):  # torn when a session was killed; `begin` cuts it off
                     return
                 try:
-                    recorded = Recorded.read(number, line)
-                except (ValueError, KeyError, TypeError, RecursionError) as error:
+                    recorded = Recorded.read(line)
+                except NO_RECORD as error:
                     raise OutputError(
                         f"{self.path}:{number}: is no result record of lmcot: {INSTEAD}"
                     ) from error
                 self.totals += recorded.totals
                 yield recorded
 
-    def append(self, result: Result) -> None:
-        """Write one record; once this returns, it outlives the process.
+    def matched(self, items: Iterator[Item], *, redone: bool = False) -> Iterator[tuple[Recorded, Item]]:
+        """Yield every record with the item of the input that it is the result of.
+
+        Args:
+            items: The input.
+            redone: Whether failed rows are answered again, so that they may differ in the input by now.
+
+        Raises:
+            OutputError: They do not belong together; names the line and what differs.
+        """
+        for number, recorded in enumerate(self.records(), 1):
+            item = next(items, None)
+            place = f"{self.path}:{number}: holds the result of row {recorded.id!r}"
+            if item is None:
+                raise OutputError(
+                    f"{place}, but the input, or its --limit, ends with row {number - 1}:"
+                    f" give the same input, or {INSTEAD}"
+                )
+            if not (redone and recorded.failed) and (difference := recorded.difference(item)):
+                raise OutputError(f"{place}, {difference}: {INSTEAD}")
+            yield recorded, item
+
+    def write(self, recorded: Recorded) -> None:
+        """Append one record; once this returns, it outlives the process.
 
         Raises:
             OutputError: The disk is full, or the file cannot be written or is not there any more.
         """
-        self._write(result.to_line(), Totals.of(result.to_record()))
-
-    def copy(self, recorded: Recorded) -> None:
-        """Write a record of another journal as it is; see `append`."""
-        self._write(recorded.text, recorded.totals)
+        self._check_in_place()
+        left = recorded.text
+        try:
+            with held():
+                while left:
+                    left = left[os.write(self._descriptor, left) :]
+                self.totals += recorded.totals
+        except OSError as error:
+            kept = f"{self.totals.rows} rows are kept: mend that and run the same command again to continue"
+            raise cannot_write(self.path, error, kept) from error
 
     def redoes(self) -> bool:
-        """Whether its records, of a session that was killed, redo those of the journal it is in place of.
+        """Whether its records, left by a killed session, redo those of the journal it is in place of.
 
-        They do if both are of one run and differ only where that one has an error.
+        They do if both are of one run and differ only where the other one has an error.
         """
         other = self._in_place_of
         assert other is not None
@@ -206,9 +251,9 @@ class Journal:
             return False
 
     def take_place(self) -> None:
-        """Take the place of the journal it is in place of, if it is; records that were not reached come along.
+        """Take the place of the journal it is in place of, if any; records that were not reached come along.
 
-        Whatever ends it early, it can be done again: nothing is lost.
+        It can be repeated if it is cut short at any point: nothing is lost.
 
         Raises:
             OutputError: The files cannot be written or moved.
@@ -221,7 +266,7 @@ class Journal:
             with self.path.open("rb") as file:
                 reached = sum(1 for _ in file)
             for recorded in islice(other.records(), reached, None):
-                self.copy(recorded)
+                self.write(recorded)
             os.fsync(self._descriptor)
             self.path.replace(other.path.resolve())
             self._run_path.unlink(missing_ok=True)  # the run file that is there has the same settings
@@ -232,21 +277,8 @@ class Journal:
             ) from error
         self.path, self._run_path = other.path, other._run_path
 
-    def _write(self, line: bytes, totals: Totals) -> None:
-        self._check_in_place()
-        try:
-            with held():
-                while line:
-                    line = line[os.write(self._descriptor, line) :]
-                self.totals += totals
-        except OSError as error:
-            raise OutputError(
-                f"{self.path}: cannot be written: {error.strerror}; {self.totals.rows} rows are kept:"
-                " mend that and run the same command again, it goes on from there"
-            ) from error
-
     def _check_in_place(self) -> None:
-        """Refuse to go on writing to a file that was deleted, moved or replaced: its results would be lost."""
+        """Refuse to write to a file that was deleted, moved or replaced: its results would be lost."""
         try:
             there = os.path.samestat(self.path.stat(), os.fstat(self._descriptor))
         except FileNotFoundError:
@@ -274,7 +306,7 @@ class Journal:
             elif self._created:
                 self.path.unlink(missing_ok=True)
         except OSError as error:
-            raise OutputError(f"{self._run_path}: cannot be written: {error.strerror}") from error
+            raise cannot_write(self.path, error) from error
         finally:
             os.close(self._descriptor)
 
@@ -284,12 +316,12 @@ class Journal:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        # What ended the session is the news; that a full disk spoils the run file as well is not.
+        # Only the error that ended the session is reported, not a run file that the same full disk spoils.
         with suppress(OutputError) if error else nullcontext():
             self.close()
 
     def _find_previous(self) -> PreviousRun | None:
-        """Find the run that an output with something in it belongs to; an empty one belongs to none."""
+        """Return the run that an output with something in it belongs to; an empty one belongs to none."""
         if os.fstat(self._descriptor).st_size == 0:
             return None
         if previous := read_run_file(self._run_path):
@@ -300,11 +332,10 @@ class Journal:
 
     def _begins_as_ours(self) -> bool:
         """Whether it begins as a record does, or was torn even before that."""
-        start = os.pread(self._descriptor, len(_BEGINNING), 0)
-        return _BEGINNING.startswith(start)
+        return _RECORD_START.startswith(os.pread(self._descriptor, len(_RECORD_START), 0))
 
     def _end_of_records(self) -> int:
-        """Find the end of the last whole line, in bytes; what follows was torn when a session was killed."""
+        """Return where the last whole line ends, in bytes; a killed session tears what follows."""
         end = os.fstat(self._descriptor).st_size
         while end > 0:
             start = max(0, end - _CHUNK_BYTES)
@@ -331,23 +362,12 @@ def _open_locked(path: Path, *, follow: bool) -> int:
     except FileNotFoundError as error:
         raise OutputError(f"{path}: there is no such folder: mkdir -p {path.parent}") from error
     except OSError as error:
-        raise OutputError(f"{path}: cannot be written: {error.strerror}; choose another -o") from error
+        raise cannot_write(path, error, "choose another -o") from error
     try:
-        _lock(descriptor, path)
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise OutputError(f"{path}: is no regular file: leave -o out and results go to standard output")
+        lock(descriptor, path)
     except OutputError:
         os.close(descriptor)
         raise
     return descriptor
-
-
-def _lock(descriptor: int, path: Path) -> None:
-    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-        raise OutputError(f"{path}: is no regular file: leave -o out and results go to standard output")
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        raise OutputError(
-            f"{path}: another lmcot is writing to it: wait for it, or choose another -o"
-        ) from error
-    except OSError as error:
-        raise OutputError(f"{path}: cannot be locked: {error.strerror}; choose another -o") from error

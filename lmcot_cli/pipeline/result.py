@@ -120,6 +120,11 @@ class Usage:
     def __add__(self, other: Self) -> Self:
         return type(self)(self.small + other.small, self.large + other.large)
 
+    @property
+    def tokens(self) -> int:
+        """All tokens that both models read and wrote."""
+        return sum(one.prompt + one.completion for one in (self.small, self.large))
+
 
 @dataclass(frozen=True, slots=True)
 class Failure:
@@ -202,11 +207,15 @@ class Result:
 
     def to_line(self) -> bytes:
         """Return the record as one line of UTF-8 JSON with its newline."""
-        record = self.to_record()
-        try:
-            return json.dumps(record, ensure_ascii=False).encode() + b"\n"
-        except UnicodeEncodeError:  # half a surrogate pair, which JSON can escape and UTF-8 cannot hold
-            return json.dumps(record).encode() + b"\n"
+        return to_line(self.to_record())
+
+
+def to_line(record: Mapping[str, Any]) -> bytes:
+    """Return a record as one line of UTF-8 JSON with its newline."""
+    try:
+        return json.dumps(record, ensure_ascii=False).encode() + b"\n"
+    except UnicodeEncodeError:  # half a surrogate pair, which JSON can escape and UTF-8 cannot hold
+        return json.dumps(record).encode() + b"\n"
 
 
 def _sample_record(sample: Sample) -> dict[str, Any]:

@@ -181,7 +181,7 @@ def test_rows_done_behind_one_that_is_not_are_kept_and_not_asked_for_again(work:
     with pytest.raises(KeyboardInterrupt):
         results.throw(KeyboardInterrupt)
 
-    assert run.kept_ahead == len(behind) > 0
+    assert run.session.kept_ahead == len(behind) > 0
     kept = (work / ".out.ahead").read_bytes().splitlines()[1:]
     assert [json.loads(line)["id"] for line in kept] == behind
     assert finish(*words).returncode == 0

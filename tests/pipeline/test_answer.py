@@ -79,7 +79,7 @@ def test_bad_rows_stand_in_their_place_and_the_others_are_answered(options: Answ
     assert [r.id for r in results] == ["q0", "2", "q1", "q0", "x", "6", "7", "q2"]
     errors = [r.error.type if r.error else None for r in results]
     assert errors == [None, "bad_row", None, "duplicate_id", "bad_row", "bad_row", "bad_row", None]
-    assert (run.totals.rows, run.totals.failed, run.totals.answered) == (8, 5, 3)
+    assert (run.session.totals.rows, run.session.totals.failed, run.session.totals.answered) == (8, 5, 3)
 
 
 def test_limit_counts_rows(options: AnswerOptions):
@@ -94,7 +94,7 @@ def test_deterministic_finishes_a_row_before_the_next_begins(options: AnswerOpti
         run = AnswerRun(BytesIO(questions(3)), replace(options, deterministic=deterministic))
         with pytest.raises(ModelError, match="no reply is left"):
             list(run.results())
-        done[deterministic] = run.totals.rows
+        done[deterministic] = run.session.totals.rows
 
     assert done == {False: 1, True: 2}  # the first row is alone in any case, the others are one batch
 
@@ -176,7 +176,7 @@ def test_an_interrupted_run_goes_on_to_the_same_bytes(options: AnswerOptions, tm
         for _ in range(stop):
             next(results)
         results.close()
-    assert run.resumed == 31
+    assert run.session.resumed == 31
     answer(questions(70), options, parts)
 
     assert parts.read_bytes() == whole.read_bytes()
@@ -354,6 +354,6 @@ def test_the_run_file_tells_how_the_results_were_made(options: AnswerOptions, tm
     assert record["settings"]["large_digest"].startswith("sha256:")
     assert record["settings"]["seed"] == 0
     assert record["engine"]["threads"] == options.engine.threads
-    assert record["totals"] == run.totals.to_record()
+    assert record["totals"] == run.session.totals.to_record()
     assert record["finished"] is True
     assert record["started"] <= record["ended"]

@@ -13,12 +13,15 @@ from lmcot_cli.backends.base import (
     Sampling,
     StreamBackend,
 )
+from lmcot_cli.datasets.reader import BadRow
 from lmcot_cli.datasets.row import Row
 from lmcot_cli.pipeline.budget import Budget
 from lmcot_cli.pipeline.cost import FREE, Price
-from lmcot_cli.pipeline.flow import Finishing, Flow
+from lmcot_cli.pipeline.flow import Finishing, Flow, RowDone
 from lmcot_cli.pipeline.result import TokenCounts
 from lmcot_cli.pipeline.waves import Ask, CutShortError, Drawn, Wave
+
+NO_ROW = BadRow("no row", None, 3, RowError("no JSON"))
 
 
 class Desk(StreamBackend):
@@ -94,13 +97,13 @@ def free(*models: Desk) -> dict[Desk, Price]:
     return dict.fromkeys(models, FREE)
 
 
-def ids(outcomes: Sequence[tuple[Row | str, object, object]]) -> list[str]:
-    return [item.id if isinstance(item, Row) else item for item, _, _ in outcomes]
+def ids(outcomes: Sequence[RowDone]) -> list[str]:
+    return [done.item.id for done in outcomes]
 
 
 def test_rows_come_out_in_order_whatever_finishes_first():
     small, large = Desk(4), Desk(4)
-    outcomes = list(Flow[str](Chain(small, large), free(small, large)).run(rows(100)))
+    outcomes = list(Flow(Chain(small, large), free(small, large)).run(rows(100)))
 
     assert ids(outcomes) == [f"q{i}" for i in range(100)]
     assert all(isinstance(outcome, Drawn) for _, outcome, _ in outcomes)
@@ -109,7 +112,7 @@ def test_rows_come_out_in_order_whatever_finishes_first():
 def test_both_models_are_kept_full_and_no_more_rows_are_under_way_than_need_be():
     small, large = Desk(8), Desk(4)
     chain = Chain(small, large)
-    list(Flow[str](chain, free(small, large)).run(rows(1000)))
+    list(Flow(chain, free(small, large)).run(rows(1000)))
     assert chain.most_under_way <= 4 * 8
     assert small.most == 8
     assert 4 <= large.most <= 5
@@ -125,21 +128,21 @@ def test_rows_behind_a_slow_one_go_on_until_they_hold_too_much(monkeypatch: pyte
 def begun_before_the_first_is_done() -> int:
     desk = Desk(8, in_background=True)  # one that computes here has the first row alone
     chain = Chain(desk)
-    next(Flow[str](chain, free(desk)).run(rows(1000)))
+    next(Flow(chain, free(desk)).run(rows(1000)))
     return chain.begun
 
 
 def test_a_model_that_works_in_the_background_does_not_keep_the_other_waiting():
     small, large = Desk(4), Desk(4, in_background=True)
-    list(Flow[str](Chain(small, large), free(small, large)).run(rows(50)))
+    list(Flow(Chain(small, large), free(small, large)).run(rows(50)))
 
     assert (small.polls, large.polls) == (50, 50)
 
 
 def test_what_is_no_row_passes_through_in_its_place_and_an_error_is_its_rows_alone():
     desk = Desk(2)
-    items: list[Row | str] = [*rows(2), "no row", *rows(1, "bad"), *rows(1, "last")]
-    outcomes = list(Flow[str](Chain(desk), free(desk)).run(iter(items)))
+    items = [*rows(2), NO_ROW, *rows(1, "bad"), *rows(1, "last")]
+    outcomes = list(Flow(Chain(desk), free(desk)).run(iter(items)))
 
     assert ids(outcomes) == ["q0", "q1", "no row", "bad0", "last0"]
     assert [type(outcome).__name__ for _, outcome, _ in outcomes] == [
@@ -149,7 +152,7 @@ def test_what_is_no_row_passes_through_in_its_place_and_an_error_is_its_rows_alo
 
 def test_one_by_one_resets_the_models_before_every_row():
     small, large = Desk(8), Desk(8)
-    list(Flow[str](Chain(small, large), free(small, large), one_by_one=True).run(rows(5)))
+    list(Flow(Chain(small, large), free(small, large), one_by_one=True).run(rows(5)))
 
     assert (small.most, large.most) == (1, 1)
     assert (small.resets, large.resets) == (5, 5)
@@ -164,7 +167,7 @@ class InTurn(Desk):
 def test_stopping_finishes_rows_with_a_reply_drops_the_others_and_begins_nothing():
     desk = InTurn(4)
     chain = Chain(desk, waves=3)
-    flow = Flow[str](chain, free(desk))
+    flow = Flow(chain, free(desk))
     outcomes = flow.run(rows(1000))
     came = [next(outcomes) for _ in range(4)]
     told: list[Finishing] = []
@@ -188,7 +191,7 @@ def test_stopping_finishes_rows_with_a_reply_drops_the_others_and_begins_nothing
 
 def test_stopping_at_once_drops_everything_and_those_behind_the_gap_can_be_taken():
     desk = Desk(4)
-    flow = Flow[str](Chain(desk, waves=3), free(desk))
+    flow = Flow(Chain(desk, waves=3), free(desk))
     outcomes = flow.run(rows(1000))
     came = [next(outcomes) for _ in range(8)]
     told: list[Finishing] = []
@@ -204,13 +207,13 @@ def test_stopping_at_once_drops_everything_and_those_behind_the_gap_can_be_taken
 
 def test_stopping_in_the_last_row_ends_a_run_that_is_complete():
     desk = Desk(4)
-    flow = Flow[str](Chain(desk, waves=2), free(desk))
+    flow = Flow(Chain(desk, waves=2), free(desk))
     outcomes = flow.run(rows(1))
     flow.stop(60)
     dropped = list(outcomes)
     desk = Desk(4)
-    two = Flow[str](Chain(desk, waves=2), free(desk))
-    outcomes = two.run(iter([*rows(1), "no row"]))
+    two = Flow(Chain(desk, waves=2), free(desk))
+    outcomes = two.run(iter([*rows(1), NO_ROW]))
     came = [next(outcomes)]
     assert two.stop(60)
     came += list(outcomes)
@@ -230,7 +233,7 @@ class Slow(InTurn):
 
 def test_rows_that_would_take_too_long_are_not_finished():
     desk = Slow(16)
-    flow = Flow[str](Chain(desk, waves=2), free(desk))
+    flow = Flow(Chain(desk, waves=2), free(desk))
     outcomes = flow.run(rows(1000))
     for _ in range(40):
         next(outcomes)
@@ -247,7 +250,7 @@ def test_rows_that_would_take_too_long_are_not_finished():
 def test_the_first_row_has_a_model_of_its_own_and_the_next_ones_join_in_twos():
     desk = InTurn(8)
     chain = Chain(desk, waves=3)
-    flow = Flow[str](chain, free(desk))
+    flow = Flow(chain, free(desk))
     seen = [(chain.begun, desk.polls) for _ in flow.run(rows(40))]
 
     assert seen[0] == (3, 3)  # the next two are handed in, and nothing was done for them
@@ -258,7 +261,7 @@ def test_the_first_row_has_a_model_of_its_own_and_the_next_ones_join_in_twos():
 def test_a_row_that_is_overdue_has_the_model_that_it_waits_for(monkeypatch: pytest.MonkeyPatch):
     small, large = InTurn(4), InTurn(4)
     monkeypatch.setattr("lmcot_cli.pipeline.flow.OVERDUE_SECONDS", -1.0)
-    flow = Flow[str](Chain(small, large), free(small, large))
+    flow = Flow(Chain(small, large), free(small, large))
     for done, _ in enumerate(flow.run(rows(50)), 1):
         assert small.polls <= done + 8
 
@@ -275,9 +278,9 @@ def test_a_row_that_is_not_there_yet_does_not_hold_up_those_that_are():
             assert row.id in finished or not waiting[0]
 
     waiting = [True]
-    flow = Flow[str](Chain(desk), free(desk), would_wait=lambda: waiting[0])
+    flow = Flow(Chain(desk), free(desk), would_wait=lambda: waiting[0])
     for item, _, _ in flow.run(slow()):
-        finished.append(item.id if isinstance(item, Row) else item)
+        finished.append(item.id)
 
     assert finished == [f"q{i}" for i in range(5)]
     assert desk.most == 1
@@ -288,7 +291,7 @@ def test_extra_samples_go_where_the_vote_is_closest_and_every_row_keeps_its_shar
     ticks = count()
     budget = Budget(max_tokens=60, rows=20, clock=lambda: float(next(ticks)))
     names = [*rows(10, "wide-lead"), *rows(10, "q")]
-    outcomes = list(Flow[str](Chain(desk, waves=3), free(desk), budget=budget).run(iter(names)))
+    outcomes = list(Flow(Chain(desk, waves=3), free(desk), budget=budget).run(iter(names)))
     cut = {item.id for item, drawn, _ in outcomes if isinstance(drawn, Drawn) and drawn.cut_short and item}
 
     assert all(isinstance(drawn, Drawn) for _, drawn, _ in outcomes)
@@ -299,7 +302,7 @@ def test_extra_samples_go_where_the_vote_is_closest_and_every_row_keeps_its_shar
 
 def test_without_a_budget_nothing_is_cut_short():
     desk = Desk(4)
-    outcomes = list(Flow[str](Chain(desk, waves=3), free(desk)).run(rows(30)))
+    outcomes = list(Flow(Chain(desk, waves=3), free(desk)).run(rows(30)))
 
     assert not any(isinstance(drawn, Drawn) and drawn.cut_short for _, drawn, _ in outcomes)
 
@@ -319,7 +322,7 @@ class Wide:
 
 def test_what_a_failed_row_took_is_told():
     desk, later = Desk(4), Desk(4)
-    flow = Flow[str](Wide(desk, later), free(desk, later))
+    flow = Flow(Wide(desk, later), free(desk, later))
     (_, second_wave, both), (_, first_wave, one) = flow.run(iter([*rows(1), *rows(1, "bad")]))
 
     assert isinstance(second_wave, RowError)

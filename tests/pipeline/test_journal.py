@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from lmcot_cli.errors import OutputError
-from lmcot_cli.pipeline.journal import Journal
+from lmcot_cli.pipeline.journal import Journal, Recorded
 from lmcot_cli.pipeline.result import Result
 from lmcot_cli.pipeline.run_file import RunFile
 
@@ -21,7 +21,7 @@ def write(path: Path, *ids: str, finish: bool = False) -> None:
         journal.begin(RUN)
         list(journal.records())
         for row_id in ids:
-            journal.append(result(row_id))
+            journal.write(Recorded.of(result(row_id)))
         if finish:
             journal.finish()
 
@@ -39,12 +39,12 @@ def run_file(path: Path) -> dict[str, object]:
     return loaded
 
 
-def test_every_record_is_in_the_file_once_append_returns(tmp_path: Path):
+def test_every_record_is_in_the_file_once_write_returns(tmp_path: Path):
     out = tmp_path / "out"
     with Journal(out) as journal:
         journal.begin(RUN)
         for count, row_id in enumerate("abc", 1):
-            journal.append(result(row_id))
+            journal.write(Recorded.of(result(row_id)))
             assert len(out.read_bytes().splitlines()) == count
             assert run_file(out)["finished"] is False
 
@@ -191,11 +191,11 @@ def test_an_output_that_is_taken_away_ends_the_run(tmp_path: Path, replaced: boo
     out = tmp_path / "out"
     with pytest.raises(OutputError, match="was removed, moved or replaced while"), Journal(out) as journal:
         journal.begin(RUN)
-        journal.append(result("a"))
+        journal.write(Recorded.of(result("a")))
         out.unlink()
         if replaced:
             out.touch()
-        journal.append(result("b"))
+        journal.write(Recorded.of(result("b")))
 
 
 @pytest.mark.parametrize(

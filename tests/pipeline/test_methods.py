@@ -1,10 +1,10 @@
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from lmcot_cli.backends.base import Completion, Request, Sampling, Thought
+from lmcot_cli.backends.base import Backend, Completion, Request, Sampling, Thought
 from lmcot_cli.backends.constraint import Choices
 from lmcot_cli.backends.scripted import ScriptedBackend
 from lmcot_cli.datasets.row import Columns, Paragraph, Row
@@ -17,7 +17,7 @@ from lmcot_cli.errors import (
 )
 from lmcot_cli.pipeline.cost import FREE
 from lmcot_cli.pipeline.extract import NEXT_PART, has_answer
-from lmcot_cli.pipeline.flow import Flow, Outcome, Spent
+from lmcot_cli.pipeline.flow import Flow, Outcome
 from lmcot_cli.pipeline.methods import build_method
 from lmcot_cli.pipeline.options import AnswerOptions, Method
 from lmcot_cli.pipeline.result import RoleThought, TokenCounts
@@ -62,9 +62,9 @@ def row(row_id: str, rationale: str | None = None) -> Row:
 
 def ended(
     options: AnswerOptions, small: RecordingBackend | None, large: RecordingBackend, rows: Sequence[Row]
-) -> list[tuple[Outcome | None, Spent]]:
+) -> list[tuple[Outcome | None, Mapping[Backend, TokenCounts]]]:
     method = build_method(options, PromptBuilder(options.prompt_options, options.stages), small, large)
-    flow: Flow[Row] = Flow(method, {model: FREE for model in (small, large) if model})
+    flow = Flow(method, {model: FREE for model in (small, large) if model})
     return [(failure_of(outcome) or outcome, spent) for _, outcome, spent in flow.run(iter(rows))]
 
 

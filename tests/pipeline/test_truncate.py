@@ -78,7 +78,7 @@ def ended(options: AnswerOptions, small: Narrow, large: Narrow, one: Row) -> Dra
     prompts = PromptBuilder(options.prompt_options, options.stages)
     method = build_method(options, prompts, small if options.method == "guided" else None, large)
     models = dict.fromkeys((small, large), FREE)
-    flow: Flow[Row] = Flow(method, models)
+    flow = Flow(method, models)
     [(_, outcome, _)] = flow.run(iter([one]))
     return drawn(outcome)
 
