@@ -19,6 +19,7 @@ from lmcot_cli.datasets.native import to_record
 from lmcot_cli.datasets.options import RowOptions
 from lmcot_cli.datasets.reader import at_least_one, read_rows, source_name, watched
 from lmcot_cli.datasets.summary import summarize
+from lmcot_cli.errors import OutputError
 from lmcot_cli.files import cannot_write, replacing
 from lmcot_cli.settings.declaration import Given, build, takes
 
