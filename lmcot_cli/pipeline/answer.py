@@ -82,7 +82,7 @@ class AnswerRun:
         options.check()
         session.check(self.source, options.files_read)
         prompts = PromptBuilder(options.prompt_options, options.stages)
-        rows = Rows(self.source, options.limit, options.rows)
+        rows = Rows(self.source, options.limit, options.rows, options.ids)
         with session.opened(method_settings(options, prompts)), ExitStack() as stack:
             if watched := options.max_errors is None and session.is_new:
                 first = rows.first(FIRST_ROWS)

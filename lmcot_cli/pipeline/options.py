@@ -254,6 +254,15 @@ class AnswerOptions:
         in_file=None,
         common=True,
     )
+    ids: tuple[str, ...] = setting(
+        (),
+        "Answer only the rows with these ids.",
+        metavar="A,B,...",
+        shown="all rows",
+        read=read_names,
+        in_file=None,
+        panel="Data",
+    )
     max_tokens_total: int | None = setting(
         None,
         "Tokens to spend, prompts included. They go where the vote is closest; what is in flight is finished.",

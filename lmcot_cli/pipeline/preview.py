@@ -117,7 +117,8 @@ def preview(
     first: dict[_Asked, Request] = {}
     good = bad = done = 0
     kept = _kept(output, retry_errors=retry_errors)
-    rows, preconditions = Rows(source, options.limit, options.rows), preconditions_of(options, prompts)
+    rows = Rows(source, options.limit, options.rows, options.ids)
+    preconditions = preconditions_of(options, prompts)
     if options.max_errors is None and not (output and output.is_file()):
         check_first(rows.first(FIRST_ROWS), preconditions, source_name(source))
     for item in rows:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from itertools import chain, islice
 from pathlib import Path
 from queue import Queue
@@ -13,6 +13,7 @@ from lmcot_cli.datasets.gold import name_lost_gold
 from lmcot_cli.datasets.options import DEFAULT, RowOptions
 from lmcot_cli.datasets.reader import STDIN, BadRow, at_least_one, read_rows, source_name
 from lmcot_cli.datasets.row import Row
+from lmcot_cli.errors import InputError
 from lmcot_cli.pipeline.duplicates import mark_duplicates
 
 T = TypeVar("T")
@@ -27,18 +28,22 @@ class Rows(Iterator[Row | BadRow]):
         source: A file, a binary stream, or `Path("-")` for standard input.
         limit: Rows to read at most; None reads all.
         options: Where rows have what.
+        ids: The rows to read, if not all of them.
 
     Raises:
-        InputError: The source cannot be read or holds no row.
+        InputError: The source cannot be read, or does not have the rows.
     """
 
-    def __init__(self, source: Path | BinaryIO, limit: int | None, options: RowOptions = DEFAULT) -> None:
-        items: Iterator[Row | BadRow] = islice(
-            mark_duplicates(
-                name_lost_gold(at_least_one(read_rows(source, options), source), source_name(source))
-            ),
-            limit,
-        )
+    def __init__(
+        self,
+        source: Path | BinaryIO,
+        limit: int | None,
+        options: RowOptions = DEFAULT,
+        ids: Collection[str] = (),
+    ) -> None:
+        name = source_name(source)
+        rows = mark_duplicates(name_lost_gold(at_least_one(read_rows(source, options), source), name))
+        items: Iterator[Row | BadRow] = islice(_with_ids(rows, ids, name) if ids else rows, limit)
         self._ahead = None if _never_waits(source) else ReadAhead(items)
         items = self._ahead or items
         self._items: Iterator[Row | BadRow] = chain([next(items)], items)
@@ -57,6 +62,22 @@ class Rows(Iterator[Row | BadRow]):
 
     def __next__(self) -> Row | BadRow:
         return next(self._items)
+
+
+def _with_ids(rows: Iterator[Row | BadRow], ids: Collection[str], source: str) -> Iterator[Row | BadRow]:
+    """Yield the rows with some ids, and read no further than the last of them.
+
+    Raises:
+        InputError: There is no row with one of the ids; raised at the end of the rows.
+    """
+    missing = dict.fromkeys(ids)
+    while missing:
+        row = next(rows, None)
+        if row is None:
+            raise InputError(f"{source}: no row has the id {', '.join(map(repr, missing))} of --ids")
+        if row.id in missing:
+            del missing[row.id]
+            yield row
 
 
 def _never_waits(source: Path | BinaryIO) -> bool:

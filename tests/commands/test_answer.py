@@ -218,6 +218,15 @@ def test_the_settings_file_fills_in_what_flags_leave_out(work: Path):
     assert {(r["method"], len(r["samples"])) for r in records(result.stdout_bytes)} == {("standard", 2)}
 
 
+def test_rows_are_chosen_by_their_ids(work: Path):
+    chosen = invoke("q.jsonl", "--ids", "q7, q3")
+    shown = invoke("q.jsonl", "--ids", "q7", "--dry-run")
+
+    assert [record["id"] for record in records(chosen.stdout_bytes)] == ["q3", "q7"]
+    assert "1 row. No model was asked." in shown.stdout
+    assert invoke("q.jsonl", "--ids", "q3,none").stderr.endswith("no row has the id 'none' of --ids\n")
+
+
 def test_prompts_of_ones_own_take_the_place_of_ours(work: Path):
     (work / "mine").mkdir()
     (work / "mine" / "standard.j2").write_text("Rationale: R1 {{ row.question }}")
