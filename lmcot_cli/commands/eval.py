@@ -12,11 +12,9 @@ from lmcot_cli.commands.console import stdout_console
 from lmcot_cli.commands.printable import as_text
 from lmcot_cli.commands.scoring_arguments import (
     INCLUSION,
+    SCORING,
     GoldOption,
     JsonOption,
-    ResamplesOption,
-    RulesOption,
-    SeedOption,
     percent,
     percent_interval,
     refuse_stdin_twice,
@@ -33,7 +31,6 @@ if TYPE_CHECKING:
 
     from lmcot_cli.scoring.evaluation import Evaluation, GroupScores
 
-_DEFAULTS = ScoringOptions()
 
 EPILOG = """\
 [bold]Examples[/bold]
@@ -44,16 +41,13 @@ EPILOG = """\
 """
 
 
-@takes(RowOptions, only={"fields"})
+@takes(RowOptions, ScoringOptions, only=SCORING)
 def evaluate(
     given: Given,
     answers: Annotated[
         Path, typer.Argument(metavar="ANSWERS", help="What `lmcot answer` wrote; - for stdin.")
     ],
     gold: GoldOption = None,
-    rules: RulesOption = _DEFAULTS.rules,
-    seed: SeedOption = _DEFAULTS.seed,
-    resamples: ResamplesOption = _DEFAULTS.resamples,
     as_json: JsonOption = False,
 ) -> None:
     """Score answers: exact match, F1 and inclusion, overall and per question type, with 95% intervals.
@@ -64,7 +58,7 @@ def evaluate(
     from lmcot_cli.scoring.answers import read_answers, read_gold
 
     refuse_stdin_twice(answers, gold)
-    options = ScoringOptions(rules, seed, resamples)
+    options = build(ScoringOptions, given)
     golds = read_gold(gold, build(RowOptions, given)) if gold else None
     result = evaluation.evaluate(read_answers(answers), golds, options, source_name(answers))
     _report_unpaired(result)

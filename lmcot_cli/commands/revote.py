@@ -10,11 +10,9 @@ import typer
 
 from lmcot_cli.commands.console import stdout_console
 from lmcot_cli.commands.scoring_arguments import (
+    SCORING,
     GoldOption,
     JsonOption,
-    ResamplesOption,
-    RulesOption,
-    SeedOption,
     percent,
     points_interval,
     refuse_stdin_twice,
@@ -31,7 +29,6 @@ if TYPE_CHECKING:
     from lmcot_cli.pipeline.revote import Outcome
     from lmcot_cli.scoring.intervals import Estimate
 
-_DEFAULTS = ScoringOptions()
 _RULES = ("none", "lossless", "beta:0.95", "window:5")
 _CAPTION = (
     "samples: drawn a row, on average; fewer: how many times. EM in percent, its change from all samples in points,"
@@ -49,7 +46,7 @@ EPILOG = """\
 """
 
 
-@takes(RowOptions, only={"fields"})
+@takes(RowOptions, ScoringOptions, only=SCORING)
 def revote(
     given: Given,
     answers: Annotated[Path, typer.Argument(metavar="FILE", help="Results with all samples; - for stdin.")],
@@ -68,9 +65,6 @@ def revote(
         typer.Option("--samples", "-k", help="Use the first so many samples of a row.", show_default="all"),
     ] = None,
     vote: Annotated[VoteBy, typer.Option("--vote", help="What a sample's vote counts.")] = "majority",
-    rules: RulesOption = _DEFAULTS.rules,
-    seed: SeedOption = _DEFAULTS.seed,
-    resamples: ResamplesOption = _DEFAULTS.resamples,
     as_json: JsonOption = False,
 ) -> None:
     """Replay stopping rules and votes on stored samples: samples used, exact match, winners that change."""
@@ -78,7 +72,7 @@ def revote(
     from lmcot_cli.scoring.answers import read_answers, read_gold
 
     refuse_stdin_twice(answers, gold)
-    options = ScoringOptions(rules, seed, resamples)
+    options = build(ScoringOptions, given)
     golds = read_gold(gold, build(RowOptions, given)) if gold else None
     outcomes = replay.revote(
         read_answers(answers), golds, stop or _RULES, samples=samples, vote=vote, options=options

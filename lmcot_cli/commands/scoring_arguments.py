@@ -13,7 +13,8 @@ from lmcot_cli.commands.printable import printable
 from lmcot_cli.commands.stdout import write_data
 from lmcot_cli.datasets.reader import STDIN
 from lmcot_cli.errors import UsageError
-from lmcot_cli.scoring.metrics import Rules
+from lmcot_cli.scoring.options import ScoringOptions
+from lmcot_cli.settings.declaration import declared
 
 if TYPE_CHECKING:
     from lmcot_cli.scoring.intervals import Estimate
@@ -24,15 +25,12 @@ GoldOption = Annotated[
         "--gold", metavar="FILE", help="Question file of any layout, with the gold answers and types."
     ),
 ]
-RulesOption = Annotated[Rules, typer.Option("--rules", help="Whose official script's rules to follow.")]
-SeedOption = Annotated[int, typer.Option("--seed", min=0, help="Seed of the bootstrap.")]
-ResamplesOption = Annotated[
-    int, typer.Option("--resamples", min=1, max=1_000_000, help="Bootstrap resamples of every interval.")
-]
 JsonOption = Annotated[
     bool, typer.Option("--json", help="Print JSON (scores from 0 to 1) instead of a table.")
 ]
 
+SCORING = {"fields", *declared(ScoringOptions)}
+"""The settings that commands which score take."""
 INCLUSION = "Inclusion (lmcot's own score): the gold answer occurs in the answer as a run of whole words."
 
 _IDS_SHOWN = 5

@@ -221,6 +221,15 @@ def setting_from(default_factory: Callable[[], T], help: str, **said: Any) -> T:
     return field(default_factory=default_factory, metadata={_SETTING: Setting(help=help, **said)})
 
 
+def setting_of(kind: type, name: str, **said: Any) -> Any:
+    """Declare a setting as another dataclass declares it; `said` are the attributes of `Setting` that differ."""
+    origin = kind.__dataclass_fields__[name]
+    metadata = {_SETTING: replace(origin.metadata[_SETTING], **said)}
+    if origin.default is MISSING:
+        return field(default_factory=origin.default_factory, metadata=metadata)
+    return field(default=origin.default, metadata=metadata)
+
+
 def group(kind: type[T]) -> T:
     """Declare a field that holds a dataclass of settings; its settings count as those of the dataclass around it."""
     return field(default_factory=kind, metadata={_GROUP: kind})
