@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from lmcot_cli.datasets.hotpotqa import to_row
 from lmcot_cli.datasets.microhop import MicroHopOptions, records
+from lmcot_cli.datasets.native import to_row
 from lmcot_cli.datasets.row import Row
 from lmcot_cli.prompts.render import Prompts
 

@@ -262,6 +262,6 @@ def _winning_rationale(result: Result) -> str | None:
 
 def source_label(file: Path) -> str:
     """Name the input in warnings, as `FILE` of `FILE:LINE:`."""
-    from lmcot_cli.datasets.reader import source_name
+    from lmcot_cli.datasets.streams import source_name
 
     return source_name(file)

@@ -17,7 +17,8 @@ from lmcot_cli.commands.stdout import write_data
 from lmcot_cli.datasets.microhop import MicroHopOptions, records
 from lmcot_cli.datasets.native import to_record
 from lmcot_cli.datasets.options import RowOptions
-from lmcot_cli.datasets.reader import at_least_one, read_rows, source_name, watched
+from lmcot_cli.datasets.reader import at_least_one, read_rows, watched
+from lmcot_cli.datasets.streams import source_name
 from lmcot_cli.datasets.summary import summarize
 from lmcot_cli.errors import OutputError
 from lmcot_cli.files import cannot_write, replacing

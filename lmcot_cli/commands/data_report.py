@@ -12,7 +12,7 @@ from lmcot_cli.commands.console import stdout_console
 from lmcot_cli.commands.printable import as_text, printable
 from lmcot_cli.datasets.names import Part
 from lmcot_cli.datasets.native import to_record
-from lmcot_cli.datasets.records import BadRow
+from lmcot_cli.datasets.record import BadRow
 from lmcot_cli.datasets.row import Row
 from lmcot_cli.datasets.summary import Spread, Summary, context_words
 from lmcot_cli.errors import InputError

@@ -22,7 +22,7 @@ from lmcot_cli.commands.scoring_arguments import (
     write_json,
 )
 from lmcot_cli.datasets.options import RowOptions
-from lmcot_cli.datasets.reader import source_name
+from lmcot_cli.datasets.streams import source_name
 from lmcot_cli.scoring.options import ScoringOptions
 from lmcot_cli.settings.declaration import Given, build, takes
 

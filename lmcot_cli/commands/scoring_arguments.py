@@ -11,7 +11,7 @@ import typer
 
 from lmcot_cli.commands.printable import printable
 from lmcot_cli.commands.stdout import write_data
-from lmcot_cli.datasets.reader import STDIN
+from lmcot_cli.datasets.streams import STDIN
 from lmcot_cli.errors import UsageError
 from lmcot_cli.scoring.options import ScoringOptions
 from lmcot_cli.settings.declaration import declared

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from lmcot_cli.datasets.records import BadRow, Record, bad_record
+from lmcot_cli.datasets.record import BadRow, Record, bad_record
 from lmcot_cli.errors import InputError, MissingExtraError
 
 MAGIC = b"PAR1"

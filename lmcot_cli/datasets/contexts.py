@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from lmcot_cli.datasets.names import Place
-from lmcot_cli.datasets.records import json_type
+from lmcot_cli.datasets.record import json_type
 from lmcot_cli.datasets.row import Paragraph
 from lmcot_cli.datasets.unpack import unpacked_or_none
 from lmcot_cli.errors import RowError

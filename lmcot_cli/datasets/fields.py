@@ -10,7 +10,7 @@ from itertools import zip_longest
 from typing import Any
 
 from lmcot_cli.datasets.names import Named, Place
-from lmcot_cli.datasets.records import json_type
+from lmcot_cli.datasets.record import json_type
 from lmcot_cli.datasets.row import Paragraph
 from lmcot_cli.datasets.unpack import unpacked, unpacked_or_none
 from lmcot_cli.errors import RowError

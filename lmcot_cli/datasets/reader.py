@@ -9,52 +9,22 @@ JSONL and one JSON array are both read as a stream: memory does not grow with th
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple, TypeVar
+from typing import BinaryIO, TypeVar
 
-from lmcot_cli.datasets import columnar, hotpotqa, ircot, musique, native, squad, twowiki
-from lmcot_cli.datasets.names import Named, Paths, understand
+from lmcot_cli.datasets import columnar, squad
+from lmcot_cli.datasets.json_lines import MAX_RECORD_BYTES, read_records
+from lmcot_cli.datasets.layouts import to_row
 from lmcot_cli.datasets.options import DEFAULT, RowOptions
-from lmcot_cli.datasets.records import MAX_RECORD_BYTES, BadRow, Record, read_records
+from lmcot_cli.datasets.record import BadRow, Record
 from lmcot_cli.datasets.row import Row
 from lmcot_cli.datasets.streams import STDIN, head_of, opened, source_name
 from lmcot_cli.datasets.tables import delimiter_of, read_table
 from lmcot_cli.datasets.wanted import Wanted
-from lmcot_cli.errors import InputError, RowError
-
-__all__ = [
-    "STDIN",
-    "BadRow",
-    "Layout",
-    "at_least_one",
-    "layout_of",
-    "read_rows",
-    "read_source",
-    "source_name",
-    "to_row",
-    "watched",
-]
+from lmcot_cli.errors import InputError
 
 T = TypeVar("T")
-
-
-class Layout(NamedTuple):
-    """How one kind of record is recognised and made a row of."""
-
-    name: str
-    matches: Callable[[Mapping[str, Any]], bool]
-    to_row: Callable[[Mapping[str, Any], int, Paths], Row]
-
-
-LAYOUTS = (
-    Layout("musique", musique.matches, musique.to_row),
-    Layout("ircot", ircot.matches, ircot.to_row),
-    Layout("2wikimultihopqa", twowiki.matches, twowiki.to_row),
-    Layout("hotpotqa", hotpotqa.matches, hotpotqa.to_row),
-    Layout("native", native.matches, native.to_row),
-)
-"""Every layout, the more particular before the more general; the first that matches is taken."""
 
 
 def read_rows(
@@ -151,28 +121,3 @@ def at_least_one(rows: Iterator[T], source: Path | BinaryIO) -> Iterator[T]:
         raise InputError(
             f"{source_name(source)}: is empty: it should hold JSON objects, one a line or in one array"
         )
-
-
-def layout_of(record: Mapping[str, Any]) -> Layout:
-    """Recognise the layout of a record."""
-    return next(layout for layout in LAYOUTS if layout.matches(record))
-
-
-def to_row(record: Record, options: RowOptions = DEFAULT) -> Row | BadRow:
-    """Make a row of a record, whatever its layout."""
-    try:
-        return layout_of(record.value).to_row(record.value, record.line, options.paths)
-    except RowError as error:
-        named = understand(record.value, options.paths)
-        return BadRow(_usable_id(named, record.line), _usable_question(named), record.line, error)
-
-
-def _usable_id(named: Named, line: int) -> str:
-    value = named.place("id").value
-    usable = isinstance(value, str | int) and not isinstance(value, bool) and value != ""
-    return str(value) if usable else str(line)
-
-
-def _usable_question(named: Named) -> str | None:
-    question = named.place("question").value
-    return question if isinstance(question, str) else None

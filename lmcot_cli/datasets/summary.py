@@ -7,10 +7,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from lmcot_cli.datasets.gold import gold_like, says_unanswerable
+from lmcot_cli.datasets.layouts import layout_of, to_row
 from lmcot_cli.datasets.names import Named, Part, understand
 from lmcot_cli.datasets.options import DEFAULT, RowOptions
-from lmcot_cli.datasets.reader import layout_of, to_row
-from lmcot_cli.datasets.records import BadRow, Record
+from lmcot_cli.datasets.record import BadRow, Record
 from lmcot_cli.datasets.row import Row
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from lmcot_cli.datasets.names import NAMES, Paths, listed, part_of
-from lmcot_cli.datasets.records import NO_UTF8, BadRow, Record, bad_record
+from lmcot_cli.datasets.record import NO_UTF8, BadRow, Record, bad_record
 from lmcot_cli.errors import InputError
 
 _DELIMITERS = ",;\t|"

@@ -7,7 +7,7 @@ from typing import Any
 
 from lmcot_cli.datasets.names import Named, Part, has, listed, understand
 from lmcot_cli.datasets.options import RowOptions
-from lmcot_cli.datasets.records import BadRow, Record
+from lmcot_cli.datasets.record import BadRow, Record
 from lmcot_cli.errors import UsageError
 
 

@@ -11,8 +11,10 @@ from typing import BinaryIO
 from lmcot_cli.backends.base import Backend, Role
 from lmcot_cli.backends.endpoint.counters import Counters
 from lmcot_cli.backends.specs import names_endpoint, open_model
-from lmcot_cli.datasets.reader import BadRow, read_rows, source_name
+from lmcot_cli.datasets.reader import read_rows
+from lmcot_cli.datasets.record import BadRow
 from lmcot_cli.datasets.row import Columns, Row
+from lmcot_cli.datasets.streams import source_name
 from lmcot_cli.errors import RowError, TooManyErrorsError
 from lmcot_cli.interrupts import held
 from lmcot_cli.pipeline.alike import FIRST_ROWS, check_first, held_back

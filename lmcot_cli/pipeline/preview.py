@@ -13,8 +13,9 @@ from lmcot_cli.backends.endpoint import address
 from lmcot_cli.backends.endpoint.key import key_source
 from lmcot_cli.backends.naming import ModelName, resolve_name
 from lmcot_cli.backends.specs import check_model, gguf_file, names_endpoint
-from lmcot_cli.datasets.reader import BadRow, source_name
+from lmcot_cli.datasets.record import BadRow
 from lmcot_cli.datasets.row import Row
+from lmcot_cli.datasets.streams import source_name
 from lmcot_cli.errors import InputError, OutputError
 from lmcot_cli.models import catalogue, hub
 from lmcot_cli.pipeline.alike import FIRST_ROWS, check_first

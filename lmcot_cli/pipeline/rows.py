@@ -11,8 +11,10 @@ from typing import BinaryIO, Generic, TypeVar, cast
 
 from lmcot_cli.datasets.gold import name_lost_gold
 from lmcot_cli.datasets.options import DEFAULT, RowOptions
-from lmcot_cli.datasets.reader import STDIN, BadRow, at_least_one, read_rows, source_name
+from lmcot_cli.datasets.reader import at_least_one, read_rows
+from lmcot_cli.datasets.record import BadRow
 from lmcot_cli.datasets.row import Row
+from lmcot_cli.datasets.streams import STDIN, source_name
 from lmcot_cli.errors import InputError
 from lmcot_cli.pipeline.duplicates import mark_duplicates
 

@@ -10,8 +10,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import BinaryIO
 
-from lmcot_cli.datasets.reader import STDIN, BadRow
+from lmcot_cli.datasets.record import BadRow
 from lmcot_cli.datasets.row import Row
+from lmcot_cli.datasets.streams import STDIN
 from lmcot_cli.errors import UsageError
 from lmcot_cli.interrupts import held
 from lmcot_cli.pipeline.ahead import Ahead

@@ -12,9 +12,11 @@ from itertools import islice
 from pathlib import Path
 from typing import TypeAlias
 
+from lmcot_cli.datasets.layouts import to_row
 from lmcot_cli.datasets.names import has
 from lmcot_cli.datasets.options import RowOptions
-from lmcot_cli.datasets.reader import BadRow, at_least_one, read_source, to_row
+from lmcot_cli.datasets.reader import at_least_one, read_source
+from lmcot_cli.datasets.record import BadRow
 from lmcot_cli.datasets.row import Row
 from lmcot_cli.errors import InputError, TooFewShotsError
 from lmcot_cli.pipeline.extract import chain_answer

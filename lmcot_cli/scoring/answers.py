@@ -11,8 +11,9 @@ from lmcot_cli.datasets import fields
 from lmcot_cli.datasets.gold import lost_gold
 from lmcot_cli.datasets.names import Place
 from lmcot_cli.datasets.options import DEFAULT, RowOptions
-from lmcot_cli.datasets.reader import at_least_one, read_rows, read_source, source_name
-from lmcot_cli.datasets.records import BadRow, Record, json_type
+from lmcot_cli.datasets.reader import at_least_one, read_rows, read_source
+from lmcot_cli.datasets.record import BadRow, Record, json_type
+from lmcot_cli.datasets.streams import source_name
 from lmcot_cli.errors import InputError, RowError
 
 

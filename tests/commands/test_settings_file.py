@@ -90,7 +90,7 @@ def test_a_pipe_is_not_asked(work: Path) -> None:
     ("line", "reached"),
     [
         ('large = "./model.gguf"', "load the model './model.gguf'"),
-        ('small = "/tmp/run"', "load the model '/tmp/run'"),
+        ('small = "../run"', "load the model '../run'"),
         ('small_adapter = ["a.gguf"]', "load the adapter 'a.gguf'"),
         ('large = "builtin:small"', None),
         ('small = "smollm2-135m"', None),

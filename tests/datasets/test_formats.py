@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 from lmcot_cli.datasets.native import to_record
 from lmcot_cli.datasets.options import RowOptions
 from lmcot_cli.datasets.reader import read_rows
-from lmcot_cli.datasets.records import BadRow
+from lmcot_cli.datasets.record import BadRow
 from lmcot_cli.datasets.row import Paragraph, Row
 from lmcot_cli.errors import InputError, MissingExtraError
 

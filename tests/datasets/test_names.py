@@ -13,7 +13,7 @@ from lmcot_cli.datasets.choices import row_choices
 from lmcot_cli.datasets.native import to_record
 from lmcot_cli.datasets.options import RowOptions
 from lmcot_cli.datasets.reader import read_rows
-from lmcot_cli.datasets.records import BadRow
+from lmcot_cli.datasets.record import BadRow
 from lmcot_cli.datasets.row import Paragraph, Row
 from lmcot_cli.errors import UsageError
 

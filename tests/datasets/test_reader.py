@@ -13,9 +13,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lmcot_cli.datasets.layouts import layout_of
 from lmcot_cli.datasets.native import to_record
-from lmcot_cli.datasets.reader import BadRow, at_least_one, layout_of, read_rows, source_name
+from lmcot_cli.datasets.reader import at_least_one, read_rows
+from lmcot_cli.datasets.record import BadRow
 from lmcot_cli.datasets.row import Paragraph, Row
+from lmcot_cli.datasets.streams import source_name
 from lmcot_cli.errors import InputError
 
 REAL_FILES = Path(__file__).parents[3] / "shared" / "data"

@@ -20,10 +20,7 @@ from lmcot_cli.datasets.record import (
     bad_record,
     checked,
     json_reason,
-    json_type,
 )
-
-__all__ = ["MAX_RECORD_BYTES", "NO_UTF8", "BadRow", "Record", "bad_record", "json_type", "read_records"]
 
 MAX_RECORD_BYTES = 16 * 2**20
 """Longest record that is read (bytes of a line, characters of an array element); longer is a `BadRow`."""

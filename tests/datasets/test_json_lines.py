@@ -12,7 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lmcot_cli.datasets.records import BadRow, Record, read_records
+from lmcot_cli.datasets.json_lines import read_records
+from lmcot_cli.datasets.record import BadRow, Record
 
 ICONV = "; a file of an older encoding is converted by iconv -f WINDOWS-1252 -t UTF-8"
 JSON_VALUES = st.recursive(
