@@ -223,7 +223,7 @@ def setting_from(default_factory: Callable[[], T], help: str, **said: Any) -> T:
 
 def setting_of(kind: type, name: str, **said: Any) -> Any:
     """Declare a setting as another dataclass declares it; `said` are the attributes of `Setting` that differ."""
-    origin = kind.__dataclass_fields__[name]
+    origin = next(one for one in fields(kind) if one.name == name)
     metadata = {_SETTING: replace(origin.metadata[_SETTING], **said)}
     if origin.default is MISSING:
         return field(default_factory=origin.default_factory, metadata=metadata)
