@@ -28,7 +28,7 @@ FileArgument = Annotated[
     Path | None,
     typer.Argument(
         metavar="FILE|-",
-        help="Questions: JSON, JSONL, CSV, TSV, Parquet, or a folder of datasets; JSON from standard input.",
+        help="Questions: JSON, JSONL, CSV, TSV, Parquet, or a folder saved by datasets; JSON from standard input.",
         show_default="standard input",
     ),
 ]
@@ -85,7 +85,11 @@ def answer(
 
 
 def _source(file: Path | None) -> Path:
-    """Return the input; a person who gives none and pipes none in is told how."""
+    """Return the input.
+
+    Raises:
+        UsageError: There is none: no file is given, and standard input is a terminal.
+    """
     if file is None and sys.stdin.isatty():
         raise UsageError(
             "no questions given: lmcot answer questions.jsonl, or pipe them in: ... | lmcot answer"

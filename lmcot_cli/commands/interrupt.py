@@ -1,4 +1,4 @@
-"""What the first Ctrl-C says while rows are under way: how many are finished, and how long that may take."""
+"""What is shown after the first Ctrl-C: how many rows will be finished, and how long that may take."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from lmcot_cli.pipeline.flow import Finishing
 
 
 def finishing(run: AnswerRun, say: Callable[[str], None]) -> AbstractContextManager[None]:
-    """Within, the first Ctrl-C or SIGTERM lets a run finish the rows that it is near the end of.
+    """Let the first Ctrl-C or SIGTERM in this block finish the rows of a run that are nearly done.
 
     Args:
         run: The run.
@@ -25,7 +25,7 @@ def finishing(run: AnswerRun, say: Callable[[str], None]) -> AbstractContextMana
 
 
 def message(finishing: Finishing) -> str:
-    """Say what is finished before the end."""
+    """Return what will be finished before the end."""
     rows = "1 row" if finishing.rows == 1 else f"{finishing.rows:,} rows"
     seconds = finishing.seconds
     time = f"at most {finishing.within:g} s" if seconds is None else f"about {max(round(seconds), 1)} s"

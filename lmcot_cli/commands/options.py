@@ -1,4 +1,4 @@
-"""Options of commands that are no settings: where things come from and go, and what is shown."""
+"""Options of commands that are not settings: where input and output are, and what is shown."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _OUTPUT = "Output"
 
 
 def _show_all(context: typer.Context, asked: bool) -> None:
-    """Print the help with every option in it, and end."""
+    """Print the help with every option, and exit."""
     if not asked:
         return
     command: Any = context.command
@@ -42,18 +42,18 @@ OutputOption = Annotated[
         "--output",
         "-o",
         metavar="OUT",
-        help="Write results to OUT, continuing where an earlier run of the same settings ended.",
+        help="Write results to OUT, and continue where an earlier run with the same settings ended.",
         rich_help_panel=_OUTPUT,
     ),
 ]
 OverwriteOption = Annotated[
-    bool, typer.Option("--overwrite", help="Start OUT anew, whatever it holds.", rich_help_panel=_OUTPUT)
+    bool, typer.Option("--overwrite", help="Replace OUT instead of continuing it.", rich_help_panel=_OUTPUT)
 ]
 RetryErrorsOption = Annotated[
     bool,
     typer.Option(
         "--retry-errors",
-        help="Answer the rows again that failed in OUT, in their place; the others stay as they are.",
+        help="Answer the failed rows of OUT again, in their place; other rows stay as they are.",
         rich_help_panel=_OUTPUT,
     ),
 ]
@@ -61,12 +61,12 @@ DryRunOption = Annotated[
     bool,
     typer.Option(
         "--dry-run",
-        help="Ask no model: count the rows, show the prompts of the first, estimate tokens and cost.",
+        help="Ask no model: count the rows, show the prompts of the first one, estimate tokens and cost.",
         rich_help_panel=_OUTPUT,
     ),
 ]
 JsonOption = Annotated[
-    bool, typer.Option("--json", help="Write JSONL, on a terminal too.", rich_help_panel=_OUTPUT)
+    bool, typer.Option("--json", help="Write JSONL even to a terminal.", rich_help_panel=_OUTPUT)
 ]
 QuietOption = Annotated[
     bool,
