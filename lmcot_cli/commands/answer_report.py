@@ -7,8 +7,7 @@ import shlex
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
-from pathlib import Path
+from contextlib import AbstractContextManager, suppress
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
@@ -18,8 +17,10 @@ from rich.text import Text
 
 from lmcot_cli.commands.console import stdout_console
 from lmcot_cli.commands.printable import escaped, printable
-from lmcot_cli.interrupts import held
+from lmcot_cli.datasets.streams import source_name
+from lmcot_cli.interrupts import held, how_to_stop_now, stopping
 from lmcot_cli.pipeline.destinations import destinations
+from lmcot_cli.pipeline.flow import Finishing
 from lmcot_cli.pipeline.result import Result
 
 if TYPE_CHECKING:
@@ -53,7 +54,7 @@ class LoggedWarnings(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Show a record."""
-        self._say(printable(record.getMessage()))
+        self.say(printable(record.getMessage()))
 
 
 class AnswerReport:
@@ -64,22 +65,20 @@ class AnswerReport:
     error there only; rows that could not be read are warned about as well.
     """
 
-    def __init__(
-        self, run: AnswerRun, source: str, *, quiet: bool, progress: bool, records: bool = False
-    ) -> None:
-        self._run, self._source, self._quiet = run, source, quiet
+    def __init__(self, run: AnswerRun, *, quiet: bool, progress: bool, records: bool = False) -> None:
+        self._run, self._quiet = run, quiet
         self._console = Console(stderr=True, soft_wrap=True, highlight=False, emoji=False)
         self._progress = _progress(self._console, run.options.limit) if progress and not quiet else None
         self._warnings = 0
         self._untold = ("out_of_budget", "row_failed") if records else ("out_of_budget",)
-        self._logged = LoggedWarnings(lambda message: self._say(f"warning: {message}", style="yellow"))
+        self._logged = LoggedWarnings(lambda message: self.say(f"warning: {message}", style="yellow"))
         self._started = time.monotonic()
         self._thought = False
 
     def __enter__(self) -> Self:
         options = self._run.options
         for line in destinations(options.models, options):
-            self._say(escaped(line), style="dim")
+            self.say(escaped(line), style="dim")
         LOGGER.addHandler(self._logged)
         if self._progress:
             self._progress.start()
@@ -92,35 +91,32 @@ class AnswerReport:
         if self._progress:
             self._progress.stop()
         if kind is None:
-            self._say(self._summary())
+            self.say(self._summary())
         elif issubclass(kind, KeyboardInterrupt):
             with held(), suppress(OSError):  # a terminal that is gone
-                self._say(self._interrupted())
+                self.say(self._interrupted())
 
     def follow(self, results: Iterator[Result]) -> Iterator[Result]:
         """Yield the results, and warn about each that failed."""
         for result in results:
             self._thought = self._thought or any(sample.thoughts for sample in result.samples)
             if result.error and result.error.type not in self._untold:  # the summary counts them
-                self.warn(f"{self._source}:{result.line}: {result.error.message}")
+                self.warn(f"{source_name(self._run.source)}:{result.line}: {result.error.message}")
             if self._progress:
                 (task,), totals = self._progress.task_ids, self._run.session.totals
                 self._progress.update(task, completed=totals.rows, failed=totals.failed)
             yield result
 
-    def say(self, message: str) -> None:
-        """Print a message between the results."""
-        self._say(message)
-
     def warn(self, message: str) -> None:
         """Print a warning; after many of them, print once that there are more."""
         self._warnings += 1
         if self._warnings <= MOST_WARNINGS:
-            self._say(f"warning: {printable(message)}", style="yellow")
+            self.say(f"warning: {printable(message)}", style="yellow")
         elif self._warnings == MOST_WARNINGS + 1:
-            self._say("warning: more rows failed; their errors are in the results", style="yellow")
+            self.say("warning: more rows failed; their errors are in the results", style="yellow")
 
-    def _say(self, message: str, style: str = "") -> None:
+    def say(self, message: str, style: str = "") -> None:
+        """Print a message between the results."""
         if not self._quiet:
             self._console.print(message, style=style, markup=False)
 
@@ -214,6 +210,23 @@ def _progress(console: Console, limit: int | None) -> Progress:
     return progress
 
 
+def finishing(run: AnswerRun, say: Callable[[str], None]) -> AbstractContextManager[None]:
+    """Let the first Ctrl-C or SIGTERM in this block finish the rows of a run that are nearly done."""
+
+    def stop() -> bool:
+        return run.stop(lambda finishing: say(_finishing(finishing)))
+
+    return stopping(stop, run.options.finish_within)
+
+
+def _finishing(finishing: Finishing) -> str:
+    """Return what will be finished before the end."""
+    rows = "1 row" if finishing.rows == 1 else f"{finishing.rows:,} rows"
+    seconds = finishing.seconds
+    time = f"at most {finishing.within:g} s" if seconds is None else f"about {max(round(seconds), 1)} s"
+    return f"finishing {rows}, {time}; {how_to_stop_now()}"
+
+
 def command_line() -> tuple[str, ...]:
     """Return the command as a user would type it."""
     return ("lmcot", *sys.argv[1:])
@@ -257,10 +270,3 @@ def show_line(result: Result) -> None:
 
 def _winning_rationale(result: Result) -> str | None:
     return next((s.rationale for s in result.samples if s.answer == result.answer), None)
-
-
-def source_label(file: Path) -> str:
-    """Name the input in warnings, as `FILE` of `FILE:LINE:`."""
-    from lmcot_cli.datasets.streams import source_name
-
-    return source_name(file)

@@ -51,6 +51,8 @@ _SCHOOLS = "Academy College Institute Polytechnic University"
 _HALLS = "Gallery Hall Library Museum Pavilion Theatre"
 _SIDES = "Castle East Fort Great Lake Mount New North Old Port Saint South Upper West"
 _REALMS = "Central Coastal Eastern Greater Inner Lower Northern Outer Southern Western"
+_PROFESSIONS = "architect baker botanist carpenter chemist dancer doctor engineer farmer geologist historian judge lawyer nurse painter pianist pilot poet sailor sculptor surgeon tailor teacher violinist"
+_CURRENCIES = "crown dinar ducat florin guilder krona lira mark peso pound ruble shilling taler thaler zloty"
 
 _MALE_NAMES = frozenset(_MEN.split())
 PARTS: dict[str, tuple[list[str], list[str]]] = {
@@ -68,9 +70,9 @@ PARTS: dict[str, tuple[list[str], list[str]]] = {
 KINDS = tuple(PARTS)
 VALUES: dict[str, list[str]] = {
     "year": [str(year) for year in range(1900, 2000)],
-    "profession": "architect baker botanist carpenter chemist dancer doctor engineer farmer geologist historian judge lawyer nurse painter pianist pilot poet sailor sculptor surgeon tailor teacher violinist".split(),
+    "profession": _PROFESSIONS.split(),
     "language": _words("Ber Cal Dro Fin Hur Kos Lum Nar Pra Sil Tur Vel", "ic ish ian"),
-    "currency": "crown dinar ducat florin guilder krona lira mark peso pound ruble shilling taler thaler zloty".split(),
+    "currency": _CURRENCIES.split(),
 }
 
 
