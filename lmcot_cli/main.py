@@ -43,21 +43,21 @@ COMMANDS = {
     "compare": LazyCommand(
         "compare",
         "compare",
-        "Compare two files of answers, row by row: the difference B - A with its 95% interval, what flipped.",
+        "Compare two files of answers row by row: the difference B - A with its 95% interval, and rows that flipped.",
     ),
     "revote": LazyCommand(
         "revote",
         "revote",
-        "Replay stopping rules and votes on stored samples: samples used, exact match, winners that change.",
+        "Replay stopping rules and votes on stored samples: samples used, exact match, and winners that change.",
     ),
-    "data": LazyCommand("data", "app", "Look at question files, convert them, make new ones."),
+    "data": LazyCommand("data", "app", "Inspect question files, convert them, and make new ones."),
     "train": LazyCommand("train", "app", "Train the models of LM-guided chain-of-thought."),
     "export": LazyCommand(
         "export",
         "export",
         "Write a trained model as GGUF or ONNX, quantized, and verify each file against its source.",
     ),
-    "models": LazyCommand("models", "app", "List, look at and fetch models."),
+    "models": LazyCommand("models", "app", "List, inspect and download models."),
     "bench": LazyCommand(
         "bench",
         "bench",
@@ -66,17 +66,17 @@ COMMANDS = {
     "doctor": LazyCommand(
         "doctor",
         "doctor",
-        "Check this installation: llama.cpp, machine, embedded models, config file, keys and extras.",
+        "Check this installation: llama.cpp, machine, embedded models, settings file, keys and extras.",
     ),
 }
 """Every command in the order of `--help`: module in `lmcot_cli.commands`, name in it, one line of help.
 
-The line stands here too, so that `lmcot --help` imports no command; a test holds it to the command's own.
+The line is repeated here so that `lmcot --help` imports no command; a test compares it with the command's own.
 """
 
 
 class ErrorBoundary(Group):
-    """Turn what a user did wrong into one line on stderr and its exit code; bugs keep their traceback."""
+    """Turns errors of the user into one line on stderr and their exit code; bugs keep their traceback."""
 
     def make_context(self, *args: Any, **attributes: Any) -> Any:
         """Read the options of the group itself."""
@@ -98,7 +98,7 @@ def _one_line() -> Iterator[None]:
         _print_error(str(error))
         raise typer.Exit(error.exit_code) from error
     except TyperException as error:
-        if type(error).__name__ == "NoArgsIsHelpError":  # shows the help
+        if type(error).__name__ == "NoArgsIsHelpError":  # its message is the help
             raise
         _print_error(_usage_message(error))
         raise typer.Exit(error.exit_code) from error
@@ -116,7 +116,7 @@ def _print_error(message: str) -> None:
 
 
 def _usage_message(error: TyperException) -> str:
-    """Say what Typer found wrong with the words of a command, and where its help is."""
+    """Return what Typer found wrong with a command line, and the command that shows its help."""
     message = " ".join(error.format_message().split()).rstrip(".")
     message = message.replace("Value error, ", "").replace(". Did you mean", "; did you mean")
     message = re.sub(r" \(Possible options: (.*)\)", r"; did you mean \1?", message)
@@ -143,7 +143,7 @@ class LazyGroup(ErrorBoundary):
 
 
 def load_command(name: str) -> Any:
-    """Import a command of `COMMANDS` and make it ready to run."""
+    """Import a command of `COMMANDS` and return it ready to run."""
     module = import_module(f"lmcot_cli.commands.{COMMANDS[name].module}")
     target = getattr(module, COMMANDS[name].attribute)
     parent = App(add_completion=False, rich_markup_mode="rich")
@@ -187,14 +187,14 @@ def _root(
         typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit."),
     ] = False,
 ) -> None:
-    """Hold the options that belong to no command."""
+    """Take the options that belong to no command."""
 
 
 def _open_standard_streams() -> None:
     """Open those of stdin, stdout and stderr that are closed (`lmcot ... >&-`), in that order.
 
-    Python has None in their place, and the next file that is opened would be taken for them. Reading stdin
-    then finds nothing, and writing to stdout fails, for what it was to carry would be lost.
+    Python sets them to None, and the next file that is opened would get their descriptor. A closed stdin then is empty,
+    and writing to a closed stdout fails, because its data would be lost.
     """
     if sys.stdin is None:
         sys.stdin = os.fdopen(os.open(os.devnull, os.O_RDONLY))
@@ -213,7 +213,7 @@ def main() -> None:
 
             complete(app)
         sys.exit(app())
-    except OSError as error:  # what typer and rich print themselves: --help, --version
+    except OSError as error:  # what Typer and Rich print themselves: --help, --version
         if error.errno != errno.ENOSPC or error.filename is not None:
             raise
         from lmcot_cli.commands.stdout import discard_stdout

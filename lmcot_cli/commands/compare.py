@@ -47,10 +47,10 @@ def compare(
     a: Annotated[Path, typer.Argument(metavar="A", help="What `lmcot answer` wrote; - for stdin.")],
     b: Annotated[Path, typer.Argument(metavar="B", help="Other answers to the same questions.")],
     gold: GoldOption = None,
-    show: Annotated[int, typer.Option("--show", min=0, help="How many rows that flipped to show.")] = 10,
+    show: Annotated[int, typer.Option("--show", min=0, help="Flipped rows to show.")] = 10,
     as_json: JsonOption = False,
 ) -> None:
-    """Compare two files of answers, row by row: the difference B - A with its 95% interval, what flipped."""
+    """Compare two files of answers row by row: the difference B - A with its 95% interval, and rows that flipped."""
     from lmcot_cli.scoring import comparison
     from lmcot_cli.scoring.answers import read_answers, read_gold
 

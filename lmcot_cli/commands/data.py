@@ -1,4 +1,4 @@
-"""`lmcot data`: look at question files, convert them, and make new ones."""
+"""`lmcot data`: inspect question files, convert them, and make new ones."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ from lmcot_cli.errors import OutputError
 from lmcot_cli.files import cannot_write, replacing
 from lmcot_cli.settings.declaration import Given, build, takes
 
-app = App(no_args_is_help=True, help="Look at question files, convert them, make new ones.")
+app = App(no_args_is_help=True, help="Inspect question files, convert them, and make new ones.")
 
 _CONVERT_EPILOG = """\
 [bold]Examples[/bold]
 
 [cyan]lmcot data convert hotpot_dev_distractor_v1.json -o questions.jsonl[/cyan]  from HotpotQA
 
-[cyan]lmcot data convert mine.csv --fields question=frage,answer=antwort -o questions.jsonl[/cyan]  from one's own
+[cyan]lmcot data convert mine.csv --fields question=frage,answer=antwort -o questions.jsonl[/cyan]  from a table
 """
 
 _INSPECT_EPILOG = """\
@@ -45,20 +45,20 @@ _SYNTH_EPILOG = """\
 
 [cyan]lmcot data synth --rows 1000 --seed 1 -o questions.jsonl[/cyan]  two to four hops
 
-[cyan]lmcot data synth --rows 9 --min-hops 4 | lmcot answer[/cyan]  hard ones, answered at once
+[cyan]lmcot data synth --rows 9 --min-hops 4 | lmcot answer[/cyan]  hard ones, answered right away
 """
 
 FileArgument = Annotated[
     Path,
     typer.Argument(
         metavar="FILE",
-        help="Questions: JSON, JSONL, CSV, TSV, Parquet, or a folder of datasets; - for JSON from stdin.",
+        help="Questions: JSON, JSONL, CSV, TSV, Parquet, or a folder saved by datasets; - for JSON from stdin.",
     ),
 ]
 
 
 OutputOption = Annotated[
-    Path | None, typer.Option("--output", "-o", metavar="OUT", help="Write here instead of to stdout.")
+    Path | None, typer.Option("--output", "-o", metavar="OUT", help="File to write instead of stdout.")
 ]
 OverwriteOption = Annotated[bool, typer.Option("--overwrite", help="Replace OUT where it exists.")]
 
@@ -76,8 +76,7 @@ def convert(
 ) -> None:
     """Convert questions of any layout to lmcot's own.
 
-    That is JSONL with id, question, context, answer, type and rationale, as far as a row has them; other columns are
-    kept.
+    That is JSONL with id, question, context, answer, type and rationale, where a row has them. Other columns are kept.
     """
     options = build(RowOptions, given)
     bad = BadRowLog(source_name(file))
@@ -92,12 +91,10 @@ def convert(
 def inspect(
     given: Given,
     file: FileArgument,
-    rows: Annotated[
-        int, typer.Option("--rows", metavar="N", min=0, help="How many of the first rows to show.")
-    ] = 3,
+    rows: Annotated[int, typer.Option("--rows", metavar="N", min=0, help="First rows to show.")] = 3,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")] = False,
 ) -> None:
-    """Show what a question file holds: which column is what, counts, types, context sizes, and the first rows."""
+    """Show what a question file holds: how columns are read, counts, types, context sizes, and the first rows."""
     options = build(RowOptions, given)
     bad = BadRowLog(source_name(file))
     summary = summarize(at_least_one(watched(file, options), file), rows, options)

@@ -52,7 +52,7 @@ def evaluate(
 ) -> None:
     """Score answers: exact match, F1 and inclusion, overall and per question type, with 95% intervals.
 
-    Gold answers come with the questions or from --gold, whose questions count as wrong if unanswered.
+    Gold answers come with the questions or from --gold. A question of --gold without an answer counts as wrong.
     """
     from lmcot_cli.scoring import evaluation
     from lmcot_cli.scoring.answers import read_answers, read_gold
@@ -70,7 +70,7 @@ def evaluate(
 
 def _report_unpaired(result: Evaluation) -> None:
     report_ids(result.missing, "questions of the gold file without an answer, counted as wrong")
-    report_ids(result.unknown, "answers that the gold file has no question for, not scored")
+    report_ids(result.unknown, "answers without a question in the gold file, not scored")
     report_ids(result.without_gold, "questions without a gold answer, not scored")
 
 
@@ -81,7 +81,7 @@ def _print_tables(result: Evaluation, options: ScoringOptions) -> None:
             console.print(_samples_table(result))
         elif result.stopped_early:
             console.print(
-                f"{result.stopped_early} rows stopped early; draw with --stop none to see what k samples give.",
+                f"{result.stopped_early} rows stopped early; answer with --stop none to see the scores of k samples.",
                 style="dim",
             )
         console.print(

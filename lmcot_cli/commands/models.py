@@ -1,4 +1,4 @@
-"""`lmcot models list|show|pull`: which models there are, what a file is, and fetching one."""
+"""`lmcot models list|show|pull`: list models, show what a file is, and download one."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from lmcot_cli.models.completion import complete_catalogue, complete_spec, model
 if TYPE_CHECKING:
     from lmcot_cli.backends.llama.gguf_header import GgufHeader
 
-app = App(no_args_is_help=True, help="List, look at and fetch models.")
+app = App(no_args_is_help=True, help="List, inspect and download models.")
 
 _SHOW_EPILOG = """\
 [bold]Examples[/bold]
@@ -62,7 +62,7 @@ def show(
     ],
     as_json: Json = False,
 ) -> None:
-    """Show what a model is, from its file's header; its weights are not loaded."""
+    """Show what a model is, from the header of its file; its weights are not loaded."""
     facts = _facts(model)
     if as_json:
         write_text(json.dumps(facts, indent=2))
@@ -84,7 +84,7 @@ def pull(
         ),
     ],
 ) -> None:
-    """Download a model into the local Hugging Face cache and print the spec to use it by."""
+    """Download a model into the local Hugging Face cache and print its spec."""
     from lmcot_cli.backends.llama.gguf_header import read_header
 
     source = _hub_file(model)
@@ -94,7 +94,7 @@ def pull(
     try:
         path = hub.download(source)
     except KeyboardInterrupt:
-        typer.echo("stopped; the same command goes on with what has come so far", err=True)
+        typer.echo("stopped; the same command continues the download", err=True)
         raise
     header = read_header(path)
     size = _human("size", path.stat().st_size)
@@ -108,7 +108,7 @@ def _packaged(model: str) -> Path | None:
 
 
 def _hub_file(model: str) -> hub.HubFile:
-    """Find what to download.
+    """Return the file to download.
 
     Raises:
         UsageError: There is nothing to download under this name.
@@ -124,7 +124,7 @@ def _hub_file(model: str) -> hub.HubFile:
 
 
 def _facts(model: str) -> dict[str, Any]:
-    """Gather what is known of a model: from the catalogue, and from its file where it is on this machine."""
+    """Return what is known about a model: from the catalogue, and from its file if that is on this machine."""
     if model.startswith(embedded.SCHEME):
         path = embedded.path_of(model)
         checksum = embedded.integrity(path.stem).value
@@ -161,7 +161,7 @@ def _cached_facts(source: hub.HubFile, model: str) -> dict[str, Any]:
 
 
 def _entry_record(entry: catalogue.Entry) -> dict[str, Any]:
-    """Return what the catalogue says of a model: of the file of its package where that is installed, else the hub's."""
+    """Return an entry of the catalogue, with the file of its package if that is installed, or else the hub's."""
     path = entry.packaged
     here = {"repository": None, "file": path.name, "size": _size(path)} if path else {}
     package = entry.package.distribution if entry.package else None
@@ -224,7 +224,7 @@ def _catalogue_line(entry: catalogue.Entry) -> str:
 
 
 def _human(key: str, value: Any) -> str:
-    """Format a fact for reading: sizes in MB or GB (powers of ten), yes and no, thousands separated."""
+    """Return a fact as text: sizes in MB or GB (powers of ten), yes and no, thousands separated."""
     match value:
         case None:
             return "missing" if key == "size" else "-"

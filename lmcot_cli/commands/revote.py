@@ -1,4 +1,4 @@
-"""`lmcot revote`: what other stopping rules and votes would have made of stored samples."""
+"""`lmcot revote`: what other stopping rules and votes would make of stored samples."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ if TYPE_CHECKING:
 
 _RULES = ("none", "lossless", "beta:0.95", "window:5")
 _CAPTION = (
-    "samples: drawn a row, on average; fewer: how many times. EM in percent, its change from all samples in points,"
-    " with 95% bootstrap intervals. changed: rows with another winner than all samples give."
+    "samples: mean number drawn per row. fewer: how many times fewer. EM in percent, and its change from all samples"
+    " in points, with 95% bootstrap intervals. changed: rows whose winner differs from that of all samples."
 )
 
 EPILOG = """\
@@ -56,18 +56,20 @@ def revote(
         typer.Option(
             "--stop",
             metavar="RULE",
-            help="A rule to replay; may be given again.",
+            help="Rule to replay; give it again for several.",
             show_default=", ".join(_RULES),
         ),
     ] = None,
     samples: Annotated[
         int | None,
-        typer.Option("--samples", "-k", help="Use the first so many samples of a row.", show_default="all"),
+        typer.Option(
+            "--samples", "-k", help="Samples of each row to use, the first ones.", show_default="all"
+        ),
     ] = None,
-    vote: Annotated[VoteBy, typer.Option("--vote", help="What a sample's vote counts.")] = "majority",
+    vote: Annotated[VoteBy, typer.Option("--vote", help="Weight of a sample's vote.")] = "majority",
     as_json: JsonOption = False,
 ) -> None:
-    """Replay stopping rules and votes on stored samples: samples used, exact match, winners that change."""
+    """Replay stopping rules and votes on stored samples: samples used, exact match, and winners that change."""
     from lmcot_cli.pipeline import revote as replay
     from lmcot_cli.scoring.answers import read_answers, read_gold
 
@@ -102,7 +104,7 @@ def _table(outcomes: list[Outcome]) -> Table:
 
 
 def _interval(estimate: Estimate | None) -> str:
-    """Write a score as `48.0 (45.1 to 51.2)`, in percent."""
+    """Return a score as `48.0 (45.1 to 51.2)`, in percent."""
     if estimate is None:
         return "-"
     return f"{percent(estimate.mean)} ({percent(estimate.low)} to {percent(estimate.high)})"

@@ -1,4 +1,4 @@
-"""The layouts of question files: how a record of each is recognised, and what a row takes from it.
+"""The layouts of question files: how their records are recognised and turned into rows.
 
 lmcot's own layout follows HotpotQA's (hotpotqa.github.io), which MicroHop is written in. 2WikiMultiHopQA adds evidence
 triples, entity ids and, in some copies, aliases. MuSiQue has `paragraphs` of objects with a title and a text; IRCoT's
@@ -25,7 +25,7 @@ _HOPS_IN_ID = re.compile(r"\dhop\d?(?=__)")
 
 
 class Layout(NamedTuple):
-    """How one kind of record is recognised and made into a row."""
+    """How one kind of record is recognised and turned into a row."""
 
     name: str
     matches: Callable[[Mapping[str, Any]], bool]
@@ -58,7 +58,7 @@ def _first(record: Mapping[str, Any], kind: type) -> Any:
 
 
 def _musique_row(record: Mapping[str, Any], line: int, paths: Paths = USUAL) -> Row:
-    """Make a row, with the kind of chain that its id starts with (`2hop`, `3hop1`, ...) as its type."""
+    """Return the row; its type is the kind of chain that its id starts with (`2hop`, `3hop1`, ...)."""
     row = native.to_row(record, line, paths)
     hops = _HOPS_IN_ID.match(row.id)
     paragraphs = record["paragraphs"] if isinstance(record["paragraphs"], list) else []
@@ -80,7 +80,7 @@ LAYOUTS = (
     Layout("hotpotqa", _is_hotpotqa, native.to_row),
     Layout("native", lambda record: True, native.to_row),
 )
-"""Every layout, the more particular before the more general; the first that matches is taken."""
+"""All layouts, special ones before general ones; the first that matches is used."""
 
 
 def layout_of(record: Mapping[str, Any]) -> Layout:
@@ -89,7 +89,7 @@ def layout_of(record: Mapping[str, Any]) -> Layout:
 
 
 def to_row(record: Record, options: RowOptions = DEFAULT) -> Row | BadRow:
-    """Return the row that a record makes, whatever its layout."""
+    """Return a record of any layout as a row."""
     try:
         return layout_of(record.value).to_row(record.value, record.line, options.paths)
     except RowError as error:

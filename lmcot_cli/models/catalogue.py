@@ -1,7 +1,7 @@
 """A short list of well-known instruct models as GGUF files; `lmcot models pull NAME` fetches one.
 
-"small" is under a billion parameters: the one that is trained to write rationales. "large" reads them and
-answers; without a GPU, the first of each are the quick ones. Sizes are those that the hub names.
+A "small" model has under a billion parameters; it is the one that is trained to write rationales. A "large" one reads
+them and answers. Without a GPU, the first models of each kind are the fast ones. Sizes are those stated by the hub.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Literal
 from lmcot_cli.backends.base import Role
 
 CanThink = Literal["never", "optional", "always"]
-"""Whether a model thinks before it replies: `optional` where `--thinking` decides."""
+"""Whether a model thinks before it replies: `optional` if `--thinking` decides."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +22,7 @@ class PackagedFile:
     """A model file that a Python package carries.
 
     Attributes:
-        distribution: The package as pip names it.
+        distribution: The package's name for pip.
         file: The file in it.
         extra: The extra of lmcot that installs it.
     """
@@ -33,7 +33,7 @@ class PackagedFile:
 
     @property
     def path(self) -> Path | None:
-        """The file, None where the package is not installed; nothing of the package is imported."""
+        """The file, None if the package is not installed; the package is not imported."""
         try:
             found = Path(str(distribution(self.distribution).locate_file(self.file)))
         except PackageNotFoundError:
@@ -49,10 +49,10 @@ class Entry:
         repository: `org/name` on the Hugging Face hub.
         file: The GGUF file in it.
         size: Bytes of that file.
-        license: SPDX id, or the licence's own name.
+        license: SPDX id, or the name of the licence.
         thinking: Whether it thinks before it replies.
-        note: What to know before using it; empty if nothing.
-        package: A package with a file of the same model, which is taken where it is installed.
+        note: What to know before using it; may be empty.
+        package: A package with a file of the same model; if installed, its file is used.
     """
 
     name: str
@@ -72,12 +72,12 @@ class Entry:
 
     @property
     def spec(self) -> str:
-        """The model spec to pass to `--small` or `--large`: the file of an installed package, or the hub's."""
+        """The model spec for `--small` or `--large`: the file of an installed package, or else the hub's."""
         return str(self.packaged or self.hub_spec)
 
     @property
     def packaged(self) -> Path | None:
-        """The file of the package, where there is one and it is installed."""
+        """The file of the package, if there is one and it is installed."""
         return self.package.path if self.package else None
 
 
@@ -85,7 +85,7 @@ _APACHE = "Apache-2.0"
 _LLAMA = "Llama 3.2 Community"
 _LLAMA_NOTE = "asks for a 'Built with Llama' notice, limits some uses"
 _GEMMA, _GEMMA_NOTE = "Gemma", "the Gemma Terms of Use bind its use"
-_LFM, _LFM_NOTE = "LFM Open 1.0", "free of charge below a yearly revenue that the licence names"
+_LFM, _LFM_NOTE = "LFM Open 1.0", "free of charge below a yearly revenue stated in the licence"
 
 
 CATALOGUE = (
@@ -178,10 +178,10 @@ CATALOGUE = (
 
 
 def readable_size(size: int) -> str:
-    """Write bytes as MB or GB (powers of ten)."""
+    """Return bytes as text in MB or GB (powers of ten)."""
     return f"{size / 1e9:.2f} GB" if size >= 1e9 else f"{size / 1e6:.1f} MB"
 
 
 def find(name: str) -> Entry | None:
-    """Return the entry called `name` (upper and lower case alike), if there is one."""
+    """Return the entry called `name` in any case, if there is one."""
     return next((entry for entry in CATALOGUE if entry.name == name.lower()), None)

@@ -16,12 +16,12 @@ def model_names() -> list[str]:
 
 
 def complete_catalogue(incomplete: str) -> list[str]:
-    """Return the names of the catalogue that begin as what was typed so far."""
+    """Return the names of the catalogue that begin with what was typed so far."""
     return [entry.name for entry in catalogue.CATALOGUE if entry.name.startswith(incomplete)]
 
 
 def complete_spec(incomplete: str) -> list[str]:
-    """Return the models, and the GGUF files and folders, whose names begin as what was typed so far."""
+    """Return the models, GGUF files and folders whose names begin with what was typed so far."""
     return [name for name in model_names() if name.startswith(incomplete)] + _files(incomplete)
 
 

@@ -1,4 +1,4 @@
-"""What a settings file would do beside setting numbers and switches, in words that a user can decide by."""
+"""What a settings file would do besides setting numbers and switches, in words that let a user decide."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from lmcot_cli.settings.declaration import Given
 
 
 def reach_of(models: Mapping[str, str], answer: Given, *, prices: bool) -> tuple[str, ...]:
-    """Return what a file would do that its user is to know of first; nothing for one of numbers and switches.
+    """Return what a file would do that the user should know first; nothing if it only sets numbers and switches.
 
-    The embedded models and those of the catalogue are not among it: everybody knows what they are. Any other model
-    that lies on this machine may have come with the file.
+    The embedded models and those of the catalogue are well known and not listed. Any other model on this machine may
+    have come with the file.
 
     Args:
-        models: Its names of models.
+        models: Its aliases of models.
         answer: Its defaults of `lmcot answer`.
-        prices: Whether it says what tokens cost.
+        prices: Whether it sets prices.
 
     Raises:
         LmcotError: A spec cannot be understood.
@@ -32,7 +32,7 @@ def reach_of(models: Mapping[str, str], answer: Given, *, prices: bool) -> tuple
     specs = [*models.values(), *chosen]
     found = [*_models(specs, models), *_files(answer)]
     if prices:
-        found.append("set the prices that --max-cost goes by")
+        found.append("set the prices that --max-cost uses")
     return tuple(dict.fromkeys(found))
 
 
@@ -52,13 +52,13 @@ def _models(specs: list[str], aliases: Mapping[str, str]) -> Iterator[str]:
 
 
 def _files(answer: Given) -> Iterator[str]:
-    """Say what of the prompts and requests the file decides, and which files it has read."""
+    """Yield what the file decides about prompts and requests, and which files it makes lmcot read."""
     kind = answer.get("answer_kind", "")
     texts: Mapping[str, str | Path | None] = {
         "take prompts from": answer.get("prompts"),
         "take examples from": answer.get("shots_from"),
-        "tell the small LM what is in or says": answer.get("small_system"),
-        "tell the large LM what is in or says": answer.get("large_system"),
+        "set the system message of the small LM:": answer.get("small_system"),
+        "set the system message of the large LM:": answer.get("large_system"),
         "send the schema": kind if kind.startswith("json:") else None,
     }
     yield from (f"{does} {str(text)!r}" for does, text in texts.items() if text)

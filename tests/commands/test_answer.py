@@ -157,7 +157,7 @@ def test_many_warnings_are_cut_short(work: Path):
     ("arguments", "code", "message"),
     [
         (["missing.jsonl"], 1, "error: missing.jsonl: cannot be read: No such file or directory"),
-        (["."], 1, "error: .: is a folder, but none that datasets saved"),
+        (["."], 1, "error: .: is a folder that datasets did not save"),
         (["empty.jsonl"], 1, "error: empty.jsonl: is empty"),
         (["q.jsonl", "-o", "none/out"], 1, "error: none/out: there is no such folder: mkdir -p none"),
         (["q.jsonl", "-o", "."], 1, "error: .: cannot be written: Is a directory"),
@@ -262,8 +262,8 @@ def test_a_retry_is_advised_where_there_is_an_output_to_retry(work: Path):
     assert "1 failed, in" in invoke("q.jsonl").stderr
     assert "1 failed (--retry-errors answers them again), in" in invoke("q.jsonl", "-o", "out").stderr
     stopped, kept = (invoke("q.jsonl", "--max-errors", "0", *more).stderr for more in ([], ["-o", "new"]))
-    assert "(--max-errors 0): mend the cause and run the same command again\n" in stopped
-    assert "with --retry-errors to redo those that failed" in kept
+    assert "(--max-errors 0): fix the cause and run the same command again\n" in stopped
+    assert "with --retry-errors for the failed rows" in kept
 
 
 def test_rows_that_failed_earlier_still_count_for_the_exit_code(work: Path):
@@ -384,7 +384,7 @@ def test_ctrl_c_keeps_what_is_done_and_prints_the_command_that_goes_on(work: Pat
     assert done == [f"q{i}" for i in range(len(done))]
     assert b"Traceback" not in errors
     assert errors.endswith(
-        b"go on with: lmcot " + " ".join(words("q.jsonl", "-o")).encode() + b" 'out file'\n"
+        b"continue with: lmcot " + " ".join(words("q.jsonl", "-o")).encode() + b" 'out file'\n"
     )
     assert run_file["finished"] is False
     assert run_file["ended"] is not None

@@ -109,8 +109,8 @@ def test_bad_rows_are_named_and_the_others_converted(tmp_path: Path) -> None:
     assert result.stderr.splitlines() == [
         f"warning: {path}:1: not valid JSON: invalid control character (column 19); write one object a line",
         f"warning: {path}:3: byte 8 of the line (0xff) is not UTF-8;"
-        " a file of an older encoding is converted by iconv -f WINDOWS-1252 -t UTF-8",
-        f'warning: {path}:4: there is no "question"; where the question stands elsewhere, say'
+        " to convert a file from an older encoding: iconv -f WINDOWS-1252 -t UTF-8",
+        f'warning: {path}:4: there is no "question"; if another column has the question:'
         " --fields question=COLUMN",
         f"error: {path}: rows that could not be read: 3 (named above)",
     ]
@@ -159,7 +159,7 @@ def test_inspect_shows_text_as_it_is_without_control_characters(questions: Path)
     shown = [line.strip() for line in result.stdout.splitlines()]
     assert "layout        hotpotqa 2" in shown
     assert "types         bridge 2" in shown
-    assert "words         4 to 4 a context, median 4" in shown
+    assert "words         4 to 4 per context, median 4" in shown
     assert "question:  Who [red]did it?" in shown
     assert "titles:    Ann [b]" in shown
     assert "h1" in shown and "h2" not in shown
@@ -244,7 +244,7 @@ def test_inspect_says_what_was_read_as_what_and_what_was_not(tmp_path: Path) -> 
         "not read      label 2, in rows without an answer; if it is the answer: --fields answer=label"
         in shown
     )
-    assert "paragraphs    0 to 1 a context, median 0; 2 rows have none (closed book)" in shown
+    assert "paragraphs    0 to 1 per context, median 0; 2 rows have none (closed book)" in shown
 
     report = json.loads(lmcot("data", "inspect", path, "--json", "--fields", "answer=label").stdout)
     assert report["read_as"] == {
@@ -261,7 +261,7 @@ def test_inspect_says_what_was_read_as_what_and_what_was_not(tmp_path: Path) -> 
     ("fields", "message"),
     [
         ("question", "--fields question: write OURS=THEIRS, such as question=query,context=docs"),
-        ("frage=question", "--fields frage=...: there is no frage; ours are question, context, answer"),
+        ("frage=question", "--fields frage=...: there is no frage; the names are question, context, answer"),
         ("answer=a.b", "--fields answer=a.b: no row of"),
     ],
 )

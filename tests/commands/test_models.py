@@ -186,7 +186,7 @@ def test_a_name_that_cannot_be_pulled_is_a_usage_error(tmp_path: Path, model: st
 
 def test_list_names_the_pair_the_cache_and_the_catalogue(tmp_path: Path) -> None:
     listed = lmcot("list", home=tmp_path).stdout
-    assert "for real questions name real models" in listed
+    assert "use real models for real questions" in listed
     assert "builtin:small" in listed
     assert "  none" in listed
     assert "qwen2.5-0.5b" in listed

@@ -74,7 +74,7 @@ def test_a_person_is_asked_once(work: Path) -> None:
 def test_a_person_who_says_no_is_told_how_to_go_without(work: Path) -> None:
     code, stdout, shown = on_terminal("n\n", "answer", "q.jsonl")
     assert (code, stdout) == (1, "")
-    assert "--config /dev/null goes without it" in shown
+    assert "--config /dev/null ignores it" in shown
     assert not list((work.parent / "state").rglob("*.json"))
 
 
@@ -137,7 +137,8 @@ def test_doctor_tells_of_a_file_that_is_not_confirmed_and_of_the_keys_of_hosts(
     monkeypatch.setenv("A_KEY", "sk-own")
     result = CliRunner().invoke(app, ["doctor"])
     assert (
-        f"{work / 'lmcot.toml'} is not confirmed, and so not used; it would load the model" in result.stdout
+        f"{work / 'lmcot.toml'} is not confirmed and therefore not used; it would load the model"
+        in result.stdout
     )
     assert "OPENAI_API_KEY set, HF_TOKEN not set, A_KEY set" in result.stdout
     assert "sk-" not in result.stdout

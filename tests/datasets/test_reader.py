@@ -166,7 +166,7 @@ def test_id_is_the_line_number_where_there_is_none() -> None:
         ({"context": [["a", ["b", None]]]}, '"context"[0] has null among its sentences, not a string'),
         (
             {"context": {"title": ["a"], "sentences": []}},
-            '"context" is an object without equally long lists "title" and "sentences"',
+            '"context" must have lists "title" and "sentences" of the same length',
         ),
     ],
 )
@@ -176,7 +176,7 @@ def test_wrong_field_is_named(changes: dict[str, Any], expected: str) -> None:
 
 def test_missing_fields_are_named() -> None:
     assert message({"id": "r1", "context": ""}) == (
-        'there is no "question"; where the question stands elsewhere, say --fields question=COLUMN'
+        'there is no "question"; if another column has the question: --fields question=COLUMN'
     )
 
 
@@ -224,7 +224,7 @@ def test_musique_record() -> None:
     [
         (
             [{"title": "Ann"}],
-            '"paragraphs"[0] is an object without "text"; name the place of the texts: --fields context=...',
+            '"paragraphs"[0] is an object without "text"; name the place of the texts with --fields context=...',
         ),
         (
             [{"title": "A", "paragraph_text": "B"}, 5],
@@ -277,7 +277,7 @@ def test_no_context_raises(context: object) -> None:
 def test_missing_file_and_folder_are_input_errors(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"nowhere\.jsonl: cannot be read: No such file or directory$"):
         list(read_rows(tmp_path / "nowhere.jsonl"))
-    with pytest.raises(InputError, match=r"is a folder, but none that datasets saved \(save_to_disk\)"):
+    with pytest.raises(InputError, match=r"is a folder that datasets did not save \(save_to_disk\)"):
         list(read_rows(tmp_path))
 
 

@@ -132,7 +132,7 @@ def test_a_packed_file_that_is_damaged(tmp_path: Path, kind: str) -> None:
 def test_what_is_packed_otherwise_is_named(tmp_path: Path) -> None:
     file = tmp_path / "q.jsonl.bz2"
     file.write_bytes(bz2.compress(TEXT.encode()))
-    with pytest.raises(InputError, match=r"q\.jsonl\.bz2: is packed by bzip2: unpack it first"):
+    with pytest.raises(InputError, match=r"q\.jsonl\.bz2: is compressed by bzip2: decompress it first"):
         rows(file)
 
 
@@ -148,7 +148,7 @@ def test_zero_bytes_are_no_text(tmp_path: Path) -> None:
     path = tmp_path / "q.jsonl"
     path.write_bytes(bytes(100_000))
     with pytest.raises(
-        InputError, match=r"q\.jsonl: begins with 65,536 zero bytes: it is no file of JSON or CSV"
+        InputError, match=r"q\.jsonl: begins with 65,536 zero bytes: it is not a file of JSON or CSV"
     ):
         list(read_rows(path))
 

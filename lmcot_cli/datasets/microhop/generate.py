@@ -12,7 +12,7 @@ from lmcot_cli.datasets.microhop.world import TitledParagraph, World
 from lmcot_cli.settings.declaration import NOT_NEGATIVE, Rule, check, setting
 
 _HOPS = Rule(least=2, most=4)
-_DISTRACTORS = Rule(least=0, most=40)  # beyond that, similar names run out
+_DISTRACTORS = Rule(least=0, most=40)  # with more, similar names run out
 
 
 @dataclass(frozen=True, slots=True)
