@@ -22,56 +22,47 @@ from lmcot_cli.interrupts import exit_code
 
 
 class LazyCommand(NamedTuple):
-    """A command that is imported when it is asked for: a plain function, or a `typer.Typer` of several."""
+    """A command of the module with its name in `lmcot_cli.commands`, imported only when it is needed.
 
-    module: str
-    attribute: str
+    Attributes:
+        help: One line of help.
+        attribute: The name in the module if it differs: of a function, or of a `typer.Typer` of several commands.
+    """
+
     help: str
+    attribute: str | None = None
 
 
 COMMANDS = {
     "answer": LazyCommand(
-        "answer",
-        "answer",
-        "Answer questions: a small LM writes a rationale for each, a large LM answers from it.",
+        "Answer questions: a small LM writes a rationale for each, a large LM answers from it."
     ),
     "eval": LazyCommand(
-        "eval",
-        "evaluate",
         "Score answers: exact match, F1 and inclusion, overall and per question type, with 95% intervals.",
+        "evaluate",
     ),
     "compare": LazyCommand(
-        "compare",
-        "compare",
-        "Compare two files of answers row by row: the difference B - A with its 95% interval, and rows that flipped.",
+        "Compare two files of answers row by row: the difference B - A with its 95% interval, and rows that flipped."
     ),
     "revote": LazyCommand(
-        "revote",
-        "revote",
-        "Replay stopping rules and votes on stored samples: samples used, exact match, and winners that change.",
+        "Replay stopping rules and votes on stored samples: samples used, exact match, and winners that change."
     ),
-    "data": LazyCommand("data", "app", "Inspect question files, convert them, and make new ones."),
-    "train": LazyCommand("train", "app", "Train the models of LM-guided chain-of-thought."),
+    "data": LazyCommand("Inspect question files, convert them, and make new ones.", "app"),
+    "train": LazyCommand("Train the models of LM-guided chain-of-thought.", "app"),
     "export": LazyCommand(
-        "export",
-        "export",
-        "Write a trained model as GGUF or ONNX, quantized, and verify each file against its source.",
+        "Write a trained model as GGUF or ONNX, quantized, and verify each file against its source."
     ),
-    "models": LazyCommand("models", "app", "List, inspect and download models."),
+    "models": LazyCommand("List, inspect and download models.", "app"),
     "bench": LazyCommand(
-        "bench",
-        "bench",
-        "Measure how fast samples are written here: by lmcot, by llama.cpp alone, and by other programs.",
+        "Measure how fast samples are written here: by lmcot, by llama.cpp alone, and by other programs."
     ),
     "doctor": LazyCommand(
-        "doctor",
-        "doctor",
-        "Check this installation: llama.cpp, machine, embedded models, settings file, keys and extras.",
+        "Check this installation: llama.cpp, machine, embedded models, settings file, keys and extras."
     ),
 }
-"""Every command in the order of `--help`: module in `lmcot_cli.commands`, name in it, one line of help.
+"""Every command in the order of `--help`.
 
-The line is repeated here so that `lmcot --help` imports no command; a test compares it with the command's own.
+The help is repeated here so that `lmcot --help` imports no command; a test compares it with the command's own.
 """
 
 
@@ -144,8 +135,8 @@ class LazyGroup(ErrorBoundary):
 
 def load_command(name: str) -> Any:
     """Import a command of `COMMANDS` and return it ready to run."""
-    module = import_module(f"lmcot_cli.commands.{COMMANDS[name].module}")
-    target = getattr(module, COMMANDS[name].attribute)
+    module = import_module(f"lmcot_cli.commands.{name}")
+    target = getattr(module, COMMANDS[name].attribute or name)
     parent = App(add_completion=False, rich_markup_mode="rich")
     if isinstance(target, typer.Typer):
         parent.add_typer(target, name=name)

@@ -60,7 +60,7 @@ FileArgument = Annotated[
 OutputOption = Annotated[
     Path | None, typer.Option("--output", "-o", metavar="OUT", help="File to write instead of stdout.")
 ]
-OverwriteOption = Annotated[bool, typer.Option("--overwrite", help="Replace OUT where it exists.")]
+OverwriteOption = Annotated[bool, typer.Option("--overwrite", help="Replace OUT if it exists.")]
 
 
 @app.command(epilog=_CONVERT_EPILOG)

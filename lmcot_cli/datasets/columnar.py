@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from lmcot_cli.datasets.record import BadRow, Record, bad_record
+from lmcot_cli.datasets.record import JSON, BadRow, Record, bad_record
 from lmcot_cli.errors import InputError, MissingExtraError
 
 MAGIC = b"PAR1"
@@ -107,30 +107,25 @@ def _labels(schema: Any) -> dict[str, list[str]]:
 
 
 def _json_record(row: Mapping[str, Any], labels: Mapping[str, list[str]]) -> dict[str, Any]:
-    return {
-        name: _label(value, labels[name]) if name in labels else _json_value(value)
+    """Return a row as JSON has it; NaN, which pandas writes for missing values, becomes null."""
+    columns = {
+        name: _label(value, labels[name]) if name in labels else value
         for name, value in row.items()
         if not name.startswith(_INDEX_OF_PANDAS)
     }
+    record: dict[str, Any] = JSON.decode(json.dumps(columns, default=_json_value))
+    return record
 
 
 def _label(value: Any, names: list[str]) -> Any:
     return names[value] if isinstance(value, int) and 0 <= value < len(names) else None
 
 
-def _json_value(value: Any) -> Any:
-    """Return a value that JSON can express: times in ISO 8601, decimals as digits, bytes as text or base 64."""
-    if value is None or isinstance(value, str | bool | int):
-        return value
-    if isinstance(value, float):
-        return None if value != value else value  # NaN, which pandas writes for missing values
-    if isinstance(value, Mapping):
-        return {str(key): _json_value(one) for key, one in value.items()}
-    if isinstance(value, list | tuple):
-        return [_json_value(one) for one in value]
+def _json_value(value: Any) -> str:
+    """Return a value that JSON lacks: times in ISO 8601, decimals as digits, bytes as text or base 64."""
     if isinstance(value, bytes):
         return _text_of(value)
-    return value.isoformat() if hasattr(value, "isoformat") else str(value)
+    return str(value.isoformat() if hasattr(value, "isoformat") else value)
 
 
 def _text_of(value: bytes) -> str:

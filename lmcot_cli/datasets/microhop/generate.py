@@ -30,8 +30,8 @@ class MicroHopOptions:
     split: Split = setting(
         "test", "Names to use: those of test occur in no train record, whatever the seeds."
     )
-    min_hops: int = setting(2, "Fewest facts that a question needs.", rule=_HOPS)
-    max_hops: int = setting(4, "Most facts that a question needs.", rule=_HOPS)
+    min_hops: int = setting(2, "Fewest facts that a question needs, 2 to 4.", rule=_HOPS)
+    max_hops: int = setting(4, "Most facts that a question needs, 2 to 4.", rule=_HOPS)
     distractors: int = setting(6, "Paragraphs that the question does not need.", rule=_DISTRACTORS)
     facts: tuple[int, int] = (2, 3)
 
