@@ -1,4 +1,4 @@
-"""What the commands of `lmcot train` share: options declared once, the extra they need, lines of progress."""
+"""The common parts of `lmcot train`: options, the extra that is needed, lines of progress."""
 
 from __future__ import annotations
 
@@ -27,11 +27,7 @@ AspectWeightsOption = Annotated[
 
 @contextmanager
 def train_extra() -> Iterator[None]:
-    """Import what training needs.
-
-    Raises:
-        MissingExtraError: The extra is not installed.
-    """
+    """Turn an import that fails within into a MissingExtraError."""
     try:
         yield
     except ModuleNotFoundError as error:
@@ -39,7 +35,7 @@ def train_extra() -> Iterator[None]:
 
 
 def stderr_report(*, quiet: bool) -> Callable[[str], None]:
-    """Return what takes lines for the user."""
+    """Return a function that prints lines on stderr, unless it is to be quiet."""
 
     def report(line: str) -> None:
         if not quiet:

@@ -549,7 +549,7 @@ def test_the_summary_counts_what_limits_cut(work: Path):
 
 def test_a_regex_that_matches_nothing_and_a_model_that_cannot_think_are_said(work: Path):
     result = invoke("q.jsonl", "--limit", "1", "--answer-regex", "xyz(.*)", "--method", "standard")
-    assert "--answer-regex matched nothing" in result.stderr
+    assert "--answer-regex matches no reply" in result.stderr
     result = invoke("q.jsonl", "--limit", "1", "--thinking", "on", "--method", "standard")
-    assert "no model thought, although --thinking on asked for it" in result.stderr
+    assert "no model thought, although --thinking is on" in result.stderr
     assert "thought" not in invoke("q.jsonl", "--limit", "1", "--method", "standard").stderr

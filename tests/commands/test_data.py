@@ -241,7 +241,7 @@ def test_inspect_says_what_was_read_as_what_and_what_was_not(tmp_path: Path) -> 
     assert "read as       question: query 2, question 1; context: docs 1; answer: answer 1" in shown
     assert "left over     label 3, level 1" in shown
     assert (
-        "not read      label 2, in rows without an answer; if it is the answer: --fields answer=label"
+        "not read      label 2, in rows without an answer; if these are answers: --fields answer=label"
         in shown
     )
     assert "paragraphs    0 to 1 per context, median 0; 2 rows have none (closed book)" in shown
