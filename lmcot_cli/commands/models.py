@@ -17,7 +17,7 @@ from lmcot_cli.models import catalogue, embedded, hub
 from lmcot_cli.models.completion import complete_catalogue, complete_spec, model_names
 
 if TYPE_CHECKING:
-    from lmcot_cli.backends.llama.gguf_header import GgufHeader
+    from lmcot_cli.model_files.gguf_header import GgufHeader
 
 app = App(no_args_is_help=True, help="List, inspect and download models.")
 
@@ -85,7 +85,7 @@ def pull(
     ],
 ) -> None:
     """Download a model into the local Hugging Face cache and print its spec."""
-    from lmcot_cli.backends.llama.gguf_header import read_header
+    from lmcot_cli.model_files.gguf_header import read_header
 
     source = _hub_file(model)
     if packaged := _packaged(model):
@@ -170,8 +170,8 @@ def _entry_record(entry: catalogue.Entry) -> dict[str, Any]:
 
 def _file_facts(path: Path) -> dict[str, Any]:
     from lmcot_cli.backends.engine_options import EngineOptions
-    from lmcot_cli.backends.llama.gguf_header import read_header
     from lmcot_cli.backends.llama.memory import memory_estimate
+    from lmcot_cli.model_files.gguf_header import read_header
 
     facts = _header_facts(read_header(path))
     memory = memory_estimate(path, EngineOptions()).total
