@@ -6,12 +6,16 @@
 from __future__ import annotations
 
 import os
+import platform
 import re
 import shutil
+import sys
 from collections.abc import Iterable, Iterator
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from lmcot_cli import __version__
 
 if TYPE_CHECKING:
     from packaging.requirements import Requirement
@@ -43,6 +47,17 @@ def version_of(package: str) -> str | None:
         return metadata.version(package)
     except metadata.PackageNotFoundError:
         return None
+
+
+def versions(*packages: str) -> dict[str, str | None]:
+    """Return the versions of lmcot, Python and these packages; None for one that is not installed."""
+    found = {package: version_of(package) for package in packages}
+    return {"lmcot": __version__, "python": platform.python_version(), **found}
+
+
+def machine() -> dict[str, str | int | None]:
+    """Return the system, the processor's architecture and the number of logical CPUs."""
+    return {"system": sys.platform, "architecture": platform.machine(), "cpus": os.cpu_count()}
 
 
 def missing_packages(requirements: Iterable[str]) -> dict[str, tuple[str, ...]]:

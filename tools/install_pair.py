@@ -12,6 +12,7 @@ from pathlib import Path
 
 from lmcot_cli.backends.llama.gguf_header import read_header
 from lmcot_cli.errors import InputError, LmcotError
+from lmcot_cli.files import hex_digest, replacing
 from lmcot_cli.models import embedded
 
 
@@ -26,10 +27,9 @@ def install(small: Path, large: Path, folder: Path = embedded.FOLDER) -> None:
     card = folder / "CARD.md"
     text = updated(card.read_text(encoding="utf-8"), [figures(path) for path in pair.values()])
     for name, path in pair.items():
-        partial = folder / f"{name}.gguf.part"
-        shutil.copyfile(path, partial)
-        partial.replace(folder / f"{name}.gguf")
-    lines = [f"{embedded.sha256(folder / f'{name}.gguf')}  {name}.gguf\n" for name in pair]
+        with replacing(folder / f"{name}.gguf") as copy:
+            shutil.copyfile(path, copy)
+    lines = [f"{hex_digest(folder / f'{name}.gguf')}  {name}.gguf\n" for name in pair]
     (folder / "checksums.txt").write_text("".join(lines), encoding="utf-8")
     card.write_text(text, encoding="utf-8")
 
@@ -40,7 +40,7 @@ def figures(path: Path) -> dict[str, str]:
     return {
         "parameters": f"{header.parameters:,}",
         "file": f"{path.stat().st_size:,} bytes, {header.quantization}",
-        "SHA-256": f"`{embedded.sha256(path)}`",
+        "SHA-256": f"`{hex_digest(path)}`",
     }
 
 

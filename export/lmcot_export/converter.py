@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from lmcot_cli.errors import ModelError, UsageError
-from lmcot_export.atomic import replacing
+from lmcot_cli.files import replacing
 
 SCRIPT = "convert_hf_to_gguf.py"
 

@@ -27,8 +27,8 @@ from lmcot_cli.datasets.reader import read_rows
 from lmcot_cli.datasets.records import BadRow
 from lmcot_cli.datasets.row import Row
 from lmcot_cli.errors import InputError, ModelError
+from lmcot_cli.files import replacing
 from lmcot_cli.prompts.render import Prompts
-from lmcot_export.atomic import replacing
 from lmcot_export.quantize import Importance
 from lmcot_export.roles import CHAIN_STAGES
 

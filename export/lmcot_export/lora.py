@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lmcot_cli.errors import ModelError
-from lmcot_export.json_file import read_object
+from lmcot_cli.files import read_object
 from lmcot_export.weights import SafetensorsFolder, Weights, read
 
 WEIGHTS = "adapter_model.safetensors"

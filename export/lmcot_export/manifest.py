@@ -22,10 +22,8 @@ from typing import Any
 
 from lmcot_cli import __version__
 from lmcot_cli.errors import OutputError
-from lmcot_cli.model_files.digests import hex_digest
+from lmcot_cli.files import hex_digest, read_object, write_json
 from lmcot_cli.model_files.folder import loaded_files
-from lmcot_export.atomic import replacing
-from lmcot_export.json_file import read_object
 from lmcot_export.merge import TOKENIZER_FILES, tokenizer_folder
 from lmcot_export.source import ExportSource
 
@@ -180,8 +178,7 @@ class Manifest:
             "tokenizer": made_of.tokenizer,
             "outputs": here,
         }
-        with replacing(self._path) as temporary:
-            temporary.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+        write_json(self._path, content)
 
 
 def _tokenizer_folder(source: ExportSource) -> Path:

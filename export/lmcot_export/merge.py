@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Callable
 from math import prod
 from pathlib import Path
 
 from lmcot_cli.errors import ModelError
-from lmcot_export.atomic import replacing
-from lmcot_export.json_file import read_object
+from lmcot_cli.files import read_object, replacing, write_json
 from lmcot_export.lora import LoraAdapter, MergedWeights
 from lmcot_export.weights import STORED, SafetensorsFolder, write_safetensors
 
@@ -48,6 +46,7 @@ def merge(base: Path, adapter: Path, target: Path, advance: Callable[[int], None
             f"{base}: its weights are quantized, and an adapter is merged into full-precision weights only; merge into"
             " the model it was quantized from, or export the adapter by itself with --adapter-only"
         )
+    target.mkdir(parents=True, exist_ok=True)
     merged = MergedWeights(SafetensorsFolder(base), LoraAdapter(adapter), tied=_is_tied(base))
     types = {name: merged.stored_type(name) for name in merged.names}
     write_safetensors(target / "model.safetensors", merged, types, advance)
@@ -56,7 +55,7 @@ def merge(base: Path, adapter: Path, target: Path, advance: Callable[[int], None
     config |= {"vocab_size": merged.shape(embeddings)[0], "torch_dtype": "float32"}
     if merged.unties:
         config["tie_word_embeddings"] = False
-    _write_json(target / "config.json", config)
+    write_json(target / "config.json", config)
     _copy_texts(base, adapter, target)
     return target
 
@@ -90,9 +89,4 @@ def _copy_texts(base: Path, adapter: Path, target: Path) -> None:
                 shutil.copyfile(texts / name, temporary)
     stated = [folder / GENERATION for folder in (base, adapter) if (folder / GENERATION).is_file()]
     if stated:
-        _write_json(target / GENERATION, {k: v for path in stated for k, v in read_object(path).items()})
-
-
-def _write_json(path: Path, value: object) -> None:
-    with replacing(path) as temporary:
-        temporary.write_text(json.dumps(value, indent=2) + "\n", encoding="utf-8")
+        write_json(target / GENERATION, {k: v for path in stated for k, v in read_object(path).items()})

@@ -8,10 +8,10 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from lmcot_cli.backends.torch.library import OWN_CODE_REFUSED
-from lmcot_cli.errors import MissingExtraError, ModelError, OutputError
+from lmcot_cli.errors import MissingExtraError, ModelError
+from lmcot_cli.files import replacing_folder
 from lmcot_cli.model_files.folder import check_model_folder
 from lmcot_cli.models.hub import switched_off
 
@@ -45,7 +45,7 @@ def export_onnx(source: Path, target: Path) -> Path:
     if not (source / "config.json").is_file():
         raise ModelError(f"{source}: has no config.json; name a model folder")
     check_model_folder(source, OWN_CODE_REFUSED)
-    with _folder_in_place(target) as folder, _quiet(), _explained(source, "exported to ONNX"), switched_off():
+    with replacing_folder(target) as folder, _quiet(), _explained(source, "exported to ONNX"), switched_off():
         config = AutoConfig.from_pretrained(source, local_files_only=True, trust_remote_code=False)
         task = ENCODER_DECODER if config.is_encoder_decoder else DECODER
         main_export(
@@ -79,7 +79,7 @@ def quantize_onnx(source: Path, target: Path) -> Path:
         from onnxruntime.quantization import QuantType, quantize_dynamic
     except ImportError as error:
         raise MissingExtraError("quantizing ONNX graphs", "export") from error
-    with _folder_in_place(target) as folder, _quiet(), _explained(source, "quantized"):
+    with replacing_folder(target) as folder, _quiet(), _explained(source, "quantized"):
         for file in sorted(source.iterdir()):
             if file.suffix == ".onnx":
                 quantize_dynamic(
@@ -93,22 +93,6 @@ def quantize_onnx(source: Path, target: Path) -> Path:
             elif not file.name.endswith("_data"):
                 shutil.copy2(file, folder)
     return target
-
-
-@contextmanager
-def _folder_in_place(target: Path) -> Iterator[Path]:
-    """Hand out a temporary folder beside `target`, and put it in its place when the block ends well."""
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with TemporaryDirectory(dir=target.parent, prefix=f".{target.name}.") as temporary:
-            folder = Path(temporary) / target.name
-            folder.mkdir()
-            yield folder
-            if target.exists():
-                shutil.rmtree(target)
-            folder.rename(target)
-    except OSError as error:
-        raise OutputError(f"{target}: cannot be written: {error.strerror or error}") from error
 
 
 @contextmanager

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lmcot_export.atomic import size_of
+from lmcot_cli.files import size_of
 
 if TYPE_CHECKING:
     from lmcot_export.verify.report import Verdict, Verification

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from lmcot_cli.backends.llama.library import first_error, forget_errors, llama
 from lmcot_cli.errors import ModelError, OutputError
-from lmcot_export.atomic import replacing
+from lmcot_cli.files import replacing
 from lmcot_export.options import QUANTIZED_TYPES
 
 Importance = Mapping[str, NDArray[np.float32]]

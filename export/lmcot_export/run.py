@@ -11,8 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lmcot_cli.errors import ModelError, OutputError, UsageError
-from lmcot_cli.model_files.digests import hex_digest
-from lmcot_export.atomic import replacing
+from lmcot_cli.files import hex_digest, write_json
 from lmcot_export.converter import convert, find_script
 from lmcot_export.gguf.adapter import write_adapter
 from lmcot_export.gguf.shapes import check_weights
@@ -347,13 +346,8 @@ class _ExportJob:
     def _write_verifications(self, found: list[Verification]) -> None:
         """Write `verify.json`: what was found of each file of the folder, by its name."""
         known: dict[str, Mapping[str, Any]] = {one.exported.name: one.to_record() for one in found}
-        text = json.dumps(known, indent=2) + "\n"
-
-        def write(path: Path) -> None:
-            with replacing(path) as temporary:
-                temporary.write_text(text, encoding="utf-8")
-
-        self.build(self.folder / VERIFY_FILE, self.made_of.digest(text), write)
+        made_from = self.made_of.digest(json.dumps(known))
+        self.build(self.folder / VERIFY_FILE, made_from, lambda path: write_json(path, known))
 
 
 def lossless_type(weights: SafetensorsFolder) -> str:

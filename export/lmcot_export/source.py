@@ -9,11 +9,11 @@ from typing import Any
 from lmcot_cli.backends.torch.library import OWN_CODE_REFUSED
 from lmcot_cli.backends.torch.unpacked import is_gguf, unpacked
 from lmcot_cli.errors import InputError, ModelError, UsageError
+from lmcot_cli.files import read_object
 from lmcot_cli.model_files.digests import weights_digest
 from lmcot_cli.model_files.folder import check_adapter_folder, check_model_folder
 from lmcot_cli.model_files.places import check_folder
 from lmcot_cli.models.hub import cached_model
-from lmcot_export.json_file import read_object
 
 RUN_FILE = "run.json"
 RUNS = Path("runs")

@@ -18,9 +18,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lmcot_cli.errors import ModelError
+from lmcot_cli.files import replacing
 from lmcot_cli.model_files.safetensors_header import StoredTensor, read_safetensors_header
 from lmcot_cli.model_files.weights import weight_files
-from lmcot_export.atomic import replacing
 
 BLOCK_BYTES = 32 * 1024 * 1024
 """Most float32 bytes that streaming holds at once."""

@@ -19,7 +19,8 @@ import numpy as np
 import numpy.typing as npt
 
 from lmcot_cli.bench.shapes import SHAPES, Shape, ShapeName
-from lmcot_cli.errors import MissingExtraError, OutputError
+from lmcot_cli.errors import MissingExtraError
+from lmcot_cli.files import cannot_write
 
 VERSION = 1
 """Part of the file name; raise it when the weights or the tokenizer change."""
@@ -155,7 +156,7 @@ def random_model(name: ShapeName, quantization: str, folder: Path | None = None)
             folder.mkdir(parents=True, exist_ok=True)
             _make(SHAPES[name], quantization, path)
         except OSError as error:
-            raise OutputError(f"{path}: cannot be written: {error.strerror or error}") from error
+            raise cannot_write(path, error) from error
     return path
 
 

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from itertools import islice
 from pathlib import Path
-from typing import Annotated, BinaryIO, Literal
+from typing import Annotated, Literal
 
 import typer
 
-from lmcot_cli.beside import new_file
 from lmcot_cli.commands.app import App
 from lmcot_cli.commands.data_report import BadRowLog, print_summary, summary_record
 from lmcot_cli.commands.stdout import write_data
@@ -20,7 +19,7 @@ from lmcot_cli.datasets.native import to_record
 from lmcot_cli.datasets.options import RowOptions
 from lmcot_cli.datasets.reader import at_least_one, read_rows, source_name, watched
 from lmcot_cli.datasets.summary import summarize
-from lmcot_cli.errors import OutputError
+from lmcot_cli.files import cannot_write, replacing
 from lmcot_cli.settings.declaration import Given, build, takes
 
 app = App(no_args_is_help=True, help="Look at question files, convert them, make new ones.")
@@ -152,26 +151,15 @@ def _line_writer(path: Path | None) -> Iterator[Callable[[bytes], object]]:
         yield write_data
         return
     try:
-        with _whole_file(path.resolve()) as stream:
+        with _whole_file(path.resolve()) as file, file.open("wb") as stream:
             yield stream.write
     except OSError as error:
-        raise OutputError(f"{path}: cannot be written: {error.strerror or error}") from error
+        raise cannot_write(path, error) from error
 
 
-@contextmanager
-def _whole_file(path: Path) -> Iterator[BinaryIO]:
-    """Open a file that takes its name once it is whole, so that it may be the input too.
+def _whole_file(path: Path) -> AbstractContextManager[Path]:
+    """Return a file that takes its name once it is whole, so that it may be the input too.
 
     What exists and is no regular file (a pipe, a device) is written to as it is: it must not be replaced.
     """
-    if path.exists() and not path.is_file():
-        with path.open("wb") as stream:
-            yield stream
-        return
-    partial = path.with_name(f"{path.name}.partial")
-    try:
-        with new_file(partial) as stream:
-            yield stream
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+    return nullcontext(path) if path.exists() and not path.is_file() else replacing(path)

@@ -6,26 +6,16 @@ A digest is computed anew in each session: neither a size nor a time of change s
 from __future__ import annotations
 
 from collections.abc import Sequence
-from hashlib import file_digest, sha256
+from hashlib import sha256
 from pathlib import Path
 
 from lmcot_cli.errors import ModelError
+from lmcot_cli.files import hex_digest, sha256_of
 from lmcot_cli.model_files.folder import loaded_files
 from lmcot_cli.model_files.onnx_graphs import graph_files
 from lmcot_cli.model_files.places import check_file
 
 WEIGHTS = "*.safetensors"
-
-
-def hex_digest(path: Path) -> str:
-    """Return a file's SHA-256 as 64 hexadecimal digits; it is read in blocks."""
-    with path.open("rb") as file:
-        return file_digest(file, "sha256").hexdigest()
-
-
-def sha256_of(path: Path) -> str:
-    """Return the SHA-256 of a file, as `sha256:...`."""
-    return f"sha256:{hex_digest(path)}"
 
 
 def files_digest(files: Sequence[Path]) -> str:

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from lmcot_cli.errors import ModelError
-from lmcot_cli.model_files.places import check_file, read_settings
+from lmcot_cli.files import read_object
+from lmcot_cli.model_files.places import check_file
 from lmcot_cli.model_files.safetensors_header import StoredTensor
 from lmcot_cli.model_files.settings import (
     ADAPTER_CONFIG,
@@ -123,5 +124,5 @@ def _check_files(folder: Path, code_refused: str | None) -> None:
             check_file(folder, path.relative_to(folder).as_posix())
     for name in ("generation_config.json", "special_tokens_map.json"):
         if (folder / name).is_file():
-            read_settings(folder / name)
+            read_object(folder / name)
     check_tokenizer_config(folder)

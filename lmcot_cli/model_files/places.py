@@ -7,15 +7,10 @@ folder, which is one download from one place, so they are followed.
 
 from __future__ import annotations
 
-import json
 import stat
 from pathlib import Path
-from typing import Any
 
 from lmcot_cli.errors import ModelError
-
-MAX_SETTINGS_BYTES = 16 * 1024 * 1024
-"""More than this no file of settings has: those of the largest models take some hundred kilobytes."""
 
 
 def check_file(folder: Path, name: str) -> Path:
@@ -58,28 +53,6 @@ def check_folder(parent: Path, name: str) -> Path:
     if outside or not path.resolve().is_relative_to(parent.resolve()):
         raise ModelError(f"{parent}: names {name!r} as a part of it, which lies outside it; it is not read")
     return path
-
-
-def read_settings(path: Path) -> dict[str, Any]:
-    """Read a JSON object that is no larger than settings are.
-
-    Raises:
-        ModelError: It cannot be read, is too large, nested too deeply, or is no JSON object.
-    """
-    try:
-        if path.stat().st_size > MAX_SETTINGS_BYTES:
-            raise ModelError(
-                f"{path}: is larger than any settings ({MAX_SETTINGS_BYTES:,} bytes); fetch it anew"
-            )
-        record = json.loads(path.read_bytes())
-    except OSError as error:
-        raise ModelError(f"{path}: cannot be read: {error.strerror}") from error
-    except (ValueError, RecursionError) as error:
-        reason = str(error) or type(error).__name__
-        raise ModelError(f"{path}: is not valid JSON ({reason}); fetch or save it anew") from error
-    if not isinstance(record, dict):
-        raise ModelError(f"{path}: is not a JSON object; fetch or save it anew")
-    return record
 
 
 def _roots(folder: Path) -> list[Path]:

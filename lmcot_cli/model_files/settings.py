@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from lmcot_cli.errors import ModelError
-from lmcot_cli.model_files.places import read_settings
+from lmcot_cli.files import read_object
 from lmcot_cli.model_files.safetensors_header import StoredTensor
 
 CONFIG, TOKENIZER_CONFIG, ADAPTER_CONFIG = "config.json", "tokenizer_config.json", "adapter_config.json"
@@ -55,7 +55,7 @@ def check_config(path: Path, tensors: Mapping[str, StoredTensor] | None) -> dict
     Raises:
         ModelError: Names the setting.
     """
-    config = read_settings(path)
+    config = read_object(path)
     for name in LEADS_ELSEWHERE:
         if config.get(name) is not None:
             raise _refusal(path, name, "it leads to other files than the model's own, which are not read")
@@ -73,7 +73,7 @@ def check_tokenizer_config(folder: Path) -> None:
         ModelError: Names the setting.
     """
     path = folder / TOKENIZER_CONFIG
-    config = read_settings(path) if path.is_file() else {}
+    config = read_object(path) if path.is_file() else {}
     if config.get("fast_tokenizer_files") is not None:
         raise _refusal(path, "fast_tokenizer_files", "it leads to other files than tokenizer.json")
     for name, value in config.items():
@@ -91,7 +91,7 @@ def check_adapter_config(path: Path, tensors: Mapping[str, StoredTensor]) -> dic
     Raises:
         ModelError: Names the setting.
     """
-    config = read_settings(path)
+    config = read_object(path)
     if config.get("peft_type") not in MERGEABLE:
         known = ", ".join(MERGEABLE)
         raise _refusal(path, "peft_type", f"no adapter of such a kind is loaded, only {known}; save it anew")

@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from lmcot_cli.errors import ModelError
-from lmcot_cli.model_files.places import check_file, read_settings
+from lmcot_cli.files import read_object
+from lmcot_cli.model_files.places import check_file
 from lmcot_cli.model_files.safetensors_header import StoredTensor, read_safetensors_header
 
 MODEL_WEIGHTS = "model.safetensors"
@@ -40,7 +41,7 @@ def indexed_files(index: Path) -> list[str]:
     Raises:
         ModelError: It is no index, or one of something else than safetensors.
     """
-    mapped = read_settings(index).get("weight_map")
+    mapped = read_object(index).get("weight_map")
     if (
         not isinstance(mapped, dict)
         or not mapped

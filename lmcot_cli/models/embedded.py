@@ -5,11 +5,11 @@ They are a demonstration and a test bed, trained on invented facts; they know no
 
 from __future__ import annotations
 
-import hashlib
 from enum import Enum
 from pathlib import Path
 
 from lmcot_cli.errors import ModelError, ModelSpecError
+from lmcot_cli.files import hex_digest
 
 NAMES = ("small", "large")
 SCHEME = "builtin:"
@@ -52,13 +52,11 @@ def integrity(name: str, folder: Path | None = None) -> Integrity:
     path = folder / f"{name}.gguf"
     if not path.is_file():
         return Integrity.MISSING
-    return Integrity.OK if sha256(path) == _stated(path.name, folder / "checksums.txt") else Integrity.CHANGED
-
-
-def sha256(path: Path) -> str:
-    """Return the file's SHA-256 as 64 hexadecimal digits."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    return (
+        Integrity.OK
+        if hex_digest(path) == _stated(path.name, folder / "checksums.txt")
+        else Integrity.CHANGED
+    )
 
 
 def card() -> str:

@@ -11,8 +11,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from lmcot_cli.beside import new_file, read_regular
-from lmcot_cli.errors import OutputError
+from lmcot_cli.files import read_regular, replace_file
 from lmcot_cli.pipeline.journal import NO_RECORD, Item, Recorded
 from lmcot_cli.pipeline.result import Result
 from lmcot_cli.pipeline.run_file import PreviousRun
@@ -54,14 +53,8 @@ class Ahead:
         self.rows |= {result.id: Recorded.of(result) for result in results if result.error is None}
         if not self.rows:
             return self.remove()
-        partial = self._path.with_suffix(".tmp")
-        try:
-            with new_file(partial) as file:
-                file.write(json.dumps(self._run).encode() + b"\n")
-                file.writelines(recorded.text for recorded in self.rows.values())
-            partial.replace(self._path)
-        except OSError as error:
-            raise OutputError(f"{self._path}: cannot be written: {error.strerror}") from error
+        records = b"".join(recorded.text for recorded in self.rows.values())
+        replace_file(self._path, json.dumps(self._run).encode() + b"\n" + records)
 
     def remove(self) -> None:
         """Remove the file: the output has it all."""

@@ -6,7 +6,6 @@ side; it remembers no ids and needs no more memory for a million rows than for o
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import stat
@@ -23,10 +22,12 @@ from pydantic import BaseModel, ConfigDict, Field
 from lmcot_cli.datasets.reader import BadRow
 from lmcot_cli.datasets.row import Row
 from lmcot_cli.errors import OutputError
+from lmcot_cli.files import cannot_write, lock
 from lmcot_cli.interrupts import held
 from lmcot_cli.pipeline.result import Result, to_line
 from lmcot_cli.pipeline.run_file import PreviousRun, RunFile, Settings, Totals, differing, now, read_run_file
 
+_MEND = "mend that and run the same command again, or choose another -o"
 INSTEAD = "choose another -o, or start it anew with --overwrite"
 NO_RECORD = (ValueError, KeyError, TypeError, RecursionError)
 """What `Recorded.read` raises where a line is no record."""
@@ -172,12 +173,9 @@ class Journal:
             os.ftruncate(self._descriptor, self._end_of_records() if self._previous else 0)
             if other:
                 os.fchmod(self._descriptor, stat.S_IMODE(os.fstat(other._descriptor).st_mode))
-            self._run.write(self._run_path)
         except OSError as error:
-            raise OutputError(
-                f"{self._run_path}: cannot be written: {error.strerror};"
-                " mend that and run the same command again, or choose another -o"
-            ) from error
+            raise cannot_write(self.path, error, _MEND) from error
+        self._run.write(self._run_path, _MEND)
 
     def records(self) -> Iterator[Recorded]:
         """Read the records of earlier sessions and add them to the totals.
@@ -234,10 +232,8 @@ class Journal:
                     left = left[os.write(self._descriptor, left) :]
                 self.totals += recorded.totals
         except OSError as error:
-            raise OutputError(
-                f"{self.path}: cannot be written: {error.strerror}; {self.totals.rows} rows are kept:"
-                " mend that and run the same command again, it goes on from there"
-            ) from error
+            kept = f"{self.totals.rows} rows are kept: mend that and run the same command again to continue"
+            raise cannot_write(self.path, error, kept) from error
 
     def redoes(self) -> bool:
         """Whether its records, left by a killed session, redo those of the journal it is in place of.
@@ -310,7 +306,7 @@ class Journal:
             elif self._created:
                 self.path.unlink(missing_ok=True)
         except OSError as error:
-            raise OutputError(f"{self._run_path}: cannot be written: {error.strerror}") from error
+            raise cannot_write(self.path, error) from error
         finally:
             os.close(self._descriptor)
 
@@ -366,23 +362,12 @@ def _open_locked(path: Path, *, follow: bool) -> int:
     except FileNotFoundError as error:
         raise OutputError(f"{path}: there is no such folder: mkdir -p {path.parent}") from error
     except OSError as error:
-        raise OutputError(f"{path}: cannot be written: {error.strerror}; choose another -o") from error
+        raise cannot_write(path, error, "choose another -o") from error
     try:
-        _lock(descriptor, path)
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise OutputError(f"{path}: is no regular file: leave -o out and results go to standard output")
+        lock(descriptor, path)
     except OutputError:
         os.close(descriptor)
         raise
     return descriptor
-
-
-def _lock(descriptor: int, path: Path) -> None:
-    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-        raise OutputError(f"{path}: is no regular file: leave -o out and results go to standard output")
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        raise OutputError(
-            f"{path}: another lmcot is writing to it: wait for it, or choose another -o"
-        ) from error
-    except OSError as error:
-        raise OutputError(f"{path}: cannot be locked: {error.strerror}; choose another -o") from error

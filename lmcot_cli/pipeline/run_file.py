@@ -3,20 +3,15 @@
 from __future__ import annotations
 
 import json
-import os
-import platform
-import sys
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import asdict, dataclass, field, fields, replace
 from datetime import UTC, datetime
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Self
 
-from lmcot_cli import __version__
-from lmcot_cli.beside import new_file, read_regular
 from lmcot_cli.errors import OutputError
+from lmcot_cli.files import read_regular, write_json
+from lmcot_cli.installation import machine, versions
 from lmcot_cli.pipeline.result import TokenCounts, Usage
 
 FORMAT = 1
@@ -138,23 +133,17 @@ class RunFile:
     ended: str | None = None
     finished: bool = False
 
-    def write(self, path: Path) -> None:
-        """Write the file whole or not at all, and make it last.
+    def write(self, path: Path, advice: str = "") -> None:
+        """Replace the run file.
+
+        Args:
+            path: The run file.
+            advice: What the user can do if it cannot be written.
 
         Raises:
-            OSError: It cannot be written.
+            OutputError: It cannot be written.
         """
-        temporary = path.with_name(f".{path.name}.tmp")
-        try:
-            with new_file(temporary) as file:
-                file.write(json.dumps(self._to_record(), indent=2, ensure_ascii=True).encode() + b"\n")
-                file.flush()
-                os.fsync(file.fileno())
-            temporary.replace(path)
-        except OSError:
-            with suppress(OSError):
-                temporary.unlink(missing_ok=True)
-            raise
+        write_json(path, self._to_record(), advice)
 
     def ending(self, totals: Totals, calls: Mapping[str, int] | None, *, finished: bool) -> Self:
         """Return the file as it stands when a session ends that made so many calls."""
@@ -170,8 +159,8 @@ class RunFile:
             "settings": dict(self.settings),
             "engine": dict(self.engine),
             "endpoint": None if self.endpoint is None else dict(self.endpoint),
-            "versions": _versions(),
-            "machine": _machine(),
+            "versions": versions("llama-cpp-python"),
+            "machine": machine(),
             "totals": self.totals.to_record(),
             "calls": None if self.calls is None else dict(self.calls),
             "started": self.started,
@@ -232,22 +221,3 @@ def _shown(value: object) -> str:
 def now() -> str:
     """Return the present time as the run file writes it."""
     return datetime.now(UTC).isoformat(timespec="seconds")
-
-
-def _versions() -> dict[str, str | None]:
-    return {
-        "lmcot": __version__,
-        "llama-cpp-python": _installed("llama-cpp-python"),
-        "python": platform.python_version(),
-    }
-
-
-def _installed(package: str) -> str | None:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return None
-
-
-def _machine() -> dict[str, str | int | None]:
-    return {"system": sys.platform, "architecture": platform.machine(), "cpus": os.cpu_count()}

@@ -5,16 +5,15 @@ The list is a JSON object in the user's state folder, readable and writable by i
 
 from __future__ import annotations
 
-import json
 import logging
 import os
-import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from lmcot_cli.errors import InputError, UnconfirmedSettingsError
+from lmcot_cli.errors import InputError, OutputError, UnconfirmedSettingsError
+from lmcot_cli.files import cannot_write, read_object, write_json
 from lmcot_cli.settings.file import SettingsFile
 
 FILE_NAME = "trusted.json"
@@ -71,10 +70,15 @@ def _remember(file: SettingsFile) -> None:
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         with FileLock(f"{path}.lock", timeout=_BUSY_SECONDS, mode=0o600):
-            _write(path, _read(path) | {_name(file): file.digest})
-    except (OSError, Timeout) as error:
-        reason = getattr(error, "strerror", None) or "another process holds it"
-        _log.warning("%s: cannot be written (%s); %s will be asked about again", path, reason, file.path)
+            write_json(path, _read(path) | {_name(file): file.digest}, mode=0o600)
+    except (OSError, OutputError, Timeout) as error:
+        _log.warning("%s; %s will be asked about again", _reason(path, error), file.path)
+
+
+def _reason(path: Path, error: Exception) -> str:
+    if isinstance(error, Timeout):
+        return str(cannot_write(path, "another process holds it"))
+    return str(error if isinstance(error, OutputError) else cannot_write(path, error))
 
 
 def _name(file: SettingsFile) -> str:
@@ -83,31 +87,8 @@ def _name(file: SettingsFile) -> str:
 
 
 def _read(path: Path) -> dict[str, str]:
-    try:
-        trusted = json.loads(path.read_bytes())
-    except FileNotFoundError:
-        return {}
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read: {error.strerror}") from error
-    except (ValueError, RecursionError) as error:
-        raise _damaged(path) from error
-    if not isinstance(trusted, dict) or not all(isinstance(digest, str) for digest in trusted.values()):
-        raise _damaged(path)
+    advice = "delete it, and confirm your settings files again"
+    trusted = read_object(path, InputError, advice, missing_ok=True)
+    if not all(isinstance(digest, str) for digest in trusted.values()):
+        raise InputError(f"{path}: is damaged: {advice}")
     return trusted
-
-
-def _damaged(path: Path) -> InputError:
-    return InputError(f"{path}: is damaged: delete it, and confirm your settings files again")
-
-
-def _write(path: Path, trusted: dict[str, str]) -> None:
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)  # for its owner alone
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            json.dump(trusted, file, indent=2)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(name).replace(path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise

@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 from lmcot_cli import installation
 from lmcot_cli.commands import doctor
 from lmcot_cli.commands.doctor import examine
+from lmcot_cli.files import hex_digest
 from lmcot_cli.main import app
 from lmcot_cli.models import embedded
 
@@ -60,7 +61,7 @@ def test_a_sound_pair_passes_the_check_and_a_changed_one_fails(
     monkeypatch.setattr(doctor, "_trial", lambda: None)
     for name in embedded.NAMES:
         (tmp_path / f"{name}.gguf").write_bytes(name.encode())
-    sums = [f"{embedded.sha256(tmp_path / f'{name}.gguf')}  {name}.gguf" for name in embedded.NAMES]
+    sums = [f"{hex_digest(tmp_path / f'{name}.gguf')}  {name}.gguf" for name in embedded.NAMES]
     (tmp_path / "checksums.txt").write_text("\n".join(sums), encoding="utf-8")
     assert run()[0] == 0
 

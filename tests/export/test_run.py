@@ -14,8 +14,7 @@ from transformers import AutoModelForCausalLM
 
 from lmcot_cli.backends.llama.model import LlamaModel
 from lmcot_cli.errors import InputError, ModelError, OutputError, UsageError
-from lmcot_cli.model_files.digests import hex_digest
-from lmcot_export import atomic
+from lmcot_cli.files import hex_digest
 from lmcot_export.manifest import Manifest
 from lmcot_export.options import ExportOptions
 from lmcot_export.outcome import ExportReport
@@ -103,8 +102,9 @@ def test_a_disk_that_is_full_or_closed_is_said_in_a_line(
     def fail(self: Path, target: Path) -> None:
         raise OSError(code, os.strerror(code))
 
-    monkeypatch.setattr(atomic.Path, "replace", fail)
-    with pytest.raises(OutputError, match="disk is full" if code == errno.ENOSPC else "cannot be written"):
+    monkeypatch.setattr(Path, "replace", fail)
+    said = "No space left on device; free some space" if code == errno.ENOSPC else "cannot be written"
+    with pytest.raises(OutputError, match=said):
         run(model, tmp_path / "out")
     assert not list((tmp_path / "out").glob(".*"))
 

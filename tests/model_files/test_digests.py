@@ -13,11 +13,11 @@ from safetensors.torch import load_file, save_file
 
 from lmcot_cli.backends.engine_options import EngineOptions
 from lmcot_cli.backends.specs import open_model
+from lmcot_cli.files import sha256_of
 from lmcot_cli.model_files.digests import (
     files_digest,
     folders_digest,
     settings_digest,
-    sha256_of,
     weights_digest,
 )
 

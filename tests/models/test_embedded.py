@@ -8,6 +8,7 @@ import pytest
 
 from lmcot_cli.backends.llama.gguf_header import read_header
 from lmcot_cli.errors import ModelError, ModelSpecError
+from lmcot_cli.files import hex_digest
 from lmcot_cli.models import embedded
 from lmcot_cli.models.embedded import Integrity
 
@@ -38,7 +39,7 @@ def test_the_shipped_files_are_those_of_checksums_and_card(name: str) -> None:
     column = 1 + embedded.NAMES.index(name)
     rows = [[cell.strip() for cell in line.strip("| ").split("|")] for line in embedded.card().splitlines()]
     said = {row[0]: row[column] for row in rows if len(row) == 3}
-    assert said["SHA-256"] == f"`{embedded.sha256(path)}`"
+    assert said["SHA-256"] == f"`{hex_digest(path)}`"
     assert said["file"] == f"{path.stat().st_size:,} bytes, {header.quantization}"
     assert said["parameters"] == f"{header.parameters:,}"
 

@@ -77,7 +77,7 @@ def test_the_list_is_its_owners_alone() -> None:
 def test_a_damaged_list_trusts_nothing_and_says_what_to_do(text: str) -> None:
     list_path().parent.mkdir(parents=True)
     list_path().write_text(text)
-    with pytest.raises(InputError, match=r"trusted\.json: is damaged: delete it"):
+    with pytest.raises(InputError, match=r"trusted\.json: .*[;:] delete it, and confirm your settings files"):
         check_trust(here(), REACHED, yes)
 
 

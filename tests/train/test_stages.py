@@ -198,7 +198,7 @@ def test_a_record_of_the_stages_that_is_damaged_is_named(
     commands = Commands()
     run(recipe(tmp_path), questions, commands)
     (tmp_path / "out" / "stages.json").write_text(damage)
-    with pytest.raises(OutputError, match=r"stages\.json: cannot be read .*: remove it") as caught:
+    with pytest.raises(OutputError, match=r"stages\.json: is .*; remove it") as caught:
         run(recipe(tmp_path), questions, commands)
     assert "\n" not in str(caught.value)
     assert commands.ran == []

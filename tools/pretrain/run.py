@@ -18,6 +18,7 @@ from torch import Tensor
 from lmcot_cli.datasets.hotpotqa import to_row
 from lmcot_cli.datasets.microhop import MicroHopOptions, records
 from lmcot_cli.errors import OutputError
+from lmcot_cli.files import replacing
 from lmcot_cli.prompts.options import Stage
 from lmcot_cli.prompts.render import Prompts
 from lmcot_export.gguf.write import write_gguf
@@ -145,9 +146,8 @@ def save(model: Llama, tokenizer: Tokenizer, options: PretrainOptions) -> Path:
 def _keep(model: Llama, folder: Path) -> Path:
     """Keep the weights so far, whole or not at all."""
     kept = folder / "checkpoint.safetensors"
-    partial = kept.with_suffix(".tmp")
-    save_file(_weights(model), partial, {"format": "pt"})
-    partial.replace(kept)
+    with replacing(kept) as partial:
+        save_file(_weights(model), partial, {"format": "pt"})
     return kept
 
 

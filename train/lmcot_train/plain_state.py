@@ -23,8 +23,9 @@ from torch import Tensor
 
 from lmcot_cli.backends.torch.library import OWN_CODE_REFUSED
 from lmcot_cli.errors import InputError, LmcotError
+from lmcot_cli.files import read_object
 from lmcot_cli.model_files.folder import check_adapter_folder, check_model_folder
-from lmcot_cli.model_files.places import check_file, check_folder, read_settings
+from lmcot_cli.model_files.places import check_file, check_folder
 from lmcot_cli.model_files.safetensors_header import read_safetensors_header
 from lmcot_cli.model_files.settings import ADAPTER_CONFIG
 from lmcot_cli.model_files.weights import PICKLES
@@ -126,7 +127,7 @@ def check_checkpoint(checkpoint: Path) -> None:
         check_folder(checkpoint.parent.parent, checkpoint.parent.name)
         check_folder(checkpoint.parent, checkpoint.name)
         _check_files(checkpoint)
-        best = read_settings(checkpoint / "trainer_state.json").get("best_model_checkpoint")
+        best = read_object(checkpoint / "trainer_state.json").get("best_model_checkpoint")
         if isinstance(best, str) and Path(best).is_dir():
             if Path(best).resolve().parent != checkpoint.parent.resolve():
                 raise InputError(
@@ -153,7 +154,7 @@ def _check_files(checkpoint: Path) -> None:
     else:
         check_model_folder(checkpoint, OWN_CODE_REFUSED)
     read_safetensors_header(check_file(checkpoint, _MOMENTS))
-    read_settings(check_file(checkpoint, _RATES))
+    read_object(check_file(checkpoint, _RATES))
 
 
 def _rates_of(group: dict[str, Any]) -> list[str]:

@@ -8,7 +8,6 @@ like one are read as characters, as every backend reads them.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +17,7 @@ from transformers import PreTrainedTokenizerBase
 from lmcot_cli.backends.base import Request
 from lmcot_cli.backends.torch.vocabulary import TokenizerVocabulary
 from lmcot_cli.datasets.row import Row
+from lmcot_cli.files import read_object, write_json
 from lmcot_cli.pipeline.options import AnswerOptions
 from lmcot_cli.prompts.conversation import PromptBuilder
 
@@ -82,7 +82,7 @@ class RationalePrompts:
         What the folder says already of other things stays.
         """
         path = folder / "generation_config.json"
-        known = json.loads(path.read_bytes()) if path.is_file() else {}
+        known = read_object(path, missing_ok=True)
         ends = [self._end, *sorted(self.end_ids - {self._end})]
         ids = {
             "bos_token_id": self._tokenizer.bos_token_id,
@@ -90,7 +90,7 @@ class RationalePrompts:
             "pad_token_id": self._tokenizer.pad_token_id,
         }
         given = {name: value for name, value in ids.items() if value is not None}
-        path.write_text(json.dumps({**known, **given}, indent=2) + "\n", encoding="utf-8")
+        write_json(path, {**known, **given})
 
     def prompt(self, row: Row) -> list[int]:
         """Return the ids that a model is given for a row."""

@@ -13,27 +13,24 @@ Of several processes that train together only the first opens the folder for wri
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
-import platform
 import shutil
-import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Literal, Self
 
-from lmcot_cli import __version__
-from lmcot_cli.beside import new_file
+from lmcot_cli import files, installation
 from lmcot_cli.errors import InputError, OutputError
+from lmcot_cli.files import lock, write_json
 from lmcot_cli.pipeline.run_file import differing, now
 
 FORMAT = 1
 _PACKAGES = ("torch", "transformers", "peft", "trl", "accelerate")
 _COMPARED = ("kind", "base_digest", "base_settings_digest", "parent")
+CHECKPOINTS_KEPT = "the checkpoints so far are kept: mend that and run the same command again"
 INSTEAD = "choose another -o, or start it anew with --overwrite"
 
 Json = Mapping[str, Any]
@@ -186,15 +183,7 @@ class RunFolder:
         Raises:
             OutputError: It cannot be written.
         """
-        temporary = self._file.with_name(".run.json.tmp")
-        try:
-            with new_file(temporary) as file:
-                file.write(json.dumps(record.to_json(), indent=2).encode() + b"\n")
-            temporary.replace(self._file)
-        except OSError as error:
-            with suppress(OSError):
-                temporary.unlink(missing_ok=True)
-            raise cannot_write(self._file, error) from error
+        write_json(self._file, record.to_json(), CHECKPOINTS_KEPT)
 
     def _kept(self, record: RunRecord) -> RunRecord:
         if not self.exists:
@@ -223,22 +212,15 @@ class RunFolder:
         except OSError as error:
             raise OutputError(f"{self.path}: cannot be made: {error.strerror}; choose another -o") from error
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            lock(descriptor, self.path, "trains into it")
             yield
-        except BlockingIOError as error:
-            raise OutputError(
-                f"{self.path}: another lmcot trains into it: wait for it, or choose another -o"
-            ) from error
         finally:
             os.close(descriptor)
 
 
 def cannot_write(path: Path, error: OSError) -> OutputError:
-    """Say that a file of a run cannot be written, and what keeps."""
-    return OutputError(
-        f"{path}: cannot be written: {error.strerror or error}; the checkpoints so far are kept:"
-        " mend that and run the same command again"
-    )
+    """Return the error that says that a file of a run cannot be written, and what is kept."""
+    return files.cannot_write(path, error, CHECKPOINTS_KEPT)
 
 
 def is_first_process() -> bool:
@@ -253,12 +235,7 @@ def process_count() -> int:
 
 def versions() -> dict[str, str | None]:
     """Return the versions of the packages that train; None for one that is not installed."""
-    found: dict[str, str | None] = {"lmcot": __version__, "python": platform.python_version()}
-    for package in _PACKAGES:
-        found[package] = None
-        with suppress(PackageNotFoundError):
-            found[package] = version(package)
-    return found
+    return installation.versions(*_PACKAGES)
 
 
 def machine() -> dict[str, Any]:
@@ -266,10 +243,4 @@ def machine() -> dict[str, Any]:
     import torch
 
     gpus = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
-    return {
-        "system": sys.platform,
-        "architecture": platform.machine(),
-        "cpus": os.cpu_count(),
-        "threads": torch.get_num_threads(),
-        "gpus": gpus,
-    }
+    return {**installation.machine(), "threads": torch.get_num_threads(), "gpus": gpus}

@@ -25,12 +25,11 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any, Literal
 
-from lmcot_cli.beside import new_file
 from lmcot_cli.errors import InputError, OutputError
-from lmcot_cli.model_files.digests import sha256_of
+from lmcot_cli.files import read_object, sha256_of, write_json
 from lmcot_cli.settings.file import toml_values
 from lmcot_train.refine.options import free_settings
-from lmcot_train.run_folder import cannot_write
+from lmcot_train.run_folder import CHECKPOINTS_KEPT, cannot_write
 
 Value = str | int | float | bool | list[str] | dict[str, str]
 StageName = Literal["rationales", "distill", "refine", "export"]
@@ -192,13 +191,9 @@ class _Record:
         record = {"made_from": self._strict, "begun_from": self._lax, "done": done, "output": output}
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
-            text = json.dumps(_read(self._path) | {self._stage.name: record}, indent=2) + "\n"
-            partial = self._path.with_suffix(".tmp")
-            with new_file(partial) as file:
-                file.write(text.encode())
-            partial.replace(self._path)
         except OSError as error:
             raise cannot_write(self._path, error) from error
+        write_json(self._path, _read(self._path) | {self._stage.name: record}, CHECKPOINTS_KEPT)
 
 
 def content_digest(path: Path) -> str | None:
@@ -216,21 +211,11 @@ def _lasts(file: Path, folder: Path) -> bool:
 
 
 def _read(path: Path) -> dict[str, Any]:
-    if not path.is_file():
-        return {}
-    try:
-        known = json.loads(path.read_bytes())
-    except (OSError, ValueError, RecursionError) as error:
-        raise _damaged(path) from error
-    if not isinstance(known, dict) or not all(isinstance(record, dict) for record in known.values()):
-        raise _damaged(path)
+    advice = "remove it, and each stage continues with what is there"
+    known = read_object(path, OutputError, advice, missing_ok=True)
+    if not all(isinstance(record, dict) for record in known.values()):
+        raise OutputError(f"{path}: is no record of stages; {advice}")
     return known
-
-
-def _damaged(path: Path) -> OutputError:
-    return OutputError(
-        f"{path}: cannot be read as what was made from what: remove it, and each stage goes on with what is there"
-    )
 
 
 def _check_sections(path: Path, values: Mapping[str, Any]) -> None:

@@ -8,7 +8,7 @@ import gguf
 import numpy as np
 
 from lmcot_cli.errors import ModelError
-from lmcot_export.atomic import replacing
+from lmcot_cli.files import replacing
 from lmcot_export.gguf.config import ModelConfig
 from lmcot_export.gguf.families import Array, Family, family_of
 from lmcot_export.lora import LoraAdapter, LowRank

@@ -8,7 +8,7 @@ from typing import Any
 
 from lmcot_cli.backends.torch.library import loading
 from lmcot_cli.errors import ModelError
-from lmcot_export.json_file import read_object
+from lmcot_cli.files import read_object
 
 OWN_CODE = (
     "it runs code of its own, which lmcot export does not do; save a copy of it as a built-in architecture"

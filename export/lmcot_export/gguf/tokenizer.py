@@ -20,10 +20,10 @@ import gguf
 
 from lmcot_cli.backends.torch.library import loading
 from lmcot_cli.backends.torch.template_file import try_template
-from lmcot_cli.backends.torch.tokenizing import try_tokenizer
+from lmcot_cli.backends.torch.tokenizing import MOST_BYTES, try_tokenizer
 from lmcot_cli.errors import ModelError
+from lmcot_cli.files import read_object
 from lmcot_export.gguf.config import OWN_CODE, ModelConfig
-from lmcot_export.json_file import read_object
 
 Kind = Literal["byte-level BPE", "SentencePiece BPE", "SentencePiece unigram"]
 SPECIAL_ROLES = ("bos", "eos", "unk", "sep", "pad", "cls", "mask")
@@ -55,7 +55,7 @@ class HuggingFaceTokenizer:
         self.folder = folder
         for file in (folder / "tokenizer.json", folder / "tokenizer_config.json"):
             if file.is_file():
-                read_object(file)
+                read_object(file, most=MOST_BYTES)
         try_template(folder)
         try_tokenizer(folder)
         with loading(folder, OWN_CODE):

@@ -11,7 +11,7 @@ from typing import Any
 import gguf
 
 from lmcot_cli.errors import ModelError
-from lmcot_export.atomic import replacing
+from lmcot_cli.files import read_object, replacing
 from lmcot_export.gguf.config import ModelConfig
 from lmcot_export.gguf.families import Family, family_of
 from lmcot_export.gguf.pretokenizer import (
@@ -23,7 +23,6 @@ from lmcot_export.gguf.pretokenizer import (
 )
 from lmcot_export.gguf.tensors import FileType, add_tensors
 from lmcot_export.gguf.tokenizer import HuggingFaceTokenizer, Token
-from lmcot_export.json_file import read_object
 from lmcot_export.weights import SafetensorsFolder, Weights
 
 _FILE_TYPES = {

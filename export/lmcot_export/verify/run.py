@@ -9,7 +9,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from lmcot_cli.errors import LmcotError, ModelError
-from lmcot_export.atomic import size_of
+from lmcot_cli.files import size_of
 from lmcot_export.verify.answers import answer_with, compared, equal_rationales
 from lmcot_export.verify.checks import (
     check_answers,

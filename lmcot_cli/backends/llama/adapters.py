@@ -15,7 +15,7 @@ from lmcot_cli.backends.llama.gguf_header import read_header
 from lmcot_cli.backends.llama.library import first_error, forget_errors, llama
 from lmcot_cli.backends.llama.model import LlamaModel
 from lmcot_cli.errors import ModelError, UsageError
-from lmcot_cli.model_files.digests import sha256_of
+from lmcot_cli.files import sha256_of
 
 _WRITTEN = re.compile(r"(?:(?P<name>[\w.-]+)=)?(?P<path>.+?)(?::(?P<scale>-?\d+(?:\.\d+)?))?")
 

@@ -1,23 +1,23 @@
-"""What was found out about this machine, kept in the cache folder of the user; without one it is found out again."""
+"""What was found out about this machine, kept in the user's cache folder; without it, it is found out again."""
 
 from __future__ import annotations
 
-import contextlib
-import os
+from contextlib import suppress
 from pathlib import Path
+
+from lmcot_cli.errors import OutputError
+from lmcot_cli.files import replace_file
 
 
 def recall(memory: Path) -> str | None:
-    """Return what is remembered, None where nothing is that can be read."""
-    with contextlib.suppress(OSError, ValueError):
+    """Return what is remembered; None if nothing is, or it cannot be read."""
+    with suppress(OSError, ValueError):
         return memory.read_text()
     return None
 
 
 def remember(text: str, memory: Path) -> None:
-    """Keep a text, whole or not at all."""
-    with contextlib.suppress(OSError):
+    """Keep a text, if the cache folder can be written."""
+    with suppress(OSError, OutputError):
         memory.parent.mkdir(parents=True, exist_ok=True)
-        draft = memory.with_suffix(f".{os.getpid()}")
-        draft.write_text(text)
-        draft.replace(memory)
+        replace_file(memory, text.encode())

@@ -7,10 +7,11 @@ from pathlib import Path
 
 from lmcot_cli.backends.torch.unpacked import is_gguf, unpacked
 from lmcot_cli.errors import ModelError
+from lmcot_cli.files import read_object
 from lmcot_cli.model_files.digests import WEIGHTS, folders_digest
 from lmcot_cli.model_files.folder import check_adapter_folder, check_model_folder, check_settings_folder
 from lmcot_cli.model_files.onnx_graphs import graph_files
-from lmcot_cli.model_files.places import check_folder, read_settings
+from lmcot_cli.model_files.places import check_folder
 from lmcot_cli.model_files.settings import ADAPTER_CONFIG, CONFIG
 from lmcot_cli.model_files.weights import MODEL_INDEX, MODEL_WEIGHTS
 from lmcot_cli.models import hub
@@ -99,13 +100,13 @@ def find(name: str, *, remote_code: bool = False) -> Checkpoint:
     if (folder / RUN).is_file():
         return _of_run(folder)
     if (folder / ADAPTER_CONFIG).is_file() and not _holds_weights(folder):
-        stated = read_settings(folder / ADAPTER_CONFIG).get("base_model_name_or_path")
+        stated = read_object(folder / ADAPTER_CONFIG).get("base_model_name_or_path")
         return Checkpoint(_base_of(stated, folder / ADAPTER_CONFIG), folder)
     return Checkpoint(_checked_model(folder))
 
 
 def _of_run(folder: Path) -> Checkpoint:
-    record = read_settings(folder / RUN)
+    record = read_object(folder / RUN)
     if record.get("adapter") is None:
         return Checkpoint(_checked_model(check_folder(folder, "model")))
     base = _base_of(record.get("base"), folder / RUN)
@@ -139,7 +140,7 @@ def _model_folder(name: str, remote_code: bool) -> Path:
 def _adapter_folder(name: str, remote_code: bool) -> Path:
     folder = _folder(name, remote_code)
     if (folder / RUN).is_file():
-        folder = check_folder(folder, str(read_settings(folder / RUN).get("adapter")))
+        folder = check_folder(folder, str(read_object(folder / RUN).get("adapter")))
     return _checked_adapter(folder)
 
 
@@ -153,7 +154,7 @@ def _folder(name: str, remote_code: bool) -> Path:
 def _checked_model(folder: Path) -> Path:
     if not (folder / CONFIG).is_file():
         raise ModelError(f"{folder}: has no {CONFIG}; name a folder that save_pretrained wrote, or a run")
-    read_settings(folder / CONFIG)
+    read_object(folder / CONFIG)
     return folder
 
 

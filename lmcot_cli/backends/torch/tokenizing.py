@@ -17,7 +17,7 @@ from lmcot_cli.fence.limits import MIB, ExceededError, FaultError, Limits
 from lmcot_cli.fence.process import FencedJob
 
 FILE = "tokenizer.json"
-_MOST_BYTES = 2**27
+MOST_BYTES = 2**27
 _MOST_AROUND = 10_000
 _LIMITS = Limits(seconds=4, wall_seconds=30, memory=1024 * MIB, seconds_per_mib=1, memory_per_byte=16)
 
@@ -119,7 +119,7 @@ def try_tokenizer(folder: Path) -> None:
     if not path.is_file():
         return
     try:
-        if is_quick(json.loads(read_bounded(path, _MOST_BYTES))):
+        if is_quick(json.loads(read_bounded(path, MOST_BYTES))):
             return
     except (ValueError, RecursionError):  # transformers says what is wrong with it
         return

@@ -8,11 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
-from lmcot_cli.errors import ModelError
-from lmcot_cli.model_files.digests import hex_digest
+from lmcot_cli.errors import ModelError, OutputError
+from lmcot_cli.files import hex_digest, replacing_folder
 
 SUFFIX = ".gguf"
 _COMPLETE = "config.json"
@@ -45,13 +44,13 @@ def unpacked(path: Path) -> Path:
         with FileLock(f"{folder}.lock"):
             if not (folder / _COMPLETE).is_file():
                 _unpack(path, folder)
-    except OSError as error:
-        raise ModelError(f"{path}: cannot be unpacked into {folder}: {error.strerror or error}") from error
+    except (OSError, OutputError) as error:
+        raise ModelError(f"{path}: cannot be unpacked: {error}") from error
     return folder
 
 
 def _unpack(path: Path, folder: Path) -> None:
-    """Unpack a file under another name, which the folder leaves when it is complete."""
+    """Unpack a file into a folder that is there once it is complete."""
     from lmcot_cli.backends.llama.gguf_header import read_header
     from lmcot_cli.backends.torch.library import OWN_CODE_REFUSED, loading, prepare_transformers
 
@@ -59,10 +58,7 @@ def _unpack(path: Path, folder: Path) -> None:
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    with (
-        TemporaryDirectory(dir=folder.parent, prefix=f".{path.stem}-") as partial,
-        loading(path, OWN_CODE_REFUSED),
-    ):
+    with replacing_folder(folder) as partial, loading(path, OWN_CODE_REFUSED):
         place, name = str(path.parent), path.name
         model = AutoModelForCausalLM.from_pretrained(
             place, gguf_file=name, dtype=torch.float32, local_files_only=True, trust_remote_code=False
@@ -73,9 +69,7 @@ def _unpack(path: Path, folder: Path) -> None:
         )
         _restore_special_tokens(tokenizer, read_header(path).metadata)
         tokenizer.save_pretrained(partial)
-        (Path(partial) / _JUNK).unlink(missing_ok=True)
-        Path(partial).rename(folder)
-        Path(partial).mkdir()  # for its context manager to remove
+        (partial / _JUNK).unlink(missing_ok=True)
 
 
 def _restore_special_tokens(tokenizer: Any, metadata: Mapping[str, Any]) -> None:

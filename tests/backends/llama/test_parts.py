@@ -16,7 +16,7 @@ from lmcot_cli.backends.engine_options import EngineOptions
 from lmcot_cli.backends.llama.adapters import parse_adapters
 from lmcot_cli.backends.llama.backend import LlamaBackend
 from lmcot_cli.errors import ModelError
-from lmcot_cli.model_files.digests import sha256_of
+from lmcot_cli.files import sha256_of
 from lmcot_cli.model_files.gguf_parts import part_names
 
 TinyGguf = Callable[..., Path]

@@ -65,9 +65,10 @@ def test_weights_read_back_as_they_were_written(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("", "holds no weights"),
-        ("[]", "holds no weights"),
-        ("[" * 100_000, "holds no weights"),
+        ("", "is not valid JSON"),
+        ("[]", "is not a JSON object; write"),
+        ("[" * 100_000, "is not valid JSON"),
+        ("{}", "holds no weights: write"),
         ('{"weights": {"beauty": 1}}', "there is no aspect 'beauty'"),
         ('{"weights": {"factuality": -1}}', "0 or more"),
         ('{"weights": {"factuality": 0}}', "not all 0"),

@@ -19,7 +19,8 @@ from safetensors import SafetensorError
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, Trainer, set_seed
 
 from lmcot_cli.errors import InputError
-from lmcot_cli.model_files.digests import sha256_of, weights_digest
+from lmcot_cli.files import sha256_of
+from lmcot_cli.model_files.digests import weights_digest
 from lmcot_cli.prompts.conversation import PromptBuilder
 from lmcot_train.curves import draw_curves
 from lmcot_train.distill.data import causal_columns, encoder_columns, read_rationales, split, tokenize

@@ -7,7 +7,6 @@ minibatches follow from the seed and the number of the update, so there is no ge
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -19,12 +18,13 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from lmcot_cli.errors import InputError, ModelError
+from lmcot_cli.files import replacing, replacing_folder
 from lmcot_cli.model_files.places import check_file
 from lmcot_cli.model_files.safetensors_header import read_safetensors_header
 from lmcot_train.plain_state import load_moments, moments
 from lmcot_train.ppo.learner import Learner
 from lmcot_train.ppo.policy import Policy
-from lmcot_train.run_folder import cannot_write
+from lmcot_train.run_folder import CHECKPOINTS_KEPT, cannot_write
 
 _WEIGHTS, _OPTIMIZER, _STATE, _BEST = "weights.safetensors", "optimizer.safetensors", "state.json", "best"
 
@@ -107,17 +107,12 @@ class Checkpoints:
         Raises:
             OutputError: They cannot be written.
         """
-        target = self.best
-        temporary = target.with_suffix(".tmp")
         try:
-            target.parent.mkdir(parents=True, exist_ok=True)
-            save_file(_weights(policy), temporary)
-            _make_last(temporary)
-            temporary.replace(target)
+            self.best.parent.mkdir(parents=True, exist_ok=True)
+            with replacing(self.best, CHECKPOINTS_KEPT, durable=True) as temporary:
+                save_file(_weights(policy), temporary)
         except (OSError, SafetensorError) as error:
-            raise cannot_write(target, OSError(str(error))) from error
-        finally:
-            temporary.unlink(missing_ok=True)
+            raise cannot_write(self.best, OSError(str(error))) from error
 
     def load_best(self, policy: Policy) -> None:
         """Load the weights that validated best; those of the policy stay where none were kept.
@@ -139,18 +134,10 @@ class Checkpoints:
         return sorted(self.folder.glob("update-*"))
 
     def _write(self, target: Path, learner: Learner, progress: PpoProgress) -> None:
-        temporary = target.with_name(f".{target.name}.tmp")
-        shutil.rmtree(temporary, ignore_errors=True)
-        temporary.mkdir(parents=True)
-        try:
+        with replacing_folder(target, CHECKPOINTS_KEPT, durable=True) as temporary:
             save_file(_weights(learner.policy), temporary / _WEIGHTS)
             save_file(moments(learner.optimizer), temporary / _OPTIMIZER)
             (temporary / _STATE).write_text(json.dumps(asdict(progress)), encoding="utf-8")
-            for path in temporary.iterdir():
-                _make_last(path)
-            temporary.replace(target)
-        finally:
-            shutil.rmtree(temporary, ignore_errors=True)
 
 
 def damaged(checkpoint: Path, error: object) -> InputError:
@@ -178,11 +165,6 @@ def _read_progress(checkpoint: Path) -> PpoProgress:
 
 def _name(update: int) -> str:
     return f"update-{update:06d}"
-
-
-def _make_last(path: Path) -> None:
-    with path.open("rb") as file:
-        os.fsync(file.fileno())
 
 
 def _weights(policy: Policy) -> dict[str, Tensor]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 from collections.abc import Callable, Iterator, Mapping
@@ -14,13 +13,12 @@ from math import inf
 from pathlib import Path
 from typing import IO, Any
 
-from lmcot_cli.beside import new_file
 from lmcot_cli.datasets.native import to_record
 from lmcot_cli.datasets.options import DEFAULT, RowOptions
 from lmcot_cli.datasets.reader import BadRow, at_least_one, read_rows, read_source
 from lmcot_cli.datasets.row import Row
 from lmcot_cli.errors import InputError, OutputError, UsageError
-from lmcot_cli.model_files.digests import sha256_of
+from lmcot_cli.files import cannot_write, lock, read_object, sha256_of, write_json
 from lmcot_cli.pipeline.duplicates import mark_duplicates
 from lmcot_cli.pipeline.extract import chain_answer
 from lmcot_cli.pipeline.run_file import now
@@ -162,7 +160,7 @@ def collect(
             partial.replace(output)
             _write_run_file(origin, output, options, counts, started)
         except OSError as error:
-            raise _cannot_write(output, error) from error
+            raise cannot_write(output, error, "choose another -o") from error
     return counts
 
 
@@ -180,10 +178,9 @@ def _check_output(origin: Origin, output: Path) -> None:
 def _is_ours(output: Path) -> bool:
     """Whether the run file beside an output says that it holds rationales."""
     try:
-        record = json.loads(_run_path(output).read_bytes())
-    except (OSError, ValueError, RecursionError):
+        return "filters" in read_object(_run_path(output), InputError)
+    except InputError:
         return False
-    return isinstance(record, dict) and "filters" in record
 
 
 @contextmanager
@@ -197,10 +194,11 @@ def _claimed(output: Path) -> Iterator[tuple[IO[str], Path]]:
     try:
         descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW, 0o666)
     except OSError as error:
-        raise _cannot_write(output, error) from error
+        raise cannot_write(output, error, "choose another -o") from error
     file = os.fdopen(descriptor, "w", encoding="utf-8")
     try:
-        if not (_locked(descriptor) and _is_at(descriptor, partial)):
+        lock(descriptor, output)
+        if not _is_at(descriptor, partial):
             raise OutputError(f"{output}: another lmcot is writing to it: wait for it, or choose another -o")
         try:
             file.truncate(0)  # what a run that was killed had left
@@ -215,24 +213,12 @@ def _claimed(output: Path) -> Iterator[tuple[IO[str], Path]]:
             file.close()
 
 
-def _locked(descriptor: int) -> bool:
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
-
-
 def _is_at(descriptor: int, path: Path) -> bool:
     """Whether an open file is the one of that path, which another process may have moved away."""
     try:
         return os.path.samestat(os.fstat(descriptor), path.stat())
     except FileNotFoundError:
         return False
-
-
-def _cannot_write(output: Path, error: OSError) -> OutputError:
-    return OutputError(f"{output}: cannot be written: {error.strerror}; choose another -o")
 
 
 def _groups(origin: Origin, counts: Counts) -> Iterator[list[Candidate]]:
@@ -351,8 +337,7 @@ def _write_run_file(
         "ended": now(),
         "finished": True,
     }
-    with new_file(_run_path(output)) as file:
-        file.write(json.dumps(record, indent=2).encode() + b"\n")
+    write_json(_run_path(output), record)
 
 
 def _run_path(output: Path) -> Path:

@@ -7,9 +7,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from lmcot_cli.files import replace_file
 from lmcot_train.curves import read_metrics
 from lmcot_train.ppo.trainer import Judged
-from lmcot_train.run_folder import RunFolder, cannot_write
+from lmcot_train.run_folder import CHECKPOINTS_KEPT, RunFolder, cannot_write
 
 PANELS = {
     "Reward": ("reward", "validation_reward"),
@@ -72,10 +73,8 @@ def _cut(path: Path, update: int) -> None:
     """Leave out what was logged after `update`; a run that begins anew has no use for any of it."""
     records = read_metrics(path, "update") if update > 0 else []
     kept = [record for record in records if record["update"] <= update]
-    try:
-        path.write_text("".join(json.dumps(record) + "\n" for record in kept), encoding="utf-8")
-    except OSError as error:
-        raise cannot_write(path, error) from error
+    text = "".join(json.dumps(record) + "\n" for record in kept)
+    replace_file(path, text.encode(), CHECKPOINTS_KEPT)
 
 
 def _append(path: Path, records: Sequence[Mapping[str, Any]]) -> None:

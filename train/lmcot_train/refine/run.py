@@ -15,7 +15,8 @@ from lmcot_cli.backends.base import Backend
 from lmcot_cli.backends.specs import open_model
 from lmcot_cli.datasets.row import Row
 from lmcot_cli.errors import InputError, UsageError
-from lmcot_cli.model_files.digests import sha256_of, weights_digest
+from lmcot_cli.files import sha256_of
+from lmcot_cli.model_files.digests import weights_digest
 from lmcot_cli.pipeline.destinations import destinations
 from lmcot_cli.pipeline.run_file import differing
 from lmcot_cli.prompts.conversation import PromptBuilder

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -14,8 +13,8 @@ from sklearn.model_selection import StratifiedKFold, cross_val_predict
 
 from lmcot_cli.datasets.reader import BadRow, at_least_one, read_source, to_row
 from lmcot_cli.datasets.records import Record
-from lmcot_cli.errors import InputError, OutputError
-from lmcot_cli.model_files.digests import sha256_of
+from lmcot_cli.errors import InputError
+from lmcot_cli.files import read_object, sha256_of, write_json
 from lmcot_train.rewards.aspects import ASPECTS, score_aspects
 from lmcot_train.rewards.chain import read_chain
 
@@ -99,10 +98,7 @@ def write_weights(path: Path, fit: Fit, source: Path) -> None:
         OutputError: The file cannot be written.
     """
     record = {"format": FORMAT, **asdict(fit), "data": {source.name: sha256_of(source)}}
-    try:
-        path.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
-    except OSError as error:
-        raise OutputError(f"{path}: cannot be written: {error.strerror}; choose another -o") from error
+    write_json(path, record, "choose another -o")
 
 
 def load_weights(path: Path) -> dict[str, float]:
@@ -111,16 +107,12 @@ def load_weights(path: Path) -> dict[str, float]:
     Raises:
         InputError: The file cannot be read or holds no such weights.
     """
+    advice = 'write {"weights": {"factuality": 1.0, ...}}, or make it with lmcot train fit-aspects'
+    record = read_object(path, InputError, advice)
     try:
-        weights = json.loads(path.read_bytes())["weights"]
-        return _checked(weights)
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read: {error.strerror}") from error
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise InputError(
-            f'{path}: holds no weights: write {{"weights": {{"factuality": 1.0, ...}}}}, or make it with lmcot train'
-            f" fit-aspects ({error})"
-        ) from error
+        return _checked(record["weights"])
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise InputError(f"{path}: holds no weights: {advice} ({error})") from error
 
 
 def _checked(weights: Mapping[str, Any]) -> dict[str, float]:
