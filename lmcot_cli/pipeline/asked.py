@@ -13,8 +13,8 @@ from lmcot_cli.pipeline.draws import RowDraws
 from lmcot_cli.pipeline.options import AnswerOptions
 from lmcot_cli.pipeline.reading import AnswerReader
 from lmcot_cli.pipeline.waves import Ask, Wave
-from lmcot_cli.prompts.conversation import PromptBuilder, role_of
-from lmcot_cli.prompts.options import Stage
+from lmcot_cli.prompts.conversation import PromptBuilder
+from lmcot_cli.prompts.options import Stage, role_of
 from lmcot_cli.prompts.truncation import Droppable
 
 MOST_TRIES = 8

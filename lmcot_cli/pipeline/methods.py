@@ -10,7 +10,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Generator, Iterable
 from dataclasses import dataclass, replace
 
-from lmcot_cli.backends.base import Backend, Completion, Sampling
+from lmcot_cli.backends.base import Backend, Completion
 from lmcot_cli.datasets.row import Row
 from lmcot_cli.pipeline.asked import AskedModel, Asking
 from lmcot_cli.pipeline.cut_replies import cut_reply, finish_of, raw_of, thoughts_of
@@ -34,19 +34,19 @@ def build_method(
     It begins no row that lacks what `preconditions_of` asks for.
     """
 
-    def asked(model: Backend, stage: Stage, sampling: Sampling) -> AskedModel:
+    def asked(model: Backend, stage: Stage) -> AskedModel:
         reader = AnswerReader(options.kind, options.answer_pattern, prompts.markers(stage))
-        return AskedModel(model, stage, prompts.sampling(stage, sampling), prompts, reader)
+        return AskedModel(model, stage, prompts.sampling(stage, options.sampling_of(stage)), prompts, reader)
 
     def method_of() -> Method:
         if options.method == "standard":
-            return DirectAnswers(asked(large, "standard", options.answer_sampling), None, options)
-        answers = asked(large, "guided_answer", options.guided_answer_sampling)
+            return DirectAnswers(asked(large, "standard"), None, options)
+        answers = asked(large, "guided_answer")
         if options.method == "cot":
-            return Chains(asked(large, "cot", options.chain_sampling), answers, options)
+            return Chains(asked(large, "cot"), answers, options)
         if small is None:
             return GivenRationale(answers, options)
-        return Guided(asked(small, "guided_rationale", options.rationale_sampling), answers, options)
+        return Guided(asked(small, "guided_rationale"), answers, options)
 
     method, preconditions = method_of(), preconditions_of(options, prompts)
 

@@ -24,8 +24,8 @@ from lmcot_cli.pipeline.methods import preconditions_of
 from lmcot_cli.pipeline.options import AnswerOptions
 from lmcot_cli.pipeline.result import TokenCounts
 from lmcot_cli.pipeline.rows import Rows
-from lmcot_cli.prompts.conversation import PromptBuilder, role_of
-from lmcot_cli.prompts.options import Stage
+from lmcot_cli.prompts.conversation import PromptBuilder
+from lmcot_cli.prompts.options import Stage, role_of
 
 CHARACTERS_A_TOKEN = 4
 """Of English text, about: https://help.openai.com says so of its models, and others differ by a third or so."""

@@ -11,7 +11,7 @@ from lmcot_cli.backends.base import Request, Role, Sampling, Shot
 from lmcot_cli.datasets.choices import row_choices
 from lmcot_cli.datasets.row import Columns, Paragraph, Row
 from lmcot_cli.errors import InputError, RowError
-from lmcot_cli.prompts.options import PromptOptions, Stage
+from lmcot_cli.prompts.options import PromptOptions, Stage, role_of
 from lmcot_cli.prompts.render import Prompts
 from lmcot_cli.prompts.shots import ShotRows
 from lmcot_cli.prompts.system import read_system
@@ -151,11 +151,6 @@ def _choices_of(options: PromptOptions) -> Callable[[Row], Sequence[str]]:
     if not options.lists_choices:
         return lambda row: ()
     return lambda row: options.choices or row_choices(row)
-
-
-def role_of(stage: Stage) -> Role:
-    """Return the role of the model that a stage asks."""
-    return "small" if stage == "guided_rationale" else "large"
 
 
 def reply_of(stage: Stage, row: Row, ending: str = ENDING) -> str:

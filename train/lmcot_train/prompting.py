@@ -74,7 +74,9 @@ class RationalePrompts:
         turn = self._vocabulary.turn_end
         self._end = int(tokenizer.eos_token_id) if turn is None else turn
         self.end_ids = self._vocabulary.ends
-        self._stop = self._prompts.sampling("guided_rationale", AnswerOptions().rationale_sampling).stop
+        self._stop = self._prompts.sampling(
+            "guided_rationale", AnswerOptions().sampling_of("guided_rationale")
+        ).stop
 
     def write_generation_config(self, folder: Path) -> None:
         """Say in a trained model's folder how its texts begin and end, so that whoever runs it stops where it does.

@@ -54,7 +54,7 @@ class LargeAnswers:
         memory: Path | None = None,
     ) -> None:
         self._large, self._prompts, self._max_calls, self._memory = large, prompts, max_calls, memory
-        self._sampling = AnswerOptions(max_answer_tokens=max_answer_tokens).guided_answer_sampling
+        self._sampling = AnswerOptions(max_answer_tokens=max_answer_tokens).sampling_of("guided_answer")
         sampling = self._sampling
         self._identity = "\0".join(
             map(
