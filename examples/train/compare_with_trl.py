@@ -85,9 +85,10 @@ def time_lmcot(case: Case, updates: int) -> list[float]:
 
     from lmcot_cli.datasets.row import Row
     from lmcot_train.ppo.options import PPOOptions
-    from lmcot_train.ppo.policy import Policy
-    from lmcot_train.ppo.trainer import Task, Trainer
+    from lmcot_train.ppo.trainer import Trainer
     from lmcot_train.rewards.reward import Reward, RolledOut
+    from lmcot_train.rollouts.judge import Judge, Task
+    from lmcot_train.rollouts.policy import Policy
 
     @dataclass(frozen=True)
     class Read:
@@ -113,7 +114,7 @@ def time_lmcot(case: Case, updates: int) -> list[float]:
         minibatches=case.minibatches, epoch_kl=1e9, validate_every=0,
     )  # fmt: skip
     seconds, last = [], CLOCK()
-    for _, judged in Trainer(policy, task, options).run():
+    for _, judged in Trainer(Judge(policy, task, options)).run():
         now = CLOCK()
         if judged:
             seconds.append(now - last)

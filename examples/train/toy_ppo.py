@@ -26,9 +26,10 @@ from transformers import (
 
 from lmcot_cli.datasets.row import Row
 from lmcot_train.ppo.options import PPOOptions
-from lmcot_train.ppo.policy import Policy
-from lmcot_train.ppo.trainer import RewardFunction, Task, Trainer
+from lmcot_train.ppo.trainer import Trainer
 from lmcot_train.rewards.reward import Reward, RolledOut
+from lmcot_train.rollouts.judge import Judge, RewardFunction, Task
+from lmcot_train.rollouts.policy import Policy
 
 Shape = Literal["causal", "t5"]
 VOCABULARY, END, WANTED = 64, 1, 9
@@ -115,7 +116,8 @@ def train(shape: Shape, reward: RewardFunction, updates: int, seed: int, say: Ca
         updates=updates, max_tokens=8, policy_rate=RATES[shape], kl_target=6.0, validate_every=0, seed=seed
     )
     began = time.perf_counter()
-    for figures, _ in Trainer(Policy(lora_model(shape, seed)), toy_task(reward), options).run():
+    judge = Judge(Policy(lora_model(shape, seed)), toy_task(reward), options)
+    for figures, _ in Trainer(judge).run():
         update = int(figures["update"])
         if update and (update == 1 or update % 20 == 0):
             shown = "  ".join(f"{name} {figures[name]:.3f}" for name in _SHOWN)

@@ -13,6 +13,7 @@ from __future__ import annotations
 import base64
 import json
 import random
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from lmcot_cli.backends.torch.library import OWN_CODE_REFUSED
-from lmcot_cli.errors import InputError, LmcotError
+from lmcot_cli.errors import InputError, LmcotError, ModelError
 from lmcot_cli.files import read_object
 from lmcot_cli.model_files.folder import check_adapter_folder, check_model_folder
 from lmcot_cli.model_files.places import check_file, check_folder
@@ -117,12 +118,56 @@ class PlainState:
         return f"generators_{self.args.process_index}.json"
 
 
-def check_checkpoint(checkpoint: Path) -> None:
-    """Refuse a checkpoint that a trainer must not open, before it does.
+def last_checkpoint(folder: Path) -> Path | None:
+    """Return the newest whole checkpoint; None where there is none.
+
+    The trainer writes `trainer_state.json` last, so a checkpoint that was torn when a run was killed lacks it. A crash
+    of the machine can tear any of its files.
+    """
+    whole = [path for path in folder.glob("checkpoint-*") if _is_whole(path)]
+    return max(whole, key=step_of, default=None)
+
+
+def step_of(checkpoint: Path) -> int:
+    """Return the step at which a checkpoint was written."""
+    return int(checkpoint.name.rpartition("-")[2])
+
+
+def remove_torn_checkpoints(folder: Path) -> None:
+    """Remove what a killed run, or a crash, left half written."""
+    for path in folder.glob("checkpoint-*"):
+        if not _is_whole(path):
+            shutil.rmtree(path)
+
+
+def checkpoint_to_resume(folder: Path) -> Path | None:
+    """Return the newest whole checkpoint, once it is known to be safe to open; None where there is none.
 
     Raises:
-        InputError: It holds a pickle, or what is damaged or lies elsewhere.
+        InputError: It holds a pickle, something damaged, or a link to elsewhere.
     """
+    checkpoint = last_checkpoint(folder)
+    if checkpoint:
+        _check(checkpoint)
+    return checkpoint
+
+
+def _is_whole(path: Path) -> bool:
+    try:
+        for saved in path.iterdir():
+            if not saved.is_dir():
+                check_file(path, saved.name)
+        json.loads((path / "trainer_state.json").read_bytes())
+        for weights in path.glob("*.safetensors"):
+            read_safetensors_header(weights)  # says how long the file is to be
+        for settings in path.glob("*.json"):
+            json.loads(settings.read_bytes())
+    except (OSError, ValueError, RecursionError, ModelError):
+        return False
+    return True
+
+
+def _check(checkpoint: Path) -> None:
     try:
         check_folder(checkpoint.parent.parent, checkpoint.parent.name)
         check_folder(checkpoint.parent, checkpoint.name)

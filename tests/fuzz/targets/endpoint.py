@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import gzip
 import json
-import logging
 from collections.abc import AsyncGenerator
 from math import isfinite
 
@@ -171,7 +170,6 @@ KEPT = (
     b'{"text": "Lyon", "prompt_tokens": 3, "completion_tokens": 1, "finish_reason": "stop", "logprob": -0.5,'
     b' "cached": false, "seeded": true, "thought": {"tokens": 1, "text": "a", "finished": true}}'
 )
-logging.getLogger("lmcot_cli.backends.endpoint.cache").setLevel(logging.ERROR)
 
 TARGETS = {
     "endpoint_reply": Target(reply, (json.dumps(REPLY).encode(), EVENTS, *ERRORS, LISTED)),

@@ -29,9 +29,10 @@ from lmcot_cli.prompts.options import PromptOptions
 from lmcot_train.distill import run as module
 from lmcot_train.distill.options import DistillOptions
 from lmcot_train.distill.run import distill
-from lmcot_train.distill.trainers import Splits, arguments, last_checkpoint
+from lmcot_train.distill.trainers import Splits, arguments
 from lmcot_train.lora import LoraOptions
 from lmcot_train.models import open_base, open_run
+from lmcot_train.plain_state import last_checkpoint
 from lmcot_train.run_folder import RunFolder
 
 OPTIONS = DistillOptions(epochs=2, batch_size=8, learning_rate=1e-2, threads=1)

@@ -9,16 +9,11 @@ import torch
 
 from lmcot_cli.errors import UsageError
 from lmcot_train.ppo.advantages import generalized_advantages, leave_one_out, token_rewards
-from lmcot_train.ppo.kl import AdaptiveCoefficient, k1, k3
-from lmcot_train.ppo.losses import (
-    chosen_logprobs,
-    clipped_policy_loss,
-    clipped_value_loss,
-    entropies,
-    outside_clip,
-)
+from lmcot_train.ppo.kl import adapted_coefficient
+from lmcot_train.ppo.losses import clipped_policy_loss, clipped_value_loss, outside_clip
 from lmcot_train.ppo.options import PPOOptions
-from lmcot_train.ppo.statistics import explained_variance, masked_mean, masked_std, whiten
+from lmcot_train.ppo.statistics import explained_variance, masked_std, whiten
+from lmcot_train.rollouts.token_math import chosen_logprobs, entropies, k1, k3, masked_mean
 
 MASK = torch.tensor([[True, True, True], [True, True, False], [True, False, False]])
 
@@ -83,9 +78,9 @@ def test_kl_estimators_average_to_the_divergence() -> None:
     ],
 )
 def test_the_coefficient_follows_the_divergence(divergence: float, factor: float) -> None:
-    after = AdaptiveCoefficient(0.5, target=6.0, gain=0.1).after(divergence)
-    assert after.value == pytest.approx(0.5 * factor)
-    assert AdaptiveCoefficient(0.5, target=6.0, gain=0.0).after(divergence).value == 0.5
+    after = adapted_coefficient(0.5, divergence, PPOOptions(kl_target=6.0, kl_gain=0.1))
+    assert after == pytest.approx(0.5 * factor)
+    assert adapted_coefficient(0.5, divergence, PPOOptions(kl_target=6.0, kl_gain=0.0)) == 0.5
 
 
 def test_the_reward_stands_at_the_last_token_and_the_penalty_at_each() -> None:

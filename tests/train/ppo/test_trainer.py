@@ -23,13 +23,14 @@ from examples.train.toy_ppo import (
 )
 from lmcot_cli.errors import ModelError, UsageError
 from lmcot_cli.settings.declaration import declared
-from lmcot_train.ppo.checkpoint import Checkpoints
 from lmcot_train.ppo.learner import rate_share
 from lmcot_train.ppo.options import PPOOptions
-from lmcot_train.ppo.policy import Policy
 from lmcot_train.ppo.trainer import Trainer
 from lmcot_train.rewards.large_answers import LargeCallsSpentError
 from lmcot_train.rewards.reward import Reward, RolledOut
+from lmcot_train.rollouts.best_weights import BestWeights
+from lmcot_train.rollouts.judge import Judge
+from lmcot_train.rollouts.policy import Policy
 
 TOY = PPOOptions(
     updates=4, max_tokens=8, validate_every=0, policy_rate=3e-3, kl_target=6.0, batch=8, minibatches=2,
@@ -56,7 +57,7 @@ def test_it_learns_to_name_a_token(shape: Shape) -> None:
     options = replace(
         TOY, updates=30, batch=16, minibatches=4, policy_rate=3e-3 if shape == "causal" else 1e-3
     )
-    records = figures_of(Trainer(Policy(lora_model(shape)), toy_task(), options))
+    records = figures_of(Trainer(Judge(Policy(lora_model(shape)), toy_task(), options)))
     first, last = records[0], records[-3:]
     assert first["reward"] < 0.2
     assert sum(record["reward"] for record in last) / 3 > 0.6
@@ -68,7 +69,7 @@ def test_it_learns_to_name_a_token(shape: Shape) -> None:
 def test_only_what_is_to_learn_changes(shape: Shape) -> None:
     policy = Policy(lora_model(shape))
     before = {name: p.detach().clone() for name, p in policy.named_parameters()}
-    figures_of(Trainer(policy, toy_task(), TOY))
+    figures_of(Trainer(Judge(policy, toy_task(), TOY)))
     changed = {name for name, p in policy.named_parameters() if not torch.equal(p, before[name])}
     learning = {name for name, p in policy.named_parameters() if p.requires_grad}
     assert changed == learning
@@ -78,7 +79,7 @@ def test_only_what_is_to_learn_changes(shape: Shape) -> None:
 def test_without_lora_all_weights_learn_and_the_reference_stays() -> None:
     policy = Policy(plain_model("causal"))
     start = policy.network.model.lm_head.weight.detach().clone()
-    records = figures_of(Trainer(policy, toy_task(), replace(TOY, policy_rate=1e-3)))
+    records = figures_of(Trainer(Judge(policy, toy_task(), replace(TOY, policy_rate=1e-3))))
     assert not torch.equal(policy.network.model.lm_head.weight, start)
     with policy.as_reference():
         assert torch.equal(policy.network.model.lm_head.weight, start)
@@ -87,7 +88,7 @@ def test_without_lora_all_weights_learn_and_the_reference_stays() -> None:
 
 def test_a_constant_reward_moves_nothing(shape: Shape) -> None:
     """With nothing to learn the KL, which is 0 at first, stays there."""
-    records = figures_of(Trainer(Policy(lora_model(shape)), toy_task(constant), TOY))
+    records = figures_of(Trainer(Judge(Policy(lora_model(shape)), toy_task(constant), TOY)))
     assert max(record["kl_k3"] for record in records) < 1e-4
     assert max(record["gradient_norm"] for record in records) < 1e-3
 
@@ -97,17 +98,17 @@ def test_a_killed_run_goes_on_exactly(tmp_path: Path, shape: Shape, killed_after
     """Saved every 2 updates: what came after the last checkpoint is made again, with the same losses."""
     task = toy_task(held_out=8)
     options = replace(TOY, validate_every=1)
-    whole = Trainer(Policy(lora_model(shape)), task, options, Checkpoints(tmp_path / "whole"))
+    whole = Trainer(Judge(Policy(lora_model(shape)), task, options), tmp_path / "whole")
     expected = figures_of(whole)
-    killed = Trainer(Policy(lora_model(shape)), task, options, Checkpoints(tmp_path / "killed"))
+    killed = Trainer(Judge(Policy(lora_model(shape)), task, options), tmp_path / "killed")
     for figures, _ in killed.run():
         if figures["update"] == killed_after + 1:  # the generator saves when it is asked for the next update
             break
-    resumed = Trainer(Policy(lora_model(shape)), task, options, Checkpoints(tmp_path / "killed"))
-    began = resumed.progress.update
+    resumed = Trainer(Judge(Policy(lora_model(shape)), task, options), tmp_path / "killed")
+    began = resumed.monitor.progress.update
     assert began == killed_after // 2 * 2
     assert figures_of(resumed) == expected[began:]
-    assert replace(resumed.progress, seconds=0) == replace(whole.progress, seconds=0)
+    assert replace(resumed.monitor.progress, seconds=0) == replace(whole.monitor.progress, seconds=0)
     for name in ("weights", "optimizer"):
         ends = [
             load_file(tmp_path / run / f"update-000004/{name}.safetensors") for run in ("whole", "killed")
@@ -125,14 +126,13 @@ def test_the_weights_that_validate_best_are_kept(tmp_path: Path) -> None:
         value = float(next(worths)) if validation else 0.0
         return names_the_wanted_token(items) if not validation else [worth(value) for _ in items]
 
-    checkpoints = Checkpoints(tmp_path)
     policy = Policy(lora_model("causal"))
     start = {name: p.detach().clone() for name, p in policy.weights.items()}
-    trainer = Trainer(policy, toy_task(falling, held_out=4), replace(TOY, validate_every=2), checkpoints)
+    trainer = Trainer(Judge(policy, toy_task(falling, held_out=4), replace(TOY, validate_every=2)), tmp_path)
     figures_of(trainer)
-    assert (trainer.progress.best, trainer.progress.best_update) == (0.0, 0)
+    assert (trainer.monitor.progress.best, trainer.monitor.progress.best_update) == (0.0, 0)
     assert any(not torch.equal(p, start[name]) for name, p in policy.weights.items())
-    checkpoints.load_best(policy)
+    BestWeights(tmp_path).load(policy)
     assert all(torch.equal(p, start[name]) for name, p in policy.weights.items())
 
 
@@ -140,16 +140,16 @@ def test_a_policy_that_runs_away_is_stopped() -> None:
     options = replace(
         TOY, updates=30, policy_rate=3e-2, kl_target=0.1, run_kl=1.0, kl_coefficient=0.0, epoch_kl=9e9
     )
-    trainer = Trainer(Policy(lora_model("causal")), toy_task(), options)
+    trainer = Trainer(Judge(Policy(lora_model("causal")), toy_task(), options))
     records = figures_of(trainer)
     assert len(records) < 30
     assert records[-1]["kl"] > 1.0
-    assert trainer.stopped is not None and "ran away" in trainer.stopped
+    assert trainer.monitor.stopped is not None and "ran away" in trainer.monitor.stopped
 
 
 def test_an_update_ends_early_when_it_moves_too_far() -> None:
     options = replace(TOY, policy_rate=3e-2, epochs=8, epoch_kl=0.01)
-    records = figures_of(Trainer(Policy(lora_model("causal")), toy_task(), options))
+    records = figures_of(Trainer(Judge(Policy(lora_model("causal")), toy_task(), options)))
     assert min(record["epochs"] for record in records) < 8
 
 
@@ -158,16 +158,14 @@ def test_time_is_counted_over_sessions(tmp_path: Path) -> None:
     options = replace(TOY, updates=100, minutes=0.5)
     ticks = map(float, count())
     trainer = Trainer(
-        Policy(lora_model("causal")), toy_task(), options, Checkpoints(tmp_path), clock=ticks.__next__
+        Judge(Policy(lora_model("causal")), toy_task(), options), tmp_path, clock=ticks.__next__
     )
     made = len(figures_of(trainer))
     assert 1 <= made < 100
-    assert trainer.stopped == "the 0.5 minutes are over"
-    again = Trainer(
-        Policy(lora_model("causal")), toy_task(), options, Checkpoints(tmp_path), clock=ticks.__next__
-    )
+    assert trainer.monitor.stopped == "the 0.5 minutes are over"
+    again = Trainer(Judge(Policy(lora_model("causal")), toy_task(), options), tmp_path, clock=ticks.__next__)
     assert figures_of(again) == []
-    assert again.progress.update == made
+    assert again.monitor.progress.update == made
 
 
 @pytest.mark.parametrize("error", [LargeCallsSpentError("no calls left"), ModelError("the server is gone")])
@@ -179,17 +177,16 @@ def test_what_was_learned_is_kept_when_the_large_model_ends_it(tmp_path: Path, e
             raise error
         return names_the_wanted_token(items)
 
-    trainer = Trainer(
-        Policy(lora_model("causal")), toy_task(fails_in_the_fourth), replace(TOY, save_every=100), Checkpoints(tmp_path)
-    )  # fmt: skip
+    judge = Judge(Policy(lora_model("causal")), toy_task(fails_in_the_fourth), replace(TOY, save_every=100))
+    trainer = Trainer(judge, tmp_path)
     if isinstance(error, LargeCallsSpentError):
         figures_of(trainer)
-        assert trainer.stopped == "no calls left"
+        assert trainer.monitor.stopped == "no calls left"
     else:
         with pytest.raises(ModelError, match="the server is gone"):
             figures_of(trainer)
-    again = Trainer(Policy(lora_model("causal")), toy_task(), TOY, Checkpoints(tmp_path))
-    assert again.progress.update == 3
+    again = Trainer(Judge(Policy(lora_model("causal")), toy_task(), TOY), tmp_path)
+    assert again.monitor.progress.update == 3
 
 
 @pytest.mark.parametrize("error", [LargeCallsSpentError("no calls left"), ModelError("the server is gone")])
@@ -199,9 +196,7 @@ def test_a_validation_that_failed_is_made_when_the_run_goes_on(
 ) -> None:
     """Rewards are asked for by the validation at first, then by each update and the validation after it."""
     options = replace(TOY, validate_every=1)
-    whole = Trainer(
-        Policy(lora_model("causal")), toy_task(held_out=8), options, Checkpoints(tmp_path / "whole")
-    )
+    whole = Trainer(Judge(Policy(lora_model("causal")), toy_task(held_out=8), options), tmp_path / "whole")
     expected = figures_of(whole)
     calls = count()
 
@@ -211,16 +206,14 @@ def test_a_validation_that_failed_is_made_when_the_run_goes_on(
         return names_the_wanted_token(items)
 
     failing = Trainer(
-        Policy(lora_model("causal")), toy_task(fails, held_out=8), options, Checkpoints(tmp_path / "failed")
+        Judge(Policy(lora_model("causal")), toy_task(fails, held_out=8), options), tmp_path / "failed"
     )
     with nullcontext() if isinstance(error, LargeCallsSpentError) else pytest.raises(ModelError):
         figures_of(failing)
-    again = Trainer(
-        Policy(lora_model("causal")), toy_task(held_out=8), options, Checkpoints(tmp_path / "failed")
-    )
-    assert again.progress.update == began
+    again = Trainer(Judge(Policy(lora_model("causal")), toy_task(held_out=8), options), tmp_path / "failed")
+    assert again.monitor.progress.update == began
     assert figures_of(again) == expected[began:]
-    assert replace(again.progress, seconds=0) == replace(whole.progress, seconds=0)
+    assert replace(again.monitor.progress, seconds=0) == replace(whole.monitor.progress, seconds=0)
 
 
 def test_learning_rates_fall_over_the_last_updates() -> None:
@@ -230,7 +223,7 @@ def test_learning_rates_fall_over_the_last_updates() -> None:
 
 
 def test_learning_rates_warm_up() -> None:
-    trainer = Trainer(Policy(lora_model("causal")), toy_task(), replace(TOY, warm_up=3, updates=6))
+    trainer = Trainer(Judge(Policy(lora_model("causal")), toy_task(), replace(TOY, warm_up=3, updates=6)))
     seen = []
     for figures, _ in trainer.run():
         if figures["update"]:
@@ -273,7 +266,7 @@ def test_numbers_are_finite(name: str, value: float) -> None:
 
 def test_every_pass_over_the_rows_has_an_order_of_its_own() -> None:
     """64 rows in batches of 24: the third update takes the last 16 of one order and the first 8 of the next."""
-    trainer = Trainer(Policy(lora_model("causal")), toy_task(), replace(TOY, batch=24))
+    trainer = Trainer(Judge(Policy(lora_model("causal")), toy_task(), replace(TOY, batch=24)))
     ids = [row.id for update in range(8) for row in trainer._rows(update)]
     passes = [ids[start : start + 64] for start in range(0, 192, 64)]
     assert all(sorted(one, key=int) == [str(i) for i in range(64)] for one in passes)

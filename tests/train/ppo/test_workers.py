@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 from safetensors.torch import load_file
 
-from lmcot_train.ppo.workers import Workers
+from lmcot_train.rollouts.workers import Workers
 
 ROOT = Path(__file__).parents[3]
 SCRIPT = """
@@ -21,11 +21,11 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 import torch
-from lmcot_train.ppo.checkpoint import Checkpoints
 from lmcot_train.ppo.options import PPOOptions
-from lmcot_train.ppo.policy import Policy
+from lmcot_train.rollouts.policy import Policy
 from lmcot_train.ppo.trainer import Trainer
-from lmcot_train.ppo.workers import Workers
+from lmcot_train.rollouts.judge import Judge
+from lmcot_train.rollouts.workers import Workers
 from examples.train.toy_ppo import lora_model, names_the_wanted_token, toy_task
 
 torch.set_num_threads(1)
@@ -39,7 +39,8 @@ options = PPOOptions(
     updates=2, max_tokens=6, batch=5, samples=2, minibatches=2, policy_rate=1e-3, warm_up=0, validate_every=2
 )
 folder = Path(sys.argv[1])
-trainer = Trainer(Policy(lora_model("causal")), toy_task(reward, held_out=3), options, Checkpoints(folder), workers)
+judge = Judge(Policy(lora_model("causal")), toy_task(reward, held_out=3), options, workers)
+trainer = Trainer(judge, folder)
 figures = list(trainer.run())[-1][0]
 print(workers.count, round(figures["kl_k3"], 6), round(figures["validation_reward"], 6))
 """

@@ -9,10 +9,10 @@ import pytest
 
 from lmcot_cli.datasets.row import Row
 from lmcot_cli.errors import InputError, OutputError
-from lmcot_train.ppo.trainer import Judged
 from lmcot_train.refine.log import Log
 from lmcot_train.refine.run import progress_line
 from lmcot_train.rewards.reward import Reward, RolledOut
+from lmcot_train.rollouts.judge import Judged
 from lmcot_train.run_folder import RunFolder
 
 ROW = Row("r1", "Who?", (), ("Ann",), None, None, 1)

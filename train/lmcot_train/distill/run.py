@@ -33,9 +33,7 @@ from lmcot_train.distill.trainers import (
     arguments,
     build_trainer,
     computes_in_bfloat16,
-    last_checkpoint,
     on_cuda,
-    remove_torn_checkpoints,
 )
 from lmcot_train.leaving import StopAfterStep, stopping_after_step
 from lmcot_train.models import (
@@ -49,7 +47,7 @@ from lmcot_train.models import (
     open_base,
     silent,
 )
-from lmcot_train.plain_state import check_checkpoint
+from lmcot_train.plain_state import checkpoint_to_resume, last_checkpoint, remove_torn_checkpoints
 from lmcot_train.prompting import RationalePrompts
 from lmcot_train.run_folder import (
     RunFolder,
@@ -176,9 +174,8 @@ def _first_process_opens(run: RunFolder, record: RunRecord, *, overwrite: bool) 
 
 
 def _train(trainer: Trainer, run: RunFolder, record: RunRecord, report: Report) -> RunRecord:
-    checkpoint = last_checkpoint(run.checkpoints)
+    checkpoint = checkpoint_to_resume(run.checkpoints)
     if checkpoint:
-        check_checkpoint(checkpoint)
         report(f"going on from {checkpoint}")
     started, results = time.monotonic(), dict[str, Any]()
     with _endings_explained(run, report):

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from math import isfinite
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -30,8 +28,6 @@ from transformers import (
 from trl import SFTConfig, SFTTrainer
 
 from lmcot_cli.errors import ModelError
-from lmcot_cli.model_files.places import check_file
-from lmcot_cli.model_files.safetensors_header import read_safetensors_header
 from lmcot_train.distill.data import SimilarLengths
 from lmcot_train.distill.options import DistillOptions
 from lmcot_train.models import Opened, Report, is_encoder_decoder
@@ -248,39 +244,3 @@ def _collator(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> dic
     if not is_encoder_decoder(model):
         return {}
     return {"data_collator": DataCollatorForSeq2Seq(tokenizer, model, label_pad_token_id=-100)}
-
-
-def last_checkpoint(folder: Path) -> Path | None:
-    """Find the newest whole checkpoint; None where there is none.
-
-    The trainer writes `trainer_state.json` last, so a checkpoint that was torn when a run was killed lacks it. A crash
-    of the machine can tear any of its files.
-    """
-    whole = [path for path in folder.glob("checkpoint-*") if _is_whole(path)]
-    return max(whole, key=_step, default=None)
-
-
-def remove_torn_checkpoints(folder: Path) -> None:
-    """Remove what a killed run, or a crash, left half written."""
-    for path in folder.glob("checkpoint-*"):
-        if not _is_whole(path):
-            shutil.rmtree(path)
-
-
-def _is_whole(path: Path) -> bool:
-    try:
-        for saved in path.iterdir():
-            if not saved.is_dir():
-                check_file(path, saved.name)
-        json.loads((path / "trainer_state.json").read_bytes())
-        for weights in path.glob("*.safetensors"):
-            read_safetensors_header(weights)  # says how long the file is to be
-        for settings in path.glob("*.json"):
-            json.loads(settings.read_bytes())
-    except (OSError, ValueError, RecursionError, ModelError):
-        return False
-    return True
-
-
-def _step(path: Path) -> int:
-    return int(path.name.rpartition("-")[2])

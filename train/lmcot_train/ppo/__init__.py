@@ -1,5 +1,5 @@
-"""Proximal policy optimisation of a language model against a reward for whole rationales.
+"""Proximal policy optimization of a language model against a reward for whole rationales.
 
 `trainer` holds the loop and reads like the algorithm; `kl`, `advantages`, `losses` and `statistics` hold its formulas
-as pure functions of tensors; `policy`, `causal` and `seq2seq` run the network; `rollout` samples from it.
+as pure functions of tensors.
 """

@@ -9,13 +9,13 @@ import torch
 from torch import Tensor, nn
 
 from lmcot_cli.pipeline.seeds import sample_seed
-from lmcot_train.ppo.batch import Group, RolloutBatch, collate, passes
 from lmcot_train.ppo.experience import Experience
-from lmcot_train.ppo.kl import k3
 from lmcot_train.ppo.losses import clipped_policy_loss, clipped_value_loss, outside_clip
 from lmcot_train.ppo.options import PPOOptions
-from lmcot_train.ppo.policy import Policy
-from lmcot_train.ppo.workers import Workers
+from lmcot_train.rollouts.batch import Group, RolloutBatch, collate, passes
+from lmcot_train.rollouts.policy import Policy
+from lmcot_train.rollouts.token_math import k3
+from lmcot_train.rollouts.workers import Workers
 
 _FIGURES = ("policy_loss", "value_loss", "learned_entropy", "clip_fraction", "step_kl")
 

@@ -28,15 +28,3 @@ def clipped_value_loss(values: Tensor, old: Tensor, returns: Tensor, clip: float
 def outside_clip(logprobs: Tensor, old: Tensor, clip: float) -> Tensor:
     """Return 1 per token whose ratio is outside [1 - clip, 1 + clip], else 0; its mean is the clip fraction."""
     return (((logprobs - old).exp() - 1).abs() > clip).float()
-
-
-def entropies(logits: Tensor) -> Tensor:
-    """Return the entropy of each distribution in nats: logits [..., vocabulary] -> [...]."""
-    logprobs = logits.log_softmax(-1)
-    return -(logprobs.exp() * logprobs).sum(-1)
-
-
-def chosen_logprobs(logits: Tensor, tokens: Tensor) -> Tensor:
-    """Return the log-probability of each token: logits [..., vocabulary], tokens [...] -> [...]."""
-    chosen = logits.gather(-1, tokens[..., None]).squeeze(-1)
-    return chosen - logits.logsumexp(-1)

@@ -5,10 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-
-def masked_mean(values: Tensor, mask: Tensor) -> Tensor:
-    """Return the mean of `values` where `mask` is true (both of one shape); 0 where nothing is."""
-    return torch.where(mask, values, 0.0).sum() / mask.sum().clamp(min=1)
+from lmcot_train.rollouts.token_math import masked_mean
 
 
 def masked_std(values: Tensor, mask: Tensor) -> Tensor:

@@ -9,7 +9,7 @@ from typing import Any
 
 from lmcot_cli.files import replace_file
 from lmcot_train.curves import read_metrics
-from lmcot_train.ppo.trainer import Judged
+from lmcot_train.rollouts.judge import Judged
 from lmcot_train.run_folder import CHECKPOINTS_KEPT, RunFolder, cannot_write
 
 PANELS = {

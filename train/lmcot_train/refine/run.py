@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,21 +22,26 @@ from lmcot_cli.pipeline.destinations import destinations
 from lmcot_cli.pipeline.run_file import differing
 from lmcot_cli.prompts.conversation import PromptBuilder
 from lmcot_train.curves import draw_curves
-from lmcot_train.leaving import stopping_after_step
-from lmcot_train.models import Report, is_encoder_decoder, silent
-from lmcot_train.ppo.batch import Group
-from lmcot_train.ppo.checkpoint import Checkpoints
-from lmcot_train.ppo.policy import Policy
-from lmcot_train.ppo.trainer import Judged, Task, Trainer
-from lmcot_train.ppo.workers import Workers
+from lmcot_train.leaving import StopRequest, stopping_after_step
+from lmcot_train.models import Report, silent
+from lmcot_train.ppo.trainer import Trainer
 from lmcot_train.prompting import RationalePrompts
-from lmcot_train.refine.grpo import progress_of, train_grpo
+from lmcot_train.refine.grpo import Note, check_grpo, progress_of, train_grpo
 from lmcot_train.refine.log import PANELS, Log
 from lmcot_train.refine.options import RefineOptions
 from lmcot_train.refine.rows import fitting, read_answered, split
 from lmcot_train.refine.start import Start, open_start
 from lmcot_train.rewards.reward import RationaleReward, Reward, RolledOut
+from lmcot_train.rollouts.batch import Group
+from lmcot_train.rollouts.best_weights import BestWeights
+from lmcot_train.rollouts.judge import Judge, Judged, RewardFunction, Task
+from lmcot_train.rollouts.monitor import Monitor
+from lmcot_train.rollouts.policy import Policy
+from lmcot_train.rollouts.workers import Workers
 from lmcot_train.run_folder import RunFolder, RunRecord, process_count
+
+Train = Callable[[Note, StopRequest], None]
+"""Trains to the end; notes every update, and stops after one when that is asked for."""
 
 _REPLIES = "replies.jsonl"
 _ASKED = ("prompts", "shots", "shots_by", "shots_digest", "small_system")
@@ -115,48 +121,43 @@ class _Session:
 
     def run(self, rows: Sequence[Row]) -> Refined:
         """Train, validate, and write what was learned."""
-        trainer = self._trainer(rows)
-        resumed = trainer.progress.update
+        judge = self._judge(rows)
+        monitor, train = self._grpo(judge) if self.options.algorithm == "grpo" else self._ppo(judge)
+        resumed = monitor.progress.update
         if resumed:
-            self.say(f"going on after update {resumed}")
+            self.say(f"continuing after update {resumed}")
         try:
-            self._train(trainer)
+            with stopping_after_step() as request:
+                train(self._note(resumed), request)
         except KeyboardInterrupt:
-            self.say("interrupted; the same command goes on from the last checkpoint")
+            self.say("interrupted; the same command continues from the last checkpoint")
             raise
-        results = self._results(trainer)
+        if monitor.stopped:
+            self.say(f"ended early: {monitor.stopped}")
+        results = self._results(monitor)
         if self.workers.first:
-            self._leave(trainer, results)
+            self._leave(monitor, results)
         return Refined(self.options.output, results, resumed)
 
-    def _trainer(self, rows: Sequence[Row]) -> Trainer:
-        policy = Policy(self.start.model, self.options.ppo.temperature, bfloat16=torch.cuda.is_available())
+    def _judge(self, rows: Sequence[Row]) -> Judge:
+        ppo = self.options.ppo
+        policy = Policy(self.start.model, ppo.temperature, bfloat16=torch.cuda.is_available())
         config = policy.network.model.config
         reader = RationalePrompts(
-            self.start.tokenizer,
-            encoder_decoder=is_encoder_decoder(policy.network.model),
-            prompts=self.prompts,
+            self.start.tokenizer, encoder_decoder=config.is_encoder_decoder, prompts=self.prompts
         )
         room = getattr(config, "max_position_embeddings", None)
-        most = room - self.options.ppo.max_tokens if room and not config.is_encoder_decoder else None
+        most = room - ppo.max_tokens if room and not config.is_encoder_decoder else None
         if most is not None and most < 1:
             raise UsageError(
-                f"--max-tokens {self.options.ppo.max_tokens}: the model's context is {room} tokens, the prompt"
-                " included; give a lower number"
+                f"--max-tokens {ppo.max_tokens}: the model's context is {room} tokens, the prompt included; give a"
+                " lower number"
             )
         usable = fitting(rows, lambda row: len(reader.prompt(row)), most, self.say)
-        parts = split(usable, self.options.held_out, self.options.ppo.seed)
-        self._fit(policy, [tuple(reader.prompt(row)) for row in (*parts.learn, *parts.held_out)])
+        parts = split(usable, self.options.held_out, ppo.seed)
+        self._fit(policy, [tuple(reader.prompt(row)) for row in usable])
         task = Task(parts.learn, parts.held_out, reader.prompt, reader, self._reward())
-        checkpoints = Checkpoints(self.folder.checkpoints)
-        trainer = Trainer(policy, task, self.options.ppo, checkpoints, self.workers)
-        if self.options.algorithm == "grpo":
-            trainer.progress = progress_of(
-                self.folder.checkpoints, self.folder.metrics, self.options.ppo.kl_coefficient
-            )
-        if not checkpoints.best.is_file():  # removed by hand: it was damaged
-            trainer.progress = replace(trainer.progress, best=None, best_update=0)
-        return trainer
+        return Judge(policy, task, ppo, self.workers)
 
     def _fit(self, policy: Policy, prompts: Sequence[tuple[int, ...]]) -> None:
         """Try on the longest prompt how completions are to be read: a window shows only beyond its length."""
@@ -165,43 +166,43 @@ class _Session:
             kind = policy.network.model.config.model_type
             self.say(f"{kind} models read a prompt anew for each of its rationales, which takes longer")
 
-    def _reward(self) -> RationaleReward | _NoReward:
+    def _reward(self) -> RewardFunction:
         if self.large is None:
-            return _NoReward()
+            return _no_reward
         memory = self.folder.path / _REPLIES
         if not self.folder.metrics.exists():
             memory.unlink(missing_ok=True)  # of a run that was there before
         return RationaleReward(replace(self.options.reward, memory=memory), self.large, self.prompts)
 
-    def _train(self, trainer: Trainer) -> None:
-        log = Log(self.folder, trainer.progress.update) if self.workers.first else None
+    def _ppo(self, judge: Judge) -> tuple[Monitor, Train]:
+        trainer = Trainer(judge, self.folder.checkpoints)
+        return trainer.monitor, partial(_train_ppo, trainer)
 
-        def note(figures: dict[str, float], judged: Sequence[Judged]) -> None:
+    def _grpo(self, judge: Judge) -> tuple[Monitor, Train]:
+        check_grpo(judge)
+        folder = self.folder.checkpoints
+        progress = progress_of(folder, self.folder.metrics, judge.options.kl_coefficient)
+        monitor = Monitor(judge, progress, BestWeights(folder))
+        return monitor, partial(train_grpo, monitor, self.start.model, self.start.tokenizer, folder)
+
+    def _note(self, resumed: int) -> Note:
+        """Return what logs an update and tells the user of it, in the first process."""
+        log = Log(self.folder, resumed) if self.workers.first else None
+
+        def note(figures: Mapping[str, float], judged: Sequence[Judged]) -> None:
             if log:
                 log.write(figures, judged)
                 self.say(progress_line(figures, self.options.ppo.updates))
 
-        with stopping_after_step() as request:
-            if self.options.algorithm == "grpo":
-                model, tokenizer = self.start.model, self.start.tokenizer
-                train_grpo(trainer, model, tokenizer, self.folder.checkpoints, note, request)
-                request.obey()
-            else:
-                for figures, judged in trainer.run():
-                    note(figures, judged)
-                    if request.asked:
-                        trainer.save()
-                        request.obey()
-        if trainer.stopped:
-            self.say(f"ended early: {trainer.stopped}")
+        return note
 
-    def _results(self, trainer: Trainer) -> dict[str, Any]:
-        reward, progress = trainer.task.reward, trainer.progress
+    def _results(self, monitor: Monitor) -> dict[str, Any]:
+        reward, progress = monitor.judge.task.reward, monitor.progress
         answers = reward.answers if isinstance(reward, RationaleReward) else None
         return {
             "updates": progress.update,
             "limits": self.options.limits(),
-            "stopped": trainer.stopped,
+            "stopped": monitor.stopped,
             "minutes": round(progress.seconds / 60, 2),
             "best_update": progress.best_update if progress.best is not None else progress.update,
             "validation_reward": progress.best,
@@ -209,25 +210,30 @@ class _Session:
             "large_refused": answers.refused if answers else None,
         }
 
-    def _leave(self, trainer: Trainer, results: dict[str, Any]) -> None:
+    def _leave(self, monitor: Monitor, results: dict[str, Any]) -> None:
         """Write the weights that validated best, the picture, and that the run is finished."""
-        if trainer.checkpoints:
-            trainer.checkpoints.load_best(trainer.policy)
+        if monitor.best:
+            monitor.best.load(monitor.judge.policy)
         self.start.save(self.folder.adapter, self.folder.model)
         draw_curves(self.folder.metrics, self.folder.curves, PANELS)
         adapter = self.folder.adapter.name if self.start.leaves_adapter else None
         self.folder.finish(replace(self.record, adapter=adapter), results)
 
 
-class _NoReward:
-    """Stands where the first process asks for the rewards of all."""
+def _train_ppo(trainer: Trainer, note: Note, request: StopRequest) -> None:
+    for figures, judged in trainer.run():
+        note(figures, judged)
+        if request.asked:
+            trainer.save()
+            request.obey()
 
-    def __call__(self, items: Sequence[RolledOut]) -> list[Reward]:
-        """Refuse: only the first process is asked."""
-        raise RuntimeError("only the first process asks the large LM")
+
+def _no_reward(items: Sequence[RolledOut]) -> list[Reward]:
+    """Stand for the reward in all processes but the first, which asks for all of them."""
+    raise RuntimeError("only the first process asks the large LM")
 
 
-def progress_line(figures: dict[str, float], updates: int) -> str:
+def progress_line(figures: Mapping[str, float], updates: int) -> str:
     """Return an update's figures as a line for the user."""
     parts = [f"update {figures['update']:.0f}/{updates}"]
     shown = {

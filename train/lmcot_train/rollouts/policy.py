@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from copy import deepcopy
 from dataclasses import dataclass
@@ -13,12 +13,12 @@ from peft import PeftModel
 from torch import Tensor, nn
 
 from lmcot_cli.errors import ModelError
-from lmcot_train.ppo.batch import Group, RolloutBatch, collate
-from lmcot_train.ppo.causal import CausalNetwork
-from lmcot_train.ppo.losses import chosen_logprobs, entropies
-from lmcot_train.ppo.network import DecoderOnly, Network
-from lmcot_train.ppo.separate import WORKING, SeparateNetwork, check_cache
-from lmcot_train.ppo.seq2seq import Seq2SeqNetwork
+from lmcot_train.rollouts.batch import Group, RolloutBatch, collate
+from lmcot_train.rollouts.causal import CausalNetwork
+from lmcot_train.rollouts.network import DecoderOnly, Network
+from lmcot_train.rollouts.separate import WORKING, SeparateNetwork, check_cache
+from lmcot_train.rollouts.seq2seq import Seq2SeqNetwork
+from lmcot_train.rollouts.token_math import chosen_logprobs, entropies
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +69,25 @@ class Policy(nn.Module):
     def weights(self) -> dict[str, nn.Parameter]:
         """What learns of the language model, by name."""
         return {name: p for name, p in self.network.model.named_parameters() if p.requires_grad}
+
+    def learned(self) -> dict[str, Tensor]:
+        """Return copies of all that learns, the value head included, by name."""
+        head = {f"value_head.{name}": tensor for name, tensor in self.value_head.named_parameters()}
+        named = {f"model.{name}": tensor for name, tensor in self.weights.items()} | head
+        return {name: tensor.detach().cpu().clone() for name, tensor in named.items()}
+
+    @torch.no_grad()
+    def load_learned(self, tensors: Mapping[str, Tensor]) -> None:
+        """Take over what `learned` returned.
+
+        Raises:
+            KeyError: A weight is missing.
+            RuntimeError: A weight has another shape.
+        """
+        for name, parameter in self.weights.items():
+            parameter.copy_(tensors[f"model.{name}"])
+        for name, parameter in self.value_head.named_parameters():
+            parameter.copy_(tensors[f"value_head.{name}"])
 
     def precision(self) -> AbstractContextManager[Any]:
         """Compute in bfloat16 where the policy is to."""

@@ -9,9 +9,9 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from lmcot_train.ppo.batch import Group, passes
-from lmcot_train.ppo.network import Decoding
-from lmcot_train.ppo.policy import Policy
+from lmcot_train.rollouts.batch import Group, passes
+from lmcot_train.rollouts.network import Decoding
+from lmcot_train.rollouts.policy import Policy
 
 _TAIL = 16
 """Tokens at the end of a completion that a stop string is looked for in; ours are a word or two."""

@@ -8,8 +8,8 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 
-from lmcot_train.ppo.batch import RolloutBatch, Side, pad
-from lmcot_train.ppo.network import Network
+from lmcot_train.rollouts.batch import RolloutBatch, Side, pad
+from lmcot_train.rollouts.network import Network
 
 _SCALED = ("t5", "mt5", "umt5", "longt5", "switch_transformers")
 """Families that scale what they hand to tied output embeddings."""

@@ -9,10 +9,10 @@ import torch
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
 
 from lmcot_cli.errors import ModelError
-from lmcot_train.ppo.batch import Group, collate
-from lmcot_train.ppo.causal import CausalNetwork
-from lmcot_train.ppo.policy import Policy
-from lmcot_train.ppo.separate import SeparateNetwork
+from lmcot_train.rollouts.batch import Group, collate
+from lmcot_train.rollouts.causal import CausalNetwork
+from lmcot_train.rollouts.policy import Policy
+from lmcot_train.rollouts.separate import SeparateNetwork
 
 WINDOW = 8
 SMALL: dict[str, Any] = {

@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from examples.train.toy_ppo import END, NumberReader, Numbers, Shape, lora_model
-from lmcot_train.ppo.policy import Policy
-from lmcot_train.ppo.rollout import Draw, RolloutSampling, draw_tokens, sample
+from lmcot_train.rollouts.policy import Policy
+from lmcot_train.rollouts.sampling import Draw, RolloutSampling, draw_tokens, sample
 
 READER = NumberReader()
 DRAWS = [

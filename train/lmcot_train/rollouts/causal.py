@@ -14,8 +14,8 @@ import torch
 from torch import Tensor
 from transformers import Cache
 
-from lmcot_train.ppo.batch import RolloutBatch, pad
-from lmcot_train.ppo.network import DecoderOnly
+from lmcot_train.rollouts.batch import RolloutBatch, pad
+from lmcot_train.rollouts.network import DecoderOnly
 
 Masks = Tensor | dict[str, Tensor]
 """An additive mask, or one for each kind of layer, by the names that transformers gives them."""

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from transformers.modeling_outputs import BaseModelOutputWithPast
 
-from lmcot_train.ppo.batch import RolloutBatch, Side
+from lmcot_train.rollouts.batch import RolloutBatch, Side
 
 
 class Decoding(Protocol):

@@ -8,11 +8,11 @@ from torch import Tensor
 
 from examples.train.toy_ppo import Shape, lora_model, plain_model
 from lmcot_cli.errors import ModelError
-from lmcot_train.ppo.batch import Group, collate, pad, passes
-from lmcot_train.ppo.causal import CausalNetwork, packed_mask
-from lmcot_train.ppo.network import DecoderOnly, Network
-from lmcot_train.ppo.policy import Policy, scatter
-from lmcot_train.ppo.seq2seq import Seq2SeqNetwork
+from lmcot_train.rollouts.batch import Group, collate, pad, passes
+from lmcot_train.rollouts.causal import CausalNetwork, packed_mask
+from lmcot_train.rollouts.network import DecoderOnly, Network
+from lmcot_train.rollouts.policy import Policy, scatter
+from lmcot_train.rollouts.seq2seq import Seq2SeqNetwork
 
 CPU = torch.device("cpu")
 GROUPS = [

@@ -14,8 +14,8 @@ import torch
 from torch import Tensor
 
 from lmcot_cli.errors import ModelError
-from lmcot_train.ppo.batch import RolloutBatch
-from lmcot_train.ppo.network import DecoderOnly
+from lmcot_train.rollouts.batch import RolloutBatch
+from lmcot_train.rollouts.network import DecoderOnly
 
 WORKING = "Llama, Qwen2, Qwen3, Gemma 2 and 3, Granite, Phi, SmolLM, Mistral, LFM2 and others like them"
 """Families that were tried, for messages."""

@@ -1,0 +1,111 @@
+"""Follow a run: count its time, validate it when that is due, keep its best weights, and say when it must end."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from lmcot_train.ppo.options import PPOOptions
+from lmcot_train.rewards.large_answers import LargeCallsSpentError
+from lmcot_train.rollouts.best_weights import BestWeights
+from lmcot_train.rollouts.judge import Judge
+
+
+@dataclass(frozen=True, slots=True)
+class RefineProgress:
+    """How far a run has come.
+
+    Attributes:
+        coefficient: Weight of the KL penalty in the next update.
+        update: Updates made.
+        seconds: Time of training, all sessions together.
+        best: Highest validation reward so far.
+        best_update: Updates that had been made when it was reached.
+    """
+
+    coefficient: float
+    update: int = 0
+    seconds: float = 0.0
+    best: float | None = None
+    best_update: int = 0
+
+
+class Monitor:
+    """Follows a run.
+
+    Args:
+        judge: Validates.
+        progress: Where the run stands.
+        best: Keeps the weights that validate best; None keeps none.
+
+    Attributes:
+        progress: How far the run has come.
+        stopped: Why it ends before its last update; None while it continues, or if it came to its end.
+        owes_validation: Whether the large LM did not let a validation finish. Such a state is not kept: a run that
+            continued from it would never make that validation.
+    """
+
+    def __init__(self, judge: Judge, progress: RefineProgress, best: BestWeights | None = None) -> None:
+        if best and not best.path.is_file():  # none was kept, or it was removed by hand as it was damaged
+            progress = replace(progress, best=None, best_update=0)
+        self.judge, self.progress, self.best = judge, progress, best
+        self.stopped: str | None = self._out_of_time()
+        self.owes_validation = False
+
+    @property
+    def options(self) -> PPOOptions:
+        """The settings of the run."""
+        return self.judge.options
+
+    @property
+    def goes_on(self) -> bool:
+        """Whether another update is to be made."""
+        return self.progress.update < self.options.updates and not self.stopped
+
+    def is_due(self, every: int) -> bool:
+        """Whether something is due now that is done every so many updates, and after the last one."""
+        done = self.progress.update
+        return every > 0 and (done % every == 0 or done == self.options.updates)
+
+    def close_update(self, figures: Mapping[str, float], seconds: float) -> dict[str, float]:
+        """Count the time of an update, see whether the run must end, and validate if that is due."""
+        seconds = self.judge.workers.from_first(seconds)
+        self.progress = replace(self.progress, seconds=self.progress.seconds + seconds)
+        self.stopped = self._ran_away(figures) or self._out_of_time()
+        if self.is_due(self.options.validate_every) or self.stopped:
+            figures = self.validated(figures)
+        return {**figures, "minutes": self.progress.seconds / 60}
+
+    def validated(self, figures: Mapping[str, float]) -> dict[str, float]:
+        """Add the figures of a validation; keep the weights if they are the best so far.
+
+        The run ends here if the validation needs more calls of the large LM than are left.
+        """
+        if not self.judge.task.held_out:
+            return dict(figures)
+        self.owes_validation = True
+        try:
+            found = self.judge.validate()
+        except LargeCallsSpentError as error:
+            self.stopped = str(error)
+            return dict(figures)
+        self.owes_validation = False
+        if self.progress.best is None or found["validation_reward"] > self.progress.best:
+            self._keep_best(found["validation_reward"])
+        return {**figures, **found}
+
+    def _keep_best(self, reward: float) -> None:
+        self.progress = replace(self.progress, best=reward, best_update=self.progress.update)
+        if self.best and self.judge.workers.first:
+            self.best.keep(self.judge.policy)
+
+    def _ran_away(self, figures: Mapping[str, float]) -> str | None:
+        if figures["kl"] <= self.options.run_kl:
+            return None
+        return f"the KL to the reference ran away: {figures['kl']:.1f} nats per rationale"
+
+    def _out_of_time(self) -> str | None:
+        minutes = self.options.minutes
+        if minutes is None or self.progress.seconds < minutes * 60:
+            return None
+        return f"the {minutes:g} minutes are over"
