@@ -33,9 +33,27 @@ def modules_loaded_by(code: str) -> set[str]:
     return set(done.stdout.split())
 
 
+OPTIONS_ALONE = {"lmcot_train", "lmcot_export"}
+"""Packages that commands take their options from, and nothing else."""
+
+COMMANDS = ["", "answer", "bench", "data", "eval", "export", "models", "train", "train distill", "train all"]
+
+
 def test_help_loads_nothing_heavy() -> None:
-    code = "import typer.testing as t, lmcot_cli.main as m; t.CliRunner().invoke(m.app, ['--help'])"
-    assert modules_loaded_by(code) & HEAVY == set()
+    code = (
+        "import typer.testing as t, lmcot_cli.main as m\n"
+        f"for words in {COMMANDS}:\n"
+        "    assert t.CliRunner().invoke(m.app, [*words.split(), '--help']).exit_code == 0, words"
+    )
+    loaded = modules_loaded_by(code)
+    assert "lmcot_cli" in loaded
+    assert loaded & (HEAVY | {"numpy", "jinja2", "sklearn"}) - OPTIONS_ALONE == set()
+
+
+def test_the_public_door_loads_nothing_heavy() -> None:
+    loaded = modules_loaded_by("import lmcot")
+    assert "lmcot" in loaded
+    assert loaded & (HEAVY | {"typer"}) == set()
 
 
 def test_no_module_of_the_cli_loads_anything_heavy_by_itself() -> None:
@@ -45,8 +63,7 @@ def test_no_module_of_the_cli_loads_anything_heavy_by_itself() -> None:
         if path.stem != "__main__"
     ]
     loaded = modules_loaded_by("\n".join(f"import {module}" for module in modules))
-    options_alone = {"lmcot_train", "lmcot_export"}  # from which commands take their options
-    assert loaded & HEAVY - options_alone == set()
+    assert loaded & HEAVY - OPTIONS_ALONE == set()
 
 
 def test_the_version_is_the_changelogs_newest() -> None:

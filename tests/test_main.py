@@ -13,17 +13,6 @@ from lmcot_cli import __version__
 from lmcot_cli.errors import InputError, LmcotError, MissingExtraError, UsageError
 from lmcot_cli.main import COMMANDS, ErrorBoundary, app, load_command
 
-HEAVY = (
-    "llama_cpp",
-    "numpy",
-    "scipy",
-    "openai",
-    "torch",
-    "huggingface_hub",
-    "jinja2",
-    "transformers",
-)
-
 
 def failing_app(error: BaseException) -> typer.Typer:
     failing = typer.Typer(cls=ErrorBoundary)
@@ -224,24 +213,6 @@ def test_a_bug_keeps_its_traceback():
 
 def test_an_interrupt_is_exit_code_130():
     assert CliRunner().invoke(failing_app(KeyboardInterrupt()), ["fail"]).exit_code == 130
-
-
-@pytest.mark.parametrize("words", [["--help"], ["answer", "--help"]])
-def test_help_imports_nothing_heavy(words: list[str]):
-    code = f"""
-import sys
-from lmcot_cli.main import main
-sys.argv = ["lmcot", *{words!r}]
-try:
-    main()
-except SystemExit as end:
-    assert end.code == 0, end.code
-print([name for name in {HEAVY!r} if name in sys.modules], file=sys.stderr)
-"""
-    result = python(code)
-
-    assert result.returncode == 0
-    assert result.stderr == "[]\n"
 
 
 def test_help_starts_in_under_three_times_a_bare_import_of_typer():

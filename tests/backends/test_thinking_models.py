@@ -6,7 +6,6 @@ import json
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
-from runpy import run_path
 from typing import Any
 
 import pytest
@@ -19,9 +18,8 @@ from lmcot_cli.backends.specs import open_model
 from lmcot_cli.main import app
 from lmcot_export.gguf.write import write_gguf
 from lmcot_export.onnx import export_onnx
+from tests.tiny_models.thinking import ANSWERS, THOUGHT, write_thinking_folder
 
-MADE = run_path(str(Path(__file__).parents[1] / "thinking_folder.py"))
-THOUGHT, ANSWERS = MADE["THOUGHT"], MADE["ANSWERS"]
 QUESTIONS = [Request(question, 0) for question in ANSWERS]
 THINK = Sampling(max_tokens=20, stop=("\n",), thinking="on", max_thinking_tokens=80)
 
@@ -32,8 +30,10 @@ Open = Callable[[str, str], Backend]
 def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """The folders: `tags` can be told not to think, `control` always does."""
     root = tmp_path_factory.mktemp("thinking")
-    write = MADE["write_thinking_folder"]
-    return {name: write(root / name, control_tokens=name == "control") for name in ("tags", "control")}
+    return {
+        name: write_thinking_folder(root / name, control_tokens=name == "control")
+        for name in ("tags", "control")
+    }
 
 
 @pytest.fixture(scope="module")

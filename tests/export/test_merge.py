@@ -2,18 +2,18 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from peft import LoraConfig, get_peft_model
-from transformers import AutoModelForCausalLM, GPT2Config, LlamaConfig, PreTrainedTokenizerFast
+from transformers import AutoModelForCausalLM, GPT2Config, LlamaConfig
 
 from lmcot_cli.errors import ModelError
 from lmcot_export.lora import LoraAdapter
 from lmcot_export.merge import merge
+from tests.tiny_models.layouts import byte_level_tokenizer, random_model
 
 SHAPE = {
     "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 4,
@@ -49,11 +49,9 @@ CASES: dict[str, tuple[Any, dict[str, Any]]] = {
 }
 
 
-def save_adapter(
-    base: Path, folder: Path, build_model: Callable[..., Any], config: Any, options: dict[str, Any]
-) -> Any:
+def save_adapter(base: Path, folder: Path, config: Any, options: dict[str, Any]) -> Any:
     """Save a base model and an adapter whose every matrix is random; return peft's model."""
-    model = build_model(config)
+    model = random_model(config)
     model.save_pretrained(base)
     adapted = get_peft_model(
         model, LoraConfig(**{"r": 4, "lora_alpha": 12, "task_type": "CAUSAL_LM", **options})
@@ -69,11 +67,9 @@ def save_adapter(
 
 @pytest.mark.parametrize("name", CASES)
 @pytest.mark.filterwarnings("ignore")  # peft warns of tied weights and of Conv1D
-def test_merged_weights_equal_those_of_peft(
-    name: str, build_model: Callable[..., Any], tmp_path: Path
-) -> None:
+def test_merged_weights_equal_those_of_peft(name: str, tmp_path: Path) -> None:
     config, options = CASES[name]
-    adapted = save_adapter(tmp_path / "base", tmp_path / "adapter", build_model, config, options)
+    adapted = save_adapter(tmp_path / "base", tmp_path / "adapter", config, options)
     merge(tmp_path / "base", tmp_path / "adapter", tmp_path / "merged")
     merged = AutoModelForCausalLM.from_pretrained(tmp_path / "merged", dtype="float32").eval()
     tokens = torch.arange(50)[None]
@@ -85,20 +81,18 @@ def test_merged_weights_equal_those_of_peft(
         torch.testing.assert_close(tensor, expected[parameter], rtol=0, atol=1e-6)
 
 
-def test_the_adapter_must_be_of_the_base(build_model: Callable[..., Any], tmp_path: Path) -> None:
-    save_adapter(tmp_path / "base", tmp_path / "adapter", build_model, LLAMA, {"target_modules": ["q_proj"]})
-    build_model(LlamaConfig(**{**SHAPE, "hidden_size": 64})).save_pretrained(tmp_path / "other")
+def test_the_adapter_must_be_of_the_base(tmp_path: Path) -> None:
+    save_adapter(tmp_path / "base", tmp_path / "adapter", LLAMA, {"target_modules": ["q_proj"]})
+    random_model(LlamaConfig(**{**SHAPE, "hidden_size": 64})).save_pretrained(tmp_path / "other")
     with pytest.raises(ModelError, match="it was trained on another model"):
         merge(tmp_path / "other", tmp_path / "adapter", tmp_path / "merged")
-    build_model(LlamaConfig(**{**SHAPE, "num_hidden_layers": 1})).save_pretrained(tmp_path / "small")
+    random_model(LlamaConfig(**{**SHAPE, "num_hidden_layers": 1})).save_pretrained(tmp_path / "small")
     with pytest.raises(ModelError, match="which its base model does not have"):
         merge(tmp_path / "small", tmp_path / "adapter", tmp_path / "merged")
 
 
-def test_an_adapter_is_never_merged_into_quantized_weights(
-    build_model: Callable[..., Any], tmp_path: Path
-) -> None:
-    save_adapter(tmp_path / "base", tmp_path / "adapter", build_model, LLAMA, {"target_modules": ["q_proj"]})
+def test_an_adapter_is_never_merged_into_quantized_weights(tmp_path: Path) -> None:
+    save_adapter(tmp_path / "base", tmp_path / "adapter", LLAMA, {"target_modules": ["q_proj"]})
     change(tmp_path / "base" / "config.json", quantization_config={"quant_method": "bitsandbytes"})
     with pytest.raises(ModelError, match=r"its weights are quantized.*--adapter-only"):
         merge(tmp_path / "base", tmp_path / "adapter", tmp_path / "merged")
@@ -113,21 +107,19 @@ def test_an_adapter_is_never_merged_into_quantized_weights(
     ],
 )
 def test_adapters_that_cannot_be_added_are_refused(
-    setting: dict[str, Any], message: str, build_model: Callable[..., Any], tmp_path: Path
+    setting: dict[str, Any], message: str, tmp_path: Path
 ) -> None:
-    save_adapter(tmp_path / "base", tmp_path / "adapter", build_model, LLAMA, {"target_modules": ["q_proj"]})
+    save_adapter(tmp_path / "base", tmp_path / "adapter", LLAMA, {"target_modules": ["q_proj"]})
     change(tmp_path / "adapter" / "adapter_config.json", **setting)
     with pytest.raises(ModelError, match=message) as caught:
         LoraAdapter(tmp_path / "adapter")
     assert "merge_and_unload" in str(caught.value)
 
 
-def test_the_tokenizer_is_the_adapters_where_it_brings_one(
-    build_model: Callable[..., Any], train_byte_level: Callable[..., PreTrainedTokenizerFast], tmp_path: Path
-) -> None:
+def test_the_tokenizer_is_the_adapters_where_it_brings_one(tmp_path: Path) -> None:
     base, adapter = tmp_path / "base", tmp_path / "adapter"
-    save_adapter(base, adapter, build_model, LLAMA, {"target_modules": ["q_proj"]})
-    train_byte_level("gpt-2", 300).save_pretrained(base)
+    save_adapter(base, adapter, LLAMA, {"target_modules": ["q_proj"]})
+    byte_level_tokenizer("gpt-2", 300).save_pretrained(base)
     merge(base, adapter, tmp_path / "first")
     shutil.copy(base / "tokenizer_config.json", adapter)
     (adapter / "tokenizer.json").write_text("{}")

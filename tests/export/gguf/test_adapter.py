@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,7 @@ from lmcot_export.gguf.adapter import write_adapter
 from lmcot_export.gguf.write import write_gguf
 from lmcot_export.merge import merge
 from lmcot_export.quantize import quantize
+from tests.tiny_models.layouts import byte_level_tokenizer, random_model
 
 SHAPE = {
     "hidden_size": 64, "intermediate_size": 96, "num_hidden_layers": 2, "num_attention_heads": 4,
@@ -47,20 +47,19 @@ CASES: dict[str, tuple[PretrainedConfig, dict[str, Any]]] = {
 
 
 @pytest.fixture
-def tokenizer(train_byte_level: Callable[..., PreTrainedTokenizerFast]) -> PreTrainedTokenizerFast:
-    return train_byte_level("gpt-2")
+def tokenizer() -> PreTrainedTokenizerFast:
+    return byte_level_tokenizer("gpt-2")
 
 
 def save(
     folder: Path,
-    build_model: Callable[..., Any],
     tokenizer: PreTrainedTokenizerFast,
     name: str,
     seed: int = 1,
 ) -> None:
     config, options = CASES[name]
     config.vocab_size = len(tokenizer)
-    model = build_model(config)
+    model = random_model(config)
     model.save_pretrained(folder / "base")
     tokenizer.save_pretrained(folder / "base")
     adapted = get_peft_model(model, LoraConfig(r=8, lora_alpha=12, task_type="CAUSAL_LM", **options))
@@ -87,9 +86,9 @@ def completions(path: Path, *adapters: Adapter) -> list[tuple[str, float]]:
 @pytest.mark.parametrize("name", CASES)
 @pytest.mark.filterwarnings("ignore:fan_in_fan_out")
 def test_an_adapter_on_the_base_is_the_merged_model(
-    name: str, build_model: Callable[..., Any], tokenizer: PreTrainedTokenizerFast, tmp_path: Path
+    name: str, tokenizer: PreTrainedTokenizerFast, tmp_path: Path
 ) -> None:
-    save(tmp_path, build_model, tokenizer, name)
+    save(tmp_path, tokenizer, name)
     base, adapter = tmp_path / "base", tmp_path / "adapter1"
     merge(base, adapter, tmp_path / "merged")
     write_gguf(tmp_path / "merged", tmp_path / "merged.gguf", "f32")
@@ -102,10 +101,10 @@ def test_an_adapter_on_the_base_is_the_merged_model(
 
 
 def test_adapters_go_over_any_quantization_and_add_up(
-    build_model: Callable[..., Any], tokenizer: PreTrainedTokenizerFast, tmp_path: Path
+    tokenizer: PreTrainedTokenizerFast, tmp_path: Path
 ) -> None:
     for seed in (1, 2):
-        save(tmp_path, build_model, tokenizer, "llama", seed)
+        save(tmp_path, tokenizer, "llama", seed)
         write_adapter(
             tmp_path / "base", tmp_path / f"adapter{seed}", tmp_path / f"{seed}.gguf", name=str(seed)
         )
@@ -121,11 +120,9 @@ def test_adapters_go_over_any_quantization_and_add_up(
         assert len(str(backend.identity.digest).split(" + ")) == 3
 
 
-def test_the_adapter_of_another_model_is_refused(
-    build_model: Callable[..., Any], tokenizer: PreTrainedTokenizerFast, tmp_path: Path
-) -> None:
-    save(tmp_path / "a", build_model, tokenizer, "qwen2 rank-stabilized")
-    save(tmp_path / "b", build_model, tokenizer, "llama")
+def test_the_adapter_of_another_model_is_refused(tokenizer: PreTrainedTokenizerFast, tmp_path: Path) -> None:
+    save(tmp_path / "a", tokenizer, "qwen2 rank-stabilized")
+    save(tmp_path / "b", tokenizer, "llama")
     full = write_gguf(tmp_path / "b" / "base", tmp_path / "b.gguf", "f32")
     lora = write_adapter(tmp_path / "a" / "base", tmp_path / "a" / "adapter1", tmp_path / "a.gguf", name="a")
     with pytest.raises(ModelError, match="cannot be added"):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +24,7 @@ from lmcot_cli.backends.llama.library import llama
 from lmcot_cli.errors import ModelError
 from lmcot_export.gguf.families import interleave
 from lmcot_export.gguf.write import prepare, write_gguf
+from tests.tiny_models.layouts import byte_level_tokenizer, random_model
 
 POSITIONS, LENGTH = 2_000, 250
 SHAPE = {
@@ -78,22 +78,19 @@ MODELS: dict[str, PretrainedConfig] = {
 
 
 @pytest.fixture(scope="module")
-def tokenizer(
-    train_byte_level: Callable[..., transformers.PreTrainedTokenizerFast],
-) -> transformers.PreTrainedTokenizerFast:
-    return train_byte_level("gpt-2")
+def tokenizer() -> transformers.PreTrainedTokenizerFast:
+    return byte_level_tokenizer("gpt-2")
 
 
 @pytest.mark.parametrize("name", MODELS)
 def test_llama_cpp_computes_what_torch_computes(
     name: str,
     tokenizer: transformers.PreTrainedTokenizerFast,
-    build_model: Callable[..., Any],
     tmp_path: Path,
 ) -> None:
     config = MODELS[name]
     config.vocab_size = len(tokenizer) + 5  # rows that no token uses, as real models have
-    model = build_model(config)
+    model = random_model(config)
     model.save_pretrained(tmp_path)
     tokenizer.save_pretrained(tmp_path)
     write_gguf(tmp_path, tmp_path / "model.gguf", "f32")
@@ -196,9 +193,9 @@ def test_what_llama_cpp_would_compute_differently_is_refused(
 
 
 def test_more_tokens_than_embeddings_are_refused(
-    tokenizer: transformers.PreTrainedTokenizerFast, build_model: Callable[..., Any], tmp_path: Path
+    tokenizer: transformers.PreTrainedTokenizerFast, tmp_path: Path
 ) -> None:
-    build_model(llama_shape(vocab_size=100)).save_pretrained(tmp_path)
+    random_model(llama_shape(vocab_size=100)).save_pretrained(tmp_path)
     tokenizer.save_pretrained(tmp_path)
     with pytest.raises(ModelError, match="resize_token_embeddings"):
         prepare(tmp_path)

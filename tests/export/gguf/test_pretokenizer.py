@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import random
 import unicodedata
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import gguf
 import pytest
 from sentencepiece import SentencePieceProcessor
 from tokenizers import normalizers
-from transformers import AutoTokenizer, PreTrainedTokenizerFast
+from transformers import AutoTokenizer
 
 from lmcot_export.gguf.pretokenizer import TokenizerGuess, find_candidate, vocabulary_file
 from lmcot_export.gguf.tokenizer import HuggingFaceTokenizer
+from tests.tiny_models.layouts import byte_level_tokenizer, sentencepiece_tokenizer
 
 STRINGS = 10_000
 PIECES = (
@@ -51,20 +52,16 @@ def assert_equal_ids(folder: Path, size: int, without: str = "") -> TokenizerGue
 
 
 @pytest.mark.parametrize("kind", ["gpt-2", "llama-bpe", "qwen2", "smollm"])
-def test_byte_level_tokenizers_agree_on_any_string(
-    kind: str, train_byte_level: Callable[..., PreTrainedTokenizerFast], tmp_path: Path
-) -> None:
-    tokenizer = train_byte_level(kind, 900)
+def test_byte_level_tokenizers_agree_on_any_string(kind: str, tmp_path: Path) -> None:
+    tokenizer = byte_level_tokenizer(kind, 900)
     tokenizer.save_pretrained(tmp_path)
     assert assert_equal_ids(tmp_path, len(tokenizer) + 7).pre == kind
 
 
 @pytest.mark.parametrize("prefix", [True, False])
 @pytest.mark.parametrize("keep_model", [True, False])
-def test_sentencepiece_bpe_agrees_on_any_string(
-    prefix: bool, keep_model: bool, train_sentencepiece: Callable[..., None], tmp_path: Path
-) -> None:
-    train_sentencepiece(tmp_path, keep_model=True)
+def test_sentencepiece_bpe_agrees_on_any_string(prefix: bool, keep_model: bool, tmp_path: Path) -> None:
+    sentencepiece_tokenizer(tmp_path, keep_model=True)
     tokenizer = AutoTokenizer.from_pretrained(tmp_path)
     space = normalizers.Replace(" ", "▁")
     first = [normalizers.Prepend("▁")] if prefix else []
@@ -75,18 +72,14 @@ def test_sentencepiece_bpe_agrees_on_any_string(
     assert assert_equal_ids(tmp_path, len(tokenizer)) == TokenizerGuess("llama", space_prefix=prefix)
 
 
-def test_sentencepiece_unigram_agrees_on_any_string(
-    train_sentencepiece: Callable[..., None], tmp_path: Path
-) -> None:
-    train_sentencepiece(tmp_path, model_type="unigram")
+def test_sentencepiece_unigram_agrees_on_any_string(tmp_path: Path) -> None:
+    sentencepiece_tokenizer(tmp_path, model_type="unigram")
     # These two change what transformers makes of some characters before them (25 of 10,000): see the next test.
     assert assert_equal_ids(tmp_path, 460, without="\u0301\u200d").model == "t5"
 
 
-def test_where_sentencepiece_and_transformers_differ_llama_cpp_does_as_sentencepiece(
-    train_sentencepiece: Callable[..., None], tmp_path: Path
-) -> None:
-    train_sentencepiece(tmp_path, model_type="unigram")
+def test_where_sentencepiece_and_transformers_differ_llama_cpp_does_as_sentencepiece(tmp_path: Path) -> None:
+    sentencepiece_tokenizer(tmp_path, model_type="unigram")
     tokenizer = HuggingFaceTokenizer(tmp_path)
     tokens = tokenizer.tokens(460)
     original = SentencePieceProcessor()
@@ -105,8 +98,6 @@ def test_where_sentencepiece_and_transformers_differ_llama_cpp_does_as_sentencep
 
 
 @pytest.mark.parametrize(("kind", "caveat"), [("gpt-2", False), ("qwen2", True)])
-def test_a_tokenizer_that_normalizes_is_told_of(
-    kind: str, caveat: bool, train_byte_level: Callable[..., PreTrainedTokenizerFast], tmp_path: Path
-) -> None:
-    train_byte_level(kind).save_pretrained(tmp_path)
+def test_a_tokenizer_that_normalizes_is_told_of(kind: str, caveat: bool, tmp_path: Path) -> None:
+    byte_level_tokenizer(kind).save_pretrained(tmp_path)
     assert (HuggingFaceTokenizer(tmp_path).caveat is not None) is caveat

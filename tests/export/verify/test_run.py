@@ -23,6 +23,7 @@ from lmcot_export.quantize import quantize
 from lmcot_export.verify import Threshold, Verification, VerifyOptions, verify, verify_each
 from lmcot_export.verify.options import EXACT
 from lmcot_export.verify.plot import draw
+from tests.tiny_models.layouts import byte_level_tokenizer, random_model, sentencepiece_tokenizer
 
 SaveModel = Callable[[Any, Any], Path]
 Train = Callable[..., Any]
@@ -37,9 +38,7 @@ SIZES = {
 
 
 @pytest.fixture(scope="session")
-def save_model(
-    build_model: Callable[..., Any], tmp_path_factory: pytest.TempPathFactory
-) -> Callable[[Any, Any], Path]:
+def save_model(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Any, Any], Path]:
     """Return a function that saves a random model of a configuration with a tokenizer, and returns the folder."""
 
     def save(config: Any, tokenizer: Any) -> Path:
@@ -47,7 +46,7 @@ def save_model(
         config.vocab_size = len(tokenizer)
         config.bos_token_id, config.eos_token_id = tokenizer.bos_token_id, tokenizer.eos_token_id
         config.pad_token_id = tokenizer.pad_token_id
-        build_model(config).save_pretrained(folder)
+        random_model(config).save_pretrained(folder)
         tokenizer.save_pretrained(folder)
         return folder
 
@@ -55,9 +54,11 @@ def save_model(
 
 
 @pytest.fixture(scope="module")
-def source(save_model: SaveModel, train_byte_level: Train) -> Path:
+def source(
+    save_model: SaveModel,
+) -> Path:
     """A Llama with the tokenizer of Llama 3, whose digits are cut by threes."""
-    return save_model(transformers.LlamaConfig(**SIZES), train_byte_level("llama-bpe", adds_bos=True))
+    return save_model(transformers.LlamaConfig(**SIZES), byte_level_tokenizer("llama-bpe", adds_bos=True))
 
 
 @pytest.fixture(scope="module")
@@ -206,17 +207,15 @@ FAMILIES = {
 @pytest.mark.parametrize("family", FAMILIES)
 def test_sound_files_of_every_family_pass(
     save_model: SaveModel,
-    train_byte_level: Train,
-    train_sentencepiece: Callable[..., None],
     tmp_path: Path,
     family: str,
 ) -> None:
     config, kind = FAMILIES[family]
     if kind == "sentencepiece":
-        train_sentencepiece(tmp_path / "tokenizer")
+        sentencepiece_tokenizer(tmp_path / "tokenizer")
         tokenizer = transformers.AutoTokenizer.from_pretrained(tmp_path / "tokenizer")
     else:
-        tokenizer = train_byte_level(kind)
+        tokenizer = byte_level_tokenizer(kind)
     folder = save_model(config, tokenizer)
     found = verify(folder, write_gguf(folder, tmp_path / "model.gguf", "f32"), QUICK)
     assert found.passed, found.failed
@@ -234,10 +233,8 @@ def test_quantized_files_are_judged_by_their_own_threshold(
     assert not verify(source, small, replace(QUICK, thresholds={"q8_0": strict})).passed
 
 
-def test_a_file_of_another_model_fails(
-    source: Path, save_model: SaveModel, train_byte_level: Train, tmp_path: Path
-) -> None:
-    other = save_model(transformers.LlamaConfig(**SIZES), train_byte_level("smollm", 400))
+def test_a_file_of_another_model_fails(source: Path, save_model: SaveModel, tmp_path: Path) -> None:
+    other = save_model(transformers.LlamaConfig(**SIZES), byte_level_tokenizer("smollm", 400))
     found = verify(source, write_gguf(other, tmp_path / "other.gguf", "f32"), QUICK)
     failed = {check.name: check.detail for check in found.failed}
     assert {"token ids", "special tokens", "logits"} <= failed.keys()

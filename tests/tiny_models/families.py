@@ -15,6 +15,8 @@ import gguf
 import numpy as np
 import numpy.typing as npt
 
+from tests.tiny_models.gguf_files import TinyLlama, write_tokenizer
+
 WIDTH, LAYERS, HEADS, KV_HEADS, FEED_FORWARD = 64, 4, 4, 2, 96
 HEAD = WIDTH // HEADS
 INNER, STATE, CONV, RANK, GROUPS = 2 * WIDTH, 16, 4, 8, 2
@@ -42,10 +44,8 @@ class Family:
     header: Callable[[gguf.GGUFWriter], None]
 
 
-def write_family(
-    path: Path, name: str, add_tokenizer: Callable[[gguf.GGUFWriter], int], context: int
-) -> Path:
-    """Write a model of a family; `add_tokenizer` returns the number of tokens."""
+def write_family(path: Path, name: str, context: int) -> Path:
+    """Write a model of a family, with the tokenizer of `TinyLlama`."""
     family = FAMILIES[name]
     writer = gguf.GGUFWriter(path, family.architecture)
     writer.add_context_length(context)
@@ -54,7 +54,7 @@ def write_family(
     writer.add_layer_norm_rms_eps(1e-5)
     writer.add_file_type(gguf.LlamaFileType.ALL_F32)
     family.header(writer)
-    tokens = add_tokenizer(writer)
+    tokens = write_tokenizer(writer, TinyLlama())
     norm = "token_embd_norm.weight" if family.architecture == "lfm2" else "output_norm.weight"
     sizes: Sizes = {"token_embd.weight": (tokens, WIDTH), norm: (WIDTH,), "output.weight": (tokens, WIDTH)}
     for number in range(LAYERS):

@@ -1,8 +1,8 @@
 """Write tiny models with random weights, one of every family, tokenizer and peculiarity; run by hand.
 
-    python tests/export/tiny_models.py FOLDER
+    python -m tests.tiny_models FOLDER
 
-They are what `compare_with_converter.py` and `lmcot export` can be tried on where nothing can be downloaded.
+They are what `tools.compare_with_converter` and `lmcot export` can be tried on where nothing can be downloaded.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from conftest import BYTE_LEVEL, SHAPE, byte_level_tokenizer, random_model, sentencepiece_tokenizer
 from transformers import (
     AutoTokenizer,
     Gemma3TextConfig,
@@ -19,6 +18,14 @@ from transformers import (
     PretrainedConfig,
     Qwen2Config,
     Qwen3Config,
+)
+
+from tests.tiny_models.layouts import (
+    BYTE_LEVEL,
+    SHAPE,
+    byte_level_tokenizer,
+    random_model,
+    sentencepiece_tokenizer,
 )
 
 GROUPED = {**SHAPE, "num_key_value_heads": 2}
