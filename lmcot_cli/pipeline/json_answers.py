@@ -1,4 +1,4 @@
-"""Answers that come as JSON: an object with an answer field, by itself, in a code fence or after a text."""
+"""Answers in JSON: an object with an answer field, by itself, in a code fence or after a text."""
 
 from __future__ import annotations
 
@@ -36,18 +36,11 @@ _UNFINISHED = re.compile(
 )
 _MOST_TRIED = 16
 _DECODER = json.JSONDecoder(parse_float=str, parse_int=str, parse_constant=str, strict=False)
-"""Numbers stay as they are written: 1.50 is an answer, and 1.5 another spelling of it."""
+"""Numbers keep their spelling: 1.50 is an answer, and 1.5 another spelling of it."""
 
 
 class JsonAnswer(NamedTuple):
-    """An answer that was found in JSON.
-
-    Attributes:
-        start: Where the object begins in the text.
-        end: Where it ends.
-        answer: The answer.
-        reason: What the object gives as the reason for it, if anything.
-    """
+    """An answer that was found in JSON: where its object starts and ends, and the reason that it gives, if any."""
 
     start: int
     end: int
@@ -69,7 +62,7 @@ def json_answers(text: str) -> Iterator[JsonAnswer]:
 
 
 def leading_json(text: str) -> JsonAnswer | None:
-    """Return the answer of the JSON object that a text begins with, even if it is cut or has single quotes."""
+    """Return the answer of the JSON object at the start of a text, even if it is cut or has single quotes."""
     start = len(text) - len(text.lstrip())
     if not _OBJECT.match(text, start):
         return None
@@ -82,7 +75,7 @@ def leading_json(text: str) -> JsonAnswer | None:
 
 
 def values(text: str) -> Iterator[tuple[Any, int]]:
-    """Yield the JSON values in a text with where they end: the text as a whole, else objects and lists in it."""
+    """Yield the JSON values of a text and their ends: the text as a whole, else the objects and lists in it."""
     decoder = json.JSONDecoder(strict=False)
     try:
         value, end = decoder.raw_decode(stripped := text.strip())
@@ -100,7 +93,7 @@ def values(text: str) -> Iterator[tuple[Any, int]]:
 
 
 def _answer_of(value: Mapping[str, Any]) -> str | None:
-    """Return the answer field; an object with a single field of plain text or number needs no name for it."""
+    """Return the answer field, whatever the name of a single field with plain text or a number."""
     if answer := _field(value, _ANSWER_KEYS):
         return answer
     (only,) = value.values() if len(value) == 1 else (None,)

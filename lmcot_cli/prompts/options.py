@@ -1,4 +1,4 @@
-"""Settings of what models are asked beside the question."""
+"""The settings of prompts, examples and system messages."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Stage = Literal["standard", "cot", "guided_rationale", "guided_answer"]
 """A step of a method: one template, one model that is asked."""
 
 ShotsBy = Literal["first", "bm25"]
-"""How shots are chosen: the first rows of the file, alike for all rows, or those nearest to each row."""
+"""How examples are chosen: the first rows of the file, the same for all rows, or those nearest to each row."""
 
 _prompt_setting = partial(setting, panel="Prompt")
 
@@ -30,7 +30,7 @@ class PromptOptions:
     """What models are asked beside the question.
 
     Attributes:
-        fields: Where the rows of `shots_from` have what, if they have it there (see `RowOptions`).
+        fields: Names of the columns of `shots_from`, where it has them (see `RowOptions`).
         lists_choices: Whether prompts list the answers to choose from.
         choices: These answers; empty takes those of each row.
     """

@@ -13,7 +13,7 @@ class ScoringOptions:
 
     Attributes:
         rules: The official script whose rules are followed.
-        seed: Seeds the bootstrap.
+        seed: Seed of the bootstrap.
         resamples: Bootstrap resamples of every interval.
     """
 

@@ -80,7 +80,7 @@ def test_a_row_that_fails_stops_nothing_and_one_alone_raises(model: str) -> None
         (lambda: answer([{}], samples="five"), "--samples 'five': give a whole number"),
         (lambda: answer([{}], samples=True), "--samples True: give a whole number"),
         (lambda: answer([{}], AnswerOptions(top_p="x")), "--top-p 'x': give a number"),  # type: ignore[arg-type]
-        (lambda: answer({"question": "Who?"}), "one row is no list of rows"),
+        (lambda: answer({"question": "Who?"}), "one row is not a list of rows"),
         (lambda: answer("Who wrote Hamlet?"), "there is no file 'Who wrote Hamlet.'"),
         (lambda: list(answer([{}], samples=0, top_p=2.0)), "--samples 0: give 1 or more; --top-p 2"),
         (lambda: list(answer([{}], AnswerOptions(), samples=2)), "give options, or single settings"),
