@@ -13,12 +13,12 @@ from dataclasses import dataclass, replace
 from lmcot_cli.backends.base import Backend, Completion
 from lmcot_cli.datasets.row import Row
 from lmcot_cli.pipeline.asked import AskedModel, Asking
-from lmcot_cli.pipeline.cut_replies import cut_reply, finish_of, raw_of, thoughts_of
 from lmcot_cli.pipeline.draws import RowDraws
 from lmcot_cli.pipeline.extract import before_answer
 from lmcot_cli.pipeline.options import AnswerOptions
 from lmcot_cli.pipeline.preconditions import Preconditions
 from lmcot_cli.pipeline.reading import AnswerReader
+from lmcot_cli.pipeline.replies import cut_reply, finish_of, raw_of, thoughts_of
 from lmcot_cli.pipeline.result import RawReply, Sample
 from lmcot_cli.pipeline.seeds import sample_seed
 from lmcot_cli.pipeline.waves import CutShortError, Method, RowWork, Wave
