@@ -93,7 +93,7 @@ def _read_schema(source: str) -> Mapping[str, Any]:
         raise UsageError(f"--answer json:{source}: the schema cannot be read: {error.strerror}") from error
     except (ValueError, RecursionError) as error:
         place = "what follows json:" if inline else source
-        raise UsageError(f"--answer json: {place} is no JSON ({error})") from error
+        raise UsageError(f"--answer json: {place} is not JSON ({error})") from error
     if not isinstance(schema, dict):
         raise UsageError(f'--answer json:{source}: a JSON schema is an object, such as {{"type": "object"}}')
     return schema
