@@ -17,7 +17,7 @@ from lmcot_cli.models import embedded
 
 
 def install(small: Path, large: Path, folder: Path = embedded.FOLDER) -> None:
-    """Copy both files, and write what tells of them.
+    """Copy both files, and update the checksums and the card.
 
     Raises:
         ModelError: One is no GGUF file; nothing is changed then.
