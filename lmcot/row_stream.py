@@ -51,4 +51,4 @@ def _line(place: int, row: Mapping[str, Any] | Row) -> bytes:
     try:
         return json.dumps(record).encode() + b"\n"
     except (TypeError, ValueError, RecursionError) as error:
-        raise InputError(f"row {place}: is no JSON object: {error}") from error
+        raise InputError(f"row {place}: is not a JSON object: {error}") from error

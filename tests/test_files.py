@@ -101,7 +101,7 @@ def test_a_record_of_other_kinds_is_none(tmp_path: Path, odd: dict[str, Any]) ->
         journal.begin(RUN)
     line = json.dumps({**RECORD, **odd})
     out.write_text(line + "\n")
-    with Journal(out) as journal, pytest.raises(OutputError, match="out:1: is no result record"):
+    with Journal(out) as journal, pytest.raises(OutputError, match="out:1: is not a result record"):
         list(journal.records())
     (tmp_path / ".out.ahead").write_text(f"{json.dumps({'settings': {}, 'started': ''})}\n{line}\n")
     assert Ahead(out, run).rows == {}

@@ -196,7 +196,7 @@ def parse_kind(text: str, choices: Sequence[str] = ()) -> AnswerKind:
 def _checked(choices: Sequence[str]) -> tuple[str, ...]:
     """Refuse fewer than two choices, or choices that the vote could not tell apart."""
     if choices and len({answer_key(choice) for choice in choices}) < max(len(choices), 2):
-        raise UsageError(f"--choices {','.join(choices)}: give two or more answers, each another value")
+        raise UsageError(f"--choices {','.join(choices)}: give two or more answers with different values")
     return tuple(choices)
 
 

@@ -48,7 +48,7 @@ class Json:
 
     def within(self, reply: str) -> str | None:
         """Return the last value in a reply that fits."""
-        found = [value for value, _ in values(reply) if self.fits(value)]
+        found = [value for value in values(reply) if self.fits(value)]
         return json.dumps(found[-1], ensure_ascii=False) if found else None
 
     def fits(self, value: object) -> bool:
@@ -62,7 +62,7 @@ class Json:
     def has_answer(self, reply: str) -> bool:
         """Whether a reply holds a value that fits, so that it need not continue."""
         try:
-            return any(self.fits(value) for value, _ in values(reply))
+            return any(map(self.fits, values(reply)))
         except SlowPatternError:  # reported when the reply is read
             return True
 
@@ -93,7 +93,7 @@ def _read_schema(source: str) -> Mapping[str, Any]:
         raise UsageError(f"--answer json:{source}: the schema cannot be read: {error.strerror}") from error
     except (ValueError, RecursionError) as error:
         place = "what follows json:" if inline else source
-        raise UsageError(f"--answer json: {place} is no JSON ({error})") from error
+        raise UsageError(f"--answer json: {place} is not JSON ({error})") from error
     if not isinstance(schema, dict):
         raise UsageError(f'--answer json:{source}: a JSON schema is an object, such as {{"type": "object"}}')
     return schema

@@ -51,7 +51,7 @@ class AskedModel:
             request.prompt.encode()
         except UnicodeEncodeError as error:
             raise RowError(
-                "question, context or rationale holds half a surrogate pair, which is no character"
+                "question, context or rationale holds half a surrogate pair, which is not a character"
             ) from error
         return request
 

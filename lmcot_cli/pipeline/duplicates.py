@@ -51,7 +51,7 @@ class _SeenIds:
             new = self._database.execute("INSERT OR IGNORE INTO seen VALUES (?, ?)", (digest, line)).rowcount
         except sqlite3.OperationalError as error:
             raise OutputError(
-                f"the ids seen so far find no room in the folder of temporary files: {error}"
+                f"no room for the ids seen so far in the folder of temporary files: {error}"
             ) from error
         if new:
             return line

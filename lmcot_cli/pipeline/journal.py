@@ -88,10 +88,10 @@ class Recorded(NamedTuple):
         if item.id != self.id:
             return f"but the input has row {item.id!r} there"
         if item.question != self.question:
-            return "whose question is another in the input"
+            return "whose question differs in the input"
         digest = item.digest if isinstance(item, Row) else None
         if None not in (digest, self.row_digest) and digest != self.row_digest:
-            return "whose context or rationale is another in the input, or another column"
+            return "whose context, rationale or another column differs in the input"
         return None
 
 
@@ -162,7 +162,7 @@ class Journal:
         """
         self.check(run.settings)
         if self.previous and not self._begins_as_ours():  # another file must not lose its last line as torn
-            raise OutputError(f"{self.path}:1: is no result record of lmcot: {INSTEAD}")
+            raise OutputError(f"{self.path}:1: is not a result record of lmcot: {INSTEAD}")
         since = since or self.previous
         started, calls = (since.started, since.calls) if since else (now(), None)
         self._run = replace(run, started=started, calls=calls)
@@ -176,7 +176,7 @@ class Journal:
         """Read the records of earlier sessions and add them to the totals.
 
         Raises:
-            OutputError: A line is no result record.
+            OutputError: A line is not a result record.
         """
         with self.path.open("rb") as file:
             for number, line in enumerate(file, 1):
@@ -186,7 +186,7 @@ class Journal:
                     recorded = Recorded.read(line)
                 except NO_RECORD as error:
                     raise OutputError(
-                        f"{self.path}:{number}: is no result record of lmcot: {INSTEAD}"
+                        f"{self.path}:{number}: is not a result record of lmcot: {INSTEAD}"
                     ) from error
                 self.totals += recorded.totals
                 yield recorded
@@ -323,7 +323,7 @@ def _open_locked(path: Path, *, follow: bool) -> int:
         raise cannot_write(path, error, "choose another -o") from error
     try:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise OutputError(f"{path}: is no regular file: leave -o out and results go to standard output")
+            raise OutputError(f"{path}: is not a regular file; leave out -o to write to standard output")
         lock(descriptor, path)
     except OutputError:
         os.close(descriptor)

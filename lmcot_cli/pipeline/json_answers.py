@@ -4,30 +4,15 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 _ANSWER_KEYS = (
-    "answer",
-    "finalanswer",
-    "shortanswer",
-    "finalresponse",
-    "result",
-    "response",
-    "output",
-    "value",
-    "text",
-)
+    "answer", "finalanswer", "shortanswer", "finalresponse", "result", "response", "output", "value", "text",
+)  # fmt: skip
 _REASON_KEYS = (
-    "reasoning",
-    "rationale",
-    "explanation",
-    "thought",
-    "thoughts",
-    "analysis",
-    "steps",
-    "chainofthought",
-)
+    "reasoning", "rationale", "explanation", "thought", "thoughts", "analysis", "steps", "chainofthought",
+)  # fmt: skip
 _OBJECT = re.compile(r"\{\s*[\"'}]")
 _UNFINISHED = re.compile(
     r"^\{.*?[\"'](?:final[ _-]?|short[ _-]?)?answer[\"']\s*:\s*"
@@ -74,20 +59,20 @@ def leading_json(text: str) -> JsonAnswer | None:
     return JsonAnswer(start, len(text), answer, None) if answer else None
 
 
-def values(text: str) -> Iterator[tuple[Any, int]]:
-    """Yield the JSON values of a text and their ends: the text as a whole, else the objects and lists in it."""
+def values(text: str) -> Iterator[Any]:
+    """Yield the JSON values of a text: the text as a whole, else the objects and lists in it."""
     decoder = json.JSONDecoder(strict=False)
     try:
         value, end = decoder.raw_decode(stripped := text.strip())
         if end == len(stripped):
-            yield value, len(text)
+            yield value
             return
     except (ValueError, RecursionError):
         pass
     starts = [found.start() for found in re.finditer(r"[{\[]", text)]
     for start in starts[: 4 * _MOST_TRIED]:
         try:
-            yield decoder.raw_decode(text, start)
+            yield decoder.raw_decode(text, start)[0]
         except (ValueError, RecursionError):
             continue
 
@@ -100,7 +85,7 @@ def _answer_of(value: Mapping[str, Any]) -> str | None:
     return None if isinstance(only, dict | list) else _text(only)
 
 
-def _field(value: Mapping[str, Any], names: tuple[str, ...]) -> str | None:
+def _field(value: Mapping[str, Any], names: Sequence[str]) -> str | None:
     by_name = {re.sub(r"[\W_]", "", key).lower(): one for key, one in value.items()}
     return next((text for name in names if name in by_name and (text := _text(by_name[name]))), None)
 

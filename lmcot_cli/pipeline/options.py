@@ -279,7 +279,7 @@ class AnswerOptions:
         if self.temperature == 0 and self.samples > 1:
             yield f"--temperature 0 makes all {self.samples} samples alike: leave it out, or use --samples 1"
         if self.deterministic and self.deadline is not None:
-            yield "--deadline lets the clock decide what is drawn: leave out --deterministic, or it"
+            yield "--deadline lets the clock decide which samples are drawn: leave out --deterministic or --deadline"
         if self.max_cost is not None and all(self.role_prices[role] == FREE for role in self.models):
             yield (
                 f"--max-cost: there is no price for {self.large}; write in lmcot.toml, per million tokens:"

@@ -119,7 +119,7 @@ def preview(
                 characters[stage] += len(request.text)
                 first.setdefault(stage, request)
     if not good and not done:
-        raise InputError("no row can be asked about: see what is wrong with lmcot data inspect")
+        raise InputError("no row can be answered: lmcot data inspect shows what is wrong")
     stages = (_stage(stage, request, good, characters[stage], options) for stage, request in first.items())
     return Preview(good, bad, tuple(stages), done, tuple(_run_notes(options)))
 
@@ -136,7 +136,7 @@ def _kept(output: Path | None, *, retry_errors: bool) -> Iterator[bool]:
     except OSError as error:
         raise OutputError(f"{output}: cannot be read: {error.strerror}") from error
     except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise OutputError(f"{output}: is no output of lmcot: choose another -o") from error
+        raise OutputError(f"{output}: is not an output of lmcot: choose another -o") from error
 
 
 def _run_notes(options: AnswerOptions) -> Iterator[str]:

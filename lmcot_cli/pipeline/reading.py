@@ -103,7 +103,7 @@ def compile_pattern(text: str) -> regex.Pattern[str]:
     """Compile the expression of `--answer-regex`.
 
     Raises:
-        UsageError: The text is no regular expression.
+        UsageError: The text is not a valid regular expression.
     """
     import regex
 
@@ -111,7 +111,7 @@ def compile_pattern(text: str) -> regex.Pattern[str]:
         pattern: regex.Pattern[str] = regex.compile(text)
     except (regex.error, RecursionError, OverflowError) as error:
         shown = text if text.isprintable() else repr(text)
-        raise UsageError(f"--answer-regex {shown}: is no regular expression: {error}") from error
+        raise UsageError(f"--answer-regex {shown}: is not a valid regular expression: {error}") from error
     if not text:
         raise UsageError("--answer-regex: is empty; write an expression, its first group around the answer")
     return pattern

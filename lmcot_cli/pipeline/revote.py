@@ -94,7 +94,7 @@ def _weight(answer: Answer, text: str | None, logprob: float | None, vote: VoteB
 def _planned(rows: Sequence[_Row], samples: int | None) -> int:
     counts = {len(row.ballots) for row in rows}
     if not counts or counts == {0}:
-        raise InputError("there is no row that was answered from samples")
+        raise InputError("no row was answered from samples")
     if len(counts) > 1:
         raise InputError(
             f"rows have from {min(counts)} to {max(counts)} samples: draw all of them with --stop none"

@@ -153,7 +153,7 @@ def read_run_file(path: Path) -> PreviousRun | None:
     """Read the run file of an earlier session; None where there is none.
 
     Raises:
-        OutputError: The file cannot be read, or is no run file.
+        OutputError: The file cannot be read, or is not a run file.
     """
     try:
         record = json.loads(read_regular(path))
@@ -165,7 +165,7 @@ def read_run_file(path: Path) -> PreviousRun | None:
         raise OutputError(f"{path}: cannot be read: {error.strerror}") from error
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise OutputError(
-            f"{path}: is no run file of lmcot: choose another -o, or start anew with --overwrite"
+            f"{path}: is not a run file of lmcot: choose another -o, or start anew with --overwrite"
         ) from error
 
 

@@ -70,7 +70,7 @@ class Session:
         output = self.output
         for option, given in {"overwrite": self._overwrite, "retry-errors": self._retry_errors}.items():
             if given and output is None:
-                raise UsageError(f"--{option} needs -o OUT, the output it is about")
+                raise UsageError(f"--{option} needs -o OUT")
         if self._overwrite and self._retry_errors:
             raise UsageError(
                 "--overwrite starts the output anew, --retry-errors keeps most of it: choose one"

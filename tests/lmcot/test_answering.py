@@ -85,7 +85,7 @@ def test_a_row_that_fails_stops_nothing_and_one_alone_raises(model: str) -> None
         (lambda: list(answer([{}], samples=0, top_p=2.0)), "--samples 0: give 1 or more; --top-p 2"),
         (lambda: list(answer([{}], AnswerOptions(), samples=2)), "give options, or single settings"),
         (lambda: list(answer([])), "rows: is empty"),
-        (lambda: list(answer([{"question": object()}])), "row 1: is no JSON object"),
+        (lambda: list(answer([{"question": object()}])), "row 1: is not a JSON object"),
         (lambda: open_model("builtin:small", samples=2), "no such setting: samples"),
         (lambda: open_model("none.gguf"), "none.gguf"),
     ],
