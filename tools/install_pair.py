@@ -10,9 +10,9 @@ import shutil
 import sys
 from pathlib import Path
 
-from lmcot_cli.backends.llama.gguf_header import read_header
 from lmcot_cli.errors import InputError, LmcotError
 from lmcot_cli.files import hex_digest, replacing
+from lmcot_cli.model_files.gguf_header import read_header
 from lmcot_cli.models import embedded
 
 

@@ -57,9 +57,9 @@ class Served(ScriptedBackend):
         self.window, self.identity = 2, ModelIdentity("http://host/v1#model", None)
 
     def poll(self, *, wait: bool = True) -> list[Reply]:
-        ticket, request, sampling = self._handed_in[0]
+        ticket, request, sampling = self._submitted[0]
         (reply,) = self.complete([request], sampling)
-        del self._handed_in[0]
+        del self._submitted[0]
         return [(ticket, reply)]
 
 
