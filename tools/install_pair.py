@@ -10,14 +10,14 @@ import shutil
 import sys
 from pathlib import Path
 
-from lmcot_cli.backends.llama.gguf_header import read_header
 from lmcot_cli.errors import InputError, LmcotError
 from lmcot_cli.files import hex_digest, replacing
+from lmcot_cli.model_files.gguf_header import read_header
 from lmcot_cli.models import embedded
 
 
 def install(small: Path, large: Path, folder: Path = embedded.FOLDER) -> None:
-    """Copy both files, and write what tells of them.
+    """Copy both files, and update the checksums and the card.
 
     Raises:
         ModelError: One is no GGUF file; nothing is changed then.

@@ -32,12 +32,12 @@ from lmcot_train.rewards.languages import FUNCTION_WORDS
 
 SEEDS = {"tune": 1, "report": 2}
 _NAME = re.compile(r"[A-Z][\w'.-]*(?:\s(?:of|the|and)\s[A-Z][\w'.-]*|\s[A-Z][\w'.-]*)*|\d[\d,.]*\d|\d")
-Score = Callable[["Row", "Given"], float]
+Score = Callable[["Row", "GivenRationale"], float]
 _CLOSED = {"yes": "no", "no": "yes"}
 
 
 @dataclass(frozen=True, slots=True)
-class Given:
+class GivenRationale:
     """A rationale and the answer it leads to."""
 
     text: str
@@ -45,16 +45,16 @@ class Given:
 
 
 @dataclass(frozen=True, slots=True)
-class Case:
+class RewardCase:
     """A row with its gold rationale and, where one can be made, the same with a value of somebody else."""
 
     row: Row
-    gold: Given
-    wrong: Given | None
+    gold: GivenRationale
+    wrong: GivenRationale | None
     supporting: tuple[int, ...]
 
 
-def microhop(half: str) -> Iterator[Case]:
+def microhop(half: str) -> Iterator[RewardCase]:
     """Generate rows as `lmcot data microhop` does, each with a chain that takes another subject's value at one hop."""
     for index in range(10**9):
         random = Random(f"rewards/{SEEDS[half]}/{index}")
@@ -66,14 +66,14 @@ def microhop(half: str) -> Iterator[Case]:
         row = Row(str(index), question.text, context, (question.answer,), program.type, None, index + 1)
         subjects = {fact.subject.name for fact in question.facts}
         places = tuple(n for n, paragraph in enumerate(context) if paragraph.title in subjects)
-        yield Case(row, _given(question), _misbound(world, question, random), places)
+        yield RewardCase(row, _given(question), _misbound(world, question, random), places)
 
 
-def _given(question: Question) -> Given:
-    return Given(" ".join(sentence.text for sentence in question.rationale), question.answer)
+def _given(question: Question) -> GivenRationale:
+    return GivenRationale(" ".join(sentence.text for sentence in question.rationale), question.answer)
 
 
-def _misbound(world: World, question: Question, random: Random) -> Given | None:
+def _misbound(world: World, question: Question, random: Random) -> GivenRationale | None:
     """Take the value of another subject at one hop, and go on from there with what the world says of it."""
     fact = random.choice(question.facts)
     others = [
@@ -89,12 +89,12 @@ def _misbound(world: World, question: Question, random: Random) -> Given | None:
         return _given(ask(question.program, world, random))
     except KeyError:  # nothing is said of it: it is only named
         text = _given(question).text.replace(f" {fact.object.name}.", f" {false.name}.", 1)
-        return Given(text, question.answer)
+        return GivenRationale(text, question.answer)
     finally:
         world.facts[key] = fact
 
 
-def hotpotqa(path: Path, half: str) -> Iterator[Case]:
+def hotpotqa(path: Path, half: str) -> Iterator[RewardCase]:
     """Read every second row; a chain is its supporting sentences in the order given."""
     with path.open(encoding="utf-8") as file:
         lines = list(islice(file, list(SEEDS).index(half), None, 2))
@@ -104,10 +104,10 @@ def hotpotqa(path: Path, half: str) -> Iterator[Case]:
         sentences = _supporting(record)
         if len(sentences) > 1:
             random = Random(f"rewards/{number}")
-            gold = Given(" ".join(text for _, text in sentences), row.answers[0])
+            gold = GivenRationale(" ".join(text for _, text in sentences), row.answers[0])
             titles = {title for title, _ in sentences}
             places = tuple(n for n, paragraph in enumerate(row.context) if paragraph.title in titles)
-            yield Case(row, gold, _exchanged(row, sentences, random), places)
+            yield RewardCase(row, gold, _exchanged(row, sentences, random), places)
 
 
 def _supporting(record: Mapping[str, Any]) -> list[tuple[str, str]]:
@@ -119,7 +119,7 @@ def _supporting(record: Mapping[str, Any]) -> list[tuple[str, str]]:
     ]
 
 
-def _exchanged(row: Row, sentences: list[tuple[str, str]], random: Random) -> Given | None:
+def _exchanged(row: Row, sentences: list[tuple[str, str]], random: Random) -> GivenRationale | None:
     """Put a name or number of another paragraph in the place of the answer or, where it is none, of another value."""
     answer, chain = row.answers[0], " ".join(text for _, text in sentences)
     is_value = _NAME.fullmatch(answer) and answer in chain and answer not in row.question
@@ -141,7 +141,7 @@ def _exchanged(row: Row, sentences: list[tuple[str, str]], random: Random) -> Gi
         other = random.choice(others) if others else value
         text = re.sub(rf"(?<!\w){re.escape(value)}(?!\w)", other, chain)
         if text != chain:
-            return Given(text, other if is_value else _CLOSED.get(answer, answer))
+            return GivenRationale(text, other if is_value else _CLOSED.get(answer, answer))
     return None
 
 
@@ -161,7 +161,7 @@ def _alike(one: str, other: str) -> bool:
     return min(len(one.split()), 3) == min(len(other.split()), 3)
 
 
-def variants(case: Case, other: Case, random: Random) -> dict[str, Given | None]:
+def variants(case: RewardCase, other: RewardCase, random: Random) -> dict[str, GivenRationale | None]:
     """Make the bad rationales of a row; all but the wrong one lead to the right answer, which is generous to them."""
     row, gold = case.row, case.gold
     words, context = gold.text.split(), " ".join(p.text for p in row.context)
@@ -198,7 +198,7 @@ def _shuffled(text: str, random: Random) -> list[str]:
     return [" ".join(random.sample(s.split(), len(s.split()))) for s in re.split(r"(?<=\.)\s", text)]
 
 
-def aspect_mean(row: Row, given: Given, *, known: bool, logprob: float | None = None) -> float:
+def aspect_mean(row: Row, given: GivenRationale, *, known: bool, logprob: float | None = None) -> float:
     """Return R_aspect with equal weights; the answer known or not, with fluency where a log-probability is given."""
     chain = read_chain(row, given.text, given.answer if known else None, logprob)
     return weighted_mean(score_aspects(chain), EQUAL_WEIGHTS)
@@ -213,7 +213,7 @@ def with_fluency(reference: str) -> Score:
     opened = open_base(reference)
     prompts = RationalePrompts(opened.tokenizer, encoder_decoder=is_encoder_decoder(opened.model))
 
-    def score(row: Row, given: Given) -> float:
+    def score(row: Row, given: GivenRationale) -> float:
         (logprob,) = scoring.mean_logprobs(
             opened, prompts, [scoring.RationaleToScore(row, given.text, given.answer)]
         )
@@ -223,7 +223,7 @@ def with_fluency(reference: str) -> Score:
 
 
 @dataclass(slots=True)
-class Tally:
+class PairTally:
     """How often gold is above a bad rationale, and how often not below."""
 
     pairs: int = 0
@@ -239,20 +239,20 @@ class Tally:
         self.total += bad
 
 
-def compare(cases: Sequence[Case], score: Score, names: Collection[str] = ()) -> dict[str, Tally]:
+def compare(cases: Sequence[RewardCase], score: Score, names: Collection[str] = ()) -> dict[str, PairTally]:
     """Set the gold rationale of each row against its bad ones, against some of them where names are given."""
-    tallies: dict[str, Tally] = {"gold": Tally()}
+    tallies: dict[str, PairTally] = {"gold": PairTally()}
     for number, case in enumerate(cases):
         gold = score(case.row, case.gold)
         tallies["gold"].add(gold, gold)
         bad = variants(case, cases[number - 1], Random(f"variants/{number}"))
         for name, given in bad.items():
             if given is not None and (not names or name in names):
-                tallies.setdefault(name, Tally()).add(gold, score(case.row, given))
+                tallies.setdefault(name, PairTally()).add(gold, score(case.row, given))
     return tallies
 
 
-def show(title: str, tallies: Mapping[str, Tally]) -> None:
+def show(title: str, tallies: Mapping[str, PairTally]) -> None:
     """Print a table: pairs, mean R_aspect of the bad, share of pairs with gold above (Wilson's interval), and level."""
     print(f"\n{title}\n{'':34}{'pairs':>6}{'mean':>8}{'gold above, %':>22}{'level, %':>10}")
     for name, one in tallies.items():

@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Literal
 
 import torch
@@ -27,8 +26,9 @@ from transformers import (
 from lmcot_cli.datasets.row import Row
 from lmcot_train.ppo.options import PPOOptions
 from lmcot_train.ppo.trainer import Trainer
+from lmcot_train.prompting import WrittenRationale
 from lmcot_train.rewards.reward import Reward, RolledOut
-from lmcot_train.rollouts.judge import Judge, RewardFunction, Task
+from lmcot_train.rollouts.judge import Judge, RefineTask, RewardFunction
 from lmcot_train.rollouts.policy import Policy
 
 Shape = Literal["causal", "t5"]
@@ -67,23 +67,15 @@ def lora_model(shape: Shape, seed: int = 0) -> PeftModel:
     return get_peft_model(plain_model(shape, seed), adapter)
 
 
-@dataclass(frozen=True)
-class Numbers:
-    """A text of token numbers."""
-
-    rationale: str
-    finished: bool
-
-
 class NumberReader:
     """Reads tokens as their numbers, so that no tokenizer is needed."""
 
     end_ids = frozenset({END})
 
-    def read(self, ids: Sequence[int]) -> Numbers:
+    def read(self, ids: Sequence[int]) -> WrittenRationale:
         """Return the numbers up to the end token."""
         ended = END in ids
-        return Numbers(" ".join(map(str, ids[: list(ids).index(END)] if ended else ids)), ended)
+        return WrittenRationale(" ".join(map(str, ids[: list(ids).index(END)] if ended else ids)), ended)
 
 
 def worth(total: float) -> Reward:
@@ -101,13 +93,15 @@ def constant(items: Sequence[RolledOut]) -> list[Reward]:
     return [worth(1.0) for _ in items]
 
 
-def toy_task(reward: RewardFunction = names_the_wanted_token, held_out: int = 0) -> Task:
+def toy_task(reward: RewardFunction = names_the_wanted_token, held_out: int = 0) -> RefineTask:
     """Return 64 random prompts of 5 to 19 tokens, to be rewarded by `reward`."""
     generator = torch.Generator().manual_seed(5)
     lengths = torch.randint(5, 20, (64,), generator=generator).tolist()
     prompts = [torch.randint(2, VOCABULARY, (n,), generator=generator).tolist() for n in lengths]
     rows = [Row(str(i), str(i), (), ("x",), None, None, i + 1) for i in range(64)]
-    return Task(rows[held_out:], rows[:held_out], lambda row: prompts[int(row.id)], NumberReader(), reward)
+    return RefineTask(
+        rows[held_out:], rows[:held_out], lambda row: prompts[int(row.id)], NumberReader(), reward
+    )
 
 
 def train(shape: Shape, reward: RewardFunction, updates: int, seed: int, say: Callable[[str], None]) -> None:

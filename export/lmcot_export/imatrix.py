@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from lmcot_cli.backends.base import Request, Role
 from lmcot_cli.backends.llama.library import first_error, forget_errors, llama
 from lmcot_cli.backends.llama.model import LlamaModel
-from lmcot_cli.backends.llama.vocabulary import Vocabulary
+from lmcot_cli.backends.llama.vocabulary import LlamaVocabulary
 from lmcot_cli.datasets.reader import read_rows
 from lmcot_cli.datasets.records import BadRow
 from lmcot_cli.datasets.row import Row
@@ -233,7 +233,7 @@ class _Watched:
 
 def _chunks(model: LlamaModel, prompts: Iterable[str], size: int, most: int) -> Iterator[list[int]]:
     """Yield the tokens of prompts, at most `size` at once."""
-    vocabulary = Vocabulary(model)
+    vocabulary = LlamaVocabulary(model)
     seen = 0
     for prompt in prompts:
         tokens = vocabulary.prompt_tokens(Request(prompt, seed=0))

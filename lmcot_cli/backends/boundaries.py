@@ -1,4 +1,4 @@
-"""Where a text begins and a reply ends, in tokens: the same for llama.cpp, transformers, ONNX, training and export."""
+"""The tokens that begin a text and end a reply, for llama.cpp, transformers, ONNX, training and export alike."""
 
 from __future__ import annotations
 
@@ -11,29 +11,24 @@ WELL_KNOWN_ENDS = frozenset({
     "_<EOT>", "[EOT]", "[EOS]", "[e~[", "<end_of_utterance>", "<\uff5cend\u2581of\u2581sentence\uff5c>",
 })
 # fmt: on
-"""Tokens that end a text in whatever vocabulary they are, as llama.cpp has it."""
+"""Tokens that end a text in any vocabulary, as in llama.cpp."""
 
 _BETWEEN_CHANNELS = "<|end|>"
 _CHANNEL_ENDS = ({"<|return|>", "<|call|>"}, {"<|calls|>", "<|flush|>"})
-"""gpt-oss and Solar end a reply with these; `<|end|>` only ends a channel of theirs."""
+"""gpt-oss and Solar end a reply with these; their `<|end|>` only ends a channel."""
 
 
 def begun(tokens: list[int], bos: int | None) -> list[int]:
-    """Put the beginning-of-text token in front, unless a chat template has written it.
-
-    Args:
-        tokens: Of a prompt.
-        bos: The token; None where texts begin with none.
-    """
+    """Put the beginning-of-text token in front of a prompt, unless a chat template has written it."""
     return tokens if bos is None or tokens[:1] == [bos] else [bos, *tokens]
 
 
 def turn_end(following: Sequence[int], marks: Mapping[int, str]) -> int | None:
-    """Return the token that a chat template ends the assistant's turn with, None where it does so in plain text.
+    """Return the token with which a chat template ends the assistant's turn; None where it is plain text.
 
     Args:
-        following: Tokens of what the template writes behind a reply; see `ChatTemplate.turn_end`.
-        marks: Texts of the tokens of `following` that are control tokens, or others of the vocabulary's own.
+        following: The tokens that the template writes after a reply; see `ChatTemplate.turn_end`.
+        marks: Texts of the vocabulary's tokens that are no words: control tokens and the like.
     """
     return next((token for token in following if marks.get(token, "").strip()), None)
 
@@ -42,9 +37,9 @@ def reply_ends(stated: Iterable[int | None], turn: int | None, own: Mapping[int,
     """Return all tokens that end a reply.
 
     Args:
-        stated: Those that the model's files name.
-        turn: The one that ends a turn of its chat template; see `turn_end`.
-        own: Texts of the tokens that the vocabulary has besides words: control tokens and the like.
+        stated: The tokens that the model's files name.
+        turn: The token that ends a turn of its chat template; see `turn_end`.
+        own: Texts of the vocabulary's tokens that are no words: control tokens and the like.
     """
     texts = frozenset(own.values())
     known = WELL_KNOWN_ENDS - {_BETWEEN_CHANNELS if any(texts >= ends for ends in _CHANNEL_ENDS) else ""}

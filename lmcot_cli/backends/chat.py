@@ -1,15 +1,15 @@
-"""How a request becomes text: by the model's chat template, rendered as transformers does it, or as it is.
+"""Turn a request into text: by the model's chat template, rendered as transformers does it, or as it is.
 
-Text of rows cannot forge a model's marks. Where a message holds the text of a control token (`<|im_end|>`), it is cut
-behind its first character, and `ChatTemplate.parts` returns what lies between the cuts: tokenized one by one, with
-control tokens read, the parts give the template's marks as marks and the message's as the characters they are. Any
-other text is one part, and tokenized as ever.
+Text of rows cannot forge a model's marks. Where a message contains the text of a control token (`<|im_end|>`), it is
+cut after its first character, and `ChatTemplate.parts` returns the text between the cuts. Tokenized one by one, the
+parts give the template's marks as control tokens and those of messages as characters. Other text is a single part.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import cached_property
 from typing import Any
 
@@ -21,12 +21,12 @@ from lmcot_cli.fence.limits import ExceededError, FaultError
 from lmcot_cli.fence.process import FencedJob
 
 _CUT = "\U000f1c07"
-"""A private character, which no text of rows should hold: where one does, it is taken out."""
+"""A private character that no text of rows should contain; if one does, it is removed."""
 
 _PROBE = "lmcot-probe"
 
 _MOST_SOURCE = 2**18
-"""Characters of a template; the longest of known models have a tenth of that."""
+"""Maximum characters of a template; the longest of known models have a tenth of that."""
 
 _LONG = "All work and no play. " * 200
 
@@ -34,13 +34,13 @@ Message = Mapping[str, str]
 
 
 class ChatTemplate:
-    """A model's chat template, which the child renders within limits.
+    """A model's chat template, which a fenced process renders within limits.
 
     Args:
         source: The Jinja2 template. It comes with the model, so it runs in a sandbox.
         model_name: What error messages call the model.
-        tokens: What the template may name: texts of `bos_token`, `eos_token` and the like.
-        marks: Texts of the control tokens, and of what else messages must not forge.
+        tokens: Texts of the tokens that the template may name (`bos_token`, `eos_token` and the like).
+        marks: Texts that messages must not forge: control tokens, and other marks of the template.
 
     Raises:
         ModelError: The template is not valid Jinja2, or breaks the limits or the sandbox when it is tried.
@@ -56,7 +56,8 @@ class ChatTemplate:
             raise self._refused(f"has {len(source):,} characters, more than {_MOST_SOURCE:,}")
         self._job = FencedJob("chat", {"source": source, "tokens": dict(tokens)})
         self._latest: tuple[Any, str] | None = None
-        self._switches = ThinkingSwitches(**self._called("names", compared=EFFORT))
+        with self._faults_told():
+            self._switches = ThinkingSwitches(**self._call("names", compared=EFFORT))
         self._try_out()
 
     def render(self, request: Request, thinking: Thinking = "off") -> str:
@@ -68,7 +69,7 @@ class ChatTemplate:
         return "".join(self.parts(request, thinking))
 
     def parts(self, request: Request, thinking: Thinking = "off") -> list[str]:
-        """Render a request's messages; return the text, cut wherever a message would forge a mark.
+        """Render a request's messages, and return the text, cut wherever a message would forge a mark.
 
         Raises:
             ModelError: The template cannot render such a conversation.
@@ -80,20 +81,20 @@ class ChatTemplate:
         return [part for part in self._prompt(guarded, thinking).split(_CUT) if part]
 
     def thinks(self, thinking: Thinking) -> bool:
-        """Tell whether the model may think before a reply: not where its template says that it shall not."""
+        """Return whether the model may think before a reply: not where its template can tell it not to."""
         if thinking != "off" or not self._speaks_of_thinking:
             return thinking != "off"
         return not (self._switches.can_be_off and self._is_switched)
 
     @cached_property
     def turn_end(self) -> str:
-        """What the template writes after a reply that is the last turn of a conversation; empty where nothing."""
+        """The text that the template writes after the last reply of a conversation; may be empty."""
         rendered = self._tried([_message("user", "?"), _message("assistant", _PROBE)])
         return rendered.rpartition(_PROBE)[2] if _PROBE in rendered else ""
 
     @cached_property
     def _is_switched(self) -> bool:
-        """Whether the switch makes a difference to what a model reads."""
+        """Whether the switches change what the model reads."""
         question = [_message("user", "?")]
         return self._prompt(question, "off") != self._prompt(question, "on")
 
@@ -103,11 +104,11 @@ class ChatTemplate:
 
     @cached_property
     def _takes_system(self) -> bool:
-        """Whether a system message finds its way into the text."""
+        """Whether the template writes a system message."""
         return _PROBE in self._tried([_message("system", _PROBE), _message("user", "?")])
 
     def _try_out(self) -> None:
-        """Render what a run may ask for, a long conversation too, so that a hostile template is told before it."""
+        """Render what a run may ask for, including a long conversation, so that a hostile template shows before it."""
         turns = [_message("user", _LONG), _message("assistant", _LONG), _message("user", "?")]
         for thinking in ("off", "on"):
             values, _ = self._switches.settings(thinking)
@@ -115,7 +116,7 @@ class ChatTemplate:
         self._tried([_message("system", _LONG), *turns], add_generation_prompt=True)
 
     def _tried(self, messages: Sequence[Message], **settings: Any) -> str:
-        """Render messages; return nothing where the template refuses them, for it may yet render others.
+        """Render messages; return an empty text where the template refuses them, as it may still render others.
 
         Raises:
             ModelError: It broke the limits or the sandbox.
@@ -128,41 +129,37 @@ class ChatTemplate:
             return ""
 
     def _guarded(self, content: str) -> str:
-        """Return a message's text with a cut in each mark; lone surrogates become question marks."""
+        """Return the text of a message with a cut in each mark; lone surrogates become question marks."""
         content = content.encode("utf-8", "replace").decode().replace(_CUT, "")
         return self._marks.sub(rf"\1{_CUT}", content) if self._marks else content
 
     def _prompt(self, messages: Sequence[Message], thinking: Thinking) -> str:
-        """Render what the model replies to."""
+        """Render the prompt of a reply."""
         values, word = self._switches.settings(thinking)
         messages = _with_word(messages, word) if word else messages
-        return self._render(messages, add_generation_prompt=True, **values)
-
-    def _render(self, messages: Sequence[Message], **settings: Any) -> str:
-        try:
-            return self._rendered(messages, settings)
-        except FaultError as error:
-            raise self._error(error) from error
+        with self._faults_told():
+            return self._rendered(messages, {"add_generation_prompt": True, **values})
 
     def _rendered(self, messages: Sequence[Message], settings: Mapping[str, Any]) -> str:
-        """Have the child render messages; what was rendered last is asked for twice, as text and for its tokens."""
+        """Render messages in the fenced process; the latest are asked for twice, as text and for their tokens."""
         asked = ([dict(message) for message in messages], dict(settings))
         if not self._latest or self._latest[0] != asked:
             most = self._job.limits.output + 8 * sum(len(message["content"]) for message in messages)
             self._latest = asked, self._call("render", messages=asked[0], settings=asked[1], most=most)
         return self._latest[1]
 
-    def _called(self, method: str, **arguments: Any) -> Any:
-        try:
-            return self._call(method, **arguments)
-        except FaultError as error:
-            raise self._error(error) from error
-
     def _call(self, method: str, **arguments: Any) -> Any:
         try:
             return self._job.call(method, **arguments)
         except ExceededError as error:
             raise self._refused(str(error)) from error
+
+    @contextmanager
+    def _faults_told(self) -> Iterator[None]:
+        try:
+            yield
+        except FaultError as error:
+            raise self._error(error) from error
 
     def _error(self, error: FaultError) -> ModelError:
         return ModelError(
@@ -176,22 +173,22 @@ class ChatTemplate:
 
 
 def thinks(template: ChatTemplate | None, thinking: Thinking) -> bool:
-    """Tell whether a model, with a chat template or without one, may think before a reply."""
+    """Return whether a model, with or without a chat template, may think before a reply."""
     return template.thinks(thinking) if template else thinking != "off"
 
 
 def plain_text(request: Request) -> str:
-    """Return a request as a model without a chat template gets it; lone surrogates become question marks."""
+    """Return what a model without a chat template reads; lone surrogates become question marks."""
     return request.text.encode("utf-8", "replace").decode()
 
 
 def is_mark(token: str, template: str) -> bool:
-    """Tell whether a token that is no control token, such as `</think>` in Qwen3, is a mark that a template writes."""
+    """Return whether a token other than a control token, such as `</think>` in Qwen3, is a mark of the template."""
     return len(token.strip()) > 2 and token in template
 
 
 def _beginnings(marks: Iterable[str]) -> re.Pattern[str] | None:
-    """Return what finds the first character of every mark in a text, of overlapping ones too."""
+    """Return a pattern for the first character of every mark in a text, overlapping ones included."""
     wanted = sorted({mark for mark in marks if len(mark) > 1}, key=len, reverse=True)
     if not wanted:
         return None
@@ -204,13 +201,13 @@ def _message(role: str, content: str) -> Message:
 
 
 def _folded(messages: Sequence[Message]) -> list[Message]:
-    """Put the system message in front of the first user's."""
+    """Put the system message in front of the first user message."""
     system, first, *others = messages
     return [_message("user", f"{system['content']}\n\n{first['content']}"), *others]
 
 
 def _with_word(messages: Sequence[Message], word: str) -> list[Message]:
-    """Put a word that switches thinking behind the system message, one of its own where there is none."""
-    system = messages[0] if messages[0]["role"] == "system" else _message("system", "")
-    others = messages[1:] if messages[0]["role"] == "system" else messages
-    return [_message("system", f"{system['content']} {word}".strip()), *others]
+    """Append a word that switches thinking to the system message, which is added where there is none."""
+    if messages[0]["role"] != "system":
+        return [_message("system", word), *messages]
+    return [_message("system", f"{messages[0]['content']} {word}".strip()), *messages[1:]]

@@ -1,7 +1,7 @@
-"""A chat template as Jinja2 sees it, rendered as transformers does it; `chat` has this run in the child.
+"""A chat template in Jinja2, rendered as transformers does it; `chat` runs this in the fenced process.
 
-A template comes with a model, so it runs in a sandbox, and what it is compiled to, which Jinja2 computes in advance,
-counts as running too.
+A template comes with a model, so it runs in a sandbox. Compiling it counts as running it, because Jinja2 computes
+constants in advance.
 """
 
 from __future__ import annotations
@@ -23,10 +23,6 @@ Message = Mapping[str, str]
 class ChatRendering:
     """One template.
 
-    Args:
-        source: The template.
-        tokens: What it may name: texts of `bos_token`, `eos_token` and the like.
-
     Raises:
         TemplateError: It is not valid Jinja2.
     """
@@ -43,28 +39,25 @@ class ChatRendering:
         Args:
             messages: The messages.
             settings: Values of other names, such as `add_generation_prompt`.
-            most: Most characters that are written.
+            most: Maximum characters to write.
         """
         values = {"messages": messages, **settings, **self._tokens}
         return written(self._template, most, values)
 
     def names(self, compared: str) -> dict[str, list[str]]:
-        """Return what can be known of a template without rendering it.
-
-        Args:
-            compared: A variable.
+        """Return what is known about a template without rendering it.
 
         Returns:
-            The variables that it asks for, the strings that it compares `compared` with, and all of its strings.
+            Its variables (`asked`), the strings that it compares `compared` with, and all of its strings.
         """
-        # In this order: looking for variables folds constants.
+        # In this order, because looking for variables folds constants.
         found = {"compared": _compared_with(compared, self._tree), "strings": _strings(self._tree)}
         found["asked"] = meta.find_undeclared_variables(self._tree)
         return {name: sorted(values) for name, values in found.items()}
 
 
 class _GenerationBlock(Extension):
-    """Accept `{% generation %}`, which marks the assistant's words for training; here it changes nothing."""
+    """Accept `{% generation %}`, which marks the assistant's text for training and has no effect here."""
 
     tags = {"generation"}  # noqa: RUF012 (declared so in Jinja2)
 

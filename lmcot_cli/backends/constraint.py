@@ -1,4 +1,4 @@
-"""What a reply must be, whatever enforces it: a grammar, a mask over tokens, or a server's guided decoding."""
+"""What a reply must be, enforced by a grammar, a mask over tokens, or a server's guided decoding."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Choices(Constraint):
 
 @dataclass(frozen=True, slots=True)
 class Span(Constraint):
-    """A run of whole words of one of these texts, or one of `also` (`yes` and `no`, say)."""
+    """A run of whole words of one of these texts, or one of `also` (such as `yes` and `no`)."""
 
     texts: tuple[str, ...]
     also: tuple[str, ...] = ()
@@ -37,8 +37,8 @@ class JsonSchema(Constraint):
     """A JSON value that fits a schema.
 
     Attributes:
-        text: The schema, as canonical JSON: two constraints are equal where their schemas are.
-        schema: The same, decoded.
+        text: The schema as canonical JSON, so that constraints are equal if their schemas are.
+        schema: The schema, decoded.
     """
 
     text: str

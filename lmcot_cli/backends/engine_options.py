@@ -1,4 +1,4 @@
-"""What can be set about the engines that run models on this machine."""
+"""Settings of the engines that run models on this machine."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from lmcot_cli.errors import UsageError
 from lmcot_cli.settings.declaration import COUNT, Rule, check, setting, setting_from
 
 MAX_PARALLEL = 124
-"""llama.cpp has 256 sequences; the engine needs two for each request at work, and a few for prefixes."""
+"""llama.cpp has 256 sequences; the engine needs two per request, and a few for prefixes."""
 
 DEFAULT_PARALLEL = 16
-"""Requests in a batch where nothing was measured: the quickest width of a 135M model on two cores."""
+"""Requests per batch where nothing was measured: the fastest width of a 135M model on two cores."""
 
 MAX_THREADS = 512
-"""Most threads that ggml can use (GGML_MAX_N_THREADS); it crashes with more."""
+"""Maximum threads of ggml (GGML_MAX_N_THREADS); it crashes with more."""
 
 
 Dtype = Literal["float32", "bfloat16", "float16"]
 
 
 def usable_cores() -> int:
-    """Count the cores this process may run on (an affinity mask or `taskset` narrows them)."""
+    """Return the number of cores this process may run on, which an affinity mask or `taskset` reduces."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
@@ -32,11 +32,11 @@ def usable_cores() -> int:
 KvType = Literal["f16", "q8_0"]
 
 KV_BYTES: dict[KvType, float] = {"f16": 2, "q8_0": 34 / 32}
-"""Bytes a value takes in the KV cache; q8_0 holds 32 of them with a scale of two bytes."""
+"""Bytes per value in the KV cache; q8_0 stores 32 of them with a scale of two bytes."""
 
 
 def parse_parallel(text: int | str) -> int | None:
-    """Read the setting `parallel`: a count, or `auto`, which is None.
+    """Return the value of `parallel`: a count, or None for `auto`.
 
     Raises:
         UsageError: It is neither.

@@ -1,8 +1,8 @@
-"""Names of models: who gave a spec, and which names a settings file may give to one.
+"""Names of models: who named a model, and which aliases a settings file may define.
 
-A key goes where the user sends it. So a spec says who named it, on its whole way from the command line or a settings
-file to the endpoint: `FromSettings` is a spec of a settings file, plain text one of the command line or of the program
-that calls.
+A key is sent only where the user sends it. So a spec says who named it, all the way from the command line or a settings
+file to the endpoint: `FromSettings` is a spec of a settings file; a string is one of the command line or the calling
+program.
 """
 
 from __future__ import annotations
@@ -40,27 +40,22 @@ class FromSettings:
 
 
 ModelName: TypeAlias = str | FromSettings
-"""A model spec, an alias or a name of the catalogue, with who gave it."""
+"""A model spec, an alias or a name of the catalogue, and who named it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Resolved:
-    """A spec with names replaced.
-
-    Attributes:
-        spec: The spec.
-        by: Who named it; an alias stands for what the settings file named.
-    """
+    """A spec without aliases and names of the catalogue."""
 
     spec: str
     by: NamedBy
 
 
 def resolve_name(name: ModelName, aliases: Mapping[str, str]) -> Resolved:
-    """Replace an alias, or a name of the catalogue, by the spec it stands for.
+    """Replace an alias, or a name of the catalogue, by its spec.
 
     Raises:
-        ModelSpecError: An alias has a name that is not free.
+        ModelSpecError: The name of an alias is not free.
     """
     spec, by = str(name), NamedBy.SETTINGS if isinstance(name, FromSettings) else NamedBy.COMMAND_LINE
     if spec in aliases:
@@ -72,7 +67,7 @@ def resolve_name(name: ModelName, aliases: Mapping[str, str]) -> Resolved:
 
 
 def why_taken(alias: str) -> str | None:
-    """Say why a name cannot be an alias, None where it can: what names a model by itself keeps its meaning."""
+    """Return why a name cannot be an alias, None if it can: what names a model by itself keeps its meaning."""
     if catalogue.find(alias):
         return "is a model of lmcot models list: choose another name"
     if alias.lower() in RESERVED or not _ALIAS.fullmatch(alias) or alias.lower().endswith(".gguf"):

@@ -1,6 +1,6 @@
 """Model specs: the string that names a model, and the backend that runs it.
 
-A backend is a row of `_BACKENDS`, loaded when a spec asks for it; a kind of spec is a row of `_FORMS`.
+A kind of spec is a row of `_FORMS`; its backend is imported when a spec needs it.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
-from typing import NamedTuple, Protocol, cast
+from typing import Any, NamedTuple
 
 from lmcot_cli.backends.base import Backend, Role
 from lmcot_cli.backends.endpoint import address
@@ -18,59 +18,58 @@ from lmcot_cli.backends.engine_options import EngineOptions
 from lmcot_cli.backends.naming import ModelName, Resolved, resolve_name
 from lmcot_cli.backends.torch import checkpoint
 from lmcot_cli.errors import ModelSpecError, UsageError
+from lmcot_cli.model_files.gguf_header import check_gguf
 from lmcot_cli.model_files.settings import ADAPTER_CONFIG, CONFIG
 from lmcot_cli.models import embedded, hub
 
-_BACKENDS = {
-    "endpoint": "lmcot_cli.backends.endpoint.backend:EndpointBackend",
-    "llama": "lmcot_cli.backends.llama.backend:LlamaBackend",
-    "scripted": "lmcot_cli.backends.scripted:ScriptedBackend",
-    "onnx": "lmcot_cli.backends.torch.onnx_backend:OnnxBackend",
-    "transformers": "lmcot_cli.backends.torch.backend:TransformersBackend",
-}
-
-
-class _OpenFile(Protocol):
-    """How every backend that runs a file is opened."""
-
-    def __call__(self, path: Path, options: EngineOptions, spec: str) -> Backend: ...
-
-
-class _OpenEndpoint(Protocol):
-    """How the backend of endpoints is opened."""
-
-    def __call__(self, address: address.Address, options: EndpointOptions) -> Backend: ...
+_ENDPOINT = "lmcot_cli.backends.endpoint.backend:EndpointBackend"
+_LLAMA = "lmcot_cli.backends.llama.backend:LlamaBackend"
+_ONNX = "lmcot_cli.backends.torch.onnx_backend:OnnxBackend"
+_SCRIPTED = "lmcot_cli.backends.scripted:ScriptedBackend"
+_TRANSFORMERS = "lmcot_cli.backends.torch.backend:TransformersBackend"
 
 
 class _Form(NamedTuple):
-    """A kind of spec: how it is written, the backend it names, and how it becomes that backend's file.
+    """A kind of spec.
 
-    Where `locate` is None the spec names an endpoint, not a file.
+    Attributes:
+        written: How it is written, for messages.
+        backend: Module and class of its backend.
+        locate: Returns the model's file or folder; None for an endpoint, which has none.
+        check: Refuses a file that is not there; None where the model may have to be downloaded first.
     """
 
     written: str
     backend: str
-    locate: Callable[[str], Path] | None
+    locate: Callable[[str], Path] | None = None
+    check: Callable[[Path], None] | None = None
+
+
+def _after(scheme: str) -> Callable[[str], Path]:
+    return lambda spec: Path(spec.removeprefix(scheme))
+
+
+def _check_script(path: Path) -> None:
+    _class_of(_SCRIPTED)(path).close()
 
 
 _FORMS = {
-    embedded.SCHEME: _Form("builtin:small, builtin:large", "llama", embedded.path_of),
-    "gguf:": _Form("PATH.gguf or gguf:PATH", "llama", lambda spec: Path(spec.removeprefix("gguf:"))),
-    hub.SCHEME: _Form("hf:ORG/REPO:FILE.gguf", "llama", lambda spec: hub.download(hub.parse(spec))),
+    embedded.SCHEME: _Form("builtin:small, builtin:large", _LLAMA, embedded.path_of, check_gguf),
+    "gguf:": _Form("PATH.gguf or gguf:PATH", _LLAMA, _after("gguf:"), check_gguf),
+    hub.SCHEME: _Form("hf:ORG/REPO:FILE.gguf", _LLAMA, lambda spec: hub.download(hub.parse(spec))),
     checkpoint.SCHEME: _Form(
-        "a model folder or transformers:FOLDER_OR_HUB_ID[+ADAPTER]",
-        "transformers",
-        lambda spec: Path(spec.removeprefix(checkpoint.SCHEME)),
+        "a model folder or transformers:FOLDER_OR_HUB_ID[+ADAPTER]", _TRANSFORMERS, _after(checkpoint.SCHEME)
     ),
     checkpoint.ONNX_SCHEME: _Form(
         "a folder of ONNX graphs or onnx:FOLDER",
-        "onnx",
-        lambda spec: Path(spec.removeprefix(checkpoint.ONNX_SCHEME)),
+        _ONNX,
+        _after(checkpoint.ONNX_SCHEME),
+        checkpoint.check_onnx_folder,
     ),
-    address.SCHEME: _Form("openai:MODEL", "endpoint", None),
-    "http://": _Form("http://HOST:PORT/v1#MODEL", "endpoint", None),
-    "https://": _Form("https://HOST/v1#MODEL", "endpoint", None),
-    "scripted:": _Form("scripted:FILE", "scripted", lambda spec: Path(spec.removeprefix("scripted:"))),
+    address.SCHEME: _Form("openai:MODEL", _ENDPOINT),
+    "http://": _Form("http://HOST:PORT/v1#MODEL", _ENDPOINT),
+    "https://": _Form("https://HOST/v1#MODEL", _ENDPOINT),
+    "scripted:": _Form("scripted:FILE", _SCRIPTED, _after("scripted:"), _check_script),
 }
 
 
@@ -83,58 +82,67 @@ def open_model(
     adapters: Sequence[str] = (),
     endpoint: EndpointOptions | None = None,
 ) -> Backend:
-    """Load the model that `name` names, or open the way to it.
+    """Load the model of a spec, or connect to it.
 
     Args:
-        name: A model spec, or a name from `aliases` or the catalogue, with who gave it.
-        role: The option it was given for, for messages.
+        name: A model spec, or a name from `aliases` or the catalogue, and who named it.
+        role: The option that it was given for, for messages.
         aliases: Names that stand for specs.
-        options: Settings of the engines that run models here; other backends have no use for them.
+        options: Settings of the engines that run models here.
         adapters: GGUF adapters to add, as `FILE`, `NAME=FILE` or `NAME=FILE:SCALE`.
-        endpoint: Settings of an endpoint; only a spec that names one has a use for them.
+        endpoint: Settings of an endpoint.
 
     Raises:
         ModelSpecError: The spec names no model.
-        UsageError: Adapters for a model that is no GGUF file.
+        UsageError: There are adapters, and the model is no GGUF file.
         ModelError: The model cannot be found, loaded or reached.
     """
     resolved, form = _understood(name, role, aliases)
-    spec = resolved.spec
-    if adapters:
-        return _open_adapted(str(name), spec, form, options, adapters)
+    if adapters and form.backend != _LLAMA:
+        raise UsageError(
+            f"--small-adapter is for GGUF models, and --small {name} is none; for a folder, write its adapter in the"
+            " spec: FOLDER+ADAPTER"
+        )
+    open_backend = _class_of(form.backend)
+    backend: Backend
     if form.locate is None:
-        opener = cast("_OpenEndpoint", _opener(form.backend))
-        return opener(address.parse(spec, resolved.by), endpoint or EndpointOptions())
-    return cast("_OpenFile", _opener(form.backend))(form.locate(spec), options, spec)
+        backend = open_backend(address.parse(resolved.spec, resolved.by), endpoint or EndpointOptions())
+    elif adapters:
+        from lmcot_cli.backends.llama.adapters import parse_adapters
+
+        backend = open_backend(form.locate(resolved.spec), options, resolved.spec, parse_adapters(adapters))
+    else:
+        backend = open_backend(form.locate(resolved.spec), options, resolved.spec)
+    return backend
 
 
 def check_model(name: ModelName, *, role: Role, aliases: Mapping[str, str]) -> None:
-    """Refuse what `open_model` would refuse, as far as that shows without loading or downloading anything.
+    """Refuse what `open_model` would refuse, as far as possible without loading or downloading anything.
 
     Raises:
         ModelSpecError: The spec names no model.
-        ModelError: Its file is not there.
+        ModelError: Its file does not exist.
     """
     resolved, form = _understood(name, role, aliases)
     if form.locate is None:
         address.parse(resolved.spec)
     elif resolved.spec.startswith(hub.SCHEME):
         hub.parse(resolved.spec)
-    elif check := _CHECKS.get(form.backend):
-        check(form.locate(resolved.spec))
+    elif form.check:
+        form.check(form.locate(resolved.spec))
 
 
 def names_endpoint(spec: str) -> bool:
-    """Whether a spec, aliases resolved, names a model behind an endpoint."""
+    """Return whether a spec (with aliases resolved) names a model behind an endpoint."""
     form = _form_of(spec)
     return form is not None and form.locate is None
 
 
 def downloads(spec: str) -> tuple[hub.HubFile, ...]:
-    """Return the files of the hub that a spec, aliases resolved, names; of a whole model, the one that it must have.
+    """Return the files of the hub that a spec (with aliases resolved) names; for a whole model, its settings.
 
     Raises:
-        ModelSpecError: It names none, though it begins as if it did.
+        ModelSpecError: It begins like a file of the hub, but names none.
     """
     if spec.startswith(hub.SCHEME):
         return (hub.parse(spec),)
@@ -155,54 +163,20 @@ def _is_there(path: str) -> bool:
 
 
 def gguf_file(name: ModelName, aliases: Mapping[str, str]) -> Path | None:
-    """Return the GGUF file that a spec names, if it is on this machine; nothing is downloaded."""
+    """Return the GGUF file of a spec if it is on this machine, else None; nothing is downloaded."""
     resolved = resolve_name(name, aliases).spec
     form = _form_of(resolved)
-    if form is None or form.backend != "llama" or form.locate is None or resolved.startswith(hub.SCHEME):
+    if form is None or form.backend != _LLAMA or form.locate is None or resolved.startswith(hub.SCHEME):
         return None
     path = form.locate(resolved)
     return path if path.is_file() else None
 
 
-def _open_adapted(
-    spec: str, resolved: str, form: _Form, options: EngineOptions, adapters: Sequence[str]
-) -> Backend:
-    from lmcot_cli.backends.llama.adapters import parse_adapters
-    from lmcot_cli.backends.llama.backend import LlamaBackend
-
-    if form.backend != "llama" or form.locate is None:
-        raise UsageError(
-            f"--small-adapter is for GGUF models, and --small {spec} is none; to a folder its adapter is added in the"
-            " spec: FOLDER+ADAPTER"
-        )
-    return LlamaBackend(form.locate(resolved), options, resolved, parse_adapters(adapters))
-
-
-def _check_gguf(path: Path) -> None:
-    from lmcot_cli.backends.llama.model import check_path
-
-    check_path(path)
-
-
-def _check_script(path: Path) -> None:
-    from lmcot_cli.backends.scripted import ScriptedBackend
-
-    ScriptedBackend(path).close()
-
-
-_CHECKS: Mapping[str, Callable[[Path], None]] = {
-    "llama": _check_gguf,
-    "scripted": _check_script,
-    "onnx": checkpoint.check_onnx_folder,
-}
-"""How it shows whether a backend's file is there; a transformers model may have to be downloaded first."""
-
-
 def _understood(name: ModelName, role: Role, aliases: Mapping[str, str]) -> tuple[Resolved, _Form]:
-    """Return the spec with names replaced, and its kind.
+    """Return the spec without aliases, and its kind.
 
     Raises:
-        ModelSpecError: It is of none, or an alias is called as a model here is.
+        ModelSpecError: It is of no kind, or an alias has the name of a model folder.
     """
     resolved = resolve_name(name, aliases)
     if str(name) in aliases and _form_of(str(name)):
@@ -228,9 +202,9 @@ def _form_of(spec: str) -> _Form | None:
     return _FORMS[checkpoint.SCHEME] if checkpoint.holds_transformers_model(Path(spec)) else None
 
 
-def _opener(backend: str) -> object:
-    module, _, name = _BACKENDS[backend].partition(":")
-    return cast("object", getattr(import_module(module), name))
+def _class_of(backend: str) -> Any:
+    module, _, name = backend.partition(":")
+    return getattr(import_module(module), name)
 
 
 def _explain(spec: str, resolved: str, role: Role, aliases: Mapping[str, str]) -> str:

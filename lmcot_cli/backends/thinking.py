@@ -1,8 +1,8 @@
-"""The thought before a reply: which marks models put around it, and how a text is parted at them.
+"""The thought before a reply: the marks that models put around it, and how a text is split at them.
 
-Only what comes first is a thought, with any that follow it at once or are within it. A text may also have a closing
-mark alone: then the prompt's template wrote the opening one, and all before the closing mark is the thought. Marks
-count in any case: models that are told of tags write them in capitals, too.
+Only the beginning of a text is a thought, with thoughts that follow at once or are nested in it. A text may also have
+only a closing mark: then the prompt's template wrote the opening one, and everything before the closing mark is the
+thought. Marks count in any case: models that are told about tags may write them in capitals.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from functools import cache
 
 @dataclass(frozen=True, slots=True)
 class Marks:
-    """What stands around a thought.
+    """The marks around a thought.
 
     Attributes:
-        opening: What it begins with.
-        closing: What it ends with.
-        alone: Whether `closing` means a thought where nothing opened it, which plain words do not.
-        inner: Marks within a thought, which are not its text: a regular expression.
-        after: What ends the reply after such a thought, for models that wrap it, too.
+        opening: The text that begins it.
+        closing: A regular expression for the text that ends it.
+        alone: Whether `closing` ends a thought that nothing opened, which plain words do not.
+        inner: A regular expression for marks within a thought that are not its text.
+        after: The text that ends the reply after such a thought, for models that wrap the reply, too.
     """
 
     opening: str
@@ -38,7 +38,7 @@ _HARMONY = Marks(
     inner=r"<\|channel\|>[^<]*<\|message\|>|<\|end\|>|<\|start\|>assistant[^<]*",
     after="<|end|>",
 )
-"""gpt-oss: channels `analysis` and `commentary`, then `final`. Its closing mark is a regular expression already."""
+"""gpt-oss: channels `analysis` and `commentary`, then `final`."""
 
 
 def _tags(opening: str, closing: str, **more: bool | str) -> Marks:
@@ -46,9 +46,8 @@ def _tags(opening: str, closing: str, **more: bool | str) -> Marks:
 
 
 FORMATS = (
-    _tags(
-        "<think>", "</think>"
-    ),  # Qwen3, DeepSeek-R1, SmolLM3, Phi-4-reasoning, GLM, Granite 3.3, Nemotron, LFM2.5
+    # Qwen3, DeepSeek-R1, SmolLM3, Phi-4-reasoning, GLM, Granite 3.3, Nemotron, LFM2.5
+    _tags("<think>", "</think>"),
     _tags("<thinking>", "</thinking>", alone=False),
     _tags("<thought>", "</thought>", alone=False),  # EXAONE Deep
     _tags("<reasoning>", "</reasoning>", alone=False),
@@ -68,7 +67,7 @@ _WORDS = (
     _tags("Here is my thought process:", "Here is my response:"),  # Granite 3.2
     _tags("Here are my reasoning steps:", "[BEGIN FINAL RESPONSE]", after="[END FINAL RESPONSE]"),  # Apriel
 )
-"""Marks that any model may write as words of its reply: they count where both are there, or the prompt opened them."""
+"""Marks that any model may write as words of its reply: they count in pairs, or where the prompt opened them."""
 
 _WRAPPERS = {
     "<response>": "</response>",  # Granite 3.3, Ernie 4.5
@@ -85,10 +84,10 @@ MARK_TOKENS = _HARMONY_MARKS | {
     *(marks.closing.replace("\\", "") for marks in FORMATS if marks is not _HARMONY),
     "<|channel>",
 }
-"""Texts of control tokens that say where a thought begins and ends; the text of any other is not shown."""
+"""Texts of control tokens that begin or end a thought; those of any other control token are not shown."""
 
 OPENINGS = frozenset(marks.opening for marks in (*FORMATS, *_WORDS))
-"""What a thought may begin with: a template that has one of these is of a model that thinks."""
+"""Beginnings of thoughts: a template with one of these belongs to a model that thinks."""
 
 _ALONE = re.compile("|".join(marks.closing for marks in FORMATS if marks.alone), re.IGNORECASE)
 _AGAIN = re.compile(
@@ -99,11 +98,11 @@ _AGAIN = re.compile(
 
 _SPACE = re.compile(r"\s*")
 _LONGEST = 64
-"""Characters that a mark may take: so far back one may have begun."""
+"""Maximum characters of a mark, which may have begun that far back."""
 
 
 class Part(Enum):
-    """Where a text has come to."""
+    """The parts of a text."""
 
     UNDECIDED = auto()
     THOUGHT = auto()
@@ -111,13 +110,10 @@ class Part(Enum):
 
 
 class Splitter:
-    """Parts a text that grows into thought and reply.
-
-    Args:
-        opened: The marks of the thought that the prompt has opened; see `opened_by`.
+    """Splits a growing text into thought and reply.
 
     Attributes:
-        part: Where the text has come to: undecided as long as it may become an opening mark.
+        part: The part that the text has reached; undecided while it may become an opening mark.
     """
 
     def __init__(self, opened: Marks | None = None) -> None:
@@ -125,7 +121,7 @@ class Splitter:
         self._marks = opened
         self._text = ""
         self._thought = (0, 0)
-        self._begin = self._within = 0  # of the last thought; marks in it that opened another and closed none
+        self._begin = self._within = 0  # of the latest thought; opening marks in it without a closing one
         self._reply = 0
 
     @property
@@ -135,7 +131,7 @@ class Splitter:
 
     @property
     def thought(self) -> str | None:
-        """The thought so far, without marks; None where there is none."""
+        """The thought so far without marks; None where there is none."""
         if self._marks is None:
             return None
         begin, end = self._thought
@@ -144,14 +140,14 @@ class Splitter:
 
     @property
     def reply(self) -> str:
-        """The reply so far; after a thought, without white space and marks around it."""
+        """The reply so far; after a thought, without the white space and marks around it."""
         if self.part is Part.THOUGHT:
             return ""
         text = self._text[self._reply :]
         return _unwrapped(text.lstrip(), self._marks.after) if self._marks else text
 
     def add(self, text: str) -> None:
-        """Add what comes next."""
+        """Append text."""
         seen = max(len(self._text) - _LONGEST, 0)
         self._text += text
         if self.part is Part.UNDECIDED:
@@ -164,13 +160,13 @@ class Splitter:
             pass
 
     def add_mark(self, text: str) -> None:
-        """Add the text of a control token; within the reply it means nothing but the end of a thought before it."""
+        """Append the text of a control token; within the reply only the end of a thought before it counts."""
         opens_another = not self.reply and _opening_of(text) is not None
         if self.part is not Part.REPLY or opens_another or (self._marks is None and _ALONE.fullmatch(text)):
             self.add(text)
 
     def may_think(self, text: str) -> bool:
-        """Tell whether the text, with this behind it, is a thought or the beginning of its opening mark."""
+        """Return whether the text followed by this is a thought, or the beginning of its opening mark."""
         begun = (self._text + text).lstrip()
         may_begin = any(_agree(begun, marks.opening) for marks in FORMATS)
         return self.part is Part.THOUGHT or (self.part is Part.UNDECIDED and may_begin)
@@ -192,7 +188,7 @@ class Splitter:
             self._end_at(self._thought[0], found)
 
     def _end_at(self, thought: int, closing: re.Match[str]) -> None:
-        """End the thought that began at `thought`, its last part at `_begin`, where a closing mark was found."""
+        """End the thought that began at `thought` (its latest part at `_begin`) at a closing mark."""
         assert self._marks
         opening = _pattern(re.escape(self._marks.opening))
         self._within += sum(1 for _ in opening.finditer(self._text, self._begin, closing.start()))
@@ -200,12 +196,12 @@ class Splitter:
         self._reply, self.part = closing.end(), Part.REPLY
 
     def _may_have_begun(self, seen: int) -> int:
-        """Return from where on a mark may stand that was not whole before; those of harmony have no longest."""
+        """Return where a mark may begin that was incomplete before; those of gpt-oss have no maximum length."""
         channel = self._text.rfind(_HARMONY.opening, 0, seen + len(_HARMONY.opening))
         return channel if channel >= 0 and "<|message|>" not in self._text[channel:seen] else seen
 
     def _goes_on(self, marks: Marks) -> bool:
-        """See whether what was taken for the reply is another thought, or the rest of one that had one within it."""
+        """Return whether the reply so far is another thought, or the rest of one with a nested thought."""
         begin = _SPACE.match(self._text, self._reply).end()  # type: ignore[union-attr]  # it matches anywhere
         if marks is not _HARMONY and (another := _opening_of(self._text[begin : begin + _LONGEST])):
             self._marks, self.part = another, Part.THOUGHT
@@ -222,10 +218,9 @@ class Splitter:
         return True
 
     def _look_back(self, seen: int) -> None:
-        """See whether what was taken for the reply was the thought: whichever mark ends first tells."""
-        found = [
-            (closing, 0) for closing in [_ALONE.search(self._text, self._may_have_begun(seen))] if closing
-        ]
+        """Make a thought of the reply so far if it contains a closing mark; the first one counts."""
+        alone = _ALONE.search(self._text, self._may_have_begun(seen))
+        found = [(alone, 0)] if alone else []
         for marks in _WORDS:
             if self._text.lstrip().startswith(marks.opening):
                 begin = self._text.index(marks.opening) + len(marks.opening)
@@ -233,9 +228,8 @@ class Splitter:
                 found += [(closing, begin)] if closing else []
         if found:
             closing, self._begin = min(found, key=lambda one: one[0].end())
-            self._marks = next(
-                one for one in (*FORMATS, *_WORDS) if _pattern(one.closing).fullmatch(closing[0])
-            )
+            formats = (*FORMATS, *_WORDS)
+            self._marks = next(one for one in formats if _pattern(one.closing).fullmatch(closing[0]))
             self._end_at(self._begin, closing)
 
 
@@ -245,25 +239,25 @@ def _pattern(mark: str) -> re.Pattern[str]:
 
 
 def _opening_of(text: str) -> Marks | None:
-    """Return the marks of the thought that a text begins with; None where it begins with none."""
+    """Return the marks of the thought that a text begins with; None if there is none."""
     begun = text[:_LONGEST].lower()
     return next((marks for marks in FORMATS if begun.startswith(marks.opening.lower())), None)
 
 
 def _agree(one: str, other: str) -> bool:
-    """Tell whether one of two texts begins with the other, in any case."""
+    """Return whether one of two texts begins with the other, in any case."""
     one, other = one[:_LONGEST].lower(), other.lower()
     return one.startswith(other) or other.startswith(one)
 
 
 @dataclass(frozen=True, slots=True)
 class Split:
-    """A whole text, parted.
+    """A whole text, split.
 
     Attributes:
-        reply: What follows the thought; all of it where there is none.
-        thought: The thought, without marks; None where there is none.
-        finished: Whether the thought has come to its end.
+        reply: The text after the thought; all of it where there is none.
+        thought: The thought without marks; None where there is none.
+        finished: Whether the thought has ended.
     """
 
     reply: str
@@ -272,29 +266,25 @@ class Split:
 
 
 def split(text: str) -> Split:
-    """Part a whole text into thought and reply.
-
-    Args:
-        text: What a model wrote.
-    """
+    """Split a whole text into thought and reply."""
     splitter = Splitter()
     splitter.add(text)
     return Split(splitter.reply, splitter.thought, splitter.part is not Part.THOUGHT)
 
 
 def opened_by(prompt: str) -> Marks | None:
-    """Return the marks of the thought that a prompt has opened at its end, None where it has not."""
+    """Return the marks of the thought that a prompt has opened at its end; None if it has not."""
     end = prompt.rstrip()
     return next((marks for marks in (*FORMATS, *_WORDS) if end.endswith(marks.opening)), None)
 
 
 def _unwrapped(reply: str, after: str) -> str:
-    """Take the marks around a reply away, as far as they have come."""
+    """Remove the marks around a reply, as far as they are complete."""
     if after:
         return reply.partition(after)[0].rstrip() if after in reply else reply
     for opening, closing in _WRAPPERS.items():
         if reply.startswith(opening):
             return reply.removeprefix(opening).partition(closing)[0].strip()
-        if opening.startswith(reply):  # not all of the mark has come
+        if opening.startswith(reply):  # an incomplete mark
             return ""
     return reply

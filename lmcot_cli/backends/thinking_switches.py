@@ -1,4 +1,4 @@
-"""How a chat template lets one choose whether the model thinks: variables of many names, or a word in a message."""
+"""The ways in which chat templates switch thinking: variables of many names, or a word in a message."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _VARIABLES: Mapping[str, tuple[Any, Any]] = {
     "thinking_budget": (0, -1),  # Seed-OSS
     "thinking_mode": ("disabled", "enabled"),  # MiniMax-M3
 }
-"""Variables that templates ask for, with their values for `off` and `on`."""
+"""Variables of templates, with their values for `off` and `on`."""
 
 EFFORT = "reasoning_effort"  # gpt-oss, Hunyuan 3, Solar Open
 _NO_EFFORT = ("none", "no_think", "minimal")
@@ -26,13 +26,13 @@ class ThinkingSwitches:
     """The switches of one template.
 
     Args:
-        asked: The variables that it asks for.
+        asked: Its variables.
         compared: The strings that it compares `EFFORT` with.
         strings: All of its strings.
 
     Attributes:
-        known: Whether it has any.
-        can_be_off: Whether thinking can be switched off by them, and not only be made less.
+        known: Whether it has a switch.
+        can_be_off: Whether a switch can turn thinking off, and not only reduce it.
     """
 
     def __init__(self, asked: Collection[str], compared: Collection[str], strings: Collection[str]) -> None:
@@ -45,7 +45,7 @@ class ThinkingSwitches:
         self.can_be_off = self.known and (effort_goes or not self._has_effort)
 
     def settings(self, thinking: Thinking) -> tuple[dict[str, Any], str | None]:
-        """Return the values to render with, and the word to put into a message; neither for `auto`."""
+        """Return the values to render with, and the word to add to a message; neither for `auto`."""
         if thinking == "auto":
             return {}, None
         values = {name: _VARIABLES[name][thinking == "on"] for name in self._variables}
@@ -54,7 +54,7 @@ class ThinkingSwitches:
         return values, _WORDS[thinking] if self._has_words else None
 
     def _effort(self, thinking: str) -> str:
-        """Choose an effort that the template compares with; one that compares with none takes any, as gpt-oss's."""
+        """Choose an effort that the template compares with; one that compares with none, as gpt-oss's, takes any."""
         efforts = _EFFORTS[thinking]
         usual = "low" if thinking == "off" else "medium"
         return next((effort for effort in efforts if effort in self._compared), usual)

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lmcot_cli.backends.llama.library import llama
-from lmcot_cli.backends.llama.vocabulary import Vocabulary
+from lmcot_cli.backends.vocabulary import Vocabulary
 from lmcot_cli.errors import ModelError
 
 MEMORY_CALLS = (

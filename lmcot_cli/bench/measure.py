@@ -8,7 +8,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from lmcot_cli.backends.llama.gguf_header import read_header
 from lmcot_cli.bench import server, transformers_model
 from lmcot_cli.bench.machine import machine, versions
 from lmcot_cli.bench.options import BenchOptions
@@ -16,6 +15,7 @@ from lmcot_cli.bench.process import run_part
 from lmcot_cli.bench.prompts import LoadedModel, prepare
 from lmcot_cli.bench.report import BenchReport, Loop, Peer, Width
 from lmcot_cli.bench.server import LlamaServer
+from lmcot_cli.model_files.gguf_header import read_header
 
 
 class Benchmark:

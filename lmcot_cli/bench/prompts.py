@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 from lmcot_cli.backends.base import Request
 from lmcot_cli.backends.llama.library import llama
 from lmcot_cli.backends.llama.model import LlamaModel
-from lmcot_cli.backends.llama.vocabulary import Vocabulary
+from lmcot_cli.backends.llama.vocabulary import LlamaVocabulary
 from lmcot_cli.bench.options import Workload
 from lmcot_cli.datasets.microhop import MicroHopOptions, records
 from lmcot_cli.errors import ModelError, UsageError
@@ -90,7 +90,7 @@ class _PromptWriter:
 
     def __init__(self, model: LlamaModel) -> None:
         self._path = model.path
-        self.vocabulary = Vocabulary(model)
+        self.vocabulary = LlamaVocabulary(model)
 
     def write(self, tokens: int, seed: int) -> BenchPrompt:
         """Cut a text of MicroHop to the length, and fill up where no cut gives just that."""

@@ -10,15 +10,16 @@ from typing import Any, TypeAlias
 
 from lmcot_cli.bench import library_calls
 
-ENGINE = Path("lmcot_cli", "backends", "llama")
+ENGINE = Path("lmcot_cli", "backends")
 PARTS = {
     "sampling": "sampling",
     "grammar": "sampling",
     "masks": "sampling",
     "context": "batch filling",
     "vocabulary": "text",
+    "reply_text": "text",
 }
-"""Module of the engine -> what it is for; the scheduler and the rest are `other`."""
+"""Module or folder of the engine -> what it is for; the scheduler and the rest are `other`."""
 DECODE, OTHER = "decode", "other"
 
 Function: TypeAlias = tuple[str, int, str]
@@ -73,6 +74,6 @@ def _own_part(function: Function) -> str | None:
     path = Path(function[0])
     if path == Path(library_calls.__file__):
         return DECODE
-    if path.parent.parts[-len(ENGINE.parts) :] == ENGINE.parts:
-        return PARTS.get(path.stem, OTHER)
+    if any(folder.parts[-len(ENGINE.parts) :] == ENGINE.parts for folder in path.parents):
+        return PARTS.get(path.stem) or PARTS.get(path.parent.name, OTHER)
     return None

@@ -16,7 +16,7 @@ from lmcot_cli.errors import UsageError
 from lmcot_cli.models import catalogue, embedded, hub
 
 if TYPE_CHECKING:
-    from lmcot_cli.backends.llama.gguf_header import GgufHeader
+    from lmcot_cli.model_files.gguf_header import GgufHeader
 
 app = App(no_args_is_help=True, help="List, look at and fetch models.")
 
@@ -95,7 +95,7 @@ def pull(
     ],
 ) -> None:
     """Download a model into the local Hugging Face cache and print the spec to use it by."""
-    from lmcot_cli.backends.llama.gguf_header import read_header
+    from lmcot_cli.model_files.gguf_header import read_header
 
     source = _hub_file(model)
     if packaged := _packaged(model):
@@ -176,8 +176,8 @@ def _entry_record(entry: catalogue.Entry) -> dict[str, Any]:
 
 def _file_facts(path: Path) -> dict[str, Any]:
     from lmcot_cli.backends.engine_options import EngineOptions
-    from lmcot_cli.backends.llama.gguf_header import read_header
     from lmcot_cli.backends.llama.memory import memory_estimate
+    from lmcot_cli.model_files.gguf_header import read_header
 
     facts = _header_facts(read_header(path))
     memory = memory_estimate(path, EngineOptions()).total

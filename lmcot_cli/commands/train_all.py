@@ -25,12 +25,12 @@ if TYPE_CHECKING:
     from lmcot_train.stages import Stage
 
 Job = Callable[[bool], None]
-"""Runs a stage, anew where it is told so."""
+"""Runs a stage, anew if told so."""
 
 EPILOG = """\
 [bold]Examples[/bold]
 
-[cyan]lmcot train all questions.jsonl --config examples/train/embedded.toml[/cyan]  again, and it goes on
+[cyan]lmcot train all questions.jsonl --config examples/train/embedded.toml[/cyan]  again, to continue
 """
 
 
@@ -39,14 +39,14 @@ def train_all(
         Path, typer.Argument(metavar="QUESTIONS", help="Questions with gold answers, any layout.")
     ],
     config: Annotated[
-        Path, typer.Option("--config", metavar="FILE", help="TOML file with a section a stage.")
+        Path, typer.Option("--config", metavar="FILE", help="TOML file with a section per stage.")
     ],
     quiet: QuietOption = False,
 ) -> None:
-    """Collect rationales, distil, refine and export, as one configuration file says.
+    """Collect rationales, distil, refine and export, according to one configuration file.
 
-    A section holds the options of that stage's command. A stage is skipped when its output is there and nothing that
-    it was made from has changed, so running the same command again goes on after an interruption.
+    A section holds the options of that stage's command. A stage is skipped if its output is there and nothing that it
+    was made from has changed, so the same command continues after an interruption.
     """
     with train_extra():
         from lmcot_train.stages import plan, read_recipe, run_stages
@@ -60,10 +60,10 @@ def train_all(
 
 
 def prepare(stage: Stage, questions: Path, recipe: Path, *, quiet: bool) -> Job:
-    """Check the settings of a stage, so that a mistake shows before hours of work; return what runs it.
+    """Check the settings of a stage, before hours of work; return what runs it.
 
     Raises:
-        InputError: A setting that the stage does not have, or a value that it does not take.
+        InputError: The stage does not have a setting, or does not take its value.
     """
     from lmcot_cli.config import read_section
 
@@ -82,17 +82,10 @@ def _rationales(stage: Stage, given: Given, questions: Path, quiet: bool) -> Job
     teacher_options(given, config).check()
 
     def run(anew: bool) -> None:
-        with suppress(
-            typer.Exit
-        ):  # rows that the large LM could not answer fail no stage: the others continue
+        asks = "from" not in given
+        with suppress(typer.Exit):  # rows that the large LM could not answer fail no stage
             collect_rationales(
-                source,
-                stage.output,
-                given,
-                asks="from" not in given,
-                config=config,
-                overwrite=anew,
-                quiet=quiet,
+                source, stage.output, given, asks=asks, config=config, overwrite=anew, quiet=quiet
             )
 
     return run
@@ -117,8 +110,8 @@ def _refine(stage: Stage, given: Given, questions: Path, quiet: bool) -> Job:
     from lmcot_cli.commands.settings_file import settings_from
     from lmcot_train.refine.run import refine
 
-    own: dict[str, Any] = {"questions": questions, "start": stage.source, "output": stage.output}
-    options = from_settings(given, settings_from(Path(given["config"]) if "config" in given else None), **own)
+    config = settings_from(Path(given["config"]) if "config" in given else None)
+    options = from_settings(given, config, questions=questions, start=stage.source, output=stage.output)
     options.check()
     report = stderr_report(quiet=quiet)
 
@@ -134,16 +127,10 @@ def _export(stage: Stage, given: Given, questions: Path, quiet: bool) -> Job:
 
 
 _JOBS = {"rationales": _rationales, "distill": _distill, "refine": _refine, "export": _export}
+_TEACHER = (TeacherOptions, AnswerOptions, FilterOptions)
 _SECTIONS: dict[str, Callable[[], Any]] = {
     "rationales": lambda: file_section(
-        "Rationales",
-        TeacherOptions,
-        AnswerOptions,
-        FilterOptions,
-        without=NOT_OF_TEACHER,
-        limit=int,
-        config=str,
-        **{"from": str},
+        "Rationales", *_TEACHER, without=NOT_OF_TEACHER, limit=int, config=str, **{"from": str}
     ),
     "distill": lambda: file_section("Distill", DistillOptions, base=str),
     "refine": lambda: file_section("Refine", RefineOptions, without=NOT_OF_REFINE, config=str),

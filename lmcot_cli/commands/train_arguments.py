@@ -1,4 +1,4 @@
-"""What the commands of `lmcot train` share: options declared once, the extra they need, lines of progress."""
+"""The common parts of `lmcot train`: options, the extra that is needed, lines of progress."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ RunOption = Annotated[
     typer.Option("--output", "-o", metavar="RUN", help="Folder of the run; an unfinished one is continued."),
 ]
 OverwriteRunOption = Annotated[
-    bool, typer.Option("--overwrite", help="Start the run anew, whatever the folder holds of one.")
+    bool, typer.Option("--overwrite", help="Start the run anew, even if the folder holds one.")
 ]
 QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="No progress on stderr.")]
 AspectWeightsOption = Annotated[
@@ -29,11 +29,7 @@ AspectWeightsOption = Annotated[
 
 @contextmanager
 def train_extra() -> Iterator[None]:
-    """Import what training needs.
-
-    Raises:
-        MissingExtraError: The extra is not installed.
-    """
+    """Turn an import that fails within into a MissingExtraError."""
     try:
         yield
     except ModuleNotFoundError as error:
@@ -41,7 +37,7 @@ def train_extra() -> Iterator[None]:
 
 
 def stderr_report(*, quiet: bool) -> Callable[[str], None]:
-    """Return what takes lines for the user."""
+    """Return a function that prints lines on stderr, unless it is to be quiet."""
 
     def report(line: str) -> None:
         if not quiet:

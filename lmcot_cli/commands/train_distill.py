@@ -32,7 +32,7 @@ def distill(
     rationales: Annotated[
         Path,
         typer.Argument(
-            metavar="RATIONALES", help="Rows with a rationale: what `lmcot train rationales` wrote."
+            metavar="RATIONALES", help="Rows with a rationale, as `lmcot train rationales` writes them."
         ),
     ],
     base: Annotated[
@@ -47,11 +47,11 @@ def distill(
     overwrite: OverwriteRunOption = False,
     quiet: QuietOption = False,
 ) -> None:
-    """Teach a small LM to write rationales: an adapter (LoRA) on a base that stays as it is.
+    """Teach a small LM to write rationales: train an adapter (LoRA) on a base that stays as it is.
 
-    The loss is on the rationales only; prompts are those of `lmcot answer --method guided` with the same --prompts,
-    --shots and --small-system: what is trained with them is to be asked with them. Training stops when the
-    validation loss gets no better, and the best weights are kept. RUN/adapter is a PEFT adapter.
+    Only rationales count in the loss. Prompts are those of `lmcot answer --method guided`: give that command the same
+    --prompts, --shots and --small-system as this one. Training stops when the validation loss no longer improves, and
+    the best weights are kept. RUN/adapter is a PEFT adapter.
     """
     with train_extra():
         from lmcot_train.distill.run import distill as train

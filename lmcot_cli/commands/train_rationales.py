@@ -26,7 +26,8 @@ EPILOG = """\
 
 [cyan]lmcot train rationales questions.jsonl -o rationales.jsonl --large model.gguf --samples 4[/cyan]  four chains each
 
-[cyan]lmcot train rationales hotpot.json -o rationales.jsonl --context supporting[/cyan]  spare the large LM the search
+[cyan]lmcot train rationales hotpot.json -o rationales.jsonl --context supporting[/cyan]  without a search for the
+large LM
 
 [cyan]lmcot train rationales --from human.json -o rationales.jsonl[/cyan]  rationales that people wrote
 """
@@ -52,8 +53,8 @@ def rationales(
 ) -> None:
     """Let a large LM answer by chain of thought, and keep the rationales that are fit to learn from.
 
-    Its answers are kept in FILE's folder too (FILE.answers.jsonl), so an interrupted run goes on, and other filters
-    need no new ones. What each filter left out is shown as a table and written to FILE.run.json.
+    Its answers are kept beside FILE (FILE.answers.jsonl), so an interrupted run continues, and other filters need no
+    new answers. A table, also written to FILE.run.json, shows what each filter left out.
     """
     if (questions is None) == (given_rationales is None):
         raise UsageError("give either QUESTIONS for the large LM, or --from FILE with rationales, not both")
@@ -73,10 +74,10 @@ def collect_rationales(
     overwrite: bool = False,
     quiet: bool = False,
 ) -> None:
-    """Ask the teacher where `asks` says so, and write the rationales that pass the filters.
+    """Ask the teacher if `asks` is true, and write the rationales that pass the filters.
 
     Raises:
-        Exit: Rows could not be answered; the others are written.
+        Exit: Some rows could not be answered; the others are written.
     """
     with train_extra():
         from lmcot_train.rationales.run import Origin, answers_path, collect, read_supporting
@@ -100,7 +101,7 @@ def collect_rationales(
 def _ask_teacher(
     shown: Path | BinaryIO, origin: Origin, teacher: AnswerOptions, *, overwrite: bool, quiet: bool
 ) -> None:
-    """Answer what has no answer yet, as `lmcot answer --method cot` does."""
+    """Answer the questions that have no answer yet, as `lmcot answer --method cot` does."""
     from lmcot_cli.commands.answer_report import AnswerReport, command_line, source_label
     from lmcot_cli.commands.interrupt import finishing
     from lmcot_cli.pipeline.answer import AnswerRun
@@ -118,7 +119,7 @@ def _ask_teacher(
 
 
 def teacher_options(given: Given, config: Path | None) -> AnswerOptions:
-    """Build the settings that the teacher answers with."""
+    """Return the settings with which the teacher answers."""
     from lmcot_cli.commands.settings_file import settings_from
     from lmcot_cli.config import answer_options
 
@@ -126,7 +127,7 @@ def teacher_options(given: Given, config: Path | None) -> AnswerOptions:
 
 
 def _show(counts: Counts, origin: Origin) -> None:
-    """Print what each filter left out, on stderr."""
+    """Print how many rationales each filter left out, on stderr."""
     from rich.console import Console
     from rich.table import Table
 

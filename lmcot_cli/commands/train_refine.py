@@ -1,4 +1,4 @@
-"""`lmcot train refine`: reinforcement learning of the small LM, rewarded by what a frozen large LM makes of it."""
+"""`lmcot train refine`: reinforcement learning of the small LM, rewarded by the answers of a frozen large LM."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def refine(
     given: Given,
     questions: Annotated[
         Path,
-        typer.Argument(metavar="QUESTIONS", help="Rows with gold answers, in any layout that answer reads."),
+        typer.Argument(metavar="QUESTIONS", help="Rows with gold answers, in any layout."),
     ],
     start: Annotated[
         Path, typer.Option("--from", metavar="RUN", help="Run of distill or refine to continue from.")
@@ -47,9 +47,9 @@ def refine(
 ) -> None:
     """Refine a small LM by reinforcement: its rationales are rewarded if the large LM answers right from them.
 
-    Run the same command again and it goes on where it was killed; with a limit raised, it goes on from where that
-    ended it. The new run holds the weights that did best on the rows held out, metrics.jsonl, curves.png, and
-    samples.jsonl with every rationale and what it was worth.
+    The same command continues a killed run, and a run that a limit ended if that limit is raised. The new run holds the
+    weights that did best on the rows held out, metrics.jsonl, curves.png, and samples.jsonl with every rationale and
+    its reward.
     """
     from lmcot_cli.commands.settings_file import settings_from
 

@@ -1,4 +1,4 @@
-"""`lmcot train score` and `lmcot train fit-aspects`: what the reward sees of rationales, and what it should weigh."""
+"""`lmcot train score` and `lmcot train fit-aspects`: the aspects of rationales, and their weights in the reward."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ SCORE_EPILOG = """\
 
 [cyan]lmcot train score rationales.jsonl[/cyan]  each aspect of each rationale
 
-[cyan]lmcot train score answers.jsonl --questions questions.jsonl --json[/cyan]  of what `lmcot answer` wrote
+[cyan]lmcot train score answers.jsonl --questions questions.jsonl --json[/cyan]  those in an output of `lmcot answer`
 """
 
 FIT_EPILOG = """\
@@ -46,9 +46,9 @@ def score(
     rows: Annotated[int, typer.Option("--rows", metavar="N", min=0, help="Rationales in the table.")] = 20,
     json: Annotated[bool, typer.Option("--json", help="Write JSONL instead of the table.")] = False,
 ) -> None:
-    """Score rationales: the eight aspects, their mean, loops, and whether the answer was right where that is known.
+    """Score rationales: the eight aspects, their mean, loops, and whether the answer was right, if that is known.
 
-    Fluency needs --reference; without it, it is left out of the mean.
+    Fluency needs --reference; without it the mean leaves fluency out.
     """
     with train_extra():
         from lmcot_train.rewards.aspects import EQUAL_WEIGHTS
@@ -75,8 +75,8 @@ def fit_aspects(
 ) -> None:
     """Fit the weights of the aspects to what people called good and bad, by logistic regression.
 
-    A row may bring "logprob", the mean log-probability a token under the reference LM; without it in all rows,
-    fluency gets no weight.
+    Rows may have "logprob", the mean log-probability per token under the reference LM; unless all rows have it, fluency
+    gets no weight.
     """
     with train_extra():
         from lmcot_train.rewards.weights import fit_weights, read_annotated, write_weights
@@ -106,7 +106,7 @@ def _write(scored: list[ScoredRationale]) -> None:
 
 
 def _show(scored: list[ScoredRationale], rows: int) -> None:
-    """Print a line a rationale, and the means over all."""
+    """Print a line per rationale, and the means over all."""
     from rich.table import Table
 
     from lmcot_cli.commands.console import stdout_console
@@ -136,14 +136,14 @@ def _show(scored: list[ScoredRationale], rows: int) -> None:
 
 
 def _explain(names: list[str], *, right: bool) -> None:
-    """Say on standard error what the columns are."""
+    """Explain the columns on stderr."""
     from rich.console import Console
 
     aspects = ", ".join(f"{name[:4]} {name}" for name in names)
     known = " right: whether the answer is the gold one, where both are known."
     Console(stderr=True).print(
-        f"From 0 to 1, the more the better: {aspects}; mean: their weighted mean. loops: the share of words that go"
-        f" round in circles, the less the better.{known if right else ''}",
+        f"From 0 to 1, higher is better: {aspects}; mean: their weighted mean. loops: the share of words that repeat"
+        f" what was just said, lower is better.{known if right else ''}",
         style="dim",
         highlight=False,
     )
@@ -162,6 +162,6 @@ def _show_fit(fit: Fit) -> None:
     with stdout_console() as console:
         console.print(table)
         console.print(
-            f"{fit.rows} rationales, {fit.good} good; {fit.accuracy:.0%} told right when not seen"
-            f" ({fit.majority:.0%} by calling all the same)"
+            f"{fit.rows} rationales, {fit.good} good; {fit.accuracy:.0%} classified correctly in cross-validation"
+            f" ({fit.majority:.0%} if all get the same label)"
         )

@@ -1,4 +1,4 @@
-"""The child: reads calls from its standard input, holds itself to their limits, writes what comes of them.
+"""The child process: reads calls from its standard input, applies their limits to itself, and writes the results.
 
 Every line is a JSON object. `{"make": 1, "job": "chat", ...}` makes an object, `{"ask": 1, "call": "render", ...}`
 calls a method of it, and `{"drop": [1]}` forgets it. The reply is one of `{"value": ...}`, `{"fault": [kind, reason,
@@ -28,12 +28,7 @@ Job = Any
 
 
 class Child:
-    """The loop.
-
-    Args:
-        source: Where calls come from.
-        target: Where replies go.
-    """
+    """The loop that serves calls."""
 
     def __init__(self, source: BinaryIO, target: BinaryIO) -> None:
         self._source, self._target = source, target
@@ -49,7 +44,7 @@ class Child:
                 self._jobs.pop(number, None)
             with _limited(Limits(**message["limits"]), self._resting):
                 reply = self._reply(message)
-            if "make" in message:  # what it keeps is no part of what a call takes
+            if "make" in message:  # what an object keeps does not count for its calls
                 self._resting = _address_space()
             self._target.write(reply)
             self._target.flush()
@@ -66,10 +61,10 @@ class Child:
         except FaultError as error:
             fault = error
         except BaseException as error:
-            # Broad on purpose: what a stranger's template or tokenizer raises is no list that could be kept, and a
-            # panic of a Rust library is no Exception. It is told to the parent, which makes a line of it.
+            # Broad on purpose: a stranger's template or tokenizer may raise anything, and a panic of a Rust library is
+            # no Exception. The parent makes one line of it.
             fault = FaultError.of(error)
-        return _line({"fault": [fault.kind, fault.reason, fault.place]})
+        return _line({"fault": [fault.kind, str(fault), fault.place]})
 
     def _done(self, message: dict[str, Any]) -> Any:
         arguments = message["arguments"]
@@ -95,7 +90,7 @@ def _line(message: dict[str, Any]) -> bytes:
 
 @contextmanager
 def _limited(limits: Limits, resting: int) -> Iterator[None]:
-    """Hold this process to limits: by timers that end it, also within C, and by what the system gives it."""
+    """Apply limits to this process: timers that end it, even within C, and a maximum of memory."""
     stop_timers = _start_timers(limits)
     _bound_memory(resting + int(limits.memory) if resting else None)
     try:
@@ -106,27 +101,26 @@ def _limited(limits: Limits, resting: int) -> Iterator[None]:
 
 
 def _start_timers(limits: Limits) -> Callable[[], None]:
-    """End this process when its time is over; return what calls that off."""
+    """End this process when its time is over; return a function that cancels that."""
     if sys.platform == "win32":
         import faulthandler
 
         nowhere = Path(os.devnull).open("w")  # noqa: SIM115 (open as long as the timer runs)
-        faulthandler.dump_traceback_later(
-            limits.wall_seconds, exit=True, file=nowhere
-        )  # needs no turn of Python's
+        # This timer works even while C code keeps Python's lock.
+        faulthandler.dump_traceback_later(limits.wall_seconds, exit=True, file=nowhere)
         return faulthandler.cancel_dump_traceback_later
     _set_timers(limits.seconds, limits.wall_seconds)
     return partial(_set_timers, 0, 0)
 
 
 def _set_timers(seconds: float, wall_seconds: float) -> None:
-    """Have the system end this process by a signal; 0 calls it off."""
+    """Let the system end this process by a signal; 0 cancels that."""
     signal.setitimer(signal.ITIMER_PROF, seconds)
     signal.setitimer(signal.ITIMER_REAL, wall_seconds)
 
 
 def _bound_memory(most: int | None) -> None:
-    """Bound the address space of this process where the system can; None takes the bound away."""
+    """Limit the address space of this process where the system can; None removes the limit."""
     if sys.platform != "linux":
         return
     import resource
@@ -137,7 +131,7 @@ def _bound_memory(most: int | None) -> None:
 
 
 def _address_space() -> int:
-    """Return how large this process is; 0 where that cannot be bounded."""
+    """Return the address space of this process in bytes; 0 where it cannot be limited."""
     if sys.platform != "linux":
         return 0
     return int(_STATM.read_bytes().split()[0]) * os.sysconf("SC_PAGESIZE")
@@ -145,7 +139,7 @@ def _address_space() -> int:
 
 def main() -> None:
     """Serve on the standard streams; nothing else is written to them."""
-    # They are for the parent, which may finish something before it ends this process by its pipe.
+    # Signals are for the parent, which may finish something before it closes the pipe.
     for number in (signal.SIGINT, signal.SIGTERM, *([signal.SIGHUP] if sys.platform != "win32" else [])):
         signal.signal(number, signal.SIG_IGN)
     target = os.fdopen(os.dup(sys.stdout.fileno()), "wb")

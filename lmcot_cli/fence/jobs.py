@@ -1,4 +1,4 @@
-"""What the child can do, by name; a module is imported when it is first asked for."""
+"""The classes that the child makes objects of, by name; each is imported at its first use."""
 
 from __future__ import annotations
 

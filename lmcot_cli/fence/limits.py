@@ -1,8 +1,8 @@
-"""How much one call in the child may take, and what is raised where it takes more."""
+"""The limits of a call in the child process, and the errors of one that breaks them."""
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias
 
 MIB = 2**20
@@ -12,15 +12,15 @@ Excess: TypeAlias = Literal["time", "memory", "output", "recursion", "crash"]
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What one call may take; what it was given (a long context, a large vocabulary) comes on top.
+    """The limits of one call; they grow with its input (a long context, a large vocabulary).
 
     Attributes:
-        seconds: Of computing. A template takes a few milliseconds.
-        wall_seconds: By the clock: a busy machine computes little in that time, and one that never ends none of it.
-        memory: Bytes of address space; only Linux holds a process to that.
+        seconds: Seconds of computing. A template takes a few milliseconds.
+        wall_seconds: Seconds by the clock, for a call that waits and does not compute.
+        memory: Bytes of address space, which only Linux limits.
         output: Characters.
-        seconds_per_mib: What a call may take more for what it is given.
-        memory_per_byte: The same in memory.
+        seconds_per_mib: Further seconds per MiB of input.
+        memory_per_byte: Further bytes of memory per byte of input.
     """
 
     seconds: float = 1.0
@@ -31,7 +31,7 @@ class Limits:
     memory_per_byte: int = 64
 
     def beside(self, given: int) -> Limits:
-        """Return the limits of a call that is given so many bytes."""
+        """Return the limits of a call with so many bytes of input."""
         seconds = self.seconds_per_mib * given / MIB
         return replace(
             self,
@@ -41,18 +41,14 @@ class Limits:
             output=self.output + 8 * given,
         )
 
-    def to_record(self) -> dict[str, float]:
-        """Return what the child is told."""
-        return asdict(self)
-
 
 class ExceededError(Exception):
     """A call broke a limit.
 
     Args:
-        excess: Which.
-        limits: The limits it ran under.
-        place: The file and line, where they are known.
+        excess: The kind of limit.
+        limits: The limits of the call.
+        place: The file and line, if they are known.
     """
 
     def __init__(self, excess: Excess, limits: Limits, place: str | None = None) -> None:
@@ -72,30 +68,25 @@ class FaultError(Exception):
     """A call failed by itself, within the limits.
 
     Args:
-        kind: Name of the class of what was raised.
-        reason: What it says, on one line.
-        place: The file and line, where they are known.
+        kind: The class of the error that was raised.
+        reason: Its text on one line.
+        place: The file and line, if they are known.
     """
 
     def __init__(self, kind: str, reason: str, place: str | None = None) -> None:
         self.kind, self.place = kind, place
         super().__init__(reason)
 
-    @property
-    def reason(self) -> str:
-        """What it says."""
-        return str(self)
-
     @classmethod
     def of(cls, error: BaseException, place: str | None = None, reason: str | None = None) -> FaultError:
-        """Tell of what was raised, however long it is, on one line."""
+        """Return the fault for an error, whose text is shortened to one line."""
         text = " ".join((reason or str(error))[: 4 * _REASON_LENGTH].split()) or type(error).__name__
         short = text if len(text) <= _REASON_LENGTH else f"{text[:_REASON_LENGTH]}..."
         return cls(type(error).__name__, short, place)
 
 
 class OverLimitError(Exception):
-    """Raised in the child by what counts for itself: characters that are written, the size of an operation."""
+    """Raised in the child where it counts itself: the characters written, or the size of an operation."""
 
     def __init__(self, excess: Excess, place: str | None = None) -> None:
         self.excess, self.place = excess, place

@@ -1,4 +1,4 @@
-"""The parent's side of the child: start it, ask it, and say what became of it."""
+"""The parent's side: start the child process, call it, and explain its end."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import subprocess
 import sys
 import weakref
 from collections.abc import Callable
+from dataclasses import asdict
 from itertools import count
 from pathlib import Path
 from threading import RLock
@@ -22,25 +23,25 @@ _CODE = (
     "import json, sys; sys.path[:] = json.loads(sys.argv[1]); from lmcot_cli.fence.child import main; main()"
 )
 _INHERITED = ("TZ", "SYSTEMROOT", "LANG", "LC_ALL", "LC_TIME")
-"""What the child knows of the environment: no keys."""
+"""The environment variables of the child: no keys."""
 
 _HOME = str(Path(__file__).parents[2])
-"""Where this package lies, which `sys.path` need not say."""
+"""The folder of this package, which `sys.path` may lack."""
 
 Want = Callable[[str], Any]
-"""Gives what the child asks for by name while it works."""
+"""Returns what the child asks for by name during a call."""
 
 _numbers = count(1)
 
 
 class FencedJob:
-    """An object in the child, made there when it is first called, and again where the child had to go.
+    """An object in the child, made there at its first call, and again after the child has ended.
 
     Args:
-        job: Its name in `jobs`.
-        arguments: What it is made with.
-        limits: What a call may take.
-        want: Gives what it asks for while it works; None where it asks for nothing.
+        job: The name of its class in `jobs`.
+        arguments: The arguments of its class.
+        limits: The limits of a call.
+        want: Returns what it asks for during a call; None if it asks for nothing.
     """
 
     def __init__(
@@ -57,7 +58,7 @@ class FencedJob:
         Raises:
             ExceededError: It broke a limit.
             FaultError: It failed within them.
-            ProcessError: There is no child to be had.
+            ProcessError: The child cannot be started.
         """
         with _lock:
             child = _running()
@@ -68,10 +69,10 @@ class FencedJob:
 
 
 class _ChildProcess:
-    """One child.
+    """A child process.
 
     Attributes:
-        made: The objects in it.
+        made: The numbers of the objects in it.
     """
 
     def __init__(self) -> None:
@@ -93,19 +94,19 @@ class _ChildProcess:
 
     @property
     def usable(self) -> bool:
-        """Whether it is there, and this process's own: a fork shares the pipes, and must not use them."""
+        """Whether it runs and belongs to this process: a fork shares the pipes, and must not use them."""
         return self._owner == os.getpid() and self._process.poll() is None
 
     def ask(self, message: dict[str, Any], job: FencedJob) -> Any:
-        """Send a message and wait for the reply; the child does not outlive a broken limit."""
+        """Send a message and return the reply; the child ends if a limit is broken."""
         self._wait_until_ready()
         dropped, _dropped[:] = _dropped[:], []
         body = json.dumps(message)
         limits = job.limits.beside(len(body))
-        frame = json.dumps({"limits": limits.to_record(), "drop": dropped})
+        frame = json.dumps({"limits": asdict(limits), "drop": dropped})
         try:
             reply = self._exchange(f"{frame[:-1]}, {body[1:]}", limits, job.want)
-        except BaseException:  # Ctrl-C, say, after which the reply would be taken for that to the next call
+        except BaseException:  # such as Ctrl-C: the reply would be read as that to the next call
             self.end()
             raise
         if "exceeded" in reply:
@@ -116,7 +117,7 @@ class _ChildProcess:
         return reply["value"]
 
     def end(self) -> None:
-        """End the process and let go of its pipes."""
+        """End the process and close its pipes."""
         if self._owner != os.getpid():
             self._process.returncode = 0  # it is the other process's child
         else:
@@ -148,7 +149,7 @@ class _ChildProcess:
         return reply
 
     def _sent(self, message: str) -> dict[str, Any] | None:
-        """Send a message and return what comes back; None where the child is gone."""
+        """Send a message and return the answer; None if the child has ended."""
         assert self._process.stdin is not None
         try:
             self._process.stdin.write(message.encode() + b"\n")
@@ -165,13 +166,13 @@ class _ChildProcess:
 
 
 def warm_up() -> None:
-    """Have the child start in the background, for what will ask it soon."""
+    """Start the child in the background, ahead of the first call."""
     with _lock:
         _running()
 
 
 def end_child() -> None:
-    """End the child, if there is one; the next call starts another."""
+    """End the child if there is one; the next call starts another."""
     global _child
     with _lock:
         if _child:
@@ -188,7 +189,7 @@ def _running() -> _ChildProcess:
 
 
 def _cause_of(code: int) -> Excess:
-    """Tell from its exit code what ended the child."""
+    """Return what ended the child, judging by its exit code."""
     timed_out = [getattr(signal, name, None) for name in ("SIGPROF", "SIGALRM")]
     return "time" if -code in timed_out or sys.platform == "win32" else "crash"
 

@@ -1,6 +1,6 @@
-"""Jinja2's sandbox with a bound on what a single operation makes and on what is written.
+"""Jinja2's sandbox with limits on the result of a single operation and on the output.
 
-The child's memory is bounded by the system where that can be; this holds everywhere, and names the line.
+The system limits the child's memory only on Linux; these limits work everywhere, and name the line.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 from lmcot_cli.fence.limits import OverLimitError
 
 MOST = 2**24
-"""Characters, elements or bits that one operation may make."""
+"""Maximum characters, elements or bits of the result of one operation."""
 
 _LARGE = 2**16
-"""Widths and counts above this are no layout."""
+"""Maximum widths and counts of a layout."""
 
 _PADDING_FILTERS = ("batch", "center", "indent", "slice", "tojson", "truncate", "wordwrap")
 _PADDING_METHODS = frozenset({"center", "expandtabs", "ljust", "rjust", "zfill"})
@@ -31,12 +31,7 @@ _WIDTH_BESIDE = re.compile(r"%[^%a-zA-Z]*\*|\{[^{}]*\{")
 
 
 class BoundedSandbox(ImmutableSandboxedEnvironment):
-    """The immutable sandbox, in which no operation takes much more room than what it is given.
-
-    Args:
-        filters: Filters of one's own.
-        options: Those of Jinja2's environment.
-    """
+    """The immutable sandbox, in which no operation takes much more memory than its input."""
 
     intercepted_binops = frozenset({"*", "**", "%"})
 
@@ -50,7 +45,7 @@ class BoundedSandbox(ImmutableSandboxedEnvironment):
             self.filters[name] = _measured(self.filters[name], lambda _, *given: _check_widths(given))
 
     def call_binop(self, context: Context, operator: str, left: Any, right: Any) -> Any:
-        """Compute `left operator right`, if the result has a size to speak of."""
+        """Compute `left operator right`, unless the result is too large."""
         if operator == "*":
             _check_product(left, right)
         elif operator == "**":
@@ -60,7 +55,7 @@ class BoundedSandbox(ImmutableSandboxedEnvironment):
         return super().call_binop(context, operator, left, right)
 
     def call(__self, __context: Context, __obj: Any, *args: Any, **kwargs: Any) -> Any:  # noqa: N805 (as in Jinja2)
-        """Call what a template calls."""
+        """Call a function of the template, unless its result is too large."""
         method = getattr(__obj, "__wrapped__", __obj)  # Jinja2 has wrapped `format`
         text, name = getattr(method, "__self__", None), getattr(method, "__name__", "")
         if isinstance(text, str) and name in _PADDING_METHODS:
@@ -71,7 +66,7 @@ class BoundedSandbox(ImmutableSandboxedEnvironment):
 
 
 def written(template: Template, most: int, values: Mapping[str, Any]) -> str:
-    """Render a template, and stop where it has written more than so many characters."""
+    """Render a template, and stop once it has written more than so many characters."""
     return "".join(_counted(template.generate(values), most))
 
 
@@ -84,9 +79,9 @@ def _counted(parts: Iterable[str], most: int) -> Iterator[str]:
 
 
 def _measured(function: Callable[..., Any], check: Callable[..., None]) -> Callable[..., Any]:
-    """Have the arguments of a filter looked at first."""
+    """Return a filter that checks its arguments first."""
 
-    @wraps(function)  # with what tells Jinja2 to hand it the environment
+    @wraps(function)  # includes the mark that makes Jinja2 pass the environment
     def measured(*args: Any, **kwargs: Any) -> Any:
         check(*args, *kwargs.values())
         return function(*args, **kwargs)
@@ -108,7 +103,7 @@ def _check_power(left: Any, right: Any) -> None:
 
 
 def _check_format(form: str | bytes, *given: Any) -> None:
-    """Refuse to pad to a large width that a format states, or takes from beside it."""
+    """Refuse to pad to a large width that a format states, or takes from an argument."""
     text = form.decode("latin-1") if isinstance(form, bytes) else form
     _check_widths(int(found[0][:20]) for found in _WIDTH.finditer(text))
     if _WIDTH_BESIDE.search(text):

@@ -1,4 +1,4 @@
-"""Look at a model's or an adapter's folder before transformers, peft or optimum open it."""
+"""Check a model's or an adapter's folder before transformers, peft or optimum open it."""
 
 from __future__ import annotations
 
@@ -28,24 +28,24 @@ LOADED = (
     "*.json", "*.safetensors", "*.jinja", "*.model", "*.txt", "*.onnx", "*.onnx_data",
     "*.spm", "*.tiktoken", "*.codes", "*.tokenizer", "additional_chat_templates/*.jinja",
 )  # fmt: skip
-"""The files of a folder that libraries load, weights and tokenizers, but for those that an index or graph names."""
+"""The files of a folder that libraries load, except weights that an index or a graph names."""
 
 CODE = ("*.py", "custom_generate/*")
-"""The files that are loaded where a model's own code may run."""
+"""Further files that are loaded where a model's own code may run."""
 
 GENERATE = "custom_generate"
 _PICKLED_TOKENIZERS = ("vocab.pkl", "vocab.bin")
 
 
 def check_model_folder(folder: Path, code_refused: str | None = None) -> dict[str, StoredTensor]:
-    """Refuse a folder of which a library would unpickle, run or allocate something, or that leads elsewhere.
+    """Refuse a folder that makes a library unpickle, run or allocate something, or that leads elsewhere.
 
     Args:
         folder: A folder with config.json.
-        code_refused: What is said of a model that brings code of its own; None where that may run.
+        code_refused: The message for a model that brings code of its own; None if the code may run.
 
     Returns:
-        The tensors of its weights, by their names.
+        The tensors of its weights by their names.
 
     Raises:
         ModelError: Names the file.
@@ -59,14 +59,14 @@ def check_model_folder(folder: Path, code_refused: str | None = None) -> dict[st
     check_config(check_file(folder, CONFIG), tensors)
     if (folder / ADAPTER_CONFIG).exists():
         raise ModelError(
-            f"{folder / ADAPTER_CONFIG}: transformers would load the model that this adapter names in place of the one"
+            f"{folder / ADAPTER_CONFIG}: transformers would load the model that this adapter names instead of the one"
             f" beside it; move the adapter to a folder of its own, and write BASE+ADAPTER"
         )
     return tensors
 
 
 def check_settings_folder(folder: Path, code_refused: str | None = None) -> None:
-    """Refuse, as `check_model_folder` does, a folder of which settings and a tokenizer are loaded, not weights.
+    """Refuse, like `check_model_folder`, a folder whose settings and tokenizer are loaded, but no weights.
 
     Raises:
         ModelError: Names the file.
@@ -77,10 +77,10 @@ def check_settings_folder(folder: Path, code_refused: str | None = None) -> None
 
 
 def check_adapter_folder(folder: Path) -> dict[str, StoredTensor]:
-    """Refuse an adapter of which peft would unpickle, import or fetch something, or that leads elsewhere.
+    """Refuse an adapter that makes peft unpickle, import or fetch something, or that leads elsewhere.
 
     Returns:
-        The tensors of its weights, by their names.
+        The tensors of its weights by their names.
 
     Raises:
         ModelError: Names the file.
@@ -95,7 +95,7 @@ def loaded_files(folder: Path) -> list[Path]:
     """Return all files of a folder that a library may load, in the order of their paths.
 
     Raises:
-        ModelError: One of them is no file, or lies elsewhere.
+        ModelError: One of them is not a file, or lies elsewhere.
     """
     return [check_file(folder, name) for name in sorted(_names(folder))]
 
@@ -113,7 +113,7 @@ def _names(folder: Path) -> Iterator[str]:
 
 
 def _check_files(folder: Path, code_refused: str | None) -> None:
-    """Look at each file that may be loaded: where it is, what it is, and at the settings that are no model's."""
+    """Check the place and kind of each file that may be loaded, and the settings other than the model's."""
     if code_refused and (folder / GENERATE).exists():
         raise ModelError(f"{folder}: cannot be loaded: {code_refused} ({GENERATE})")
     for name in _PICKLED_TOKENIZERS:

@@ -1,8 +1,8 @@
-"""Read from an ONNX graph which other files hold its weights, before ONNX Runtime follows them.
+"""Find the files that an ONNX graph names for its weights, before ONNX Runtime opens them.
 
-A graph is a protobuf message, a tree of fields. Where a tensor's data lies in another file, the tensor names that file
-(`external_data`, onnx.proto). The package `onnx` may not be there where graphs are only run, and holds all of a graph
-in memory, so the few fields that lead to tensors are walked here; the rest, weights too, is skipped over.
+A graph is a protobuf message, a tree of fields. A tensor whose data is in another file names that file
+(`external_data`, onnx.proto). The package `onnx` may not be installed where graphs are only run, and it holds a whole
+graph in memory, so this module walks the few fields that lead to tensors and skips the rest, weights included.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from lmcot_cli.errors import ModelError
 from lmcot_cli.model_files.places import check_file
 
 MAX_DEPTH = 64
-"""Graphs within graphs (an If in a Loop...) deeper than this are no model's."""
+"""Maximum depth of nested graphs (an If in a Loop...) in a model."""
 
 _TENSOR, _ENTRY = "TensorProto", "StringStringEntryProto"
 _PARTS: Mapping[str, Mapping[int, str]] = {
@@ -31,13 +31,13 @@ _PARTS: Mapping[str, Mapping[int, str]] = {
     },
     _TENSOR: {13: _ENTRY},
 }  # fmt: skip
-"""The fields of each message that lead to tensors, with the message that each holds."""
+"""The fields of each message that lead to tensors, with the type of their content."""
 
 _LOCATION = b"location"
 
 
 class _Field(NamedTuple):
-    """A field of a message: its number, and where its content lies; `end` is `begin` for one without length."""
+    """A field of a message: its number, and the place of its content (empty for a field without a length)."""
 
     number: int
     begin: int
@@ -45,13 +45,13 @@ class _Field(NamedTuple):
 
 
 def graph_files(folder: Path) -> list[Path]:
-    """Return the graphs of a folder and the files with their weights, each known to lie in the folder.
+    """Return the graphs of a folder and the files with their weights, after checking that they lie in the folder.
 
     Raises:
-        ModelError: A graph is damaged, or names a file that is not there or lies elsewhere.
+        ModelError: A graph is damaged, or names a file that does not exist or lies elsewhere.
     """
     found: dict[Path, None] = {}
-    for path in sorted(folder.glob("**/*.onnx")):  # optimum looks for graphs in folders of the folder, too
+    for path in sorted(folder.glob("**/*.onnx")):  # optimum looks for graphs in subfolders, too
         graph = check_file(folder, path.relative_to(folder).as_posix())
         found[graph] = None
         place = graph.parent.relative_to(folder)
@@ -65,7 +65,7 @@ def graph_files(folder: Path) -> list[Path]:
 
 
 def external_files(graph: Path) -> list[str]:
-    """Return the names of the files that hold weights of a graph, as it writes them, each once.
+    """Return the names of the files with a graph's weights, as the graph writes them, each once.
 
     Raises:
         ModelError: The graph cannot be read, or is damaged.
@@ -79,7 +79,7 @@ def external_files(graph: Path) -> list[str]:
 
 
 def _within(folder: Path, place: Path, name: str, graph: Path) -> Path:
-    """Return the file beside a graph that holds weights of it."""
+    """Return the file beside a graph that contains weights of it."""
     if Path(name).is_absolute() or ".." in Path(name).parts or not name:
         raise ModelError(
             f"{graph}: its weights are to lie in {name!r}, outside its folder; they are not read"
@@ -88,7 +88,7 @@ def _within(folder: Path, place: Path, name: str, graph: Path) -> Path:
 
 
 def _locations(data: mmap.mmap, graph: Path) -> Iterator[str]:
-    """Walk the messages that lead to tensors, without recursion, and yield where their data lies."""
+    """Walk the messages that lead to tensors, without recursion, and yield the files of their data."""
     waiting = [("ModelProto", 0, len(data), 0)]
     while waiting:
         message, begin, end, depth = waiting.pop()
@@ -129,7 +129,7 @@ def _fields(data: mmap.mmap, at: int, end: int, graph: Path) -> Iterator[_Field]
 
 
 def _number(data: mmap.mmap, at: int, end: int, graph: Path) -> tuple[int, int]:
-    """Read a number of up to ten bytes, seven bits each, and return it with the place behind it."""
+    """Read a number of up to ten bytes, seven bits each; return it and the place after it."""
     number = 0
     for shift in range(0, 70, 7):
         if at >= end:

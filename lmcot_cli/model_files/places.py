@@ -1,8 +1,8 @@
-"""A file that is to be read is a file, and lies in the folder that was named.
+"""Check that a file is a file, and lies in the folder that the user named.
 
-A link may lead anywhere in that folder. Hugging Face's cache keeps the files of a repository in `REPO/blobs`, and
-`REPO/snapshots/REVISION` holds links to them: those lead out of the snapshot, but not out of the repository's own
-folder, which is one download from one place, so they are followed.
+A link may lead anywhere in that folder. Hugging Face's cache keeps the files of a repository in `REPO/blobs`, with
+links to them in `REPO/snapshots/REVISION`. Those links leave the snapshot, but not the repository's own folder, which
+is one download from one place, so they are followed.
 """
 
 from __future__ import annotations
@@ -14,17 +14,17 @@ from lmcot_cli.errors import ModelError
 
 
 def check_file(folder: Path, name: str) -> Path:
-    """Return the path of a file in a folder, once it is known to be one that lies there.
+    """Return the path of a file in a folder, after checking that it is a file and lies there.
 
     Args:
-        folder: The folder that was named.
-        name: A file in it, as another file names it: it may be anything.
+        folder: The folder that the user named.
+        name: The file as another file names it; it may be anything.
 
     Raises:
-        ModelError: It leads out of the folder, is not there, or is a folder, a pipe or a device.
+        ModelError: It leads out of the folder, does not exist, or is a folder, a pipe or a device.
     """
     path = folder / name
-    if "\0" in name or Path(name).is_absolute() or ".." in Path(name).parts:
+    if _leads_outside(name):
         raise ModelError(
             f"{folder}: names {name!r} as one of its files, which lies outside it; it is not read"
         )
@@ -38,7 +38,7 @@ def check_file(folder: Path, name: str) -> Path:
     if not any(target.is_relative_to(root) for root in _roots(folder)):
         raise ModelError(f"{path}: is a link out of its folder, to {target}; put the file itself there")
     if not stat.S_ISREG(kind):
-        raise ModelError(f"{path}: is no file, but {_kind(kind)}; fetch or save the model anew")
+        raise ModelError(f"{path}: is not a file but {_kind(kind)}; fetch or save the model anew")
     return path
 
 
@@ -49,14 +49,17 @@ def check_folder(parent: Path, name: str) -> Path:
         ModelError: It lies elsewhere.
     """
     path = parent / name
-    outside = Path(name).is_absolute() or ".." in Path(name).parts or "\0" in name
-    if outside or not path.resolve().is_relative_to(parent.resolve()):
+    if _leads_outside(name) or not path.resolve().is_relative_to(parent.resolve()):
         raise ModelError(f"{parent}: names {name!r} as a part of it, which lies outside it; it is not read")
     return path
 
 
+def _leads_outside(name: str) -> bool:
+    return "\0" in name or Path(name).is_absolute() or ".." in Path(name).parts
+
+
 def _roots(folder: Path) -> list[Path]:
-    """Return where the files of a folder may lie: there, and for a snapshot of the hub's cache in its blobs."""
+    """Return the folders of a folder's files: itself, and for a snapshot of the hub's cache the repository's blobs."""
     here = folder.resolve()
     snapshots = [place for place in here.parents if place.name == "snapshots"]
     repositories = [place.parent for place in snapshots[:1] if place.parent.name.startswith("models--")]

@@ -1,7 +1,7 @@
-"""Read the header of a safetensors file: what it holds, and that the bytes it names are there, each for one tensor.
+"""Read the header of a safetensors file, and check that every byte after it belongs to exactly one tensor.
 
 A file is a length (8 bytes, little-endian), a JSON header of that length, and the tensors' bytes without a gap. The
-library checks much the same, but lets a header of 100 MB be parsed, and each caller words its refusal otherwise.
+library makes similar checks, but parses headers of up to 100 MB, and its errors differ from caller to caller.
 """
 
 from __future__ import annotations
@@ -25,18 +25,18 @@ BITS: Mapping[str, int] = {
     "F4": 4, "F6_E2M3": 6, "F6_E3M2": 6, "F8_E5M2": 8, "F8_E4M3": 8, "F8_E8M0": 8, "F8_E4M3FNUZ": 8, "F8_E5M2FNUZ": 8,
     "F16": 16, "BF16": 16, "F32": 32, "F64": 64, "C64": 64,
 }  # fmt: skip
-"""How many bits a value of each type takes."""
+"""Bits per value of each type."""
 
 
 @dataclass(frozen=True, slots=True)
 class StoredTensor:
-    """Where a tensor lies.
+    """A tensor in a file.
 
     Attributes:
-        type: How its values are stored: a key of `BITS`.
+        type: The type of its values, a key of `BITS`.
         shape: Its shape.
         offset: Its first byte in the file.
-        size: Bytes it takes.
+        size: Its size in bytes.
     """
 
     type: str
@@ -68,7 +68,7 @@ def read_safetensors_header(path: Path) -> dict[str, StoredTensor]:
 
 
 def _parsed(path: Path, text: bytes) -> dict[str, Any]:
-    """Parse a header; the library refuses a name that stands twice, so Python must not take the last one."""
+    """Parse a header; the library refuses a repeated name, so Python must not take the last one."""
     try:
         header: Any = json.loads(text, object_pairs_hook=_without_doubles)
     except (ValueError, RecursionError) as error:
@@ -82,7 +82,7 @@ def _parsed(path: Path, text: bytes) -> dict[str, Any]:
 def _without_doubles(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     record = dict(pairs)
     if len(record) < len(pairs):
-        raise ValueError("a name stands twice")
+        raise ValueError("a name occurs twice")
     return record
 
 
@@ -102,7 +102,7 @@ def _stored(path: Path, name: str, entry: Any, data: int) -> StoredTensor:
 
 
 def _check_cover(path: Path, tensors: Mapping[str, StoredTensor], begin: int, size: int) -> None:
-    """Make sure that the tensors cover the file from the header to its end, without overlap or gap."""
+    """Check that the tensors cover the file from the header to its end, without overlap or gap."""
     at = begin
     for name, tensor in sorted(tensors.items(), key=lambda entry: (entry[1].offset, entry[1].size)):
         if tensor.offset != at:
@@ -113,7 +113,7 @@ def _check_cover(path: Path, tensors: Mapping[str, StoredTensor], begin: int, si
 
 
 def _are_counts(value: object) -> bool:
-    """Whether a value is a list of numbers from 0 to 2^63, which true and false are not."""
+    """Return whether a value is a list of numbers from 0 to 2^63; true and false are not numbers."""
     return isinstance(value, list) and all(type(number) is int and 0 <= number < 1 << 63 for number in value)
 
 

@@ -1,7 +1,7 @@
-"""What `config.json` and its like may ask of the libraries that read them.
+"""What `config.json` and similar files may ask of the libraries that read them.
 
 transformers follows these files further than a model needs: to other files, to kernels on the hub, to allocations of
-any size. What no model of today needs is refused here, before it is followed.
+any size. Whatever no current model needs is refused here first.
 """
 
 from __future__ import annotations
@@ -17,40 +17,40 @@ from lmcot_cli.model_files.safetensors_header import StoredTensor
 CONFIG, TOKENIZER_CONFIG, ADAPTER_CONFIG = "config.json", "tokenizer_config.json", "adapter_config.json"
 
 LEADS_ELSEWHERE = ("configuration_files", "transformers_weights")
-"""Settings of config.json by which transformers reads other files than config.json and model.safetensors."""
+"""Settings of config.json that make transformers read other files than config.json and model.safetensors."""
 
 ATTENTIONS = ("eager", "sdpa", "flex_attention", "flash_attention_2", "flash_attention_3")
-"""Implementations of attention that are no repository of compiled kernels on the hub."""
+"""Implementations of attention that need no compiled kernels from the hub."""
 
 MERGEABLE = ("LORA", "ADALORA", "IA3", "LOHA", "LOKR")
-"""Kinds of adapters that are weights alone; others name tokenizers, models or adapters that peft would fetch."""
+"""Kinds of adapters that consist of weights; others name tokenizers, models or adapters that peft would fetch."""
 
 MOST_LAYERS = 1 << 10
-"""Most layers of a model whose weights are not looked at."""
+"""Maximum layers of a model whose weights are not known."""
 
 LARGEST_SIZE = 1 << 16
-"""A width or a count may be this large whatever the weights are; above it, no larger than the weights' own sizes."""
+"""Maximum width or count whatever the weights are; it may be larger only if a weight is as large."""
 
 TABLED = ("flaubert", "marian", "pegasus", "roformer", "xlm")
-"""Architectures for which transformers computes a table of positions number by number, in Python."""
+"""Architectures for which transformers computes a table of positions in a Python loop."""
 
 LARGEST_TABLE = 1 << 24
-"""Sixteen times the values of the largest such table."""
+"""Maximum values of such a table: sixteen times the largest."""
 
 LARGEST_NUMBER = 1 << 40
-"""No setting of a model is larger: bases of rotary embeddings, positions, ids of tokens."""
+"""Maximum of any other setting: bases of rotary embeddings, positions, ids of tokens."""
 
 _NO_SIZES = ("theta", "base", "position", "window", "length", "_len", "_id", "token", "seed", "max_", "scal", "factor",
              "ctx")  # fmt: skip
-"""Parts of the names of numbers of which nothing is made: they may be larger than any width."""
+"""Parts of the names of numbers that are no sizes: they may be larger than any width."""
 
 
 def check_config(path: Path, tensors: Mapping[str, StoredTensor] | None) -> dict[str, Any]:
-    """Read config.json, and refuse what leads elsewhere or is too large for the weights.
+    """Read config.json, and refuse settings that lead elsewhere or are too large for the weights.
 
     Args:
         path: The file.
-        tensors: The weights that it describes; None where they are in graphs.
+        tensors: The weights that it describes; None where graphs contain them.
 
     Raises:
         ModelError: Names the setting.
@@ -77,7 +77,7 @@ def check_tokenizer_config(folder: Path) -> None:
     if config.get("fast_tokenizer_files") is not None:
         raise _refusal(path, "fast_tokenizer_files", "it leads to other files than tokenizer.json")
     for name, value in config.items():
-        # The map of special tokens is written with its path, and not read by it.
+        # The path of the map of special tokens is written, but never read.
         leads = name.endswith(("_file", "_spm", "_ckpt")) and name != "special_tokens_map_file"
         if leads and isinstance(value, str) and Path(value).name != value:
             raise _refusal(path, name, f"it leads out of the folder, to {value[:100]!r}; remove the setting")
@@ -86,7 +86,7 @@ def check_tokenizer_config(folder: Path) -> None:
 
 
 def check_adapter_config(path: Path, tensors: Mapping[str, StoredTensor]) -> dict[str, Any]:
-    """Read an adapter's settings, and refuse what has peft import modules, fetch models or make huge matrices.
+    """Read an adapter's settings, and refuse those that make peft import modules, fetch models or make huge matrices.
 
     Raises:
         ModelError: Names the setting.
@@ -104,7 +104,7 @@ def check_adapter_config(path: Path, tensors: Mapping[str, StoredTensor]) -> dic
 
 
 def check_sizes(path: Path, config: Mapping[str, Any], tensors: Mapping[str, StoredTensor]) -> None:
-    """Refuse numbers that are larger than anything in the weights: what is made of them could fill the memory.
+    """Refuse numbers that are larger than any size in the weights: what they allocate could fill the memory.
 
     Raises:
         ModelError: Names the first.
@@ -118,7 +118,7 @@ def check_sizes(path: Path, config: Mapping[str, Any], tensors: Mapping[str, Sto
 
 
 def _check_table(path: Path, config: Mapping[str, Any]) -> None:
-    """Refuse a table of positions that would be computed for ever."""
+    """Refuse a table of positions that would take for ever to compute."""
     if config.get("model_type") in TABLED:
         name = "max_position_embeddings"
         widths = [config.get(width) for width in ("d_model", "hidden_size", "embedding_size", "emb_dim")]
@@ -126,12 +126,12 @@ def _check_table(path: Path, config: Mapping[str, Any]) -> None:
         positions = config.get(name)
         if isinstance(positions, int) and positions * widest > LARGEST_TABLE:
             raise _refusal(
-                path, name, f"a table of {positions} positions by {widest} would be computed for ever"
+                path, name, f"a table of {positions} positions by {widest} would take for ever to compute"
             )
 
 
 def _check_ranks(path: Path, config: Mapping[str, Any], tensors: Mapping[str, StoredTensor]) -> None:
-    """Refuse ranks that no stored matrix has: peft makes matrices of them for every layer before it reads any."""
+    """Refuse ranks that no stored matrix has: peft makes such matrices for every layer before it reads any."""
     ranks = [min(one.shape) for name, one in tensors.items() if "lora_" in name and len(one.shape) == 2]
     pattern = config.get("rank_pattern")
     stated = {"r": config.get("r"), **(pattern if isinstance(pattern, Mapping) else {})}
@@ -141,7 +141,7 @@ def _check_ranks(path: Path, config: Mapping[str, Any], tensors: Mapping[str, St
 
 
 def _check_kernels(path: Path, config: Mapping[str, Any]) -> None:
-    """Refuse attention whose code would come from the hub."""
+    """Refuse attention whose code comes from the hub."""
     for name, value in _entries(config):
         if name.strip("_").startswith("attn_implementation"):
             named = value.values() if isinstance(value, Mapping) else [value]
@@ -152,7 +152,7 @@ def _check_kernels(path: Path, config: Mapping[str, Any]) -> None:
 
 
 def _check_layers(path: Path, config: Mapping[str, Any], tensors: int) -> None:
-    """Refuse a number of layers for which there cannot be weights: to build them would take for ever."""
+    """Refuse more layers than there can be weights for: building them would take for ever."""
     for name, number in _numbers(config):
         if "layer" in name and name != "max_window_layers" and number > tensors:
             raise _refusal(path, name, f"it names {number} layers, and there are {tensors} weights")
@@ -166,7 +166,7 @@ def _numbers(config: Mapping[str, Any]) -> Iterator[tuple[str, int | float]]:
 
 
 def _entries(config: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
-    """Yield every setting with its value, those of parts (a text_config) and of lists of parts among them."""
+    """Yield every setting with its value, including those of parts (a text_config) and of lists of parts."""
     for name, value in config.items():
         yield name, value
         for part in value if isinstance(value, list) else [value]:

@@ -1,4 +1,4 @@
-"""Which files a folder's weights are in: one, or those that an index names. Safetensors, and nothing else."""
+"""The files of a folder's weights: one, or those that an index names, in the safetensors format."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ MODEL_WEIGHTS = "model.safetensors"
 MODEL_INDEX = "model.safetensors.index.json"
 ADAPTER_WEIGHTS = "adapter_model.safetensors"
 PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle", ".joblib", ".h5", ".msgpack", ".npy", ".npz")
-"""How files of weights end that are pickles, hold some, or are of no library that is used here."""
+"""Suffixes of weights that are or contain pickles, or belong to other libraries."""
 
 
 def weight_files(folder: Path, single: str = MODEL_WEIGHTS) -> list[Path]:
-    """Return the files of a model's or adapter's weights, each of them in the folder.
+    """Return the files of a model's or adapter's weights, all of them in the folder.
 
     Args:
         folder: The folder.
-        single: The file that holds all of them where there is no index.
+        single: The file with all weights where there is no index.
 
     Raises:
-        ModelError: There are none, or some are no safetensors file or lie elsewhere.
+        ModelError: There are none, or some are not safetensors files or lie elsewhere.
     """
     index = folder / MODEL_INDEX
-    # As transformers chooses: an index counts only where the one file is not there.
+    # As in transformers, an index counts only where there is no single file.
     if single == MODEL_WEIGHTS and not (folder / single).exists() and index.exists():
         return [check_file(folder, name) for name in indexed_files(check_file(folder, MODEL_INDEX))]
     if not (folder / single).exists() and not (folder / single).is_symlink():
@@ -39,7 +39,7 @@ def indexed_files(index: Path) -> list[str]:
     """Return the names of the files that an index maps weights to, each once.
 
     Raises:
-        ModelError: It is no index, or one of something else than safetensors.
+        ModelError: It is no index, or an index of other files than safetensors.
     """
     mapped = read_object(index).get("weight_map")
     if (
@@ -59,7 +59,7 @@ def indexed_files(index: Path) -> list[str]:
 
 
 def read_tensors(files: list[Path]) -> dict[str, StoredTensor]:
-    """Return the tensors of several files, as their headers state them.
+    """Return the tensors that the headers of several files state.
 
     Raises:
         ModelError: A header is damaged.

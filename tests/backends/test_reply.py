@@ -2,11 +2,14 @@ from __future__ import annotations
 
 from itertools import pairwise
 
+import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
 from lmcot_cli.backends.base import Completion, FinishReason, Sampling, Thought
-from lmcot_cli.backends.reply import Reply, ReplyText, prompt_too_long
+from lmcot_cli.backends.context_limit import ContextLimit
+from lmcot_cli.backends.reply import PartialCompletion, WritingJob
+from lmcot_cli.backends.reply_text import ReplyText
 from lmcot_cli.backends.thinking import opened_by
 
 # Few letters, so that stop strings occur; of one to four bytes, so that cuts fall inside characters.
@@ -104,13 +107,14 @@ class Written:
 
 def write(tokens: list[bytes], sampling: Sampling, room: int = 100, prompt: str = "") -> Completion:
     """Write tokens of log-probability -1, -2, ... until the reply is complete or the model ends it."""
-    reply = Reply(Written(tokens), sampling, room, opened_by(prompt))
+    job = WritingJob(0, np.zeros(7, np.int32), 0, sampling, room, opened_by(prompt))
+    reply = PartialCompletion(job, Written(tokens))
     end: FinishReason | None = None
     token = 0
     while end is None:
         end = reply.add(token, -float(token + 1))
         token += 1
-    return reply.completion(7, end)
+    return reply.completion(end)
 
 
 THINKING = [b"<", b"think", b">", b"so", b" so", b"</think>", b"\n\n", b"Paris", b" it is"]
@@ -159,16 +163,17 @@ def test_all_before_a_closing_mark_alone_was_thought() -> None:
 
 def test_marks_that_are_control_tokens_are_read_and_never_shown() -> None:
     pieces = [b"", b"so", b"", b"Paris", b""]
-    reply = Reply(Written(pieces, {0: "[THINK]", 2: "[/THINK]", 4: "[THINK]"}), LIMITS, 100)
+    job = WritingJob(0, np.zeros(1, np.int32), 0, LIMITS, 100)
+    reply = PartialCompletion(job, Written(pieces, {0: "[THINK]", 2: "[/THINK]", 4: "[THINK]"}))
     for token in range(5):
         reply.add(token, -1.0)
-    assert reply.completion(1, "stop").text == "Paris"
-    assert reply.completion(1, "stop").thought == Thought(3, "so")
+    assert reply.completion("stop").text == "Paris"
+    assert reply.completion("stop").thought == Thought(3, "so")
 
 
 def test_a_prompt_without_room_for_the_thought_says_which_option_to_lower() -> None:
-    error = str(prompt_too_long(900, 1280, 2048, Sampling()))
+    error = str(ContextLimit(2048).error(900, 1280, Sampling()))
     assert "1280 to write (--max-tokens and --max-thinking-tokens)" in error
     assert error.endswith("lower --max-thinking-tokens to 892")
-    assert str(prompt_too_long(900, 256, 1000, Sampling())).endswith("or lower --max-tokens to 100")
-    assert str(prompt_too_long(1900, 1280, 2048, Sampling())).endswith("shorten the row's context")
+    assert str(ContextLimit(1000).error(900, 256, Sampling())).endswith("or lower --max-tokens to 100")
+    assert str(ContextLimit(2048).error(1900, 1280, Sampling())).endswith("shorten the row's context")

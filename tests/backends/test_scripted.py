@@ -1,12 +1,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
 
-from lmcot_cli.backends.base import Completion, Request, Sampling
+from lmcot_cli.backends.base import Completion, Request, RowError, Sampling
 from lmcot_cli.backends.scripted import ScriptedBackend
 from lmcot_cli.errors import ModelError
 
@@ -111,3 +111,46 @@ def test_a_reply_that_takes_long_holds_a_poll_up_no_longer_than_others_and_can_b
     backend.cancel({0})
     assert [ticket for ticket, _ in backend.poll()] == [1]
     assert (backend.pending, time.monotonic() - begun < 5) == (0, True)
+
+
+GREEDY, WARM = Sampling(), Sampling(temperature=1.0)
+
+
+class Batches(ScriptedBackend):
+    """Replies at once, and remembers which requests it was asked for together."""
+
+    def __init__(self, folder: Path, window: int) -> None:
+        (folder / "script").write_text('{"match": "", "text": "a"}')
+        super().__init__(folder / "script")
+        self.window, self.calls = window, list[tuple[list[str], Sampling]]()
+
+    def complete(self, requests: Sequence[Request], sampling: Sampling) -> list[Completion | RowError]:
+        self.calls.append(([request.prompt for request in requests], sampling))
+        return super().complete(requests, sampling)
+
+
+def test_a_batch_holds_no_more_than_the_window(tmp_path: Path) -> None:
+    backend = Batches(tmp_path, window=2)
+    for ticket in range(3):
+        backend.submit(ticket, Request(f"p{ticket}", 0), GREEDY)
+    assert [ticket for ticket, _ in backend.poll()] == [0, 1]
+    assert backend.pending == 1
+    assert [ticket for ticket, _ in backend.poll()] == [2]
+    assert backend.poll() == []
+
+
+def test_requests_that_are_sampled_otherwise_wait_for_a_batch_of_their_own(tmp_path: Path) -> None:
+    backend = Batches(tmp_path, window=8)
+    for ticket, sampling in enumerate((GREEDY, WARM, GREEDY)):
+        backend.submit(ticket, Request(f"p{ticket}", 0), sampling)
+    assert [ticket for ticket, _ in backend.poll()] == [0, 2]
+    assert [ticket for ticket, _ in backend.poll()] == [1]
+    assert backend.calls == [(["p0", "p2"], GREEDY), (["p1"], WARM)]
+
+
+def test_nothing_is_computed_when_nobody_waits(tmp_path: Path) -> None:
+    backend = Batches(tmp_path, window=8)
+    backend.submit(7, Request("a", 0), GREEDY)
+    assert backend.poll(wait=False) == []
+    assert backend.calls == []
+    assert backend.pending == 1

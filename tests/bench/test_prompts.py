@@ -10,10 +10,10 @@ import pytest
 from lmcot_cli.backends.base import Completion, Request, Sampling
 from lmcot_cli.backends.engine_options import EngineOptions
 from lmcot_cli.backends.llama.backend import LlamaBackend
-from lmcot_cli.backends.llama.model import LlamaModel
 from lmcot_cli.bench.options import Workload
 from lmcot_cli.bench.prompts import BenchPrompt, _PromptWriter, prepare
 from lmcot_cli.errors import ModelError, UsageError
+from lmcot_cli.model_files.gguf_header import GgufHeader
 from lmcot_cli.models import embedded
 
 TEMPLATE = "{% for m in messages %}[{{ m.role }}] {{ m.content }} {% endfor %}[assistant]"
@@ -43,7 +43,7 @@ def test_the_embedded_pair_too() -> None:
 
 
 def test_a_chat_template_counts(tiny: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(LlamaModel, "chat_template", TEMPLATE)
+    monkeypatch.setattr(GgufHeader, "chat_template", TEMPLATE)
     _, prompts = prepare(tiny("llama"), Workload(prompts=2, prompt_tokens=60, new_tokens=4), repeats=1)
     assert tokens_seen(tiny("llama"), prompts[0]) == {60}
     with pytest.raises(UsageError, match="--prompt-tokens 5: this model's shortest prompt takes"):

@@ -11,13 +11,13 @@ import numpy as np
 import pytest
 from llama_cpp import Llama
 
-from lmcot_cli.backends.llama.gguf_header import read_header
 from lmcot_cli.backends.llama.model import LlamaModel
-from lmcot_cli.backends.llama.vocabulary import Vocabulary
+from lmcot_cli.backends.llama.vocabulary import LlamaVocabulary
 from lmcot_cli.bench import random_model as kept
 from lmcot_cli.bench.random_model import LOGIT_SPREAD, _sizes, random_model, write_random_model
 from lmcot_cli.bench.shapes import SHAPES, Shape, ShapeName
 from lmcot_cli.errors import MissingExtraError, OutputError
+from lmcot_cli.model_files.gguf_header import read_header
 
 
 @pytest.mark.parametrize(
@@ -46,8 +46,8 @@ def test_the_tokenizer_spells_what_it_read_with_a_vocabulary_of_the_shapes_size(
 ) -> None:
     text = "Who directed the film Winter Harbor? Émile, 1954."
     with closing(LlamaModel(tiny("llama"))) as model:
-        vocabulary = Vocabulary(model)
-        ids = vocabulary.encode(text, parse_special=False)
+        vocabulary = LlamaVocabulary(model)
+        ids = vocabulary.encode_text(text)
         assert vocabulary.size == 1200
         assert b"".join(vocabulary.piece(token) or b"" for token in ids).decode() == text
         assert len(ids) < len(text)  # some letters make one token together

@@ -106,5 +106,5 @@ def test_folders_without_graphs_and_other_devices_are_refused(
 ) -> None:
     with pytest.raises(ModelError, match=r"has no \*\.onnx file"):
         load(f"onnx:{tmp_path}")
-    with pytest.raises(UsageError, match="--device cuda: ONNX models run on the CPU here"):
+    with pytest.raises(UsageError, match="--device cuda: ONNX models run on the CPU"):
         load(str(exported("llama")), replace(ONE_THREAD, device="cuda"))

@@ -18,7 +18,6 @@ from random import Random
 from typing import NamedTuple
 
 from lmcot_cli.backends.engine_options import EngineOptions
-from lmcot_cli.backends.llama.gguf_header import _Cursor, read_header
 from lmcot_cli.backends.llama.header_checks import check_shape
 from lmcot_cli.backends.llama.memory import memory_estimate
 from lmcot_cli.config import answer_options, load_config
@@ -26,6 +25,7 @@ from lmcot_cli.datasets.microhop import MicroHopOptions, records
 from lmcot_cli.datasets.reader import BadRow, read_rows
 from lmcot_cli.datasets.row import Row
 from lmcot_cli.errors import InputError, LmcotError
+from lmcot_cli.model_files.gguf_header import _Cursor, read_header
 from lmcot_cli.models import embedded
 from lmcot_cli.pipeline.answer import AnswerRun
 from lmcot_cli.pipeline.options import AnswerOptions

@@ -135,13 +135,13 @@ def test_what_is_no_file(model: Path, name: str, kind: str) -> None:
         path.mkdir()
     else:
         path.symlink_to({"device": "/dev/zero", "dangling": "nothing", "loop": name}[kind])
-    refused(model, rf"{name}: (is no file|is a link out|is missing|cannot be read)")
+    refused(model, rf"{name}: (is not a file|is a link out|is missing|cannot be read)")
 
 
 def test_a_hidden_template_that_is_a_pipe(model: Path) -> None:
     (model / "additional_chat_templates").mkdir()
     os.mkfifo(model / "additional_chat_templates" / "tools.jinja")
-    refused(model, r"tools\.jinja: is no file, but a pipe")
+    refused(model, r"tools\.jinja: is not a file but a pipe")
 
 
 def test_a_link_within_the_folder_and_one_of_the_hubs_cache_are_followed(model: Path, tmp_path: Path) -> None:

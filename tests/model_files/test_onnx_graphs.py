@@ -89,7 +89,7 @@ def test_weights_that_lie_elsewhere_are_refused_before_onnx_runtime_opens_the_gr
 ) -> None:
     monkeypatch.setattr("onnxruntime.InferenceSession", lambda *_, **__: pytest.fail("the graph was opened"))
     (folder / "model.onnx").write_bytes(place(location).SerializeToString())
-    message = "outside its folder|is a link out|is no file, but a pipe|is missing"
+    message = "outside its folder|is a link out|is not a file but a pipe|is missing"
     with pytest.raises(ModelError, match=message) as caught:
         open_model(f"onnx:{folder}", role="small", aliases={}, options=EngineOptions(threads=1))
     assert len(str(caught.value).splitlines()) == 1

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from lmcot_cli.backends.llama.gguf_header import read_header
 from lmcot_cli.errors import ModelError, ModelSpecError
 from lmcot_cli.files import hex_digest
+from lmcot_cli.model_files.gguf_header import read_header
 from lmcot_cli.models import embedded
 from lmcot_cli.models.embedded import Integrity
 

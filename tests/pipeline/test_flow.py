@@ -5,13 +5,13 @@ from time import monotonic, sleep
 import pytest
 
 from lmcot_cli.backends.base import (
+    Backend,
     Completion,
     ModelIdentity,
     Reply,
     Request,
     RowError,
     Sampling,
-    StreamBackend,
 )
 from lmcot_cli.datasets.reader import BadRow
 from lmcot_cli.datasets.row import Row
@@ -24,10 +24,11 @@ from lmcot_cli.pipeline.waves import Ask, CutShortError, Drawn, Wave
 NO_ROW = BadRow("no row", None, 3, RowError("no JSON"))
 
 
-class Desk(StreamBackend):
+class Desk(Backend):
     """A model that finishes one request a poll, the latest first, and remembers the most it ever had pending."""
 
     next = -1
+    window = 0
     identity = ModelIdentity("desk", None)
 
     def __init__(self, window: int, in_background: bool = False) -> None:

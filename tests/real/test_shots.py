@@ -44,8 +44,9 @@ def test_examples_are_read_once_for_the_whole_run(tmp_path: Path):
     requests = [prompts.request("standard", asked_shortly(row)) for row in rows]
     assert MODEL
     with LlamaBackend(MODEL, EngineOptions(threads=1, parallel=2)) as backend:
-        sizes = [len(backend._encode(request, "off")[0]) for request in requests]
-        shared = len(os.path.commonprefix([list(backend._encode(request, "off")[0]) for request in requests]))  # noqa: RUF071
+        prompts_read = [backend.vocabulary.prompt_tokens(request) for request in requests]
+        sizes = [len(tokens) for tokens in prompts_read]
+        shared = len(os.path.commonprefix(prompts_read))  # noqa: RUF071
         replies: list[Any] = backend.complete(requests, Sampling(max_tokens=12))
         assert shared > 150
         assert sum(sizes) - backend.work.prompt_tokens >= 0.9 * shared * (len(rows) - 1)

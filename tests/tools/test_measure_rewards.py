@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tools.measure_rewards import Tally, aspect_mean, compare, hotpotqa, microhop, show
+from tools.measure_rewards import PairTally, aspect_mean, compare, hotpotqa, microhop, show
 
 REAL_FILE = Path(__file__).parents[3] / "shared" / "data" / "train" / "hotpotqa_train.jsonl"
 ROWS = 100
@@ -22,7 +22,7 @@ NO_BETTER = (
 
 
 @pytest.fixture(scope="module", params=["MicroHop", "HotpotQA"])
-def tallies(request: pytest.FixtureRequest) -> Mapping[str, Tally]:
+def tallies(request: pytest.FixtureRequest) -> Mapping[str, PairTally]:
     """Compare on the rows that settings are chosen by; those that figures are reported on are not looked at here."""
     if request.param == "HotpotQA" and not REAL_FILE.exists():
         pytest.skip("the HotpotQA rows are not here")
@@ -31,13 +31,13 @@ def tallies(request: pytest.FixtureRequest) -> Mapping[str, Tally]:
 
 
 @pytest.mark.parametrize("name", WORSE)
-def test_gold_is_above_what_is_worse(tallies: Mapping[str, Tally], name: str) -> None:
+def test_gold_is_above_what_is_worse(tallies: Mapping[str, PairTally], name: str) -> None:
     assert tallies[name].pairs >= 0.9 * ROWS
     assert tallies[name].above >= 0.95 * tallies[name].pairs
 
 
 @pytest.mark.parametrize("name", NO_BETTER)
-def test_nothing_is_to_be_gained_by_what_adds_nothing(tallies: Mapping[str, Tally], name: str) -> None:
+def test_nothing_is_to_be_gained_by_what_adds_nothing(tallies: Mapping[str, PairTally], name: str) -> None:
     assert tallies[name].above + tallies[name].level >= 0.95 * ROWS
 
 

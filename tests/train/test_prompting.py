@@ -97,7 +97,7 @@ def test_prompts_have_the_ids_that_llama_cpp_gives_them(
         for row in awkward(microhop(20)):
             request = builder.request("guided_rationale", row)
             assert len(request.shots) == (2 if examples else 0)
-            assert prompts.prompt(row) == backend._encode(request, "off")[0].tolist()
+            assert prompts.prompt(row) == backend.vocabulary.prompt_tokens(request)
 
 
 def test_what_a_model_writes_ends_where_it_begins_an_example_of_its_own(

@@ -85,7 +85,7 @@ def test_overwriting_removes_what_a_run_consists_of_and_nothing_else(tmp_path: P
 def test_a_folder_of_something_else_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("x")
     with (
-        pytest.raises(OutputError, match="holds something that is no run"),
+        pytest.raises(OutputError, match="holds something other than a run"),
         RunFolder(tmp_path).opened(RECORD),
     ):
         pass

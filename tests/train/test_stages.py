@@ -169,7 +169,7 @@ def test_a_limit_that_is_raised_deletes_nothing(
             "output = 'o'\n[teacher]",
             r"\[teacher\]: unknown section; there are rationales, distill, refine, export",
         ),
-        ("output = 'o'\ndistill = 3", "distill is to be a section"),
+        ("output = 'o'\ndistill = 3", "distill must be a section"),
         ('output = "a\\u0000b"\n[distill]', 'needs output = "FOLDER"'),
         (f"x = {'[' * 50_000}", "is nested too deeply"),
     ],

@@ -161,7 +161,7 @@ def row_of(paragraphs: list[TitledParagraph], question: str) -> Row:
 def restatement(world: World, random: Random) -> tuple[Sentence, ...]:
     """Put one to five facts of a world into words, drawn without regard to any question.
 
-    As in any text, a sentence may go on about the subject or the object of the one before (a third each) or turn to
+    As in any text, a sentence may continue with the subject or the object of the one before (a third each) or turn to
     something else. Half of the sentences use their relation's first phrasing, the others any.
     """
     left = list(world.facts.values())

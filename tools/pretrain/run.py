@@ -64,12 +64,12 @@ class PretrainOptions:
 
 
 class ProgressLines:
-    """Says how far training is: at its first step, with every record, and when nothing was said for 10 seconds.
+    """Reports progress: at the first step, with every record, and after 10 seconds without a line.
 
     Args:
         report: Takes a line.
         minutes: The budget, in minutes of CPU time.
-        clock: Seconds on a clock that goes on while the machine does other work.
+        clock: Tells the time in seconds, including the time of other work.
     """
 
     def __init__(
@@ -79,7 +79,7 @@ class ProgressLines:
         self._next = clock()
 
     def step(self, step: float, minutes: float, loss: float, more: str = "") -> None:
-        """Say where a step stands, if it is time to."""
+        """Report a step, if that is due."""
         if more or self._clock() >= self._next:
             self._report(
                 f"{minutes:6.2f} of {self._minutes:g} CPU min  step {step:.0f}  loss {loss:.3f}{more}"
@@ -87,7 +87,7 @@ class ProgressLines:
             self._next = self._clock() + PROGRESS_SECONDS
 
     def record(self, record: Mapping[str, float]) -> None:
-        """Say what a record holds."""
+        """Report a record."""
         more = f"  values {record['value_accuracy']:.3f}  mentions {record['mention_accuracy']:.3f}"
         self.step(record["step"], record["minutes"], record["loss"], more)
 
@@ -96,7 +96,7 @@ def run(options: PretrainOptions, report: Callable[[str], None]) -> Path:
     """Train the large LM of the embedded pair, or the base of its small one.
 
     Writes a folder that transformers loads (weights, configuration, tokenizer), `metrics.jsonl`, `model.f32.gguf` and
-    `model.gguf` (Q8_0). On the way the weights are kept in `checkpoint.safetensors`, every few minutes.
+    `model.gguf` (Q8_0), and every few minutes the weights so far, as `checkpoint.safetensors`.
 
     Returns:
         The path of `model.gguf`.

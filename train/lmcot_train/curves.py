@@ -11,15 +11,15 @@ from lmcot_cli.errors import InputError
 from lmcot_train.run_folder import cannot_write
 
 Panels = Mapping[str, Sequence[str]]
-"""The title of each panel, and the metrics it shows."""
+"""The title of each panel, and the metrics that it shows."""
 
 
 def read_metrics(path: Path, numbered: str = "step") -> list[dict[str, Any]]:
-    """Read what a run logged; a last line that was torn when it was killed is left out.
+    """Read what a run logged, if anything, without a last line that was cut off when it was killed.
 
     Args:
-        path: The log; where there is none, nothing was logged.
-        numbered: What holds the number of the step in every record.
+        path: The log.
+        numbered: The field that holds the number of the step in every record.
 
     Raises:
         InputError: Another line is damaged, or the file cannot be read.
@@ -35,7 +35,7 @@ def _record(line: bytes, place: str, numbered: str) -> dict[str, Any]:
     try:
         record = json.loads(line)
         if not isinstance(record, dict) or not isinstance(record.get(numbered), int | float):
-            raise ValueError(f"it has no number as {numbered}")
+            raise ValueError(f"it has no number in {numbered}")
     except (ValueError, RecursionError) as error:
         raise InputError(
             f"{place}: the line is damaged ({error}): delete it, or start anew with --overwrite"
@@ -44,7 +44,7 @@ def _record(line: bytes, place: str, numbered: str) -> dict[str, Any]:
 
 
 def draw_curves(metrics: Path, output: Path, panels: Panels) -> None:
-    """Draw metrics over steps as a PNG, one panel below the other; panels without a value are left out.
+    """Draw metrics over steps as a PNG with one panel below the other, without panels that have no value.
 
     Raises:
         InputError: A line of the metrics is damaged.
@@ -59,8 +59,8 @@ def draw_curves(metrics: Path, output: Path, panels: Panels) -> None:
     for number, (title, names) in enumerate(shown.items(), 1):
         axes = figure.add_subplot(len(shown), 1, number, title=title, xlabel="step")
         for name in names:
-            points = [(record["step"], record[name]) for record in records if name in record]
-            axes.plot(*zip(*points, strict=True), label=name.replace("_", " ")) if points else None
+            if points := [(record["step"], record[name]) for record in records if name in record]:
+                axes.plot(*zip(*points, strict=True), label=name.replace("_", " "))
         axes.grid(alpha=0.3)
         axes.legend()
     try:

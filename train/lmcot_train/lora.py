@@ -1,4 +1,4 @@
-"""The settings of a LoRA adapter; a module of its own, so that reading a default loads nothing heavy."""
+"""The settings of a LoRA adapter, in a module that loads nothing heavy."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Open the models that are trained: an untrained base, or what an earlier run made of one.
+"""Open models to train: an untrained base, or what an earlier run made of one.
 
-Weights come as safetensors only, and no code that comes with a model is run.
+Only safetensors files are read, and no code that comes with a model is run.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import os
 import warnings
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple, cast
+from typing import NamedTuple, cast
 
 import torch
 import transformers
@@ -23,7 +23,6 @@ from transformers import (
     AutoModelForCausalLM,
     AutoModelForSeq2SeqLM,
     AutoTokenizer,
-    PretrainedConfig,
     PreTrainedModel,
     PreTrainedTokenizerBase,
 )
@@ -49,7 +48,7 @@ _WANTED = ["*.safetensors", "*.json", "*.model", "*.txt", "*.jinja"]
 
 
 def silent(line: str) -> None:
-    """Say nothing: the `Report` of a process that does not speak for all, and where none is wanted."""
+    """Ignore a line: the `Report` of all processes but the first."""
 
 
 class Opened(NamedTuple):
@@ -64,7 +63,7 @@ def locate_base(spec: str, named_by: Path | None = None) -> Path:
 
     Args:
         spec: A folder with config.json, a GGUF file, or ORG/NAME of a model on the Hugging Face hub.
-        named_by: The run that names it, where the user does not: then nothing is fetched.
+        named_by: The run that names it, if the user does not: then nothing is fetched.
 
     Raises:
         ModelError: There is no such model, it cannot be fetched, or its files must not be opened.
@@ -80,12 +79,12 @@ def locate_base(spec: str, named_by: Path | None = None) -> Path:
 
 
 def base_settings_digest(spec: str, folder: Path) -> str | None:
-    """Return the digest of a base's settings; None for a GGUF file, whose weights' folder its own digest names."""
+    """Return the digest of a base's settings; None for a GGUF file, which has weights only."""
     return None if is_gguf(spec) else settings_digest(folder)
 
 
 def is_encoder_decoder(model: PreTrainedModel) -> bool:
-    """Whether prompts go to an encoder of their own (T5), not before the completion (Llama)."""
+    """Whether prompts go to an encoder (T5) instead of standing before the completion (Llama)."""
     return bool(model.config.is_encoder_decoder)
 
 
@@ -99,10 +98,10 @@ def open_base(
     """Open an untrained model, decoder-only or encoder-decoder as its config says.
 
     Args:
-        spec: A folder, a GGUF file or a hub id; see `locate_base`.
+        spec: See `locate_base`.
         dtype: Type of the weights.
         report: Is told what the model lacks and what is done about it.
-        named_by: The run that names it, where the user does not.
+        named_by: See `locate_base`.
 
     Raises:
         ModelError: It cannot be found or loaded, brings code, lacks weights or has some that are not finite, or has no
@@ -111,12 +110,13 @@ def open_base(
     folder = locate_base(spec, named_by)
     try_template(folder)
     try_tokenizer(folder)
-    transformers.logging.set_verbosity_error()  # what matters is said by us
+    transformers.logging.set_verbosity_error()  # we report what matters
     with loading(spec, OWN_CODE_REFUSED):
         config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
         tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
         check_room(folder, config, trust_remote_code=False)
-        model, found = _architecture(config).from_pretrained(
+        kind = AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModelForCausalLM
+        model, found = kind.from_pretrained(
             folder,
             dtype=dtype,
             use_safetensors=True,
@@ -129,23 +129,21 @@ def open_base(
             f"{spec}: lacks {len(missing)} of its weights ({missing[0]}, ...): fetch or save it anew"
         )
     check_finite(model, f"{spec}: is damaged: fetch or save it anew")
-    return Opened(_with_pad_id(model, _with_pad_token(tokenizer, spec, report)), tokenizer)
+    _set_pad_token(model, tokenizer, spec, report)
+    return Opened(model, tokenizer)
 
 
-def open_run(
-    path: Path, *, trainable: bool = False, dtype: torch.dtype = torch.float32, report: Report = silent
-) -> Opened:
+def open_run(path: Path, *, dtype: torch.dtype = torch.float32, report: Report = silent) -> Opened:
     """Open what a finished run trained: its base with its adapter, or its own weights.
 
     Args:
         path: The run folder.
-        trainable: Whether the adapter is to be trained on.
         dtype: Type of the base's weights; an adapter is always float32.
-        report: As for `open_base`.
+        report: See `open_base`.
 
     Raises:
         InputError: There is no finished run.
-        ModelError: The base is not there any more or has changed, or something cannot be loaded.
+        ModelError: The base is missing or has changed, or something cannot be loaded.
     """
     run = RunFolder(path)
     record = run.read_finished()
@@ -157,29 +155,21 @@ def open_run(
     adapter = check_folder(path, record.adapter)
     check_adapter_folder(adapter)
     with loading(adapter, OWN_CODE_REFUSED):
-        adapted = _adapted(model, adapter, trainable=trainable)
+        adapted = _adapted(model, adapter)
         tokenizer = AutoTokenizer.from_pretrained(adapter, local_files_only=True, trust_remote_code=False)
     check_finite(adapted, f"{adapter}: is damaged: train it anew")
     return Opened(cast("PreTrainedModel", adapted), tokenizer)
 
 
 def check_finite(model: nn.Module, advice: str) -> None:
-    """Refuse weights that are infinite or not a number: nothing can be learned from them.
-
-    Args:
-        model: The model.
-        advice: What the message is to end in.
-
-    Raises:
-        ModelError: Names the first.
-    """
+    """Raise a ModelError that begins with `advice` if a weight is not finite: nothing can be learned from it."""
     for name, weight in model.named_parameters():
         if not torch.isfinite(weight).all():
             raise ModelError(f"{advice} ({name} holds numbers that are not finite)")
 
 
 def add_adapter(model: PreTrainedModel, options: LoraOptions) -> PeftModel:
-    """Freeze the model and put an untrained LoRA adapter on it, which changes nothing yet.
+    """Freeze a model and put an untrained LoRA adapter on it, which changes nothing yet.
 
     Raises:
         UsageError: The rank is higher than that of any matrix.
@@ -188,14 +178,12 @@ def add_adapter(model: PreTrainedModel, options: LoraOptions) -> PeftModel:
     widest = max(min(weight.shape) for weight in model.parameters() if weight.dim() == 2)
     if options.rank > widest:
         raise UsageError(f"--lora-rank {options.rank}: no matrix of this model has a rank over {widest}")
-    task = TaskType.SEQ_2_SEQ_LM if is_encoder_decoder(model) else TaskType.CAUSAL_LM
-    named = options.targets[0] if options.targets == ("all-linear",) else list(options.targets)
     config = LoraConfig(
-        task_type=task,
+        task_type=TaskType.SEQ_2_SEQ_LM if is_encoder_decoder(model) else TaskType.CAUSAL_LM,
         r=options.rank,
         lora_alpha=options.alpha,
         lora_dropout=options.dropout,
-        target_modules=named,
+        target_modules="all-linear" if options.targets == ("all-linear",) else list(options.targets),
     )
     try:
         return get_peft_model(model, config)
@@ -214,7 +202,7 @@ def _fetch(spec: str) -> Path:
 
 
 def _explain(spec: str, error: Exception) -> LmcotError:
-    """Say in one line why a model cannot be fetched; subclasses are asked for before their bases."""
+    """Return the error that says why a model cannot be fetched; subclasses are matched before their bases."""
     page = f"{constants.ENDPOINT}/{spec}"
     match error:
         case errors.GatedRepoError():
@@ -231,24 +219,17 @@ def _explain(spec: str, error: Exception) -> LmcotError:
     return ModelError(f"{spec}: cannot be fetched from {page}: {reason_of(error)}")
 
 
-def _architecture(config: PretrainedConfig) -> Any:
-    return AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModelForCausalLM
-
-
-def _with_pad_token(tokenizer: PreTrainedTokenizerBase, spec: str, report: Report) -> PreTrainedTokenizerBase:
+def _set_pad_token(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, spec: str, report: Report
+) -> None:
     if tokenizer.eos_token_id is None:
         raise ModelError(f"{spec}: its tokenizer names no end-of-text token: set eos_token in it")
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
-        report(f"{spec} has no pad token: batches are filled up with {tokenizer.eos_token}, behind a mask")
-    return tokenizer
-
-
-def _with_pad_id(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> PreTrainedModel:
+        report(f"{spec} has no pad token: batches are padded with {tokenizer.eos_token}, behind a mask")
     model.config.pad_token_id = tokenizer.pad_token_id
     if model.generation_config is not None:
         model.generation_config.pad_token_id = tokenizer.pad_token_id
-    return model
 
 
 def _check_base(record: RunRecord, path: Path) -> None:
@@ -261,11 +242,11 @@ def _check_base(record: RunRecord, path: Path) -> None:
         )
 
 
-def _adapted(model: PreTrainedModel, adapter: Path, *, trainable: bool) -> PeftModel:
-    """Put a saved adapter on its base, and see that it is all there."""
+def _adapted(model: PreTrainedModel, adapter: Path) -> PeftModel:
+    """Put a saved adapter on its base; raise a ModelError if it is not complete."""
     weights = adapter / ADAPTER_WEIGHTS
-    with warnings.catch_warnings(action="ignore"):  # of weights that are missing peft only warns
-        adapted = PeftModel.from_pretrained(model, adapter, is_trainable=trainable)
+    with warnings.catch_warnings(action="ignore"):  # peft only warns of missing weights
+        adapted = PeftModel.from_pretrained(model, adapter)
     wanted = get_peft_model_state_dict(adapted, save_embedding_layers=False)
     with safe_open(weights, "pt") as file:
         missing = sorted(wanted.keys() - set(file.keys()))

@@ -1,7 +1,7 @@
-"""The state of transformers' trainers in plain files, and the look at a checkpoint before one of them reads it.
+"""The state of transformers' trainers in plain files, and the check of a checkpoint before a trainer reads it.
 
-The trainers keep the states of optimizer, schedule and generators as pickles, which `torch.load` reads with a narrower
-unpickler; a run folder may come from anybody, so nothing of it is unpickled here. What is kept is
+The trainers keep the states of optimizer, schedule and generators as pickles. A run folder may come from anybody, so
+nothing in it is unpickled here, not even by `torch.load`'s restricted unpickler. What is kept is
 
     CHECKPOINT/optimizer.safetensors    the moments of every weight that learns
     CHECKPOINT/optimizer.json           learning rates, and the state of their schedule
@@ -33,11 +33,11 @@ from lmcot_cli.model_files.weights import PICKLES
 
 _MOMENTS, _RATES = "optimizer.safetensors", "optimizer.json"
 _LEFT_OVER = "training_args.bin"
-"""What transformers writes into each checkpoint, and nothing reads."""
+"""A file that transformers writes into each checkpoint and nothing reads."""
 
 
 def moments(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
-    """Return the state of an optimizer as named tensors."""
+    """Return the state of an optimizer as named tensors on the CPU."""
     state = optimizer.state_dict()["state"]
     return {
         f"{index}.{name}": tensor.detach().cpu().clone()
@@ -47,7 +47,7 @@ def moments(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
 
 
 def load_moments(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:
-    """Give an optimizer the state that `moments` returned; its settings stay as they are."""
+    """Restore the state that `moments` returned; the optimizer's settings stay as they are."""
     state: dict[int, dict[str, Any]] = {}
     for key, tensor in tensors.items():
         index, _, name = key.partition(".")
@@ -56,7 +56,7 @@ def load_moments(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]) -
 
 
 class PlainState:
-    """For a `Trainer`: keeps and reads its state as plain files, in place of the methods of these names."""
+    """A base class for a `Trainer`, which overrides the methods that keep and read its state."""
 
     args: Any
     optimizer: Any
@@ -66,9 +66,8 @@ class PlainState:
         if not self.args.should_save:
             return
         save_file(moments(self.optimizer), Path(output_dir, _MOMENTS))
-        rates = [
-            {name: float(group[name]) for name in _rates_of(group)} for group in self.optimizer.param_groups
-        ]
+        groups = self.optimizer.param_groups
+        rates = [{name: float(group[name]) for name in _rates_of(group)} for group in groups]
         record = {"groups": rates, "schedule": _plain(self.lr_scheduler.state_dict())}
         Path(output_dir, _RATES).write_text(json.dumps(record), encoding="utf-8")
 
@@ -80,9 +79,8 @@ class PlainState:
         for group, rates in zip(self.optimizer.param_groups, record["groups"], strict=True):
             group.update({name: float(rates[name]) for name in _rates_of(group)})
         schedule = self.lr_scheduler.state_dict()
-        self.lr_scheduler.load_state_dict(
-            schedule | {name: record["schedule"][name] for name in _plain(schedule)}
-        )
+        kept = {name: record["schedule"][name] for name in _plain(schedule)}
+        self.lr_scheduler.load_state_dict(schedule | kept)
 
     def _save_rng_state(self, output_dir: str) -> None:
         folder = Path(output_dir)
@@ -109,10 +107,10 @@ class PlainState:
             torch.cuda.random.set_rng_state_all([_bytes(one) for one in state["cuda"]])
 
     def _save_scaler(self, output_dir: str) -> None:
-        """Keep nothing: there is no scaler, for training is in float32 or bfloat16."""
+        """Keep nothing: training in float32 or bfloat16 needs no scaler."""
 
     def _load_scaler(self, checkpoint: str | None) -> None:
-        """Read nothing, as nothing is kept."""
+        """Read nothing, since nothing is kept."""
 
     def _generators(self) -> str:
         return f"generators_{self.args.process_index}.json"
@@ -144,7 +142,7 @@ def checkpoint_to_resume(folder: Path) -> Path | None:
     """Return the newest whole checkpoint, once it is known to be safe to open; None where there is none.
 
     Raises:
-        InputError: It holds a pickle, something damaged, or a link to elsewhere.
+        InputError: It holds a pickle, something damaged, or a link out of the run.
     """
     checkpoint = last_checkpoint(folder)
     if checkpoint:
@@ -159,7 +157,7 @@ def _is_whole(path: Path) -> bool:
                 check_file(path, saved.name)
         json.loads((path / "trainer_state.json").read_bytes())
         for weights in path.glob("*.safetensors"):
-            read_safetensors_header(weights)  # says how long the file is to be
+            read_safetensors_header(weights)  # says how long the file must be
         for settings in path.glob("*.json"):
             json.loads(settings.read_bytes())
     except (OSError, ValueError, RecursionError, ModelError):
@@ -181,8 +179,8 @@ def _check(checkpoint: Path) -> None:
             _check_files(Path(best))
     except LmcotError as error:
         raise InputError(
-            f"{error}: delete {checkpoint} to go on from the checkpoint before it, or from the start if there is none;"
-            " or start anew with --overwrite"
+            f"{error}: delete {checkpoint} to continue from the checkpoint before it, or from the start if there is"
+            " none; or start anew with --overwrite"
         ) from error
 
 
@@ -191,7 +189,9 @@ def _check_files(checkpoint: Path) -> None:
         if path.name == _LEFT_OVER:
             continue
         if path.suffix in PICKLES:
-            raise InputError(f"{path}: is a pickle, as earlier versions kept their state, and none is read")
+            raise InputError(
+                f"{path}: is a pickle, in which earlier versions kept their state; lmcot reads none"
+            )
         if not path.is_dir() or path.is_symlink():
             check_file(checkpoint, path.name)
     if (checkpoint / ADAPTER_CONFIG).is_file():
@@ -207,7 +207,7 @@ def _rates_of(group: dict[str, Any]) -> list[str]:
 
 
 def _plain(schedule: dict[str, Any]) -> dict[str, Any]:
-    """Leave out the functions of a schedule, which are made anew."""
+    """Return the state of a schedule without its functions, which are made anew."""
     return {name: value for name, value in schedule.items() if name != "lr_lambdas"}
 
 

@@ -1,11 +1,11 @@
-"""The folder a training command writes: what it holds, how it is begun, gone on with and finished.
+"""The folder that a training command writes: what it holds, how it is begun, continued and finished.
 
     RUN/run.json        what was trained, from what, with which settings (see `RunRecord`)
     RUN/adapter/        the LoRA adapter with the tokenizer's files; or
     RUN/model/          all weights with the tokenizer's files (--full)
-    RUN/metrics.jsonl   one object a logged step
+    RUN/metrics.jsonl   one object per logged step
     RUN/curves.png      the same as a picture
-    RUN/checkpoints/    what a killed run goes on from
+    RUN/checkpoints/    what a killed run continues from
     RUN/samples.jsonl   texts to read, written by `lmcot train refine`
 
 Of several processes that train together only the first opens the folder for writing.
@@ -16,7 +16,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -25,10 +25,11 @@ from typing import Any, Literal, Self
 from lmcot_cli import files, installation
 from lmcot_cli.errors import InputError, OutputError
 from lmcot_cli.files import lock, write_json
+from lmcot_cli.installation import versions
 from lmcot_cli.pipeline.run_file import differing, now
 
 FORMAT = 1
-_PACKAGES = ("torch", "transformers", "peft", "trl", "accelerate")
+PACKAGES = ("torch", "transformers", "peft", "trl", "accelerate")
 _COMPARED = ("kind", "base_digest", "base_settings_digest", "parent")
 CHECKPOINTS_KEPT = "the checkpoints so far are kept: mend that and run the same command again"
 INSTEAD = "choose another -o, or start it anew with --overwrite"
@@ -48,15 +49,10 @@ class RunRecord:
         seeds: The seeds, by what they seed.
         data: SHA-256 of each file that was learned from, by its name.
         adapter: Name of the adapter's folder in the run; None where all weights were trained.
-        parent: The run this one goes on from; None for a first one.
+        parent: The run that this one started from; None for a first one.
+        started: Start of the first session, ISO 8601 with time zone, as is `ended`.
         base_settings_digest: SHA-256 of what else of the base is loaded: config.json, tokenizer, templates. None where
-            an earlier version began the run, and for a GGUF file, whose weights are all there is.
-        versions: Versions of the packages that trained.
-        machine: Where it ran.
-        started: Start of the first session, ISO 8601 with time zone.
-        ended: When the training came to its end; None before.
-        finished: Whether the training came to its end.
-        results: What came out, in figures.
+            an earlier version began the run, and for a GGUF file, which has weights only.
     """
 
     kind: Literal["distill", "refine"]
@@ -67,7 +63,7 @@ class RunRecord:
     data: Mapping[str, str]
     adapter: str | None = "adapter"
     parent: str | None = None
-    versions: Mapping[str, str | None] = field(default_factory=lambda: versions())
+    versions: Mapping[str, str | None] = field(default_factory=lambda: versions(*PACKAGES))
     machine: Json = field(default_factory=lambda: machine())
     started: str = field(default_factory=now)
     ended: str | None = None
@@ -77,23 +73,19 @@ class RunRecord:
 
     @classmethod
     def of(cls, record: Json) -> Self:
-        """Read a record as `to_json` makes it.
-
-        Raises:
-            KeyError, TypeError, ValueError: It is none, or of a later format.
-        """
+        """Read what `to_json` returned; raises KeyError, TypeError or ValueError for anything else."""
         if record["format"] != FORMAT:
             raise ValueError(f"format {record['format']}")
         return cls(**{key: value for key, value in record.items() if key != "format"})
 
     def to_json(self) -> dict[str, Any]:
-        """Return the record as it stands in the file."""
+        """Return the record as the file holds it."""
         return {"format": FORMAT, **asdict(self)}
 
     def differences(self, other: RunRecord) -> list[str]:
-        """Name what the run `other` would learn otherwise, as `name old -> new`."""
+        """Return what the run `other` does differently, as `name old -> new`."""
         then, current = self._compared(), other._compared()
-        if self.base_settings_digest is None:  # an earlier version did not note it
+        if self.base_settings_digest is None:  # an earlier version did not record it
             current["base_settings_digest"] = None
         return differing(then, current)
 
@@ -104,11 +96,7 @@ class RunRecord:
 
 
 class RunFolder:
-    """A run folder; see the module for what it holds.
-
-    Args:
-        path: The folder; it need not exist.
-    """
+    """A run folder, which need not exist; see the module for what it holds."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -116,11 +104,6 @@ class RunFolder:
         self.metrics, self.curves = path / "metrics.jsonl", path / "curves.png"
         self.checkpoints, self.samples = path / "checkpoints", path / "samples.jsonl"
         self._file = path / "run.json"
-
-    @property
-    def exists(self) -> bool:
-        """Whether a run was begun here."""
-        return self._file.is_file()
 
     def read(self) -> RunRecord:
         """Read what was trained here.
@@ -140,27 +123,27 @@ class RunFolder:
             raise InputError(f"{self._file}: is no run file of this version of lmcot ({error})") from error
 
     def read_finished(self) -> RunRecord:
-        """Read what was trained here, to go on from it.
+        """Read what was trained here, to start from it.
 
         Raises:
-            InputError: There is no run, or it has not come to its end.
+            InputError: There is no run, or it is not finished.
         """
         record = self.read()
         if not record.finished:
-            raise InputError(f"{self.path}: this run is not finished: run its command again to go on with it")
+            raise InputError(f"{self.path}: this run is not finished: run its command again to continue it")
         return record
 
     @contextmanager
     def opened(self, record: RunRecord, *, overwrite: bool = False) -> Iterator[RunRecord]:
-        """Begin a run, or make one ready to go on; nobody else can write to it meanwhile.
+        """Begin or continue a run; no other process can write to it meanwhile.
 
         Args:
-            record: The run to be; nothing is changed where another one is there.
+            record: The run; nothing is changed where there is another one.
             overwrite: Remove what an earlier run left first.
 
         Yields:
-            The record as it stands in the folder: that of the earlier session where there was one. `finished`
-            says that nothing is left to do.
+            The record of the folder: that of an earlier session, if there was one. `finished` means that nothing is
+            left to do.
 
         Raises:
             OutputError: The folder holds another run or something else, is in use, or cannot be written.
@@ -174,7 +157,7 @@ class RunFolder:
             yield kept
 
     def finish(self, record: RunRecord, results: Json) -> None:
-        """Note that the training came to its end, and what came out."""
+        """Record that the training is finished, and its results."""
         self.write(replace(record, ended=now(), finished=True, results=results))
 
     def write(self, record: RunRecord) -> None:
@@ -186,9 +169,9 @@ class RunFolder:
         write_json(self._file, record.to_json(), CHECKPOINTS_KEPT)
 
     def _kept(self, record: RunRecord) -> RunRecord:
-        if not self.exists:
+        if not self._file.is_file():
             if any(self.path.iterdir()):
-                raise OutputError(f"{self.path}: holds something that is no run: {INSTEAD}")
+                raise OutputError(f"{self.path}: holds something other than a run: {INSTEAD}")
             return record
         kept = self.read()
         if differences := kept.differences(record):
@@ -198,7 +181,7 @@ class RunFolder:
         return kept
 
     def _remove(self) -> None:
-        """Remove what a run consists of, and nothing else."""
+        """Remove the parts of a run, and nothing else."""
         for folder in (self.adapter, self.model, self.checkpoints):
             shutil.rmtree(folder, ignore_errors=True)
         for file in (self.metrics, self.curves, self.samples, self._file):
@@ -223,8 +206,21 @@ def cannot_write(path: Path, error: OSError) -> OutputError:
     return files.cannot_write(path, error, CHECKPOINTS_KEPT)
 
 
+def append_records(path: Path, records: Iterable[Json], *, anew: bool = False) -> None:
+    """Append records to a JSONL file of a run, or replace its content.
+
+    Raises:
+        OutputError: It cannot be written.
+    """
+    try:
+        with path.open("w" if anew else "a", encoding="utf-8") as file:
+            file.writelines(json.dumps(record) + "\n" for record in records)
+    except OSError as error:
+        raise cannot_write(path, error) from error
+
+
 def is_first_process() -> bool:
-    """Whether this is the process that writes and reports, of those that a launcher started to train together."""
+    """Whether this process writes and reports, of those that a launcher started to train together."""
     return os.environ.get("RANK", "0") == "0"
 
 
@@ -233,13 +229,8 @@ def process_count() -> int:
     return int(os.environ.get("WORLD_SIZE", "1"))
 
 
-def versions() -> dict[str, str | None]:
-    """Return the versions of the packages that train; None for one that is not installed."""
-    return installation.versions(*_PACKAGES)
-
-
 def machine() -> dict[str, Any]:
-    """Return what a run's speed depends on."""
+    """Return what the speed of a run depends on."""
     import torch
 
     gpus = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]

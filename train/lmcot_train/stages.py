@@ -9,10 +9,9 @@
     [distill]
     base = "runs/base"
 
-A stage whose section is missing is left out. A stage is skipped when its output is there and neither its options nor
-its inputs have changed since it was made; otherwise it goes on where it was interrupted (or where a limit of refining
-that is higher now had ended it), or starts anew.
-Paths are taken from the working directory, as on the command line.
+A stage without a section is left out. A stage is skipped if its output is there and neither its options nor its inputs
+have changed since; otherwise it continues where it was interrupted (or ended by a limit of refining that is higher
+now), or starts anew. Paths are relative to the working directory, as on the command line.
 """
 
 from __future__ import annotations
@@ -37,18 +36,13 @@ STAGES: tuple[StageName, ...] = ("rationales", "distill", "refine", "export")
 _FILTERS = frozenset({"min_f1", "min_words", "max_words", "max_copied", "keep_surest"})
 _MEMORY = frozenset({"micro_batch", "threads"})
 _MOST_SHOWN = 80
-"""Characters of a wrong name that a message repeats."""
+"""Characters of a wrong name that a message shows."""
 _WEIGHTS = ("*.safetensors", "*.gguf", "*.onnx")
 
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """A configuration file.
-
-    Attributes:
-        output: Folder of everything that is made.
-        sections: The options of each stage that is to run, by their names.
-    """
+    """A configuration file: the folder of all outputs, and the options of each stage to run."""
 
     output: Path
     sections: Mapping[StageName, Mapping[str, Value]]
@@ -56,16 +50,16 @@ class Recipe:
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """What is to be made in one go.
+    """A stage of training.
 
     Attributes:
         name: The section.
-        section: The settings in it.
-        source: What the stage is made from: questions, rationales, or a run.
+        section: Its settings.
+        source: The input: questions, rationales, or a run.
         words: The command that does the same by itself.
         inputs: Files and folders that it reads.
         output: What it makes.
-        loose: Words that may change without what is there having to be made anew.
+        loose: Words that may change without starting anew.
     """
 
     name: StageName
@@ -77,17 +71,17 @@ class Stage:
     loose: tuple[str, ...] = ()
 
     def fingerprint(self, *, strict: bool) -> str:
-        """Return a digest over the command and the content of its inputs; `strict` counts loose words too."""
+        """Return a digest of the command and the content of its inputs; a strict one counts loose words, too."""
         words = self.words if strict else tuple(word for word in self.words if word not in self.loose)
         content = {str(path): content_digest(path) for path in self.inputs}
         return sha256(json.dumps([words, content]).encode()).hexdigest()
 
 
 def read_recipe(path: Path) -> Recipe:
-    """Read a configuration file; the settings themselves are checked where they are used.
+    """Read a configuration file; its settings are checked where they are used.
 
     Raises:
-        InputError: It cannot be read, is not TOML, or has a section or value that cannot be.
+        InputError: It cannot be read, is not TOML, or has a section or value that is not allowed.
     """
     try:
         values = toml_values(path, path.read_bytes())
@@ -101,10 +95,10 @@ def read_recipe(path: Path) -> Recipe:
 
 
 def plan(recipe: Recipe, questions: Path) -> list[Stage]:
-    """Lay out the commands; each stage reads what the one before it made.
+    """Return the stages, each of which reads what the one before it makes.
 
     Raises:
-        InputError: There is a stage without the one that it needs.
+        InputError: A stage needs another one that has no section.
     """
     made = {name: recipe.output / folder for name, folder in _OUTPUTS.items()}
     stages = []
@@ -115,17 +109,8 @@ def plan(recipe: Recipe, questions: Path) -> list[Stage]:
         words = (*command, *arguments, "-o", str(made[name]), *_words(section))
         local = [Path(value) for value in section.values() if isinstance(value, str) and _is_path(value)]
         loose = tuple(_words({key: section[key] for key in section.keys() & _loose(name, section)}))
-        stages.append(
-            Stage(
-                name,
-                section,
-                inputs[-1] if inputs else questions,
-                words,
-                (*inputs, *local),
-                made[name],
-                loose,
-            )
-        )
+        source = inputs[-1] if inputs else questions
+        stages.append(Stage(name, section, source, words, (*inputs, *local), made[name], loose))
     return stages
 
 
@@ -143,20 +128,17 @@ def run_stages(
     execute: Callable[[Stage, bool], None],
     report: Callable[[str], None],
 ) -> list[StageName]:
-    """Run each stage that has something to do.
+    """Run each stage that has something to do; return those that ran.
 
     Args:
         stages: The stages in order.
-        folder: Where to keep what was made from what (`stages.json`).
-        execute: Runs a stage, anew where it is told so; raises where it fails.
+        folder: The folder of `stages.json`, which tells what was made from what.
+        execute: Runs a stage, anew if told so; raises if it fails.
         report: Takes lines for the user.
-
-    Returns:
-        The stages that ran.
     """
     ran: list[StageName] = []
     for stage in stages:
-        record = _Record(folder / "stages.json", stage)
+        record = _StageRecord(folder / "stages.json", stage)
         if record.is_done():
             report(f"{stage.name}: {stage.output} is there and nothing it was made from has changed")
             continue
@@ -169,8 +151,8 @@ def run_stages(
     return ran
 
 
-class _Record:
-    """What is known of a stage from earlier times."""
+class _StageRecord:
+    """The record of a stage from earlier runs."""
 
     def __init__(self, path: Path, stage: Stage) -> None:
         self._path, self._stage = path, stage
@@ -178,12 +160,12 @@ class _Record:
         self._known: dict[str, Any] = _read(path).get(stage.name, {})
 
     def is_done(self) -> bool:
-        """Whether the output is there, whole, and made from just this."""
+        """Whether the output is there, complete, and made from exactly this."""
         same = self._known.get("made_from") == self._strict and self._known.get("done")
         return bool(same and self._known.get("output") == content_digest(self._stage.output))
 
     def must_start_anew(self) -> bool:
-        """Whether what is there was made from something else, so that it cannot be gone on with."""
+        """Whether what is there was made from something else, so that it cannot be continued."""
         return bool(self._known) and self._known.get("begun_from") != self._lax
 
     def write(self, *, done: bool) -> None:
@@ -197,7 +179,7 @@ class _Record:
 
 
 def content_digest(path: Path) -> str | None:
-    """Digest a file, the weights within a folder, or all of a folder without weights; None where there is nothing."""
+    """Return the digest of a file, or of a folder's weights (of all its files, if it has none); None for nothing."""
     if path.is_file():
         return sha256_of(path)
     weights = {file for pattern in _WEIGHTS for file in path.rglob(pattern) if _lasts(file, path)}
@@ -223,13 +205,13 @@ def _check_sections(path: Path, values: Mapping[str, Any]) -> None:
         if name not in STAGES:
             raise InputError(f"{path}: [{_short(name)}]: unknown section; there are {', '.join(STAGES)}")
         if not isinstance(section, dict):
-            raise InputError(f"{path}: {name} is to be a section: [{name}]")
+            raise InputError(f"{path}: {name} must be a section: [{name}]")
     if not values:
         raise InputError(f"{path}: names no stage; write one of [{'], ['.join(STAGES)}]")
 
 
 def _short(name: str) -> str:
-    """Show a name on one line, and not too much of it."""
+    """Return the beginning of a name, on one line."""
     return (name if name.isprintable() else repr(name))[:_MOST_SHOWN]
 
 
@@ -250,7 +232,7 @@ def _needed(name: StageName, recipe: Recipe) -> StageName | None:
 def _arguments(
     name: StageName, section: Mapping[str, Value], questions: Path, before: Path | None
 ) -> tuple[list[str], list[Path]]:
-    """Return the arguments that follow from the order of stages, and what is read through them."""
+    """Return the arguments that follow from the order of stages, and the files that they name."""
     if name == "rationales":
         return ([], []) if "from" in section else ([str(questions)], [questions])
     assert before is not None
@@ -260,7 +242,7 @@ def _arguments(
 
 
 def _loose(name: StageName, section: Mapping[str, Value]) -> frozenset[str]:
-    """Return the options of a stage that may change without what it made having to be made anew."""
+    """Return the options of a stage that may change without starting anew."""
     if name == "refine":
         return free_settings(decays=bool(section.get("decay")))
     return {"rationales": _FILTERS, "distill": _MEMORY}.get(name, frozenset())

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from lmcot_cli.backends.llama.context import Logits
+from lmcot_cli.backends.sampling import Logits
 
 TIE = 0.01
 """Difference of log-probabilities, in nats, up to which the source has no first choice between two tokens. llama.cpp

@@ -12,7 +12,7 @@ from transformers.modeling_outputs import BaseModelOutput
 
 from lmcot_cli.backends.base import Request
 from lmcot_cli.backends.engine_options import EngineOptions
-from lmcot_cli.backends.llama.context import Logits
+from lmcot_cli.backends.sampling import Logits
 from lmcot_cli.backends.torch.backend import FolderBackend, TransformersBackend
 from lmcot_cli.backends.torch.onnx_backend import OnnxBackend
 from lmcot_cli.backends.torch.sequences import to_numpy

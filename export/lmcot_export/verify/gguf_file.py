@@ -12,10 +12,10 @@ import gguf
 import numpy as np
 
 from lmcot_cli.backends.base import Request
-from lmcot_cli.backends.llama.context import Logits
 from lmcot_cli.backends.llama.library import first_error, forget_errors, llama
 from lmcot_cli.backends.llama.model import LlamaModel
-from lmcot_cli.backends.llama.vocabulary import Vocabulary
+from lmcot_cli.backends.llama.vocabulary import LlamaVocabulary
+from lmcot_cli.backends.sampling import Logits
 from lmcot_cli.errors import ModelError
 from lmcot_export.verify.subject import RATE_SEQUENCES, SpecialTokens
 
@@ -36,7 +36,7 @@ class GgufSubject:
     def __init__(self, path: Path, threads: int) -> None:
         self._path, self._threads = path, threads
         self._model = LlamaModel(path)
-        self._vocabulary = Vocabulary(self._model)
+        self._vocabulary = LlamaVocabulary(self._model)
         self.type = _type(self._model)
         self.bytes = path.stat().st_size
         self.special = _special_tokens(self._model, self._vocabulary)
@@ -51,7 +51,7 @@ class GgufSubject:
 
     def text_tokens(self, text: str) -> list[int]:
         """Tokenize text; see `Subject.text_tokens`."""
-        return self._vocabulary.encode(text, parse_special=False)
+        return self._vocabulary.encode_text(text)
 
     def logits(self, prompt: Sequence[int], written: Sequence[int]) -> Logits:
         """Compute the logits of a text; see `Subject.logits`.
@@ -135,14 +135,14 @@ def _batch(capacity: int) -> Iterator[Any]:
 
 def _type(model: LlamaModel) -> str:
     """Name the type of most tensors as `--quantize` names it."""
-    number = model.metadata("general.file_type")
+    number = model.header.metadata.get("general.file_type")
     if number is None:
         return "unknown"
     name: str = gguf.LlamaFileType(int(number)).name
     return name.removeprefix("ALL_").removeprefix("MOSTLY_").lower()
 
 
-def _special_tokens(model: LlamaModel, vocabulary: Vocabulary) -> SpecialTokens:
+def _special_tokens(model: LlamaModel, vocabulary: LlamaVocabulary) -> SpecialTokens:
     api = llama()
     handle = api.llama_model_get_vocab(model.handle)
     bos, eos = int(api.llama_vocab_bos(handle)), int(api.llama_vocab_eos(handle))

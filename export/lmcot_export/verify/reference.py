@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from lmcot_cli.backends.llama.context import Logits
+from lmcot_cli.backends.sampling import Logits
 from lmcot_cli.errors import ModelError
 from lmcot_cli.pipeline.result import Result
 from lmcot_export.gguf.probe_texts import probe_texts

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from lmcot_cli.backends.llama.context import Logits
+from lmcot_cli.backends.sampling import Logits
 
 RATE_SEQUENCES = 16
 """Sequences decoded at once where a rate is measured: the engine's default batch."""

@@ -13,12 +13,12 @@ from typing import Any, TypeVar
 
 from lmcot_cli.backends.base import (
     POLL_SECONDS,
+    Backend,
     Completion,
     ModelIdentity,
     Reply,
     Request,
     Sampling,
-    StreamBackend,
 )
 from lmcot_cli.backends.constraint import Constraint
 from lmcot_cli.backends.endpoint.address import Address
@@ -36,7 +36,7 @@ from lmcot_cli.errors import RowError
 T = TypeVar("T")
 
 
-class EndpointBackend(StreamBackend):
+class EndpointBackend(Backend):
     """A model behind an endpoint, asked by an event loop in a thread of its own.
 
     Opening it fetches the endpoint's list of models, and asks the model for a few words: what is wrong with the

@@ -1,4 +1,4 @@
-"""Let go of a batch that llama.cpp computes, at once, when a signal asks for the end."""
+"""Abandon the batch that llama.cpp computes, at once, when a signal arrives."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from typing import Any
 from lmcot_cli.backends.llama.library import llama
 
 ABORTED = 2
-"""What `llama_decode` returns then; it has taken the batch out of the KV cache again."""
+"""What `llama_decode` returns then; it has removed the batch from the KV cache."""
 
 
 class AbandonedError(Exception):
-    """The batch was not computed; what it was to hold can be decoded anew."""
+    """The batch was not computed; its tokens can be decoded again."""
 
 
 class AbandonSwitch:
-    """A byte that llama.cpp looks at before every node of its graph, a thousand times a token.
+    """A byte that llama.cpp checks before every node of its graph, a thousand times per token.
 
-    A callback of Python's would cost a tenth of the speed. `strlen` of the C library takes a pointer as such a callback
-    does, and tells a string that is empty from one that is not: nothing more is needed.
+    A callback in Python would cost a tenth of the speed. `strlen` of the C library has the signature of such a
+    callback, and tells whether the string is empty, which is enough.
     """
 
     def __init__(self) -> None:
@@ -27,18 +27,18 @@ class AbandonSwitch:
         self._armed = False
 
     def connect(self, context: Any) -> None:
-        """Let a `llama_context *` look at it."""
+        """Make a `llama_context *` check it."""
         api = llama()
         library = ctypes.CDLL(None)
         self._callback = ctypes.cast(library.strlen, api.ggml_abort_callback)
         api.llama_set_abort_callback(context, self._callback, ctypes.addressof(self._byte))
 
     def arm(self, *, armed: bool) -> None:
-        """Begin a batch that may be abandoned, or one that may not."""
+        """Prepare for a batch that may be abandoned, or for one that may not."""
         self._armed = armed
         self._byte[0] = b"\0"
 
     def press(self) -> None:
-        """Have the present batch abandoned, if it may be; from any thread."""
+        """Abandon the current batch, if it may be abandoned; any thread may call this."""
         if self._armed:
             self._byte[0] = b"\1"

@@ -1,6 +1,6 @@
-"""LoRA adapters in GGUF, added to a model while it runs, whatever type the model's weights are stored in.
+"""LoRA adapters in GGUF, added to a model when it runs, whatever the type of the model's weights.
 
-`lmcot export --adapter-only` writes them. Several may be on at once; their changes add up.
+`lmcot export --adapter-only` writes them. Several may be added at once.
 """
 
 from __future__ import annotations
@@ -11,21 +11,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lmcot_cli.backends.llama.gguf_header import read_header
 from lmcot_cli.backends.llama.library import first_error, forget_errors, llama
 from lmcot_cli.backends.llama.model import LlamaModel
 from lmcot_cli.errors import ModelError, UsageError
 from lmcot_cli.files import sha256_of
+from lmcot_cli.model_files.gguf_header import read_header
 
 _WRITTEN = re.compile(r"(?:(?P<name>[\w.-]+)=)?(?P<path>.+?)(?::(?P<scale>-?\d+(?:\.\d+)?))?")
 
 
 @dataclass(frozen=True, slots=True)
 class Adapter:
-    """An adapter and how much of it is added.
+    """An adapter and its scale.
 
     Attributes:
-        name: What it is called in messages and run files; each name once.
+        name: Its name in messages and run files; unique.
         path: The GGUF file.
         scale: What its change is multiplied by.
     """
@@ -45,7 +45,7 @@ class Adapter:
 
 
 def parse_adapters(texts: Sequence[str]) -> tuple[Adapter, ...]:
-    """Read `FILE`, `NAME=FILE` or `NAME=FILE:SCALE`; a file without a name is called by its own.
+    """Read `FILE`, `NAME=FILE` or `NAME=FILE:SCALE`; by default the name is that of the file.
 
     Raises:
         UsageError: Two adapters have the same name.
@@ -68,14 +68,14 @@ def parse_adapters(texts: Sequence[str]) -> tuple[Adapter, ...]:
 
 
 def load_adapter(model: LlamaModel, adapter: Adapter) -> Any:
-    """Load an adapter for a model, and return llama.cpp's handle; the model frees it.
+    """Load an adapter for a model, and return llama.cpp's handle, which the model frees.
 
     Raises:
-        ModelError: The file is missing, no adapter, or one of another model.
+        ModelError: The file is missing, is no adapter, or is one of another model.
     """
     if not adapter.path.is_file():
         raise ModelError(f"{adapter.path}: no such adapter; write one with lmcot export RUN --adapter-only")
-    read_header(adapter.path)  # what is damaged is told of before llama.cpp sees it
+    read_header(adapter.path)  # refuses a damaged file before llama.cpp sees it
     forget_errors()
     handle = llama().llama_adapter_lora_init(model.handle, str(adapter.path).encode())
     if not handle:

@@ -1,11 +1,11 @@
-"""A llama.cpp context: the KV cache, the batch that is filled at every step, and the logits that come out."""
+"""A llama.cpp context: the KV cache, the batch to fill at every step, and the logits."""
 
 from __future__ import annotations
 
 import ctypes
 from collections.abc import Sequence
 from contextlib import ExitStack
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -15,35 +15,34 @@ from lmcot_cli.backends.llama.abandon import ABORTED, AbandonedError, AbandonSwi
 from lmcot_cli.backends.llama.library import first_error, forget_errors, llama
 from lmcot_cli.backends.llama.model import LlamaModel
 from lmcot_cli.backends.llama.room import BATCH_TOKENS, MIB, plan_room
+from lmcot_cli.backends.sampling import Logits
+from lmcot_cli.backends.vocabulary import TokenIds
 from lmcot_cli.errors import ModelError
 from lmcot_cli.interrupts import held, telling
 
 WHOLE = -1  # as a first and a last position
 
 SPARE_SEQUENCES = 8
-"""Sequences besides those of each completion at work and of its prompt."""
+"""Sequences besides those of the completions in progress and of their prompts."""
 
 MAX_SEQUENCES = 256
-"""Most sequences llama.cpp knows (LLAMA_MAX_SEQ)."""
-
-TokenIds: TypeAlias = npt.NDArray[np.int32]
-Logits: TypeAlias = npt.NDArray[np.float32]
+"""Maximum sequences of llama.cpp (LLAMA_MAX_SEQ)."""
 
 
 class LlamaContext:
     """One KV cache shared by all sequences, sized by the options and the model.
 
-    A model with recurrent layers has a state for each sequence beside it, or instead of it: that of its last
-    token. llama.cpp shares it as it is, whatever part of a sequence is asked for.
+    A model with recurrent layers keeps a state for each sequence beside the cache, or instead of it: that of its last
+    token. llama.cpp shares the state as it is, whatever part of a sequence is asked for.
 
     Attributes:
-        room: What the KV cache holds.
-        cells: Tokens it holds; one that several sequences share counts once.
-        sequences: How many sequences there may be, numbered from 0.
+        room: The size of the KV cache.
+        cells: Tokens that it holds; one that several sequences share counts once.
+        sequences: Number of sequences, numbered from 0.
         shares_parts: Whether a sequence can begin with a part of another, not only with all of it.
-        guards: Whether tokens that other sequences may still begin with need a second sequence that holds them.
-            Where a layer attends to a window of the newest tokens only, llama.cpp gives away the cells of older
-            tokens as long as one sequence alone holds them.
+        guards: Whether tokens that other sequences may begin with need a second sequence that holds them. Where a layer
+            attends only to a window of the newest tokens, llama.cpp reuses the cells of older tokens that a single
+            sequence holds.
         batch: The batch to fill before `decode`.
 
     Raises:
@@ -71,63 +70,63 @@ class LlamaContext:
         self.cells = int(llama().llama_n_ctx(self._handle))
 
     def clear(self) -> None:
-        """Forget every sequence, so that what follows does not depend on what went before."""
+        """Forget every sequence."""
         llama().llama_memory_clear(self._memory, False)
         self.batch.clear()
         self._guard_of.clear()
 
     def share(self, source: int, target: int, length: int) -> None:
-        """Let the sequence `target` begin with the first tokens of `source`, at no cost in cells.
+        """Let the sequence `target` begin with the first tokens of `source` (with all, unless `shares_parts`).
 
-        These have to be all that it holds, unless `shares_parts`.
+        Shared tokens take no cells.
         """
         part = (0, length) if self.shares_parts else (WHOLE, WHOLE)
         llama().llama_memory_seq_cp(self._memory, source, target, *part)
 
     def guard(self, sequence: int, guard: int) -> None:
-        """Let the sequence `guard`, which is empty, hold what is decoded for `sequence` from now on."""
+        """Let the empty sequence `guard` hold, too, what is decoded for `sequence` from now on."""
         self._guard_of[sequence] = guard
 
     def drop(self, sequence: int, kept: int = 0) -> None:
-        """Forget a sequence but for its first `kept` tokens; cells that no other one shares become free.
+        """Forget all but the first `kept` tokens of a sequence; cells that no other shares become free.
 
         Raises:
             ModelError: The model's memory cannot forget a part.
         """
-        held = [sequence]
-        if (guard := self._guard_of.get(sequence)) is not None:
-            held.append(guard)
-        if not kept:
-            self._guard_of.pop(sequence, None)
-        for one in held:
-            if not llama().llama_memory_seq_rm(self._memory, one, kept, WHOLE):
+        guard = self._guard_of.get(sequence) if kept else self._guard_of.pop(sequence, None)
+        for each in [sequence] if guard is None else [sequence, guard]:
+            if not llama().llama_memory_seq_rm(self._memory, each, kept, WHOLE):
                 raise ModelError(f"{self._path}: llama.cpp cannot forget a part of a sequence")
 
     def add_adapters(self, handles: Sequence[Any], scales: Sequence[float]) -> None:
-        """Add LoRA adapters, which the model has loaded, to all that is computed from now on.
+        """Add LoRA adapters to everything that is computed from now on.
+
+        Args:
+            handles: llama.cpp's handles; the model has loaded the adapters.
+            scales: What the change of each is multiplied by.
 
         Raises:
-            ModelError: llama.cpp does not take them.
+            ModelError: llama.cpp does not accept them.
         """
         api, count = llama(), len(handles)
         pointers = (api.llama_adapter_lora_p_ctypes * count)(*handles)
         factors = (ctypes.c_float * count)(*scales)
         if api.llama_set_adapters_lora(self._handle, pointers, count, factors) != 0:
-            raise ModelError(f"{self._path}: llama.cpp does not take its adapters: {first_error()}")
+            raise ModelError(f"{self._path}: llama.cpp does not accept its adapters: {first_error()}")
 
     def decode(self, *, abandonable: bool = False) -> Logits:
         """Run the model on the batch and empty it.
 
         Args:
-            abandonable: Whether a signal may end it before it is computed. What a recurrent layer keeps cannot be
-                taken back, so such a model computes it all the same.
+            abandonable: Whether a signal may end the computation. A recurrent state cannot be taken back, so a model
+                with one completes it all the same.
 
         Returns:
-            The logits of the tokens that asked for them, [asking tokens, vocabulary], in the order they were
-            added. The array is llama.cpp's own memory: the next `decode` overwrites it.
+            The logits of the tokens that asked for them, [asking tokens, vocabulary], in the order of the batch. The
+            array is llama.cpp's own memory: the next `decode` overwrites it.
 
         Raises:
-            AbandonedError: A signal came; the batch is empty, and the KV cache as it was before.
+            AbandonedError: A signal arrived; the batch is empty, and the KV cache is as it was before.
             ModelError: llama.cpp could not compute the batch.
         """
         api = llama()
@@ -149,14 +148,14 @@ class LlamaContext:
         return np.ctypeslib.as_array(api.llama_get_logits(self._handle), shape)
 
     def close(self) -> None:
-        """Free the KV cache; calling it twice does no harm."""
+        """Free the KV cache; a second call has no effect."""
         if self._handle:
             self._told.close()
             llama().llama_free(self._handle)
             self._handle = None
 
     def _guard_runs(self) -> None:
-        """Let guards hold what was decoded, before another batch could take its cells."""
+        """Let guards hold what was decoded, before another batch can take its cells."""
         for sequence, start, end in self.batch.runs:
             if (guard := self._guard_of.get(sequence)) is not None:
                 llama().llama_memory_seq_cp(self._memory, sequence, guard, start, end)
@@ -170,26 +169,25 @@ class LlamaContext:
         params.n_seq_max = params.n_outputs_max = self.sequences
         params.n_threads = params.n_threads_batch = options.threads
         params.flash_attn_type = int(options.flash_attention)
-        params.type_k = params.type_v = {"f16": api.GGML_TYPE_F16, "q8_0": api.GGML_TYPE_Q8_0}[
-            options.kv_type
-        ]
+        params.type_k = params.type_v = getattr(api, f"GGML_TYPE_{options.kv_type.upper()}")
         params.kv_unified = True  # sequences can share cells only within one cache
-        params.swa_full = True  # models with a sliding window keep all cells too: no request runs out of them
+        params.swa_full = True  # all cells are kept with a sliding window, too: no request runs out of them
         with held():
             handle = api.llama_init_from_model(model.handle, params)
         if not handle:
-            cells = f"a KV cache of {self.room.cells} tokens"
-            states = f"the states of {self.room.states} sequences"
+            only_states = f"the states of {self.room.states} sequences"
+            kept = (
+                f"a KV cache of {self.room.cells} tokens" if model.memory_shape.token_values else only_states
+            )
             raise ModelError(
-                f"{model.path}: no memory for {cells if model.memory_shape.token_values else states}"
-                f" ({self.room.size // MIB} MiB): {first_error()};"
+                f"{model.path}: no memory for {kept} ({self.room.size // MIB} MiB): {first_error()};"
                 " try a smaller --kv-mib or --parallel"
             )
         return handle
 
 
 def _sequences(parallel: int, sequences_each: int) -> int:
-    """Count the sequences of `parallel` completions and of prompts that take `sequences_each`."""
+    """Return the number of sequences for `parallel` completions, and for prompts that take `sequences_each`."""
     return min((1 + sequences_each) * parallel + sequences_each * SPARE_SEQUENCES, MAX_SEQUENCES)
 
 
@@ -198,8 +196,8 @@ class TokenBatch:
 
     Attributes:
         struct: What llama.cpp reads.
-        runs: Sequence, first position and the one behind the last of each run.
-        outputs: How many of the tokens ask for logits.
+        runs: Sequence, first position and end position (exclusive) of each run.
+        outputs: Number of tokens that ask for logits.
     """
 
     def __init__(self, capacity: int) -> None:
@@ -222,7 +220,14 @@ class TokenBatch:
         return self._capacity - len(self)
 
     def add_run(self, tokens: TokenIds, start: int, sequence: int, *, last_logits: bool) -> None:
-        """Append tokens of one sequence from position `start` on; `last_logits` asks for the last one's."""
+        """Append tokens of one sequence, the first at position `start`.
+
+        Args:
+            tokens: The tokens, [tokens].
+            start: Position of the first.
+            sequence: Their sequence.
+            last_logits: Whether to ask for the logits of the last one.
+        """
         place = self._append(len(tokens))
         self._tokens[place] = tokens
         self._positions[place] = np.arange(start, start + len(tokens))
@@ -233,7 +238,7 @@ class TokenBatch:
         self.outputs += last_logits
 
     def add_each(self, tokens: Sequence[int], positions: Sequence[int], sequences: Sequence[int]) -> None:
-        """Append one token of each of several sequences, and ask for the logits of all."""
+        """Append one token each of several sequences, and ask for the logits of all."""
         place = self._append(len(tokens))
         self._tokens[place] = tokens
         self._positions[place] = positions
@@ -247,7 +252,7 @@ class TokenBatch:
         return slice(begin, begin + count)
 
     def clear(self) -> None:
-        """Take all tokens out."""
+        """Remove all tokens."""
         self.struct.n_tokens = 0
         self.runs.clear()
         self.outputs = 0

@@ -1,4 +1,4 @@
-"""Constraints as grammars in GBNF, the form that llama.cpp's grammar sampler reads."""
+"""Constraints as grammars in GBNF, the format of llama.cpp's grammar sampler."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from lmcot_cli.backends.masks.base import MOST_BLANKS
 from lmcot_cli.errors import UsageError
 
 ROOT = "lmcot-reply"
-"""The rule that a reply fits; a name that no property of a schema is likely to have."""
+"""The rule for a whole reply; no property of a schema is likely to have this name."""
 
 _BLANK = rf"[ \t\n]{{0,{MOST_BLANKS}}}"
 _ANY = r"[\x00-\U0010FFFF]*"
@@ -25,11 +25,11 @@ _MENDED = {
     r" [0-9a-fA-F] [0-9a-fA-F])",
     "number": '("-"? integral-part) ("." decimal-part)? ([eE] [-+]? [0-9] [0-9]?)? space',
 }
-"""Rules of llama_cpp's converter that let through what is no JSON, or no number that a computer holds: line ends
-and half characters in strings, 1e999."""
+"""Rules of llama_cpp's converter that accept what is not JSON (line ends and half characters in strings), or numbers
+that no float holds (1e999)."""
 
 MOST_REPEATED = 1000
-"""How often a part may repeat; llama.cpp's parser itself gives up at 2,000."""
+"""Maximum repetitions of a part; llama.cpp's parser fails at 2,000."""
 
 _BOUNDS = ("minLength", "maxLength", "minItems", "maxItems")
 
@@ -38,7 +38,7 @@ _BOUNDS = ("minLength", "maxLength", "minItems", "maxItems")
 def grammar_of(constraint: Constraint) -> str:
     """Return the grammar of the replies that a constraint allows; its first rule is `ROOT`.
 
-    A reply may go on after what was asked for: the mask ends it there.
+    The grammar lets a reply continue after the part that meets the constraint: the mask ends it there.
 
     Raises:
         UsageError: The schema cannot be made into a grammar.
@@ -65,7 +65,7 @@ def _json_rules(schema: str) -> str:
     from llama_cpp.llama_grammar import PRIMITIVE_RULES, SchemaConverter
 
     converter: Any = SchemaConverter(prop_order={}, allow_fetch=False, dotall=False, raw_pattern=False)
-    # Its own ways with names and constants forget that a backslash is an escape in GBNF, too.
+    # The converter's own code for names and constants ignores that a backslash is an escape in GBNF, too.
     converter._format_literal = lambda text: _literal(_in_utf8(text))
     converter._generate_constant_rule = lambda value: _literal(json.dumps(value, ensure_ascii=False))
     try:
@@ -74,10 +74,10 @@ def _json_rules(schema: str) -> str:
         converter.visit(converter.resolve_refs(decoded, "schema"), "")
         rules = converter.format_grammar()
     except (AssertionError, AttributeError, KeyError, RecursionError, TypeError, ValueError) as error:
-        reason = str(error) or type(error).__name__  # the converter checks what it is given by assertions
+        reason = str(error) or type(error).__name__  # the converter checks its input by assertions
         raise UsageError(
             f"--answer json:...: the schema cannot be made into a grammar: {reason};"
-            " leave out what it does not know, or run the model elsewhere"
+            " leave out what it does not support, or run the model elsewhere"
         ) from error
     mended = {rule.content: _MENDED[name] for name, rule in PRIMITIVE_RULES.items() if name in _MENDED}
     parts = (rule.split(" ::= ", 1) for rule in rules.split("\n"))
@@ -87,12 +87,12 @@ def _json_rules(schema: str) -> str:
 
 
 def _in_utf8(text: str) -> str:
-    """Return a JSON string with the letters that its escapes stand for, where they are letters."""
+    """Return a JSON string whose escapes of letters are replaced by the letters."""
     return json.dumps(json.loads(text), ensure_ascii=False)
 
 
 def _check_bounds(schema: Any) -> None:
-    """Refuse what llama.cpp repeats by nesting, so deep that its parser crashes (between 5,000 and 20,000 levels).
+    """Refuse repetitions that llama.cpp nests so deeply that its parser crashes (between 5,000 and 20,000 levels).
 
     Raises:
         ValueError: A bound is too high; the message names it.
@@ -106,5 +106,5 @@ def _check_bounds(schema: Any) -> None:
             if any(int(bound) > MOST_REPEATED for bound in bounds):
                 raise ValueError(f"{key} {value} repeats something more than {MOST_REPEATED:,} times")
             if key == "pattern" and has_too_many_ways(str(value)):
-                raise ValueError(f"pattern {value} leaves too many ways to fit it: repeat no repetitions")
+                raise ValueError(f"pattern {value} can be matched in too many ways: repeat no repetitions")
             _check_bounds(value)

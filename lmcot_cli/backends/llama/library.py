@@ -1,4 +1,4 @@
-"""Start llama.cpp once per process, keep its log off the terminal, and remember what went wrong."""
+"""Start llama.cpp once per process, keep its log off the terminal, and remember its errors."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ _kept_callbacks: list[Any] = []  # llama.cpp keeps a bare pointer; without this 
 
 @cache
 def llama() -> Any:
-    """Import llama_cpp, silence its log and start its backends; the module is the same at every call."""
-    os.environ.setdefault("GGML_NO_BACKTRACE", "1")  # else an abort runs gdb and prints pages to stdout
+    """Return the module llama_cpp, with its log silenced and its backends started."""
+    os.environ.setdefault("GGML_NO_BACKTRACE", "1")  # otherwise an abort runs gdb and prints pages to stdout
     import llama_cpp
 
     @llama_cpp.llama_log_callback  # type: ignore[untyped-decorator]
@@ -34,12 +34,12 @@ def llama() -> Any:
 
 
 def forget_errors() -> None:
-    """Drop the remembered log lines; call it before an operation that may fail."""
+    """Forget the logged errors; call this before an operation that may fail."""
     _errors.clear()
 
 
 def first_error() -> str:
-    """Return what llama.cpp logged first since `forget_errors`: the cause, which later lines only repeat."""
+    """Return the first error that llama.cpp logged since `forget_errors`: the cause, which later ones only repeat."""
     if not _errors:
         return "llama.cpp gave no reason"
     return _errors[0].removeprefix("llama_model_load: error loading model: ")

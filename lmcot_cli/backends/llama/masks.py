@@ -1,4 +1,4 @@
-"""Masks of the llama.cpp engine: its own grammar sampler, and copied spans."""
+"""Replies that follow a grammar, by llama.cpp's own grammar sampler."""
 
 from __future__ import annotations
 
@@ -7,74 +7,31 @@ import json
 import os
 import sys
 import weakref
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from functools import lru_cache
 from tempfile import TemporaryFile
 from typing import Any, TypeAlias
 
 import numpy as np
 
-from lmcot_cli.backends.constraint import Choices, Constraint, JsonSchema, Number, Span
+from lmcot_cli.backends.constraint import Choices, Constraint, Number
 from lmcot_cli.backends.llama.grammar import ROOT, grammar_of
 from lmcot_cli.backends.llama.library import first_error, forget_errors, llama
-from lmcot_cli.backends.llama.vocabulary import Vocabulary
-from lmcot_cli.backends.masks.base import Mask, TokenIds
+from lmcot_cli.backends.llama.vocabulary import LlamaVocabulary
+from lmcot_cli.backends.masks.base import Mask, TokenSet
 from lmcot_cli.backends.masks.lexicon import Lexicon, as_ids, unfinished
 from lmcot_cli.backends.masks.numbers import has_left, number_in
-from lmcot_cli.backends.masks.portable import portable_mask
 from lmcot_cli.errors import UsageError
 
 Found: TypeAlias = tuple[str, bool]
-"""What a reply holds by now, and whether it has ended."""
+"""The part of a reply that meets its constraint, and whether the reply has ended."""
 
 _CANDIDATE = np.dtype([("id", np.int32), ("logit", np.float32), ("p", np.float32)])
 _REFUSED = -np.inf
 
 
-class Masks:
-    """Makes the masks of one model's replies.
-
-    Args:
-        vocabulary: The model's vocabulary.
-
-    Attributes:
-        lexicon: The same by the bytes of its tokens.
-    """
-
-    kinds: frozenset[type[Constraint]] = frozenset({Choices, Span, Number, JsonSchema})
-
-    def __init__(self, vocabulary: Vocabulary) -> None:
-        self._vocabulary = vocabulary
-        self.lexicon = Lexicon(vocabulary, vocabulary.size)
-        self._grammar = lru_cache(64)(self._parse)
-
-    def mask(self, constraint: Constraint | None, stop: Sequence[str]) -> Mask | None:
-        """Return a mask for one reply, None where nothing constrains it.
-
-        Args:
-            constraint: What the reply must be.
-            stop: Strings that end it.
-
-        Raises:
-            UsageError: A schema that llama.cpp cannot follow.
-        """
-        match constraint:
-            case None | Span():
-                return portable_mask(constraint, self.lexicon, stop)
-        return GrammarMask(self._grammar(constraint).clone(), self.lexicon, _reader(constraint))
-
-    def _parse(self, constraint: Constraint) -> Grammar:
-        return Grammar.parse(self._vocabulary, grammar_of(constraint))
-
-
 class Grammar:
-    """A state of llama.cpp's grammar sampler.
-
-    Args:
-        handle: llama.cpp's `llama_sampler *`; freed with this object.
-        size: Tokens of the vocabulary.
-    """
+    """A state of llama.cpp's grammar sampler."""
 
     def __init__(self, handle: Any, size: int) -> None:
         self._handle = handle
@@ -82,30 +39,29 @@ class Grammar:
         weakref.finalize(self, llama().llama_sampler_free, handle)
 
     @classmethod
-    def parse(cls, vocabulary: Vocabulary, text: str) -> Grammar:
-        """Parse a grammar.
+    def of(cls, constraint: Constraint, vocabulary: LlamaVocabulary) -> Grammar:
+        """Return the grammar of a constraint, at its beginning.
 
         Raises:
-            UsageError: llama.cpp does not take it.
+            UsageError: llama.cpp does not accept it.
         """
         forget_errors()
+        text = grammar_of(constraint).encode()
         with _stderr_caught() as said:
-            handle = llama().llama_sampler_init_grammar(vocabulary.handle, text.encode(), ROOT.encode())
+            handle = llama().llama_sampler_init_grammar(vocabulary.handle, text, ROOT.encode())
         if not handle:
-            reason = (
-                said[0].partition("\n")[0].removeprefix("parse: error parsing grammar: ") or first_error()
-            )
+            first = said[0].partition("\n")[0].removeprefix("parse: error parsing grammar: ")
             raise UsageError(
-                f"--answer json:...: llama.cpp cannot follow the grammar made of the schema: {reason};"
+                f"--answer json:...: llama.cpp cannot follow the grammar made of the schema: {first or first_error()};"
                 " ask for something simpler (plainer patterns, smaller bounds)"
             )
         return cls(handle, vocabulary.size)
 
     def clone(self) -> Grammar:
-        """Return another state that stands where this one does."""
+        """Return another state at the same place."""
         return Grammar(llama().llama_sampler_clone(self._handle), self._size)
 
-    def among(self, tokens: TokenIds) -> TokenIds:
+    def among(self, tokens: TokenSet) -> TokenSet:
         """Return those of `tokens` that may come next."""
         candidates = np.zeros(len(tokens), _CANDIDATE)
         candidates["id"] = tokens
@@ -116,40 +72,32 @@ class Grammar:
         return tokens[candidates["logit"] > _REFUSED]
 
     def accept(self, token: int) -> None:
-        """Go on by a token that may come next."""
+        """Advance by a token that may come next."""
         llama().llama_sampler_accept(self._handle, token)
 
 
 class GrammarMask(Mask):
-    """Follows a reply by a grammar.
+    """Follows a reply by a grammar."""
 
-    Args:
-        grammar: Its state, not shared with another reply.
-        lexicon: The vocabulary.
-        read: Tells what the reply holds by now, and whether that is all.
-    """
+    __slots__ = ("_constraint", "_grammar", "_lexicon", "_unfinished", "_written")
 
-    __slots__ = ("_grammar", "_lexicon", "_read", "_unfinished", "_written")
-
-    def __init__(self, grammar: Grammar, lexicon: Lexicon, read: Callable[[str], Found]) -> None:
-        self._grammar = grammar
-        self._lexicon = lexicon
-        self._read = read
+    def __init__(self, grammar: Grammar, lexicon: Lexicon, constraint: Constraint) -> None:
+        self._grammar, self._lexicon, self._constraint = grammar, lexicon, constraint
         self._written = b""
         self._unfinished = b""  # of a character
 
     @property
     def text(self) -> str:
-        """What was asked for, as far as it was written."""
-        return self._read(self._text)[0]
+        """The reply as far as it meets the constraint."""
+        return self._found()[0]
 
     def allows(self, token: int) -> bool:
-        """Ask the grammar for one token. It takes control tokens for text, and anything for half a character."""
+        """Ask the grammar for one token; by itself it accepts control tokens, and anything after half a character."""
         piece = self._lexicon.piece(token)
         sound = piece is None or unfinished(piece, self._unfinished) is not None
         return piece != b"" and sound and len(self._grammar.among(np.array([token]))) == 1
 
-    def allowed(self) -> TokenIds:
+    def allowed(self) -> TokenSet:
         """Ask the grammar for every token that is text."""
         if not self._unfinished:
             return self._lexicon.search(self._grammar.among)
@@ -163,16 +111,21 @@ class GrammarMask(Mask):
         self._grammar.accept(token)
         self._written += piece
         self._unfinished = unfinished(piece, self._unfinished) or b""
-        return self._read(self._text)[1]
+        return self._found()[1]
 
-    @property
-    def _text(self) -> str:
-        return self._written.decode("utf-8", errors="replace")
+    def _found(self) -> Found:
+        text = self._written.decode("utf-8", errors="replace")
+        match self._constraint:
+            case Choices(texts):
+                return _find_choice(text.lstrip(), [choice.strip() for choice in texts])
+            case Number():
+                return number_in(text), has_left(text)
+        return _find_json(text)
 
 
 @contextmanager
 def _stderr_caught() -> Iterator[list[str]]:
-    """Keep off the terminal what llama.cpp's parser prints there, past its own log; the list holds it afterwards."""
+    """Keep the output of llama.cpp's parser, which bypasses its log, off the terminal; the list gets it at the end."""
     said: list[str] = []
     sys.stderr.flush()
     terminal = os.dup(2)
@@ -187,30 +140,15 @@ def _stderr_caught() -> Iterator[list[str]]:
             said.append(file.read().decode("utf-8", errors="replace"))
 
 
-def _reader(constraint: Constraint) -> Callable[[str], Found]:
-    match constraint:
-        case Choices(texts):
-            choices = sorted({text.strip() for text in texts}, key=len, reverse=True)
-            return lambda text: _read_choice(text.lstrip(), choices)
-        case Number():
-            return lambda text: (number_in(text), has_left(text))
-    return _read_json
+def _find_choice(text: str, choices: Sequence[str]) -> Found:
+    """Find the longest choice that a reply begins with."""
+    found = max((choice for choice in choices if text.startswith(choice)), key=len, default="")
+    may_grow = any(choice.startswith(text) and choice != text for choice in choices)
+    return found, bool(found) and not may_grow
 
 
-def _read_choice(text: str, choices: Sequence[str]) -> Found:
-    """Find the longest choice that a reply begins with.
-
-    Args:
-        text: The reply.
-        choices: The longest first.
-    """
-    found = next((choice for choice in choices if text.startswith(choice)), "")
-    open_ended = any(choice.startswith(text) and choice != text for choice in choices)
-    return found, bool(found) and not open_ended
-
-
-def _read_json(text: str) -> Found:
-    """Find a JSON value; a number may go on until white space ends it."""
+def _find_json(text: str) -> Found:
+    """Find a JSON value; a number may continue until white space ends it."""
     try:
         value = json.loads(text)
     except (ValueError, RecursionError):

@@ -1,4 +1,4 @@
-"""State the peak memory of a run from the model's header and the settings, before anything is loaded."""
+"""Estimate the peak memory of a run from the model's header and the settings, before anything is loaded."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lmcot_cli.backends.engine_options import EngineOptions
-from lmcot_cli.backends.llama.gguf_header import GgufHeader, TensorInfo, read_header
 from lmcot_cli.backends.llama.header_checks import check_shape
 from lmcot_cli.backends.llama.library import llama
-from lmcot_cli.backends.llama.memory_shape import MemoryShape, largest
+from lmcot_cli.backends.llama.memory_shape import MemoryShape, number
 from lmcot_cli.backends.llama.room import BATCH_TOKENS, plan_room
 from lmcot_cli.backends.llama.width import likely_width
+from lmcot_cli.model_files.gguf_header import GgufHeader, TensorInfo, read_header
 
 PROGRAM = 54_000_000
 """Bytes that Python, numpy and llama.cpp take (measured on Linux, Python 3.11)."""
@@ -20,24 +20,24 @@ TOKEN_TEXT = 240
 """Bytes that llama.cpp keeps for a token of the vocabulary (measured at 2,304, 49,152 and 151,936 tokens)."""
 
 CELL_NOTES = 80
-"""Bytes in which llama.cpp notes who holds a cell of the KV cache (measured at 131,072 and 261,120 cells)."""
+"""Bytes in which llama.cpp notes the sequences of a cell of the KV cache (measured at 131,072 and 261,120 cells)."""
 
 REPACKED_TYPES = frozenset({"Q4_0", "Q4_K", "IQ4_NL"})
-"""Weights of which llama.cpp makes a copy in an order of its own, where it was built to repack for the CPU."""
+"""Types of weights that llama.cpp copies into its own layout, where it was built to repack for the CPU."""
 
 _FLOAT = 4
 
 
 @dataclass(frozen=True, slots=True)
 class MemoryEstimate:
-    """Peak memory by what takes it, in bytes.
+    """Peak memory by its use, in bytes.
 
     Attributes:
         program: Python and the libraries.
         weights: The model file, which is mapped into memory, and the vocabulary made from it.
-        repacked: The copy of the weights that is made for the CPU.
+        repacked: The copy of the weights in the layout for the CPU.
         kv_cache: The KV cache, and the states of recurrent layers.
-        compute: What a batch passes through, and the logits that come out and are kept.
+        compute: The activations of a batch, and its logits.
     """
 
     program: int
@@ -48,12 +48,12 @@ class MemoryEstimate:
 
     @property
     def total(self) -> int:
-        """All together."""
+        """The sum."""
         return self.program + self.weights + self.repacked + self.kv_cache + self.compute
 
 
 def memory_estimate(path: Path, options: EngineOptions) -> MemoryEstimate:
-    """Return what a process that runs this model on the CPU will take; on Linux within a tenth.
+    """Return the memory of a process that runs this model on the CPU; on Linux accurate to a tenth.
 
     A second model in the same process adds all but `program`.
 
@@ -67,7 +67,7 @@ def memory_estimate(path: Path, options: EngineOptions) -> MemoryEstimate:
     shape = MemoryShape.of(header)
     room = plan_room(shape, header.context_length or BATCH_TOKENS, options, parallel)
     vocabulary = header.vocabulary_size or 0
-    # A row of logits for each completion at work, as computed and as handed out, and for each prompt as kept.
+    # Logits of each completion in progress, as computed and as returned, and of each prompt, as kept.
     logits = 3 * parallel * vocabulary * _FLOAT
     return MemoryEstimate(
         program=PROGRAM,
@@ -79,12 +79,9 @@ def memory_estimate(path: Path, options: EngineOptions) -> MemoryEstimate:
 
 
 def _activations(header: GgufHeader) -> int:
-    """Return how many values a token passes through at once."""
-
-    def number(key: str) -> int:
-        return largest(header.metadata.get(f"{header.architecture}.{key}", 0))
-
-    return 2 * max(number("feed_forward_length"), number("ssm.inner_size")) + 6 * number("embedding_length")
+    """Return how many values a token takes at once."""
+    widest = max(number(header, "feed_forward_length"), number(header, "ssm.inner_size"))
+    return 2 * widest + 6 * number(header, "embedding_length")
 
 
 def _is_repacked(tensor: TensorInfo) -> bool:

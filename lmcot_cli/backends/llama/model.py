@@ -2,45 +2,39 @@
 
 from __future__ import annotations
 
-import ctypes
 from pathlib import Path
 from typing import Any
 
-from lmcot_cli.backends.llama.gguf_header import MAGIC
 from lmcot_cli.backends.llama.header_checks import check_shape
 from lmcot_cli.backends.llama.library import first_error, forget_errors, llama
 from lmcot_cli.backends.llama.memory_shape import MemoryKind, MemoryShape
-from lmcot_cli.backends.llama.parts import read_parts
 from lmcot_cli.errors import ModelError, UsageError
 from lmcot_cli.fence.process import warm_up
 from lmcot_cli.interrupts import held, interrupted
-
-METADATA_BYTES = 1024  # numbers and names; chat templates have an accessor of their own
+from lmcot_cli.model_files.gguf_parts import read_parts
 
 
 class LlamaModel:
-    """The weights and metadata of one GGUF file.
+    """The weights and metadata of a GGUF file.
 
     Attributes:
         path: The file.
-        files: It, and the other parts of a model that was split.
+        files: The file, and the other parts of a split model.
+        header: The metadata, and the tensors of all parts.
         handle: llama.cpp's `llama_model *`; None once closed.
-        memory_shape: What it keeps of a text.
 
     Raises:
         UsageError: Layers for a GPU that this build of llama.cpp cannot use.
-        ModelError: The file is missing, not a GGUF, damaged, too big for the memory, or holds a model that
+        ModelError: The file is missing, not a GGUF file, damaged, too large for the memory, or holds a model that
             does not write text from left to right.
     """
 
     def __init__(self, path: Path, gpu_layers: int = 0) -> None:
-        check_path(path)
         self.path = path
-        self.files, header = read_parts(path)
-        check_shape(path, header)
-        self.memory_shape = MemoryShape.of(header)
-        if header.chat_template:
-            warm_up()  # beside the weights, which take longer
+        self.files, self.header = read_parts(path)
+        check_shape(path, self.header)
+        if self.header.chat_template:
+            warm_up()  # while the weights load, which takes longer
         self.handle = self._load(gpu_layers)
         try:
             self._check_kind()
@@ -50,18 +44,17 @@ class LlamaModel:
 
     @property
     def trained_context(self) -> int:
-        """Tokens of context the model was trained with."""
+        """Tokens of context that the model was trained with."""
         return int(llama().llama_model_n_ctx_train(self.handle))
 
     @property
-    def chat_template(self) -> str | None:
-        """The Jinja2 chat template embedded in the file."""
-        template = llama().llama_model_chat_template(self.handle, None)
-        return template.decode("utf-8", errors="replace") if template else None
+    def memory_shape(self) -> MemoryShape:
+        """What the model keeps of a text."""
+        return MemoryShape.of(self.header)
 
     @property
     def memory_kind(self) -> MemoryKind:
-        """What it remembers a text by, as llama.cpp sees it."""
+        """How the model remembers a text, according to llama.cpp."""
         api = llama()
         if api.llama_model_is_hybrid(self.handle):
             return "hybrid"
@@ -69,18 +62,8 @@ class LlamaModel:
             return "recurrent"
         return "window" if api.llama_model_n_swa(self.handle) > 0 else "attention"
 
-    def metadata(self, key: str) -> str | None:
-        """Return a metadata value as llama.cpp prints it; None where the file has no such key."""
-        buffer = ctypes.create_string_buffer(METADATA_BYTES)
-        length = llama().llama_model_meta_val_str(self.handle, key.encode(), buffer, METADATA_BYTES)
-        return buffer.value.decode("utf-8", errors="replace") if length >= 0 else None
-
-    def architecture_value(self, key: str) -> str | None:
-        """Return the value of `ARCHITECTURE.key`, where the file has one (`llama.context_length`, say)."""
-        return self.metadata(f"{self.metadata('general.architecture')}.{key}")
-
     def close(self) -> None:
-        """Free the weights; calling it twice does no harm."""
+        """Free the weights; a second call has no effect."""
         if self.handle:
             llama().llama_model_free(self.handle)
             self.handle = None
@@ -105,35 +88,12 @@ class LlamaModel:
 
     def _check_kind(self) -> None:
         api = llama()
-        if api.llama_model_has_encoder(self.handle):
-            self._refuse("an encoder-decoder or encoder model")
-        if self.architecture_value("attention.causal") == "false":
-            self._refuse("an embedding model")
-        if api.llama_model_is_diffusion(self.handle):
-            self._refuse("a diffusion model")
-
-    def _refuse(self, kind: str) -> None:
-        raise ModelError(
-            f"{self.path}: is {kind}; name a GGUF of a decoder-only language model, which writes text"
-        )
-
-
-def check_path(path: Path) -> None:
-    """Name the everyday mistakes in our own words, before llama.cpp sees the file.
-
-    Raises:
-        ModelError: There is no GGUF file there.
-    """
-    if path.is_dir():
-        raise ModelError(f"{path}: is a folder; name the .gguf file in it")
-    if not path.exists():
-        raise ModelError(f"{path}: no such model file; check the path, or see `lmcot models list`")
-    if not path.is_file():  # a pipe would be waited for
-        raise ModelError(f"{path}: is no file, but a pipe or a device; name a .gguf model")
-    try:
-        with path.open("rb") as file:
-            start = file.read(len(MAGIC))
-    except OSError as error:
-        raise ModelError(f"{path}: cannot be read: {error.strerror}") from error
-    if start != MAGIC:
-        raise ModelError(f"{path}: is not a GGUF file (it does not start with {MAGIC!r}); name a .gguf model")
+        kinds = {
+            "an encoder-decoder or encoder model": api.llama_model_has_encoder(self.handle),
+            "an embedding model": self.header.setting("attention.causal") is False,
+            "a diffusion model": api.llama_model_is_diffusion(self.handle),
+        }
+        for kind in (kind for kind, holds in kinds.items() if holds):
+            raise ModelError(
+                f"{self.path}: is {kind}; name a GGUF of a decoder-only language model, which writes text"
+            )

@@ -1,8 +1,7 @@
-"""How many ways a pattern leaves a text to fit it: llama.cpp follows all of them at once, token by token.
+"""Estimate in how many ways a text can match a pattern: llama.cpp follows all of them at once, token by token.
 
-Measured with SmolLM2: `(a{0,10}){0,10}` takes a second for a reply, `((a?){9}){9}` half a minute, `(a{0,30}){0,30}`
-never ends, and neither do a hundred `(a|b)?` in a row. This is an estimate: it takes a group with a part that must be
-there for one that fits in one way.
+Measured with SmolLM2: `(a{0,10}){0,10}` takes a second per reply, `((a?){9}){9}` half a minute, and `(a{0,30}){0,30}`
+or a hundred `(a|b)?` in a row never end. The estimate assumes that a group with a required part matches in one way.
 """
 
 from __future__ import annotations
@@ -20,12 +19,12 @@ _TOKEN = re.compile(
 
 
 class _Group:
-    """What is known of a group that is being read.
+    """A group of the pattern, as far as it was read.
 
     Attributes:
-        ways: The ways of the part of it that has most.
-        last: The ways of its latest part; None where that is done with.
-        is_anchored: Whether a part of it must be there and fits in one way.
+        ways: The ways of its part with the most.
+        last: The ways of its latest part; None once that part has ended.
+        is_anchored: Whether it has a required part that matches in one way.
     """
 
     def __init__(self) -> None:
@@ -34,19 +33,19 @@ class _Group:
         self.is_anchored = False
 
     def end_part(self) -> None:
-        """Be done with a part that is not repeated."""
+        """End a part that is not repeated."""
         self.is_anchored |= self.last == 1
         self.last = None
 
     def repeat(self, times: int) -> int:
-        """Repeat the latest part; return its ways where it is one that repeats already."""
+        """Repeat the latest part; return its ways if it repeats something itself, else 1."""
         inner = self.last or 1
         self.ways, self.last = max(self.ways, inner * times), None
         return inner * times if inner > 1 and times > 1 else 1
 
 
 def has_too_many_ways(pattern: str) -> bool:
-    """Whether a pattern repeats what repeats so often, or leaves out so much, that following it takes too long."""
+    """Return whether a pattern nests so many repetitions, or has so many optional parts, that it takes too long."""
     groups, optional, nested = [_Group()], 0, 1
     for found in _TOKEN.finditer(pattern):
         group = groups[-1]
@@ -66,7 +65,7 @@ def has_too_many_ways(pattern: str) -> bool:
 
 
 def _times(found: re.Match[str]) -> int:
-    """Return how many numbers of repetitions a quantifier leaves open, without end for one."""
+    """Return how many numbers of repetitions a quantifier allows; an unbounded one counts as 1."""
     if found["repeat"] in ("*", "+"):
         return 1
     if found["repeat"] == "?":

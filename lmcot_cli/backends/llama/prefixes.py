@@ -1,35 +1,40 @@
 """The prompts whose tokens are in the KV cache, and the account of its cells.
 
-A new prompt finds the one with which it has its longest beginning in common and stands on it: it takes those
-cells over, and only its rest is decoded. What a recurrent layer keeps of a prompt is that of its end, so there a
-prompt stands on whole ones only, and what two prompts have in common is decoded as a prompt of its own, for those that
-come after them. So the instructions common to all rows, a row's question, and equal
-prompts (the samples of a row) are decoded once, whenever they come. What nobody uses any more stays until its
-room is needed, least recently used first; of a prompt that others stand on, the part they stand on stays.
+A new prompt finds the one with which it has its longest beginning in common and stands on it: it takes over those
+cells, and only the rest is decoded. So the instructions common to all rows, a row's question, and equal prompts (the
+samples of a row) are decoded once, whenever they come.
+
+A recurrent layer keeps only the state at the end of a prompt. There a prompt stands on whole ones only, and what two
+prompts have in common is decoded as a prompt of its own, for those that come later.
+
+Prompts that are no longer used stay until their room is needed, least recently used first; of a prompt that others
+stand on, the part they stand on stays.
 """
 
 from __future__ import annotations
 
 from bisect import insort
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
 
-from lmcot_cli.backends.llama.context import SPARE_SEQUENCES, LlamaContext, Logits, TokenIds
+from lmcot_cli.backends.llama.context import SPARE_SEQUENCES, LlamaContext, TokenBatch
+from lmcot_cli.backends.sampling import Logits
+from lmcot_cli.backends.vocabulary import TokenIds
 
 WORTH_SHARING = 16
-"""Tokens to save before a prompt stands on another, for whose decoding it may have to wait."""
+"""Minimum tokens to save by standing on another prompt, which may have to be decoded first."""
 
 WORTH_MARKING = 32
-"""Tokens that have to be common for that, besides those that a whole prompt saves: it takes a state."""
+"""Minimum tokens of a common beginning that becomes a prompt of its own, which takes a state."""
 
 MAX_DEPTH = SPARE_SEQUENCES - 1
-"""Prompts that stand on one another: one more and its completion have to find free sequences above them."""
-
+"""Maximum prompts that stand on one another: one more and its completion must find free sequences above them."""
 
 MAX_IDLE = 0.5
-"""Cells of prompts that nobody uses, next to those at work. Measured (135M shape, 16 sequences): 2,048 idle
-cells, 1.3 times those at work, make a step 12% longer; a row that comes back saves its whole prompt."""
+"""Maximum cells of unused prompts, relative to those in use. Measured (135M shape, 16 sequences): 2,048 idle cells,
+1.3 times those in use, make a step 12% longer; a row that comes back saves its whole prompt."""
 
 
 @dataclass(eq=False, slots=True)
@@ -37,15 +42,15 @@ class KvPrompt:
     """A prompt in the KV cache, or on its way into it.
 
     Attributes:
-        tokens: Its ids, [length]; once evicted in part, those that others stand on.
+        tokens: Its tokens, [length]; once evicted in part, those that others stand on.
         sequence: Its sequence in the KV cache.
-        guard: A second one that holds the same, where the KV cache needs it.
+        guard: A second sequence with the same tokens, where the KV cache needs it.
         parent: The prompt it stands on.
-        shared: How many of its first tokens lie in cells of `parent`, or of what that stands on.
+        shared: How many of its first tokens are in cells of `parent`, or of what that stands on.
         decoded: How many of its first tokens its sequence holds.
-        completions: How many completions at work begin with it.
-        children: What stands on it.
-        logits: Those after its last token, [vocabulary], as soon as it is decoded.
+        completions: How many completions in progress follow it.
+        children: The prompts that stand on it.
+        logits: The logits after its last token, [vocabulary], once it is decoded.
     """
 
     tokens: TokenIds
@@ -60,47 +65,55 @@ class KvPrompt:
 
     @property
     def own_cells(self) -> int:
-        """Cells that it brought into use."""
+        """Cells that it does not share with its parent."""
         return len(self.tokens) - self.shared
 
     @property
+    def unread(self) -> int:
+        """Tokens that are not decoded."""
+        return len(self.tokens) - self.decoded
+
+    @property
     def depth(self) -> int:
-        """How many prompts it stands on, those below them included."""
+        """How many prompts are below it."""
         return self.parent.depth + 1 if self.parent else 0
 
 
 class PrefixCache:
-    """All prompts in a KV cache, and the cells and sequences that are free.
-
-    Args:
-        context: The KV cache. Nothing else takes cells of it.
-    """
+    """All prompts in a KV cache, and the cells and sequences that are free."""
 
     def __init__(self, context: LlamaContext) -> None:
         self._context = context
         self._prompts: dict[KvPrompt, None] = {}  # least recently used first
         self._whole: dict[bytes, KvPrompt] = {}  # by their tokens; those evicted in part are not here
-        self._added: list[KvPrompt] = []
+        self._unread: list[KvPrompt] = []  # each after the one it stands on
+        self._before: list[
+            tuple[KvPrompt, int]
+        ] = []  # those before the latest batch, and how far they were decoded
         self._free_cells = context.cells
         self._free_sequences = list(range(context.sequences))
         self._sequences_each = 2 if context.guards else 1
-        # What a new prompt and its completion take has to be there besides those of what the prompt stands on.
+        # A new prompt and its completion need sequences besides those of the prompts below them.
         self._max_depth = min(MAX_DEPTH, (context.sequences - 1) // self._sequences_each - 1)
 
+    @property
+    def unread_tokens(self) -> int:
+        """Tokens of prompts that are not decoded."""
+        return sum(prompt.unread for prompt in self._unread)
+
     def take(self, tokens: TokenIds, room: int) -> tuple[KvPrompt, int] | None:
-        """Find a place for a completion of `room` tokens at most, behind the prompt of these tokens.
+        """Find room for a completion of at most `room` tokens after a prompt of these tokens.
 
         Returns:
-            The prompt, to be decoded if it is among those `added`, and the sequence of the completion; None if
-            there is no room as long as what is at work is not done. There is always room for one.
+            The prompt, which `fill` decodes if necessary, and the sequence of the completion; None if there is no room
+            until others are finished. There is always room for one.
         """
         prompt = self._whole.get(tokens.tobytes())
         base, shared = (prompt, len(tokens)) if prompt else self._closest(tokens)
         mark = 0 if prompt else self._mark(tokens, base, shared)
         sequences = 1 if prompt else 1 + self._sequences_each * (2 if mark else 1)
-        if not self._make_room(
-            cells=len(tokens) - shared + room, sequences=sequences, base=base, shared=shared
-        ):
+        cells = len(tokens) - shared + room
+        if not self._make_room(cells=cells, sequences=sequences, base=base, shared=shared):
             return None
         if not prompt:
             self._limit_idle(base, shared)
@@ -112,11 +125,6 @@ class PrefixCache:
         self._free_cells -= room
         return prompt, self._free_sequences.pop(0)
 
-    def added(self) -> list[KvPrompt]:
-        """Return the prompts to decode that have come since the last call, each after what it stands on."""
-        added, self._added = self._added, []
-        return added
-
     def give_back(self, prompt: KvPrompt, sequence: int, room: int) -> None:
         """Free what a completion took; its prompt stays in the cache."""
         self._context.drop(sequence)
@@ -124,25 +132,46 @@ class PrefixCache:
         self._free_cells += room
         prompt.completions -= 1
 
-    def abandon(self, prompt: KvPrompt) -> bool:
-        """Forget a prompt that is not decoded, unless something begins with it; whether it is forgotten."""
-        if prompt.completions or prompt.children:
-            return False
-        self._evict(prompt, 0)
-        return True
+    def fill(self, batch: TokenBatch) -> list[KvPrompt]:
+        """Fill a batch up with prompts; return those whose last token is in it."""
+        self._before = [(prompt, prompt.decoded) for prompt in self._unread]
+        complete = []
+        for prompt in [prompt for prompt in self._unread if self._begin(prompt)]:
+            part = prompt.tokens[prompt.decoded :][: batch.room]
+            if not len(part):
+                break
+            last = len(part) == prompt.unread
+            batch.add_run(part, prompt.decoded, prompt.sequence, last_logits=last)
+            prompt.decoded += len(part)
+            complete += [prompt] if last else []
+        self._unread = [prompt for prompt in self._unread if prompt.unread]
+        return complete
 
-    def begin(self, prompt: KvPrompt) -> bool:
-        """Let a prompt begin with what it shares, if that is decoded; whether it has begun."""
-        if prompt.decoded < prompt.shared and prompt.parent and prompt.parent.decoded >= prompt.shared:
-            self._context.share(prompt.parent.sequence, prompt.sequence, prompt.shared)
-            prompt.decoded = prompt.shared
-        return prompt.decoded >= prompt.shared
+    def take_back(self) -> None:
+        """Undo the latest `fill`, whose batch was not computed."""
+        self._unread = [prompt for prompt, _ in self._before]
+        for prompt, decoded in self._before:
+            begun = prompt.decoded >= prompt.shared
+            prompt.decoded = max(decoded, prompt.shared if begun else 0)
+
+    def drop_unread(self) -> None:
+        """Forget the prompts that are not decoded, except those that something follows or stands on."""
+        for prompt in reversed(list(self._unread)):  # what stands on a prompt comes after it
+            if not prompt.completions and not prompt.children:
+                self._evict(prompt, 0)
 
     def clear(self) -> None:
-        """Forget all prompts; no completion may be at work."""
+        """Forget all prompts; no completion may be in progress."""
         while self._prompts:
             self._evict(next(prompt for prompt in self._prompts if not prompt.children), 0)
         self._context.clear()
+
+    def _begin(self, prompt: KvPrompt) -> bool:
+        """Let a prompt take over what it shares, once that is decoded; return whether it can be decoded on."""
+        if prompt.decoded < prompt.shared and prompt.parent and prompt.parent.decoded >= prompt.shared:
+            self._context.share(prompt.parent.sequence, prompt.sequence, prompt.shared)
+            prompt.decoded = prompt.shared
+        return prompt.decoded >= prompt.shared and prompt.unread > 0
 
     def _closest(self, tokens: TokenIds) -> tuple[KvPrompt | None, int]:
         """Find the prompt to stand on, and with how many tokens."""
@@ -151,19 +180,19 @@ class PrefixCache:
         for prompt in self._prompts:
             if len(prompt.tokens) > shared and (common := self._shareable(tokens, prompt)) > shared:
                 best, shared = prompt, common
-        shared = min(shared, len(tokens) - 1)  # what comes after the last token has to be computed
+        shared = min(shared, len(tokens) - 1)  # the logits after the last token must be computed
         while best and (shared <= best.shared or best.depth >= self._max_depth):
             shared = min(shared, best.shared)
             best = best.parent
         return (best, shared) if best else (None, 0)
 
     def _shareable(self, tokens: TokenIds, prompt: KvPrompt) -> int:
-        """Return with how many of these tokens one could stand on a prompt."""
+        """Return how many of these tokens could be taken over from a prompt."""
         common = _common_length(tokens, prompt.tokens)
         return common if self._context.shares_parts or common == len(prompt.tokens) else 0
 
     def _mark(self, tokens: TokenIds, base: KvPrompt | None, shared: int) -> int:
-        """Return how many of these tokens to decode as a prompt of their own: 0 if they are not worth it."""
+        """Return how many of these tokens to decode as a prompt of their own; 0 if that is not worth it."""
         if self._context.shares_parts or (base.depth + 1 if base else 0) >= self._max_depth:
             return 0
         common = max((_common_length(tokens, prompt.tokens) for prompt in self._prompts), default=0)
@@ -180,24 +209,20 @@ class PrefixCache:
         self._whole[tokens.tobytes()] = prompt
         if parent:
             parent.children.add(prompt)
-        self._added.append(prompt)
+        self._unread.append(prompt)
         return prompt
 
-    def _touch(self, prompt: KvPrompt | None) -> None:
-        """Note that a prompt, and with it what it stands on, is used now."""
-        path = []
-        while prompt:
-            path.append(prompt)
-            prompt = prompt.parent
-        for used in reversed(path):
+    def _touch(self, prompt: KvPrompt) -> None:
+        """Note that a prompt, and with it those below it, is used now."""
+        for used in reversed(list(_path(prompt))):
             self._prompts.pop(used, None)
             self._prompts[used] = None
 
     def _make_room(self, *, cells: int, sequences: int, base: KvPrompt | None, shared: int) -> bool:
-        """Evict until so much is free, but not the first `shared` tokens of `base`; whether that worked.
+        """Evict until so much is free, except the first `shared` tokens of `base`; return whether that worked.
 
-        It does if nothing is at work: then all can go but the tokens that are taken over, no cell of which
-        is counted in `cells`.
+        It does if nothing is in progress: then everything can go but the tokens that are taken over, none of which
+        counts in `cells`.
         """
         while (short := len(self._free_sequences) < sequences) or self._free_cells < cells:
             if not self._evict_oldest(base, shared, whole=short):
@@ -205,19 +230,19 @@ class PrefixCache:
         return True
 
     def _limit_idle(self, base: KvPrompt | None, shared: int) -> None:
-        """Evict what exceeds the share of the cache that may lie idle: every cell slows all that is at work."""
+        """Evict what exceeds the share of the cache that may be idle: every cell slows all that is in progress."""
         while True:
             idle = sum(
                 len(prompt.tokens) - max(prompt.shared, _kept(prompt, base, shared))
                 for prompt in self._prompts
                 if not prompt.completions
             )
-            at_work = self._context.cells - self._free_cells - idle
-            if idle <= MAX_IDLE * at_work or not self._evict_oldest(base, shared):
+            in_use = self._context.cells - self._free_cells - idle
+            if idle <= MAX_IDLE * in_use or not self._evict_oldest(base, shared):
                 return
 
     def _evict_oldest(self, base: KvPrompt | None, shared: int, *, whole: bool = False) -> bool:
-        """Evict the least recently used prompt of which something, or `whole` all, can go; whether one could."""
+        """Evict the least recently used prompt of which a part, or `whole` all, can go; return whether there is one."""
         for prompt in self._prompts:
             kept = _kept(prompt, base, shared)
             if not prompt.completions and (kept == 0 or (kept < len(prompt.tokens) and not whole)):
@@ -233,8 +258,9 @@ class PrefixCache:
         if kept:
             self._free_cells += len(prompt.tokens) - kept
             prompt.tokens = prompt.tokens[:kept]
-            prompt.decoded = kept
+            prompt.decoded = min(prompt.decoded, kept)
             return
+        self._unread = [one for one in self._unread if one is not prompt]
         self._free_cells += prompt.own_cells
         insort(self._free_sequences, prompt.sequence)
         if prompt.guard is not None:
@@ -244,8 +270,15 @@ class PrefixCache:
             prompt.parent.children.remove(prompt)
 
 
+def _path(prompt: KvPrompt | None) -> Iterator[KvPrompt]:
+    """Yield a prompt and those below it."""
+    while prompt:
+        yield prompt
+        prompt = prompt.parent
+
+
 def _kept(prompt: KvPrompt, base: KvPrompt | None, shared: int) -> int:
-    """Return how many tokens of a prompt are stood on, counting one to come that will share those of `base`."""
+    """Return how many tokens of a prompt others stand on, including a new one that will share those of `base`."""
     return max([child.shared for child in prompt.children] + [shared if prompt is base else 0])
 
 

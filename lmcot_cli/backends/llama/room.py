@@ -1,27 +1,28 @@
-"""How many tokens and sequences a KV cache is made to hold, and what a request finds too little."""
+"""The size of a KV cache, and the limit that it sets to a request."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
+from lmcot_cli.backends.context_limit import ContextLimit
 from lmcot_cli.backends.engine_options import KV_BYTES, EngineOptions
 from lmcot_cli.backends.llama.memory_shape import MemoryShape
 from lmcot_cli.errors import UsageError
 
 BATCH_TOKENS = 512
-"""Tokens decoded at a time; llama.cpp takes no cache that holds fewer."""
+"""Tokens decoded at a time; llama.cpp takes no smaller cache."""
 
 USUAL_REQUEST_TOKENS = 1024
-"""Tokens of a usual request; one that shares its prompt takes fewer cells, so more can be at work."""
+"""Tokens of a usual request; one that shares its prompt takes fewer cells, so that more fit."""
 
 LEAST_REQUEST_TOKENS = 256
-"""What a question with a little context and its answer take."""
+"""Tokens of a question with a little context and its answer."""
 
 LEAST_STATES = 2
-"""Those of a completion and of the prompt it begins with."""
+"""States of a completion and of its prompt."""
 
 SPARE_STATES = 2
-"""Those of what prompts have in common: the instructions, and what a row's prompts begin with."""
+"""States of what prompts have in common: the instructions, and the beginning of a row's prompts."""
 
 MIB = 1024 * 1024
 _STATE_BYTES = 4  # llama.cpp keeps states as float32, whatever the keys and values are
@@ -30,41 +31,27 @@ _STEP = 256  # llama.cpp rounds the size of a cache up to a multiple of this
 
 @dataclass(frozen=True, slots=True)
 class KvRoom:
-    """The room of a KV cache, and of the states beside it.
+    """The size of a KV cache, and of the states beside it.
 
     Attributes:
-        request_tokens: Most tokens one request may take, prompt and completion together.
-        cells: Tokens the cache holds; one that several sequences share counts once.
-        states: How many sequences have room for their state; None where the model has none.
-        size: Bytes it takes.
-        limit: What keeps `request_tokens` from being more, in words.
-        advice: What to type where that is too little; None where the model has no more.
-        model_tokens: Tokens of context the model was trained with.
+        limit: The tokens that one request may take.
+        cells: Tokens that the cache holds; one that several sequences share counts once.
+        states: Number of sequences that have room for their state; None where the model has no state.
+        size: Its size in bytes.
     """
 
-    request_tokens: int
+    limit: ContextLimit
     cells: int
     states: int | None
     size: int
-    limit: str
-    advice: str | None
-    model_tokens: int
-
-    def advice_for(self, tokens: int) -> str | None:
-        """Say what to type for a request of so many tokens; more room is no help where the model has too little."""
-        if self.advice is None or tokens <= self.model_tokens:
-            return self.advice
-        return (
-            f"the model's own context is {self.model_tokens}, too little as well: shorten the row's context"
-        )
 
 
 @dataclass(frozen=True, slots=True)
 class _Budget:
-    """What the budget for the KV cache has to hold; sizes in bytes.
+    """The budget for the KV cache and what it must hold, in bytes.
 
     Attributes:
-        whole: All of it.
+        whole: The whole budget.
         token: Keys and values of one token.
         state: State of one sequence.
     """
@@ -74,7 +61,7 @@ class _Budget:
     state: int
 
     def states(self, wanted: int, tokens: int) -> int | None:
-        """Return how many sequences get a state: the least, and of what `tokens` leave no more than half."""
+        """Return how many sequences get a state: at least two, and no more than half of what `tokens` leave holds."""
         if not self.state:
             return None
         spare = self.whole - LEAST_STATES * self.state - tokens * self.token
@@ -89,18 +76,18 @@ class _Budget:
         return min(most, int(left / self.token)) if self.token else most
 
     def for_request(self, tokens: int) -> int:
-        """Return the MiB that a request of so many tokens takes, alone."""
-        return _mib(tokens * self.token + LEAST_STATES * self.state)
+        """Return the size of a single request of so many tokens, in MiB."""
+        return int(-(-(tokens * self.token + LEAST_STATES * self.state) // MIB))
 
 
 def plan_room(shape: MemoryShape, trained_context: int, options: EngineOptions, parallel: int) -> KvRoom:
-    """Size the KV cache: for `parallel` requests of usual size, for any single one, within the budget.
+    """Size the KV cache for `parallel` requests of usual size, and for any single one, within the budget.
 
     Args:
         shape: What the model keeps of a text.
-        trained_context: Tokens of context the model was trained with.
+        trained_context: Tokens of context that the model was trained with.
         options: Settings of the engine.
-        parallel: Most requests at work.
+        parallel: Maximum requests in progress.
 
     Raises:
         UsageError: The budget holds no request.
@@ -116,24 +103,27 @@ def plan_room(shape: MemoryShape, trained_context: int, options: EngineOptions, 
     usual = parallel * min(wanted, USUAL_REQUEST_TOKENS)
     affordable = budget.tokens(states, max(usual, wanted))
     _check_budget(budget, affordable, least, options)
-    request_tokens = min(wanted, affordable)
-    cells = max(min(usual, affordable), request_tokens, BATCH_TOKENS)
+    tokens = min(wanted, affordable)
+    cells = max(min(usual, affordable), tokens, BATCH_TOKENS)
     cells = -(-cells // _STEP) * _STEP
     size = int(cells * budget.token) + (states or 0) * budget.state
-    limit: tuple[str, str | None] = "the model's context", None
+    limit = ContextLimit(tokens)
     if affordable < wanted:
-        whole = budget.for_request(trained_context)
-        limit = "the KV budget", f"raise --kv-mib (the model's whole context takes --kv-mib {whole})"
+        remedy = (
+            f"raise --kv-mib (the model's whole context takes --kv-mib {budget.for_request(trained_context)})"
+        )
+        limit = ContextLimit(tokens, "the KV budget", remedy, trained_context)
     elif wanted < trained_context:
-        limit = "the --n-ctx", f"raise --n-ctx (the model's own context is {trained_context})"
-    return KvRoom(request_tokens, cells, states, size, *limit, trained_context)
+        remedy = f"raise --n-ctx (the model's own context is {trained_context})"
+        limit = ContextLimit(tokens, "the --n-ctx", remedy, trained_context)
+    return KvRoom(limit, cells, states, size)
 
 
 def _check_budget(budget: _Budget, affordable: int, least: int, options: EngineOptions) -> None:
-    """Refuse a budget below what was asked for, or below any use.
+    """Refuse a budget that holds less than `least` tokens.
 
     Raises:
-        UsageError: Names the budget that would do.
+        UsageError: Names a budget that suffices.
     """
     if affordable >= least:
         return
@@ -142,7 +132,3 @@ def _check_budget(budget: _Budget, affordable: int, least: int, options: EngineO
         f"--kv-mib {options.kv_mib} holds {affordable} tokens of this model, and one row may take {least}:"
         f" use --kv-mib {budget.for_request(least)}{or_less}"
     )
-
-
-def _mib(size: float) -> int:
-    return int(-(-size // MIB))

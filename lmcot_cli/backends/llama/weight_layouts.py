@@ -1,8 +1,8 @@
-"""Whether llama.cpp's own layouts of weights can be used here: found out once, in a child process, and remembered.
+"""Find out once, in a child process, whether llama.cpp's own layouts of weights work here, and remember it.
 
-On processors with AMX, a llama.cpp that GCC 12 compiled for them configures the tiles with values that the compiler has
-not written yet: the first product of matrices then ends the process by SIGILL (Debian 12, llama.cpp of llama-cpp-python
-0.3.36). Without its own layouts llama.cpp computes there as elsewhere, more slowly.
+On processors with AMX, a llama.cpp compiled by GCC 12 configures the tiles with values that the compiled code has not
+written yet: the first matrix product ends the process by SIGILL (Debian 12, llama.cpp of llama-cpp-python 0.3.36).
+Without its own layouts llama.cpp works there as elsewhere, but more slowly.
 """
 
 from __future__ import annotations
@@ -25,20 +25,13 @@ ADVICE = (
     "llama.cpp's own layouts of weights crash here (its AMX code, as GCC 12 compiles it), so it runs more slowly,"
     " without them: install lmcot by `make`, which leaves that code out, or compile llama-cpp-python by another GCC"
 )
-"""What is said once, and by `lmcot doctor`."""
+"""Logged once, and shown by `lmcot doctor`."""
 
 _log = logging.getLogger(__name__)
 
 
 def avoid_broken_layouts(api: Any) -> bool:
-    """Have models loaded without llama.cpp's own layouts of weights where those end the process.
-
-    Args:
-        api: The module `llama_cpp`, its backends started.
-
-    Returns:
-        Whether they are avoided.
-    """
+    """Load models without llama.cpp's own layouts of weights where those end the process; return whether they do."""
     if _CHILD in os.environ or b"AMX_INT8 = 1" not in api.llama_print_system_info():
         return False
     if _layouts_work(Path(api.__file__)):
@@ -67,7 +60,7 @@ def _layouts_work(package: Path) -> bool:
 
 
 def _memory_of(package: Path) -> Path:
-    """Return the file that remembers what was found for this build of llama.cpp on this kind of machine."""
+    """Return the file with the result for this build of llama.cpp on this machine."""
     from platformdirs import user_cache_path
 
     library = next(iter(sorted((package.parent / "lib").glob("*ggml-cpu*"))), package).stat()

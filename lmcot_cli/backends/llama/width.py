@@ -1,7 +1,7 @@
-"""How many sequences to decode in one batch: measured on this machine, and remembered.
+"""Measure on this machine how many sequences to decode in one batch, and remember it.
 
-Wider batches read the weights for more tokens at once, but every token of a unified KV cache passes by the
-cells of all sequences; where the two balance depends on the model and the machine.
+Wider batches read the weights for more tokens at once, but every token attends over the cells of all sequences of a
+unified KV cache; where the two balance depends on the model and the machine.
 """
 
 from __future__ import annotations
@@ -23,26 +23,26 @@ from lmcot_cli.backends.llama.model import LlamaModel
 from lmcot_cli.backends.llama.remembered import recall, remember
 
 USUAL = 16
-"""Taken where measuring would cost more than it saves."""
+"""The width where measuring would cost more than it saves."""
 
 WIDTHS = (8, 16, 24, 32, 48)
-"""Those that are tried, up to what llama.cpp computes token by token (63: see `scheduler.MAX_MIXED`)."""
+"""The widths to try, below those that llama.cpp computes in tiles (64: see `scheduler.MAX_MIXED`)."""
 
 SECONDS = 1.5
-"""Time after which no further width is tried."""
+"""Maximum time to begin another width."""
 
 SLOW_STEP = 0.25
-"""Seconds for 8 tokens from which on a model is not measured: a few billion parameters on two cores."""
+"""Seconds for 8 tokens above which a model is not measured: a few billion parameters on two cores."""
 
 WORTH_WIDENING = 1.03
-"""Gain for which a wider batch, which takes more memory, is chosen."""
+"""Minimum gain of a wider batch, which takes more memory."""
 
 _PROMPT_TOKENS, _PROMPT_SHARERS, _STEPS = 128, 8, 3
-_CELLS_EACH = 64  # for its share of a prompt, and for one token a step
+_CELLS_EACH = 64  # for its share of a prompt, and for one token per step
 
 
 def best_width(model: LlamaModel, vocabulary_size: int, options: EngineOptions) -> int:
-    """Return the width that is remembered for this model and machine, else measure and remember it."""
+    """Return the width that is remembered for this model and machine; otherwise measure and remember it."""
     width = remembered_width(model.path, options)
     if width is None:
         width = measure_width(model, vocabulary_size, options)
@@ -51,12 +51,12 @@ def best_width(model: LlamaModel, vocabulary_size: int, options: EngineOptions) 
 
 
 def likely_width(path: Path, options: EngineOptions) -> int:
-    """Return the width that is remembered for a model, or the usual one, without measuring."""
+    """Return the width that is remembered for a model, else the usual one."""
     return remembered_width(path, options) or USUAL
 
 
 def remembered_width(path: Path, options: EngineOptions) -> int | None:
-    """Return the width measured in an earlier run; None if there is none."""
+    """Return the width that an earlier run measured; None if there is none."""
     with contextlib.suppress(OSError, ValueError):  # no such model, or not written by us
         width = int(recall(_memory_of(path, options)) or 0)
         return width if width in (*WIDTHS, USUAL) else None
@@ -64,9 +64,9 @@ def remembered_width(path: Path, options: EngineOptions) -> int | None:
 
 
 def measure_width(model: LlamaModel, vocabulary_size: int, options: EngineOptions) -> int:
-    """Decode a few batches of each width, and return the width that brought most tokens a second.
+    """Decode a few batches of each width, and return the width with the most tokens per second.
 
-    The sequences are what the engine works on: eight of them share a prompt.
+    The sequences are like those of a run: eight of them share a prompt.
 
     Raises:
         ModelError: llama.cpp could not compute a batch.
@@ -75,7 +75,7 @@ def measure_width(model: LlamaModel, vocabulary_size: int, options: EngineOption
     probe = replace(options, n_ctx=_CELLS_EACH)
     with closing(LlamaContext(model, vocabulary_size, probe, WIDTHS[-1])) as context:
         if not _holds(context, WIDTHS[0]):
-            return USUAL  # the engine takes as many of them at a time as there is room for
+            return USUAL  # the engine decodes as many as there is room for
         begun = perf_counter()
         _step(context, range(WIDTHS[0]), 0)
         _step(context, range(WIDTHS[0]), 1)
@@ -118,7 +118,7 @@ def _begin(context: LlamaContext, sequences: range, length: int) -> None:
 
 
 def _step(context: LlamaContext, sequences: range, position: int) -> float:
-    """Decode one token of each sequence; return the seconds it took."""
+    """Decode one token of each sequence, and return the seconds it took."""
     context.batch.add_each([0] * len(sequences), [position] * len(sequences), sequences)
     begin = perf_counter()
     context.decode()
@@ -126,7 +126,7 @@ def _step(context: LlamaContext, sequences: range, position: int) -> float:
 
 
 def _memory_of(path: Path, options: EngineOptions) -> Path:
-    """Return the file that remembers the width of a model under these settings on this machine."""
+    """Return the file with the width of a model under these settings on this machine."""
     from platformdirs import user_cache_path
 
     file = path.stat()

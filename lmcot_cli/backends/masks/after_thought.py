@@ -2,47 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Protocol
-
-from lmcot_cli.backends.masks.base import Mask, TokenIds
-from lmcot_cli.backends.masks.lexicon import Pieces
-from lmcot_cli.backends.thinking import Part
-
-
-class MarkedPieces(Pieces, Protocol):
-    """A vocabulary that also tells the marks around a thought."""
-
-    def mark(self, token: int) -> str:
-        """Return the text of a control token that begins or ends a thought; empty for any other token."""
-        ...
-
-
-class Thinking(Protocol):
-    """A text that grows, as far as it is known where in it a thought ends."""
-
-    @property
-    def part(self) -> Part:
-        """Where the text has come to."""
-        ...
-
-    def may_think(self, text: str) -> bool:
-        """Tell whether the text, with this behind it, is a thought or the beginning of its opening mark."""
-        ...
+from lmcot_cli.backends.masks.base import Mask, TokenSet
+from lmcot_cli.backends.thinking import Part, Splitter
+from lmcot_cli.backends.vocabulary import Vocabulary
 
 
 class AfterThought(Mask):
-    """Allows anything as long as the model thinks, or may be about to; then what another mask allows.
+    """Allows anything while the model thinks, or may be about to; then what another mask allows."""
 
-    Args:
-        mask: What constrains the reply.
-        text: What was written; whoever adds to it asks this mask before.
-        pieces: The vocabulary.
-    """
+    __slots__ = ("_mask", "_splitter", "_vocabulary")
 
-    __slots__ = ("_mask", "_pieces", "_text")
-
-    def __init__(self, mask: Mask, text: Thinking, pieces: MarkedPieces) -> None:
-        self._mask, self._text, self._pieces = mask, text, pieces
+    def __init__(self, mask: Mask, splitter: Splitter, vocabulary: Vocabulary) -> None:
+        self._mask, self._splitter, self._vocabulary = mask, splitter, vocabulary
 
     @property
     def text(self) -> str:
@@ -50,10 +21,10 @@ class AfterThought(Mask):
         return self._mask.text
 
     def allows(self, token: int) -> bool:
-        """Tell whether a token may come next; see `Mask.allows`."""
+        """Return whether a token may come next; see `Mask.allows`."""
         return self._is_thought(token) or self._mask.allows(token)
 
-    def allowed(self) -> TokenIds:
+    def allowed(self) -> TokenSet:
         """Return the tokens that may come next once a token that begins no thought was drawn."""
         return self._mask.allowed()
 
@@ -62,7 +33,8 @@ class AfterThought(Mask):
         return not self._is_thought(token) and self._mask.accept(token)
 
     def _is_thought(self, token: int) -> bool:
-        if self._text.part is not Part.UNDECIDED:
-            return self._text.part is Part.THOUGHT
-        spelt = self._pieces.mark(token) or (self._pieces.piece(token) or b"").decode(errors="replace")
-        return bool(spelt.strip()) and self._text.may_think(spelt)
+        if self._splitter.part is not Part.UNDECIDED:
+            return self._splitter.part is Part.THOUGHT
+        mark, piece = self._vocabulary.mark(token), self._vocabulary.piece(token) or b""
+        text = mark or piece.decode(errors="replace")
+        return bool(text.strip()) and self._splitter.may_think(text)

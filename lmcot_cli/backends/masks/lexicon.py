@@ -6,56 +6,39 @@ import codecs
 import re
 from collections.abc import Callable, Iterator
 from functools import cached_property
-from typing import Protocol
 
 import numpy as np
 
-from lmcot_cli.backends.masks.base import MOST_BLANKS, TokenIds, blanks_before
+from lmcot_cli.backends.masks.base import MOST_BLANKS, TokenSet, blanks_before
+from lmcot_cli.backends.vocabulary import Vocabulary
 
 _KEY = 3
-"""Bytes that pieces are grouped by to know how long they get. With one byte, each look-up in Gemma's 262,144
-tokens would try lengths up to 48."""
+"""Bytes that pieces are grouped by, to know their maximum length. With one byte, each look-up in Gemma's 262,144 tokens
+would try lengths up to 48."""
 
 _SURROGATE = re.compile(rb"\xed[\xa0-\xbf]")
-"""How half of a UTF-16 pair would begin: Python's decoder waits for its end before it refuses it."""
+"""The beginning of half a UTF-16 pair: Python's decoder refuses it only at its end."""
 
-_SIGNS = b"+-"
-_DIGITS = b"0123456789"
-
-
-class Pieces(Protocol):
-    """A vocabulary, as far as masks need it."""
-
-    def piece(self, token: int) -> bytes | None:
-        """Return the bytes a token stands for: none for a control token; None if it ends the text."""
-        ...
+_NUMBER_STARTS = tuple(bytes([byte]) for byte in b"+-0123456789")
 
 
 class Lexicon:
-    """An index of a vocabulary, made at the first look into it (some seconds for Gemma's 262,144 tokens).
+    """An index of a vocabulary, built at its first use (some seconds for Gemma's 262,144 tokens)."""
 
-    Args:
-        pieces: The vocabulary.
-        size: Tokens in it.
-    """
-
-    def __init__(self, pieces: Pieces, size: int) -> None:
-        self._pieces = pieces
+    def __init__(self, vocabulary: Vocabulary, size: int) -> None:
+        self.piece = vocabulary.piece
         self._size = size
-
-    def piece(self, token: int) -> bytes | None:
-        """Return the bytes a token stands for: none for a control token; None if it ends the text."""
-        return self._pieces.piece(token)
+        self._marked: dict[tuple[bytes, ...], list[int]] = {}
 
     def beginning(self, data: bytes, start: int = 0) -> Iterator[int]:
-        """Yield the tokens whose bytes come next in `data` from `start` on."""
+        """Yield the tokens whose bytes come next in `data` from `start`."""
         longest = self._lengths.get(data[start : start + _KEY], _KEY - 1)
         for end in range(start + 1, min(start + longest, len(data)) + 1):
             yield from self._ids.get(data[start:end], ())
 
     @cached_property
     def longest(self) -> int:
-        """Bytes of the longest token."""
+        """Length of the longest token in bytes."""
         return max(self._lengths.values(), default=0)
 
     @cached_property
@@ -65,39 +48,40 @@ class Lexicon:
 
     @cached_property
     def blanks(self) -> list[int]:
-        """The tokens that are nothing but a little white space."""
-        few = (piece for piece in self._ids if blanks_before(piece) == len(piece) <= MOST_BLANKS)
-        return [token for piece in few for token in self._ids[piece]]
+        """The tokens that consist of a little white space."""
+        return self._where(lambda piece: blanks_before(piece) == len(piece) <= MOST_BLANKS)
 
     @cached_property
     def leads(self) -> set[bytes]:
-        """The white space, none included, that tokens hold before other text."""
+        """The white space, including none, that tokens have before other text."""
         counted = ((piece, blanks_before(piece)) for piece in self._ids)
         return {piece[:blanks] for piece, blanks in counted if blanks < len(piece) and blanks <= MOST_BLANKS}
 
     @cached_property
-    def on_line(self) -> TokenIds:
-        """The tokens that hold text, with no line end before it."""
-        leads = ((piece, piece[: len(piece) - len(piece.lstrip())]) for piece in self._ids)
-        return as_ids(
-            [id for piece, lead in leads if lead != piece and b"\n" not in lead for id in self._ids[piece]]
-        )
+    def on_line(self) -> TokenSet:
+        """The tokens that have text, without a line end before it."""
 
-    def with_few_blanks(self, tokens: list[int], most: int) -> TokenIds:
-        """Return those of some tokens that begin with no more than so much white space."""
+        def has_text_on_line(piece: bytes) -> bool:
+            text = piece.lstrip()
+            return text != b"" and b"\n" not in piece[: len(piece) - len(text)]
+
+        return as_ids(self._where(has_text_on_line))
+
+    def with_few_blanks(self, tokens: list[int], most: int) -> TokenSet:
+        """Return the tokens that begin with at most so many bytes of white space."""
         return as_ids([token for token in tokens if blanks_before(self.piece(token) or b"") <= most])
 
     @cached_property
-    def visible(self) -> TokenIds:
+    def visible(self) -> TokenSet:
         """The tokens that stand for text, and those that end it."""
         return as_ids([*self.ends, *(token for ids in self._ids.values() for token in ids)])
 
-    def search(self, among: Callable[[TokenIds], TokenIds]) -> TokenIds:
-        """Return all tokens that a test lets through, of those that end a text and those UTF-8 may begin with.
+    def search(self, among: Callable[[TokenSet], TokenSet]) -> TokenSet:
+        """Return all tokens that pass a test, among those that end a text and those that UTF-8 text may begin with.
 
         Args:
-            among: Returns those of some tokens that pass. A token passes only if its beginnings do: it is not
-                asked for where they have failed, as nearly all have where little may follow.
+            among: Returns the tokens that pass, of those given. A token passes only if its beginnings do, so it is not
+                tested where they failed, as nearly all do where little may follow.
         """
         passed = np.zeros(self._size, np.bool_)
         for tokens, beginnings in self._by_beginning:
@@ -105,8 +89,8 @@ class Lexicon:
         return np.flatnonzero(passed)
 
     @cached_property
-    def _by_beginning(self) -> list[tuple[TokenIds, TokenIds]]:
-        """Tokens, each with the longest other one that it begins with (or itself), which an earlier pair holds."""
+    def _by_beginning(self) -> list[tuple[TokenSet, TokenSet]]:
+        """Tokens, each with the longest other one that it begins with (or itself), which an earlier array has."""
         depths: dict[bytes, int] = {}
         levels: list[list[tuple[int, int]]] = [[(token, token) for token in self.ends]]
         for piece in sorted(piece for piece in self._ids if unfinished(piece) is not None):
@@ -124,29 +108,21 @@ class Lexicon:
     @cached_property
     def inner(self) -> list[int]:
         """The tokens that begin within a character."""
-        return [token for piece, ids in self._ids.items() if 0x80 <= piece[0] < 0xC0 for token in ids]
+        return self._where(lambda piece: 0x80 <= piece[0] < 0xC0)
 
     @cached_property
     def signed_digits(self) -> list[int]:
-        """The tokens that begin with a digit or a sign, white space aside."""
-        return [
-            token
-            for piece, ids in self._ids.items()
-            if piece.lstrip()[:1] and piece.lstrip()[:1] in _DIGITS + _SIGNS
-            for token in ids
-        ]
+        """The tokens that begin with a digit or a sign, after any white space."""
+        return self._where(lambda piece: piece.lstrip().startswith(_NUMBER_STARTS))
 
     def starting_with(self, marks: tuple[bytes, ...]) -> list[int]:
-        """Return the tokens that begin with one of `marks`; remembered."""
+        """Return the tokens that begin with one of `marks`."""
         if marks not in self._marked:
-            self._marked[marks] = [
-                token for piece, ids in self._ids.items() if piece.startswith(marks) for token in ids
-            ]
+            self._marked[marks] = self._where(lambda piece: piece.startswith(marks))
         return self._marked[marks]
 
-    @cached_property
-    def _marked(self) -> dict[tuple[bytes, ...], list[int]]:
-        return {}
+    def _where(self, fits: Callable[[bytes], bool]) -> list[int]:
+        return [token for piece, tokens in self._ids.items() if fits(piece) for token in tokens]
 
     @cached_property
     def _ids(self) -> dict[bytes, list[int]]:
@@ -166,12 +142,7 @@ class Lexicon:
 
 
 def unfinished(piece: bytes, before: bytes = b"") -> bytes | None:
-    """Return the bytes of the character that a piece leaves unfinished, None where it is no UTF-8.
-
-    Args:
-        piece: The piece.
-        before: What came before it and was left unfinished.
-    """
+    """Return the bytes of the character that a piece leaves unfinished; None where it is not UTF-8."""
     if not before and piece.isascii():
         return b""
     decoder = codecs.getincrementaldecoder("utf-8")()
@@ -183,6 +154,6 @@ def unfinished(piece: bytes, before: bytes = b"") -> bytes | None:
     return None if _SURROGATE.fullmatch(left) else left
 
 
-def as_ids(tokens: list[int]) -> TokenIds:
+def as_ids(tokens: list[int]) -> TokenSet:
     """Return tokens as a sorted array without repetitions."""
     return np.unique(np.array(tokens, np.intp))

@@ -1,7 +1,7 @@
 """Replies that are copied: a run of words of a text (`Span`), or a whole text (`Choices`).
 
-The mask keeps all places of the texts at which the reply could stand by now. It works on bytes, because a model
-may cut a span into other tokens than its tokenizer would.
+The mask keeps every place in the texts that the reply may have reached. It works on bytes, because a model may spell a
+span with other tokens than its tokenizer would.
 """
 
 from __future__ import annotations
@@ -11,15 +11,15 @@ from functools import lru_cache
 from itertools import accumulate
 
 from lmcot_cli.backends.constraint import Choices, Constraint, Span
-from lmcot_cli.backends.masks.base import BLANKS, MOST_BLANKS, Mask, TokenIds, blanks_before
+from lmcot_cli.backends.masks.base import BLANKS, MOST_BLANKS, Mask, TokenSet, blanks_before
 from lmcot_cli.backends.masks.lexicon import Lexicon, as_ids
 from lmcot_cli.backends.masks.words import edges
 
 _FULL_WIDTH = "\u3001\u3002\uff01\uff0c\uff1a\uff1b\uff1f"  # of Chinese and Japanese
 
 ENDINGS = tuple(mark.encode() for mark in f"\n.,;:!?{_FULL_WIDTH}")
-"""How a model leaves a finished reply besides the token that ends its text: a line end, or punctuation that the
-text does not go on with ("Paris." where the text says "Paris is")."""
+"""How a model ends a finished reply, besides by an end token: a line end, or punctuation that does not follow in the
+text ("Paris." where the text says "Paris is")."""
 
 
 class Passage:
@@ -27,12 +27,12 @@ class Passage:
 
     Args:
         text: The text; any white space in it counts as one space.
-        whole: Only all of it, not a run of its words.
+        whole: Whether a reply must be all of it, not a run of its words.
 
     Attributes:
-        data: It, in UTF-8.
+        data: The text in UTF-8.
         starts: Where a reply may begin, as indices into `data`.
-        ends: Where it may end.
+        ends: Where it may end, as indices into `data`.
     """
 
     def __init__(self, text: str, *, whole: bool) -> None:
@@ -46,7 +46,7 @@ class Passage:
         self._first: tuple[Lexicon, list[int]] | None = None
 
     def first_tokens(self, lexicon: Lexicon) -> list[int]:
-        """Return the tokens that hold the beginning of a reply, white space before it or not; remembered."""
+        """Return the tokens that begin a reply, with or without white space before it; computed once."""
         if self._first is None or self._first[0] is not lexicon:
             beginnings = {self.data[start : start + lexicon.longest] for start in self.starts}
             led = [lead + words for lead in lexicon.leads for words in beginnings]
@@ -60,12 +60,12 @@ def _byte_offsets(text: str) -> list[int]:
 
 @lru_cache(256)
 def passage_of(text: str, *, whole: bool) -> Passage:
-    """Return a text's passage; remembered, since the samples of a row share its context."""
+    """Return the passage of a text; cached, because the samples of a row share its context."""
     return Passage(text, whole=whole)
 
 
 def passages_of(constraint: Constraint) -> list[Passage]:
-    """Return what the replies under a `Choices` or `Span` are copied from."""
+    """Return the passages that the replies under a `Choices` or `Span` are copied from."""
     match constraint:
         case Choices(texts):
             return [passage_of(text, whole=True) for text in texts]
@@ -81,7 +81,7 @@ class CopyMask(Mask):
     Args:
         passages: What it may be copied from.
         lexicon: The vocabulary.
-        stop: More strings that end the reply where it is finished.
+        stop: Further strings that may end a finished reply.
     """
 
     __slots__ = ("_blanks", "_endings", "_lexicon", "_passages", "_places", "_whole", "_written")
@@ -97,11 +97,11 @@ class CopyMask(Mask):
 
     @property
     def text(self) -> str:
-        """What was written, up to the last place where it could end."""
+        """The reply up to the last place where it could end."""
         return self._written[: self._whole].decode()
 
     def allows(self, token: int) -> bool:
-        """Tell whether a token goes on with a passage, or ends a finished reply."""
+        """Return whether a token continues a passage, or ends a finished reply."""
         piece = self._lexicon.piece(token)
         if piece is None:
             return self._finished
@@ -109,8 +109,8 @@ class CopyMask(Mask):
             return self._blanks + len(piece) <= MOST_BLANKS
         return bool(piece and self._after(piece)) or self._leaves(piece)
 
-    def allowed(self) -> TokenIds:
-        """Return the tokens that go on with a passage, or end a finished reply."""
+    def allowed(self) -> TokenSet:
+        """Return the tokens that continue a passage, or end a finished reply."""
         if self._places is None:
             first = [token for passage in self._passages for token in passage.first_tokens(self._lexicon)]
             return self._lexicon.with_few_blanks([*first, *self._lexicon.blanks], MOST_BLANKS - self._blanks)
@@ -122,7 +122,7 @@ class CopyMask(Mask):
         return as_ids(tokens)
 
     def accept(self, token: int) -> bool:
-        """Take the next token; see `Mask.accept`. A reply ends by itself where no passage goes on."""
+        """Take the next token; see `Mask.accept`. A reply ends by itself at the end of its passages."""
         piece = self._lexicon.piece(token)
         if not piece:
             return True
@@ -147,7 +147,7 @@ class CopyMask(Mask):
         return self._finished and piece.startswith(self._endings)
 
     def _after(self, piece: bytes) -> list[tuple[Passage, int]]:
-        """Return the places where the reply could stand after `piece`."""
+        """Return the places that the reply may have reached after `piece`."""
         if self._places is None:
             blanks = blanks_before(piece)
             if self._blanks + blanks > MOST_BLANKS:

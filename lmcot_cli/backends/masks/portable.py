@@ -1,4 +1,4 @@
-"""Masks that need nothing but a vocabulary: they work with every local backend."""
+"""Masks that need only a vocabulary, so that they work with every local backend."""
 
 from __future__ import annotations
 
@@ -15,13 +15,7 @@ PORTABLE: frozenset[type[Constraint]] = frozenset({Choices, Span, Number})
 
 
 def portable_mask(constraint: Constraint | None, lexicon: Lexicon, stop: Sequence[str]) -> Mask | None:
-    """Return a mask for one reply, None where nothing constrains it.
-
-    Args:
-        constraint: What the reply must be, one of `PORTABLE`.
-        lexicon: The model's vocabulary.
-        stop: Strings that end the reply.
-    """
+    """Return a mask for one reply; None where nothing constrains it."""
     match constraint:
         case None:
             return None

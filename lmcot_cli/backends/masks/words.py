@@ -6,7 +6,7 @@ import re
 import unicodedata
 from functools import lru_cache
 
-# Scripts that put no space between words, or hang endings on them (Korean): each character stands for itself.
+# Scripts without spaces between words, or with endings attached to them (Korean): each character is a word.
 _UNSPACED = (
     (0x0E00, 0x0EFF),  # Thai, Lao
     (0x1000, 0x109F),  # Myanmar
@@ -27,13 +27,11 @@ _JOINTS = "'.\N{RIGHT SINGLE QUOTATION MARK}"
 def edges(text: str) -> tuple[list[int], list[int]]:
     """Return where a run of whole words may begin and where it may end, both as indices into `text`.
 
-    Punctuation may go with the word beside it (`$5`, `U.S.`), never with one it does not touch. What stands right
-    after the apostrophe or the full stop of another word (`Temple's`, `U.S.`) begins no run, and none ends before
-    such a full stop. The marks inside a number (1,000.5) do not part it.
+    Punctuation may belong to the word that it touches (`$5`, `U.S.`). No run begins right after the apostrophe or the
+    full stop of another word (`Temple's`, `U.S.`), or ends right before such a full stop. The marks inside a number
+    (1,000.5) do not split it.
     """
-    padded = (
-        " " + "".join(map(_kind, text)) + " "
-    )  # the kind of the character at `index` is padded[index + 1]
+    padded = f" {''.join(map(_kind, text))} "  # padded[index + 1] is the kind of the character at `index`
     padded = _LONE_MARKS.sub(lambda found: " " * len(found[0]), padded)
     kinds = padded[1:-1]
     starts, ends = [], []
@@ -51,17 +49,17 @@ def edges(text: str) -> tuple[list[int], list[int]]:
 
 
 def _is_joint(text: str, padded: str, index: int) -> bool:
-    """Tell whether the character at `index` joins two words."""
+    """Return whether the character at `index` joins two words."""
     sides = padded[index : index + 3 : 2]
     return index > 0 and text[index] in _JOINTS and all(side in _WORD_KINDS for side in sides)
 
 
 @lru_cache(8192)
 def _kind(character: str) -> str:
-    """Return a letter for what a character is.
+    """Return the kind of a character.
 
-    `d` digit, `m` combining mark, `s` separator within numbers, `u` of a script without spaces, `w` other letter,
-    `p` anything else that is seen, and a space.
+    `d` digit, `m` combining mark, `s` separator within numbers, `u` letter of a script without spaces, `w` other
+    letter, `p` anything else that is visible, or a space.
     """
     if character.isspace():
         return " "
@@ -78,7 +76,7 @@ def _kind(character: str) -> str:
 
 
 def is_run_of_words(span: str, text: str) -> bool:
-    """Tell whether `span` is a run of whole words of `text`; any white space is as good as a space."""
+    """Return whether `span` is a run of whole words of `text`; any white space counts as a space."""
     span, text = " ".join(span.split()), " ".join(text.split())
     if not span:
         return False

@@ -1,4 +1,4 @@
-"""Which folders a spec of a transformers model names: one with the weights, and one with a LoRA adapter."""
+"""The folders of a transformers model: one with the weights, and one with a LoRA adapter."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ RUN = "run.json"
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """What is loaded.
+    """The folders to load.
 
     Attributes:
-        base: Folder with `config.json`, the weights and the tokenizer.
-        adapter: Folder with `adapter_config.json` and the adapter's weights; None for a model without one.
-        graphs: Whether ONNX graphs take the place of the weights.
+        base: The folder with `config.json`, the weights and the tokenizer.
+        adapter: The folder with `adapter_config.json` and the adapter's weights; None for a model without one.
+        graphs: Whether ONNX graphs replace the weights.
     """
 
     base: Path
@@ -39,7 +39,7 @@ class Checkpoint:
         """Refuse files that must not be opened, before a library opens them; see `model_files`.
 
         Args:
-            code_refused: What is said of a model that brings code of its own; None where that may run.
+            code_refused: The message for a model that brings code of its own; None if the code may run.
 
         Raises:
             ModelError: Names the file.
@@ -53,26 +53,26 @@ class Checkpoint:
             check_adapter_folder(self.adapter)
 
     def digest(self) -> str:
-        """Return one SHA-256 (`sha256:...`) over the files that make up the model (seconds for a large one)."""
+        """Return one SHA-256 (`sha256:...`) over the model's files (in seconds for a large one)."""
         folders = [folder for folder in (self.base, self.adapter) if folder]
         return folders_digest(folders, graphs=self.graphs)
 
 
 def holds_transformers_model(folder: Path) -> bool:
-    """Whether a folder is a model, an adapter or a training run that the transformers backend opens."""
+    """Return whether a folder is a model, an adapter or a training run that the transformers backend opens."""
     return any((folder / name).is_file() for name in (CONFIG, ADAPTER_CONFIG, RUN))
 
 
 def holds_onnx_model(folder: Path) -> bool:
-    """Whether a folder has exported graphs and no weights for torch."""
+    """Return whether a folder has exported graphs and no weights for torch."""
     return (folder / CONFIG).is_file() and any(folder.glob("*.onnx")) and not any(folder.glob(WEIGHTS))
 
 
 def check_onnx_folder(folder: Path) -> None:
-    """Look for the files of an exported model.
+    """Check that a folder has the files of an exported model.
 
     Raises:
-        ModelError: They are not there.
+        ModelError: It does not.
     """
     if not any(folder.glob("*.onnx")):
         raise ModelError(f"{folder}: has no *.onnx file; name a folder that lmcot export --format onnx wrote")
@@ -81,21 +81,21 @@ def check_onnx_folder(folder: Path) -> None:
 
 
 def find(name: str, *, remote_code: bool = False) -> Checkpoint:
-    """Find what `FOLDER`, `ORG/REPO`, or either with `+ADAPTER` behind it stands for.
+    """Return the folders of `FOLDER` or `ORG/REPO`, either with an optional `+ADAPTER`.
 
-    A folder may hold a model, a LoRA adapter (which names its base), or be one that `lmcot train` wrote. What the
-    name itself names on the hub is fetched; a base that only an adapter or a run names must be on the disk.
+    A folder may hold a model or a LoRA adapter (which names its base), or be one that `lmcot train` wrote. What the
+    name itself names on the hub is downloaded; a base that only an adapter or a run names must be on the disk.
 
     Args:
         name: The spec without its scheme.
-        remote_code: Fetch the repository's Python files too.
+        remote_code: Whether to download the repository's Python files, too.
 
     Raises:
-        ModelError: There is no such model, or it is not complete.
+        ModelError: There is no such model, or it is incomplete.
     """
     base, plus, adapter = name.rpartition("+")
     if plus and not Path(name).exists():
-        return Checkpoint(_model_folder(base, remote_code), _adapter_folder(adapter, remote_code))
+        return Checkpoint(_checked_model(_folder(base, remote_code)), _adapter_folder(adapter, remote_code))
     folder = _folder(name, remote_code)
     if (folder / RUN).is_file():
         return _of_run(folder)
@@ -114,27 +114,18 @@ def _of_run(folder: Path) -> Checkpoint:
 
 
 def _holds_weights(folder: Path) -> bool:
-    """Whether a folder has a model's own weights, beside an adapter's."""
+    """Return whether a folder has a model's own weights, beside an adapter's."""
     return any((folder / name).exists() for name in (MODEL_WEIGHTS, MODEL_INDEX))
 
 
 def _base_of(stated: object, place: Path) -> Path:
-    """Return the folder of a base that an adapter or a run names: whoever wrote that must not choose a download."""
-    name = _named(stated, place)
-    path = Path(name)
+    """Return the folder of a base that an adapter or a run names; whoever wrote that must not cause a download."""
+    if not isinstance(stated, str) or not stated:
+        raise ModelError(f"{place}: names no base model; write {SCHEME}BASE+{place.parent}")
+    path = Path(stated)
     if is_gguf(path):
         return unpacked(path)
-    return _checked_model(path if path.is_dir() else hub.cached_model(name, place))
-
-
-def _named(base: object, place: Path) -> str:
-    if not isinstance(base, str) or not base:
-        raise ModelError(f"{place}: names no base model; write {SCHEME}BASE+{place.parent}")
-    return base
-
-
-def _model_folder(name: str, remote_code: bool) -> Path:
-    return _checked_model(_folder(name, remote_code))
+    return _checked_model(path if path.is_dir() else hub.cached_model(stated, place))
 
 
 def _adapter_folder(name: str, remote_code: bool) -> Path:

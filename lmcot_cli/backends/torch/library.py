@@ -1,4 +1,4 @@
-"""What loading with transformers needs: that it is there, keeps quiet, and has its errors told in one line."""
+"""Prepare transformers: check that it is installed, silence it, and turn its errors into one line."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ OWN_CODE_REFUSED = "it brings code of its own, which is not run: give a model wi
 
 @contextmanager
 def loading(name: str | Path, own_code: str = OWN_CODE) -> Iterator[None]:
-    """Turn whatever the libraries raise at what a model's folder holds into one line that names it.
+    """Turn any error of the libraries about a model's folder into one line that names the folder.
 
-    They ask the hub for nothing meanwhile: what the user named is on the disk by then.
+    The libraries cannot reach the hub meanwhile: the files that the user named are on the disk by then.
 
     Args:
         name: The folder or hub id.
-        own_code: What is said of a model that brings code of its own.
+        own_code: The message for a model that brings code of its own.
 
     Raises:
-        ModelError: Something was raised that is no error of ours.
+        ModelError: A library raised an error.
     """
     try:
         with switched_off():
@@ -34,22 +34,22 @@ def loading(name: str | Path, own_code: str = OWN_CODE) -> Iterator[None]:
     except LmcotError:
         raise
     except Exception as error:
-        # Broad on purpose. These files come from anywhere, and what transformers, tokenizers, jinja, peft and
-        # safetensors raise at damaged ones is no list that could be kept: of KeyError and ZeroDivisionError, of
-        # RecursionError, of a bare Exception. The cause stays chained, for who looks for a bug of ours in here.
+        # Broad on purpose. These files come from anywhere, and transformers, tokenizers, jinja, peft and safetensors
+        # raise anything at damaged ones: KeyError, ZeroDivisionError, RecursionError, a bare Exception. The cause
+        # stays chained, to find a bug of ours.
         damaged = f"{reason_of(error)}; if it is damaged, fetch or save it anew"
         reason = own_code if "trust_remote_code" in str(error) else damaged
         raise ModelError(f"{name}: cannot be loaded: {reason}") from error
 
 
 def reason_of(error: Exception) -> str:
-    """Return what was raised in one line, not too long; where it has no text, what kind of error it was."""
+    """Return the text of an error as one short line; the name of its class where it has no text."""
     text = " ".join(str(error).split()) or type(error).__name__
     return text if len(text) <= _REASON_LENGTH else f"{text[:_REASON_LENGTH]}..."
 
 
 def check_installed(extra: str = "train") -> None:
-    """Tell that torch or transformers is missing, before anything is fetched for them.
+    """Check that torch and transformers are installed, before anything is downloaded for them.
 
     Raises:
         MissingExtraError: One of them is not installed.
@@ -59,20 +59,15 @@ def check_installed(extra: str = "train") -> None:
 
 
 def prepare_transformers(threads: int, extra: str = "train") -> None:
-    """Import what loads models, and keep its log and progress bars off the terminal.
-
-    Args:
-        threads: Threads that compute.
-        extra: The optional extra that brings what is needed.
+    """Import torch and transformers, and keep their logs and progress bars off the terminal.
 
     Raises:
         MissingExtraError: torch or transformers is not installed.
     """
-    try:
-        import torch
-        import transformers
-    except ImportError as error:
-        raise MissingExtraError("running a model folder", extra) from error
+    check_installed(extra)
+    import torch
+    import transformers
+
     torch.set_num_threads(threads)
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()

@@ -1,4 +1,4 @@
-"""From a checkpoint's folders to a model and its tokenizer, by transformers and peft."""
+"""Load the model and the tokenizer of a checkpoint, by transformers and peft."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ if TYPE_CHECKING:
 
 GENERATION = "generation_config.json"
 MOST_PACKED = 32
-"""Most values that quantized weights pack into a stored one: single bits in 32."""
+"""Maximum values that quantized weights pack into a stored one: single bits in 32."""
 
 SPARE_VALUES = 1 << 24
-"""Values that a model may have beside its weights: tables of positions, large in small models."""
+"""Values that a model may have besides its weights: tables of positions, which are large in small models."""
 
 
 def choose_device(name: str | None) -> torch.device:
-    """Return the device of that name; without one, the GPU where there is one, else the CPU.
+    """Return the device of that name; by default the GPU where there is one, else the CPU.
 
     Raises:
         UsageError: There is no such device.
@@ -47,7 +47,7 @@ def load_config(checkpoint: Checkpoint, options: EngineOptions) -> Any:
     """Read `config.json`.
 
     Raises:
-        ModelError: It is damaged, or of an architecture that is not known.
+        ModelError: It is damaged, or of an unknown architecture.
     """
     from transformers import AutoConfig
 
@@ -58,10 +58,10 @@ def load_config(checkpoint: Checkpoint, options: EngineOptions) -> Any:
 
 
 def check_room(folder: Path, config: Any, *, trust_remote_code: bool) -> None:
-    """Refuse a config.json that makes a model much larger than the folder's weights: it could fill the memory.
+    """Refuse a config.json whose model is much larger than the folder's weights: it could fill the memory.
 
-    The model is made without numbers, which takes no memory whatever its sizes are. Twice the stored values leaves room
-    for parts that are made when a model is loaded. Packed weights are several to a stored value and are not counted.
+    The model is made without values, so that it takes no memory whatever its size. Twice the stored values leaves room
+    for parts that are made when a model is loaded; packed weights hold up to 32 values per stored one.
 
     Raises:
         ModelError: The two do not fit together.
@@ -84,7 +84,7 @@ def check_room(folder: Path, config: Any, *, trust_remote_code: bool) -> None:
 
 
 def load_model(checkpoint: Checkpoint, config: Any, options: EngineOptions) -> Any:
-    """Load the weights, an adapter merged into them, ready to run.
+    """Load the weights, with an adapter merged into them, ready to run.
 
     Raises:
         MissingExtraError: There is an adapter, and peft is not installed.
@@ -111,10 +111,10 @@ def load_model(checkpoint: Checkpoint, config: Any, options: EngineOptions) -> A
 
 
 def load_vocabulary(checkpoint: Checkpoint, config: Any, options: EngineOptions) -> TokenizerVocabulary:
-    """Load the tokenizer: the adapter's own where it brings one, else the base's.
+    """Load the tokenizer of the adapter if it has one, else that of the base.
 
     Raises:
-        ModelError: There is none, or none that can be used.
+        ModelError: There is none, or it cannot be used.
     """
     from transformers import AutoTokenizer
 
@@ -129,7 +129,7 @@ def load_vocabulary(checkpoint: Checkpoint, config: Any, options: EngineOptions)
 
 
 def end_tokens(checkpoint: Checkpoint, config: Any) -> list[int]:
-    """List the ids that end a text: an adapter's own where it states them, for training may have changed them."""
+    """Return the ids that end a text, as the adapter states them if it does, because training may have changed them."""
     folder = checkpoint.adapter or checkpoint.base
     if not (folder / GENERATION).is_file():
         folder = checkpoint.base
@@ -151,7 +151,7 @@ def decoder_start(folder: Path, config: Any) -> int:
 
 
 def _generation_setting(folder: Path, config: Any, name: str) -> Any:
-    """Return what `generation_config.json` states, or `config.json` where that states nothing."""
+    """Return a setting of `generation_config.json`, or of `config.json` where that does not state it."""
     from transformers import GenerationConfig
 
     stated: Any = None
@@ -171,15 +171,14 @@ def _merge(model: Any, adapter: Path) -> Any:
 
 
 def _dtype(name: str | None, device: torch.device) -> torch.dtype | str:
-    """Return the type to compute in: on a CPU float32, on a GPU the checkpoint's own, where none is named."""
+    """Return the type to compute in: by default float32 on a CPU, and the checkpoint's own on a GPU."""
     import torch
 
-    if name is None:
-        return torch.float32 if device.type == "cpu" else "auto"
-    return {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}[name]
+    chosen: torch.dtype | str = torch.float32 if device.type == "cpu" else "auto"
+    return chosen if name is None else getattr(torch, name)
 
 
 def tokenizer_folder(checkpoint: Checkpoint) -> Path:
-    """Return where the tokenizer lies: with the adapter where it brings one, else with the base."""
+    """Return the folder of the tokenizer: the adapter's if it has one, else the base's."""
     adapter = checkpoint.adapter
     return adapter if adapter and (adapter / "tokenizer.json").is_file() else checkpoint.base

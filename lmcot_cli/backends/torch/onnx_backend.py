@@ -8,19 +8,17 @@ from typing import Any
 from lmcot_cli.backends.engine_options import EngineOptions
 from lmcot_cli.backends.torch.backend import FolderBackend
 from lmcot_cli.backends.torch.checkpoint import ONNX_SCHEME, Checkpoint, check_onnx_folder
-from lmcot_cli.backends.torch.library import OWN_CODE, check_installed, loading, prepare_transformers
-from lmcot_cli.backends.torch.template_file import try_template
-from lmcot_cli.backends.torch.tokenizing import try_tokenizer
+from lmcot_cli.backends.torch.library import check_installed, loading
 from lmcot_cli.errors import MissingExtraError, ModelError, UsageError
 
 
 class OnnxBackend(FolderBackend):
-    """A folder of ONNX graphs with a KV cache, on the CPU.
+    """A folder of ONNX graphs with a KV cache, run on the CPU.
 
     Args:
         path: The folder.
         options: Settings of the engine.
-        spec: What the user called the model; `onnx:PATH` where not given.
+        spec: What the user called the model; by default `onnx:PATH`.
 
     Raises:
         MissingExtraError: A package of the extra is not installed.
@@ -32,18 +30,11 @@ class OnnxBackend(FolderBackend):
         options = options or EngineOptions()
         check_installed("export")
         check_onnx_folder(path)
-        checkpoint = Checkpoint(path, graphs=True)
-        checkpoint.check(None if options.trust_remote_code else OWN_CODE)
-        try_template(path)
-        try_tokenizer(path)
-        prepare_transformers(options.threads, extra="export")
-        super().__init__(checkpoint, options, spec or f"{ONNX_SCHEME}{path}")
+        super().__init__(Checkpoint(path, graphs=True), options, spec or f"{ONNX_SCHEME}{path}", "export")
 
     def _load(self, config: Any, options: EngineOptions) -> Any:
         if options.device not in (None, "cpu"):
-            raise UsageError(
-                f"--device {options.device}: ONNX models run on the CPU here; leave the option out"
-            )
+            raise UsageError(f"--device {options.device}: ONNX models run on the CPU; leave the option out")
         try:
             from onnxruntime import SessionOptions
             from optimum.onnxruntime import ORTModelForCausalLM, ORTModelForSeq2SeqLM
@@ -70,15 +61,13 @@ class OnnxBackend(FolderBackend):
 
 
 def _mend_head_width(model: Any, config: Any) -> None:
-    """Tell optimum how wide a head is where that is not the model's width by the number of heads.
+    """Tell optimum the width of a head where it is not the model's width divided by the number of heads.
 
-    It is its own setting in Qwen3 (`head_dim`) and T5 (`d_kv`); optimum 2.1 makes the empty cache of a first step
-    without it.
+    Qwen3 (`head_dim`) and T5 (`d_kv`) have a setting of their own, which optimum 2.1 ignores when it makes the empty
+    cache of a first step.
     """
     width = getattr(config, "head_dim", None) or getattr(config, "d_kv", None)
-    if width is None:
-        return
     parts: list[Any] = [model, getattr(model, "decoder", None), getattr(model, "decoder_with_past", None)]
     for part in parts:
-        if hasattr(part, "embed_size_per_head"):
+        if width is not None and hasattr(part, "embed_size_per_head"):
             part.embed_size_per_head = width

@@ -1,83 +1,82 @@
-"""The sequences of one batch: the model's KV cache of each, and the logits after its newest token.
+"""The sequences of one batch: their KV cache, and the logits after their newest tokens.
 
-Both classes run anything that has the forward call of transformers, be it torch or ONNX Runtime.
+Both classes run any model with the forward call of transformers, by torch or by ONNX Runtime.
 """
 
 from __future__ import annotations
 
 import inspect
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
-from lmcot_cli.backends.llama.context import Logits
+from lmcot_cli.backends.sampling import Logits
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 MAX_LOGITS = 2**26
-"""Most logits (256 MiB in float32) that a forward call may return where it returns those of every position."""
+"""Maximum logits (256 MiB in float32) of a forward call that returns those of every position."""
 
 
-class Sequences(Protocol):
+class Sequences(ABC):
     """Sequences that grow token by token.
 
+    Args:
+        model: The model.
+        mask: 1 for each token of the prompts, 0 for padding, [prompts, longest].
+
     Attributes:
-        logits: After the newest token of each, [sequences, vocabulary].
+        logits: The logits after the newest token of each, [sequences, vocabulary].
     """
 
     logits: Logits
 
-    def select(self, rows: Sequence[int]) -> None:
-        """Go on with the sequences `rows`, in this order; one that is named several times is copied."""
-        ...
-
-    def append(self, tokens: Sequence[int]) -> None:
-        """Give each sequence its next token."""
-        ...
-
-
-class DecoderSequences:
-    """The sequences of a decoder-only model, whose prompts are padded on the left.
-
-    Args:
-        model: The model.
-        prompts: Token ids of each prompt.
-    """
-
-    def __init__(self, model: Any, prompts: Sequence[Sequence[int]]) -> None:
-        self._model = model
-        self._parameters = inspect.signature(model.forward).parameters
+    def __init__(self, model: Any, mask: Tensor) -> None:
+        self._model, self._mask = model, mask
         self._cache: Any = None
-        tokens, self._mask = pad(prompts, model.device, left=True)
-        positions = (self._mask.cumsum(-1) - 1).clamp(min=0)
-        for start in range(0, tokens.shape[1], step := self._columns(len(prompts), tokens.shape[1])):
-            end = start + step
-            logits = self._forward(tokens[:, start:end], positions[:, start:end], self._mask[:, :end])
-        self._positions = positions[:, -1:]
-        self.logits = to_numpy(logits)
 
     def select(self, rows: Sequence[int]) -> None:
-        """Go on with the sequences `rows`; see `Sequences.select`."""
+        """Continue with the sequences `rows`, in this order; one that is named several times is copied."""
         index = _index(rows, self._mask)
         self._cache = _select_cache(self._cache, index)
-        self._mask, self._positions = self._mask[index], self._positions[index]
+        self._mask = self._mask[index]
         self.logits = self.logits[list(rows)]
 
+    @abstractmethod
     def append(self, tokens: Sequence[int]) -> None:
-        """Give each sequence its next token."""
-        newest = _index(tokens, self._mask)[:, None]
-        self._mask = _widen(self._mask)
-        self._positions = self._positions + 1
-        self.logits = to_numpy(self._forward(newest, self._positions, self._mask))
+        """Append the next token of each sequence."""
+
+
+class DecoderSequences(Sequences):
+    """The sequences of a decoder-only model, whose prompts are padded on the left."""
+
+    def __init__(self, model: Any, prompts: Sequence[Sequence[int]]) -> None:
+        tokens, mask = pad(prompts, model.device, left=True)
+        super().__init__(model, mask)
+        self._parameters = inspect.signature(model.forward).parameters
+        positions = (mask.cumsum(-1) - 1).clamp(min=0)
+        for start in range(0, tokens.shape[1], step := self._columns(len(prompts), tokens.shape[1])):
+            end = start + step
+            logits = self._forward(tokens[:, start:end], positions[:, start:end], mask[:, :end])
+        self.logits = to_numpy(logits)
+
+    def append(self, tokens: Sequence[int]) -> None:
+        """Append the next token of each sequence."""
+        import torch
+
+        self._mask = torch.nn.functional.pad(self._mask, (0, 1), value=1)
+        newest, positions = _index(tokens, self._mask)[:, None], self._mask.sum(-1, keepdim=True) - 1
+        self.logits = to_numpy(self._forward(newest, positions, self._mask))
 
     def _columns(self, prompts: int, longest: int) -> int:
-        """Return how many tokens of every prompt to read in one forward call."""
+        """Return how many tokens of every prompt to read per forward call."""
         if "logits_to_keep" in self._parameters:
             return longest
         return max(MAX_LOGITS // (prompts * int(self._model.config.vocab_size)), 1)
 
     def _forward(self, tokens: Tensor, positions: Tensor, mask: Tensor) -> Tensor:
-        """Read the next columns, [sequences, columns]; return the logits after the last, [sequences, vocabulary]."""
+        """Read columns of tokens, [sequences, columns]; return the logits after the last, [sequences, vocabulary]."""
         chosen: dict[str, Any] = {"position_ids": positions, "logits_to_keep": 1}
         outputs = self._model(
             input_ids=tokens,
@@ -91,34 +90,28 @@ class DecoderSequences:
         return logits
 
 
-class EncoderDecoderSequences:
-    """What the decoder of an encoder-decoder model writes; prompts go through the encoder once.
+class EncoderDecoderSequences(Sequences):
+    """The decoder sequences of an encoder-decoder model; prompts go through the encoder once.
 
     Args:
         model: The model.
         prompts: Token ids of each prompt.
-        start: The token every decoder sequence begins with.
+        start: The token that every decoder sequence begins with.
     """
 
-    logits: Logits
-
     def __init__(self, model: Any, prompts: Sequence[Sequence[int]], start: int) -> None:
-        self._model = model
-        tokens, self._mask = pad(prompts, model.device, left=False)
-        encoder = model.get_encoder()
-        self._encoded: Tensor = encoder(input_ids=tokens, attention_mask=self._mask).last_hidden_state
-        self._cache: Any = None
+        tokens, mask = pad(prompts, model.device, left=False)
+        super().__init__(model, mask)
+        self._encoded: Tensor = model.get_encoder()(input_ids=tokens, attention_mask=mask).last_hidden_state
         self.append([start] * len(prompts))
 
     def select(self, rows: Sequence[int]) -> None:
-        """Go on with the sequences `rows`; see `Sequences.select`."""
-        index = _index(rows, self._mask)
-        self._cache = _select_cache(self._cache, index)
-        self._mask, self._encoded = self._mask[index], self._encoded[index]
-        self.logits = self.logits[list(rows)]
+        """Continue with the sequences `rows`; see `Sequences.select`."""
+        super().select(rows)
+        self._encoded = self._encoded[_index(rows, self._mask)]
 
     def append(self, tokens: Sequence[int]) -> None:
-        """Give each sequence its next token."""
+        """Append the next token of each sequence."""
         from transformers.modeling_outputs import BaseModelOutput
 
         outputs = self._model(
@@ -135,7 +128,7 @@ class EncoderDecoderSequences:
 def pad(prompts: Sequence[Sequence[int]], device: Any, *, left: bool) -> tuple[Tensor, Tensor]:
     """Pad prompts to one length; return their tokens and their mask, both [prompts, longest].
 
-    What is masked is never looked at, so any token can pad: no pad token is needed.
+    Masked tokens have no effect, so any token can pad: no pad token is needed.
     """
     import torch
 
@@ -150,13 +143,13 @@ def pad(prompts: Sequence[Sequence[int]], device: Any, *, left: bool) -> tuple[T
 
 
 def to_numpy(logits: Tensor) -> Logits:
-    """Bring logits to the CPU as float32."""
+    """Return logits as a float32 array on the CPU."""
     found: Logits = logits.float().cpu().numpy()
     return found
 
 
 def _select_cache(cache: Any, index: Tensor) -> Any:
-    """Take rows of a KV cache: one of transformers, or the nested tuples of tensors that ONNX models return."""
+    """Select rows of a KV cache: one of transformers, or the nested tuples of tensors of ONNX models."""
     if isinstance(cache, tuple):
         return tuple(_select_cache(part, index) for part in cache)
     if hasattr(cache, "batch_select_indices"):
@@ -169,10 +162,3 @@ def _index(values: Sequence[int], like: Tensor) -> Tensor:
     import torch
 
     return torch.tensor(list(values), dtype=torch.long, device=like.device)
-
-
-def _widen(mask: Tensor) -> Tensor:
-    """Add a column of ones."""
-    import torch
-
-    return torch.nn.functional.pad(mask, (0, 1), value=1)

@@ -1,20 +1,19 @@
-"""The chat template of a model folder, tried before torch and transformers are loaded, which takes seconds."""
+"""Try the chat template of a model folder before torch and transformers load, which takes seconds."""
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
-from typing import Any
 
 from lmcot_cli.backends.chat import ChatTemplate
 from lmcot_cli.errors import ModelError
+from lmcot_cli.files import read_object
 
 _FILE, _CONFIG = "chat_template.jinja", "tokenizer_config.json"
 _MOST_BYTES = 2**26
 
 
 def try_template(folder: Path) -> None:
-    """Have the child render what a folder's tokenizer would take for its chat template.
+    """Render, in the fenced process, what a folder's tokenizer takes for its chat template.
 
     Raises:
         ModelError: It is not valid Jinja2, or breaks the limits or the sandbox; or a file cannot be read.
@@ -24,10 +23,10 @@ def try_template(folder: Path) -> None:
 
 
 def read_bounded(path: Path, most: int = _MOST_BYTES) -> bytes:
-    """Return what a file of a model holds.
+    """Return the content of a file of a model.
 
     Raises:
-        ModelError: It cannot be read, or is too large for what it should be.
+        ModelError: It cannot be read, or is too large.
     """
     try:
         with path.open("rb") as file:
@@ -42,18 +41,8 @@ def read_bounded(path: Path, most: int = _MOST_BYTES) -> bytes:
 def _source(folder: Path) -> str | None:
     if (folder / _FILE).is_file():
         return read_bounded(folder / _FILE).decode("utf-8", "replace")
-    if not (folder / _CONFIG).is_file():
-        return None
-    try:
-        config = json.loads(read_bounded(folder / _CONFIG))
-    except (ValueError, RecursionError):  # transformers says what is wrong with it
-        return None
-    return _default(config.get("chat_template")) if isinstance(config, dict) else None
-
-
-def _default(given: Any) -> str | None:
-    """Return the template itself; of several, the one called `default`."""
-    if isinstance(given, list):
+    given = read_object(folder / _CONFIG, most=_MOST_BYTES, missing_ok=True).get("chat_template")
+    if isinstance(given, list):  # several, for several uses
         named = {one.get("name"): one.get("template") for one in given if isinstance(one, dict)}
         given = named.get("default")
     return given if isinstance(given, str) else None

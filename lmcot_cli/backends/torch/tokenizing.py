@@ -1,7 +1,7 @@
-"""The tokenizer of a folder under limits: one made of parts that are known to be quick on any text runs here.
+"""Run the tokenizer of a folder under limits, unless all its parts are known to be quick on any text.
 
-Any other, with a regular expression of its own say, runs in the child (see `lmcot_cli.fence`) for every text: a pattern
-can be quick on all texts that one tries and take for ever on the next.
+Any other tokenizer, such as one with a regular expression of its own, runs in the fenced process for every text: a
+pattern can be quick on every text that one tries, and take for ever on the next.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _QUICK_PARTS = frozenset({
     "NFD", "NFKC", "NFKD", "Nmt", "Punctuation", "Sequence", "Strip", "StripAccents", "UnicodeScripts", "Whitespace",
     "WhitespaceSplit",
 })  # fmt: skip
-"""Normalizers and pre-tokenizers that bring no pattern of their own; their time grows with the text."""
+"""Normalizers and pre-tokenizers without a pattern of their own; their time is proportional to the text."""
 
 _WORDS = r"|[^\r\n\p{L}\p{N}]?\p{L}+"
 _REST = r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
@@ -38,12 +38,15 @@ _QUICK_PATTERNS = frozenset({
 })  # fmt: skip
 
 
+_RUNS = (*" aA0.\n\t_'\u00e9\u732b", "a ", "0.", "a, ", "-- ")
+
+
 class Tokenizing:
-    """A tokenizer in the child.
+    """A tokenizer in the fenced process.
 
     Args:
         path: Its `tokenizer.json`.
-        text: What would stand there, where it was read already.
+        text: The content of that file, if it was read already.
     """
 
     def __init__(self, path: str | None = None, text: str | None = None) -> None:
@@ -59,33 +62,13 @@ class Tokenizing:
         return list(self._tokenizer.encode(text, add_special_tokens=special).ids)
 
     def try_out(self) -> None:
-        """Tokenize texts that make a careless pattern slow: long runs of one kind of character, which then end."""
-        for run in (
-            " ",
-            "a",
-            "A",
-            "0",
-            ".",
-            "\n",
-            "\t",
-            "_",
-            "'",
-            "\u00e9",
-            "\u732b",
-            "a ",
-            "0.",
-            "a, ",
-            "-- ",
-        ):
+        """Tokenize texts that are slow for a careless pattern: long runs of one kind of character, with an end."""
+        for run in _RUNS:
             self.ids(run * (8192 // len(run)) + "!", True, False)
 
 
 class FencedTokenizer:
-    """A tokenizer asked in the child, within limits for every text.
-
-    Args:
-        tokenizer: The fast tokenizer that transformers made.
-    """
+    """A tokenizer that runs in the fenced process, within limits for every text."""
 
     def __init__(self, tokenizer: Any) -> None:
         self._job = FencedJob("tokenizer", {"text": tokenizer.backend_tokenizer.to_str()}, _LIMITS)
@@ -95,22 +78,23 @@ class FencedTokenizer:
 
         Args:
             text: The text.
-            special: Put around it what the tokenizer puts around a text.
-            split: Read control tokens as the characters they are.
+            special: Whether to add the tokens that the tokenizer puts around a text.
+            split: Whether to read control tokens as the characters they are.
 
         Raises:
-            RowError: It takes too long, too much memory, or fails.
+            RowError: It takes too long or too much memory, or fails.
         """
         try:
             return list(self._job.call("ids", text=text, special=special, split=split))
         except (ExceededError, FaultError) as error:
+            said = str(error) if isinstance(error, ExceededError) else f"fails ({error})"
             raise RowError(
-                f"the model's tokenizer cannot read this prompt of {len(text):,} characters: it {_said(error)}"
+                f"the model's tokenizer cannot read this prompt of {len(text):,} characters: it {said}"
             ) from error
 
 
 def try_tokenizer(folder: Path) -> None:
-    """Have the child load and try a folder's tokenizer, if it is not one of known parts.
+    """Load and try a folder's tokenizer in the fenced process, unless all its parts are known to be quick.
 
     Raises:
         ModelError: It breaks the limits or fails, or its file cannot be read.
@@ -121,7 +105,7 @@ def try_tokenizer(folder: Path) -> None:
     try:
         if is_quick(json.loads(read_bounded(path, MOST_BYTES))):
             return
-    except (ValueError, RecursionError):  # transformers says what is wrong with it
+    except (ValueError, RecursionError):  # transformers explains it
         return
     try:
         FencedJob("tokenizer", {"path": str(path)}, _LIMITS.beside(path.stat().st_size)).call("try_out")
@@ -134,11 +118,7 @@ def try_tokenizer(folder: Path) -> None:
 
 
 def is_quick(tokenizer: Any) -> bool:
-    """Whether all parts of a tokenizer are known to be quick on any text, and to write no more than they read.
-
-    Args:
-        tokenizer: What `tokenizer.json` holds.
-    """
+    """Return whether all parts of a `tokenizer.json` are known to be quick, and to write no more than they read."""
     if not isinstance(tokenizer, Mapping):
         return False
     model = tokenizer.get("model")
@@ -175,9 +155,5 @@ def _pattern_is_quick(pattern: Any) -> bool:
 
 
 def _shrinks(part: Mapping[str, Any]) -> bool:
-    """Whether a replacement is no longer than what it replaces."""
+    """Return whether a replacement is no longer than what it replaces."""
     return len(str(part.get("content"))) <= len(str(part["pattern"].get("String", "")) or "x")
-
-
-def _said(error: ExceededError | FaultError) -> str:
-    return str(error) if isinstance(error, ExceededError) else f"fails ({error})"

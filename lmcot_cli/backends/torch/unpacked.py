@@ -1,7 +1,7 @@
 """A GGUF file unpacked into a folder that transformers can train from, by transformers' own reader.
 
-The folder lies in the user's cache under the file's digest and holds the weights in float32. Who is based on the file
-names the file, so that a cache that was emptied is filled again.
+The folder is in the user's cache under the file's digest, with the weights in float32. What is based on the file names
+the file, so that a cache that was emptied is filled again.
 """
 
 from __future__ import annotations
@@ -12,20 +12,21 @@ from typing import Any
 
 from lmcot_cli.errors import ModelError, OutputError
 from lmcot_cli.files import hex_digest, replacing_folder
+from lmcot_cli.model_files.gguf_header import check_gguf, read_header
 
 SUFFIX = ".gguf"
 _COMPLETE = "config.json"
 _JUNK = "tokenizer.model"
-"""transformers saves the whole GGUF file by this name, as if it were a SentencePiece model."""
+"""The name by which transformers saves the whole GGUF file, as if it were a SentencePiece model."""
 
 
 def is_gguf(name: str | Path) -> bool:
-    """Whether a name is that of a GGUF file."""
+    """Return whether a name is that of a GGUF file."""
     return str(name).endswith(SUFFIX)
 
 
 def unpacked(path: Path) -> Path:
-    """Return the folder with what a GGUF file holds; it is made if it is not there.
+    """Return the folder with the content of a GGUF file, which is unpacked if necessary.
 
     Raises:
         ModelError: There is no such file, transformers cannot read its architecture, or the cache cannot be written.
@@ -34,9 +35,7 @@ def unpacked(path: Path) -> Path:
     from filelock import FileLock
     from platformdirs import user_cache_path
 
-    from lmcot_cli.backends.llama.model import check_path
-
-    check_path(path)
+    check_gguf(path)
     digest = hex_digest(path)
     folder = user_cache_path("lmcot") / "unpacked" / f"{path.stem}-{digest[:16]}"
     try:
@@ -51,7 +50,6 @@ def unpacked(path: Path) -> Path:
 
 def _unpack(path: Path, folder: Path) -> None:
     """Unpack a file into a folder that is there once it is complete."""
-    from lmcot_cli.backends.llama.gguf_header import read_header
     from lmcot_cli.backends.torch.library import OWN_CODE_REFUSED, loading, prepare_transformers
 
     prepare_transformers(threads=1)
@@ -73,7 +71,7 @@ def _unpack(path: Path, folder: Path) -> None:
 
 
 def _restore_special_tokens(tokenizer: Any, metadata: Mapping[str, Any]) -> None:
-    """Give a tokenizer the special tokens that the file names; transformers takes the first token for the last."""
+    """Set the special tokens that the file names; transformers takes the first token for the last."""
     for role in ("bos", "eos", "pad"):
         name = {"pad": "padding"}.get(role, role)
         token = metadata.get(f"tokenizer.ggml.{name}_token_id")

@@ -12,14 +12,14 @@ from llama_cpp import llama_get_logits_ith
 from lmcot_cli.backends.engine_options import EngineOptions
 from lmcot_cli.backends.llama.context import LlamaContext
 from lmcot_cli.backends.llama.model import LlamaModel
-from lmcot_cli.backends.llama.vocabulary import Vocabulary
+from lmcot_cli.backends.llama.vocabulary import LlamaVocabulary
 from lmcot_cli.errors import ModelError
 
 
 @pytest.fixture
 def context(tiny_gguf: Callable[..., Path]) -> Iterator[LlamaContext]:
     model = LlamaModel(tiny_gguf())
-    context = LlamaContext(model, Vocabulary(model).size, EngineOptions(threads=1), parallel=4)
+    context = LlamaContext(model, LlamaVocabulary(model).size, EngineOptions(threads=1), parallel=4)
     yield context
     context.close()
     model.close()
@@ -57,7 +57,7 @@ def test_tokens_outside_the_window_stay_for_those_who_may_begin_with_them(
     # The window is 24 tokens. A third sequence has more tokens than the first one left cells free, and llama.cpp
     # gives it those of the second, in the layers with a window, unless a guard holds them, too.
     model = LlamaModel(tiny_family("gemma3"))
-    context = LlamaContext(model, Vocabulary(model).size, EngineOptions(threads=1), parallel=1)
+    context = LlamaContext(model, LlamaVocabulary(model).size, EngineOptions(threads=1), parallel=1)
     long = np.arange(100, dtype=np.int32)
     context.batch.add_run(long[:41], 0, sequence=0, last_logits=True)
     whole = context.decode().copy()
@@ -81,7 +81,7 @@ def test_a_state_is_shared_as_a_whole_and_cannot_forget_a_part(
     tiny_family: Callable[..., Path], family: str
 ) -> None:
     model = LlamaModel(tiny_family(family))
-    context = LlamaContext(model, Vocabulary(model).size, EngineOptions(threads=1), parallel=1)
+    context = LlamaContext(model, LlamaVocabulary(model).size, EngineOptions(threads=1), parallel=1)
     assert not context.shares_parts
     context.batch.add_run(tokens(1, 2, 3, 4, 5), 0, sequence=0, last_logits=True)
     whole = context.decode().copy()

@@ -18,7 +18,6 @@ from lmcot_cli.backends.base import Completion, Request, Sampling
 from lmcot_cli.backends.constraint import Choices, Constraint, JsonSchema, Number, Span
 from lmcot_cli.backends.engine_options import EngineOptions
 from lmcot_cli.backends.llama.backend import LlamaBackend
-from lmcot_cli.backends.llama.masks import Masks
 from lmcot_cli.backends.masks.words import is_run_of_words
 from lmcot_cli.errors import UsageError
 
@@ -118,11 +117,11 @@ def test_every_reply_fits_its_constraint(
 def test_the_allowed_tokens_are_those_that_are_allowed_one_by_one(
     backend: LlamaBackend, constraint: Constraint, choices: list[int]
 ) -> None:
-    mask = Masks(backend._vocabulary).mask(constraint, ())
+    mask = backend._mask(constraint, ())
     assert mask is not None
     for choice in choices:
         allowed = mask.allowed()
-        assert allowed.tolist() == [token for token in range(backend._vocabulary.size) if mask.allows(token)]
+        assert allowed.tolist() == [token for token in range(backend.vocabulary.size) if mask.allows(token)]
         if mask.accept(int(allowed[choice % len(allowed)])):
             return
 

@@ -22,9 +22,10 @@ from lmcot_cli.backends.base import Completion, Request, Sampling
 from lmcot_cli.backends.engine_options import EngineOptions
 from lmcot_cli.backends.llama import backend as backend_module
 from lmcot_cli.backends.llama.backend import LlamaBackend
-from lmcot_cli.backends.llama.context import LlamaContext, Logits
+from lmcot_cli.backends.llama.context import LlamaContext
 from lmcot_cli.backends.llama.model import LlamaModel
-from lmcot_cli.backends.llama.vocabulary import Vocabulary
+from lmcot_cli.backends.llama.vocabulary import LlamaVocabulary
+from lmcot_cli.backends.sampling import Logits
 
 PAIRS = int(os.environ.get("LMCOT_PAIRS", "12"))
 ENGINES = [
@@ -116,7 +117,7 @@ class Alone:
         self._model = LlamaModel(path)
         self._context = LlamaContext(
             self._model,
-            Vocabulary(self._model).size,
+            LlamaVocabulary(self._model).size,
             EngineOptions(threads=1, flash_attention=flash_attention),
             parallel=1,
         )

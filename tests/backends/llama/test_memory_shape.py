@@ -15,7 +15,7 @@ from lmcot_cli.backends.llama import library
 from lmcot_cli.backends.llama.context import LlamaContext
 from lmcot_cli.backends.llama.model import LlamaModel
 from lmcot_cli.backends.llama.room import MIB
-from lmcot_cli.backends.llama.vocabulary import Vocabulary
+from lmcot_cli.backends.llama.vocabulary import LlamaVocabulary
 
 KINDS = {
     "llama": "attention",
@@ -55,6 +55,9 @@ def test_the_memory_is_what_llama_cpp_makes(tiny_family: Callable[..., Path], fa
         assert bool(model.memory_shape.token_values) == (kind != "recurrent")
         assert bool(model.memory_shape.state_values) == (kind in ("recurrent", "hybrid"))
         options = EngineOptions(threads=1)
-        with log() as lines, closing(LlamaContext(model, Vocabulary(model).size, options, 16)) as context:
+        with (
+            log() as lines,
+            closing(LlamaContext(model, LlamaVocabulary(model).size, options, 16)) as context,
+        ):
             made = re.findall(r"(?:KV|RS) buffer size = +([\d.]+) MiB", "".join(lines))
     assert sum(map(float, made)) == pytest.approx(context.room.size / MIB, abs=0.01 * len(made))

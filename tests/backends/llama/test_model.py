@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from lmcot_cli.backends.llama.gguf_header import GgufHeader
 from lmcot_cli.backends.llama.header_checks import check_shape
 from lmcot_cli.backends.llama.memory_shape import MemoryShape
 from lmcot_cli.backends.llama.model import LlamaModel
 from lmcot_cli.errors import ModelError
+from lmcot_cli.model_files.gguf_header import GgufHeader
 
 TinyGguf = Callable[..., Path]
 
@@ -28,9 +28,9 @@ def refusal(path: Path, capfd: pytest.CaptureFixture[str]) -> str:
 def test_metadata(tiny_gguf: TinyGguf) -> None:
     model = LlamaModel(tiny_gguf(context=256, chat=True))
     assert model.trained_context == 256
-    assert model.metadata("general.architecture") == "llama"
-    assert model.metadata("no.such.key") is None
-    assert model.chat_template is not None
+    assert model.header.architecture == "llama"
+    assert model.header.setting("no.such.key") is None
+    assert model.header.chat_template is not None
     # 3 layers x 2 KV heads x (32 key + 32 value)
     assert model.memory_shape == MemoryShape(token_values=384)
     model.close()
@@ -127,7 +127,7 @@ def header_of(*tokens: str) -> GgufHeader:
 def test_a_token_that_stands_twice_is_refused_before_llama_cpp_ends_the_process(
     tokens: tuple[str, ...],
 ) -> None:
-    with pytest.raises(ModelError, match=f"token {len(tokens) - 1} stands twice"):
+    with pytest.raises(ModelError, match=f"token {len(tokens) - 1} occurs twice"):
         check_shape(Path("m.gguf"), header_of(*tokens))
 
 

@@ -8,9 +8,10 @@ from typing import cast, get_args
 import numpy as np
 import pytest
 
-from lmcot_cli.backends.llama.context import SPARE_SEQUENCES, LlamaContext, TokenIds
+from lmcot_cli.backends.llama.context import SPARE_SEQUENCES, LlamaContext, TokenBatch
 from lmcot_cli.backends.llama.memory_shape import MemoryKind
 from lmcot_cli.backends.llama.prefixes import WORTH_MARKING, WORTH_SHARING, KvPrompt, PrefixCache
+from lmcot_cli.backends.vocabulary import TokenIds
 
 
 class Cells:
@@ -70,17 +71,36 @@ def prompt_of(*runs: tuple[int, int]) -> TokenIds:
     return np.array([token for token, length in runs for _ in range(length)], np.int32)
 
 
-def decode(cache: PrefixCache, context: Cells, prompt: KvPrompt) -> int:
-    """Decode what a new prompt does not take over; return how many tokens that are."""
-    added = cache.added()
-    assert (prompt.logits is None) == (prompt in added)
+class Batch:
+    """A batch that is computed as it is filled."""
+
+    def __init__(self, context: Cells, room: int) -> None:
+        self.context, self.room, self.count = context, room, 0
+
+    def add_run(self, tokens: TokenIds, start: int, sequence: int, *, last_logits: bool) -> None:
+        assert start == len(self.context.held[sequence])
+        self.context.write(sequence, len(tokens))
+        self.room -= len(tokens)
+        self.count += len(tokens)
+
+
+class Abandoned(Batch):
+    """A batch that is not computed."""
+
+    def add_run(self, tokens: TokenIds, start: int, sequence: int, *, last_logits: bool) -> None:
+        self.room -= len(tokens)
+
+
+def decode(cache: PrefixCache, context: Cells, prompt: KvPrompt, room: int = 1000) -> int:
+    """Decode prompts, in batches of `room` tokens, until this one is; return how many tokens that are."""
+    assert (prompt.logits is None) == (prompt in cache._unread)
     decoded = 0
-    for each in added:
-        assert cache.begin(each)
-        own = len(each.tokens) - each.decoded
-        context.write(each.sequence, own)
-        each.decoded, each.logits = len(each.tokens), np.zeros(1, np.float32)
-        decoded += own
+    while prompt.unread:
+        batch = Batch(context, room)
+        for each in cache.fill(cast("TokenBatch", batch)):
+            each.logits = np.zeros(1, np.float32)
+        assert batch.count
+        decoded += batch.count
     return decoded
 
 
@@ -127,10 +147,10 @@ def test_a_prompt_begins_when_what_it_stands_on_is_decoded() -> None:
     (first, _), (second, _) = (
         cache.take(prompt_of((1, 30), (row, 20)), 5) or pytest.fail() for row in (2, 3)
     )
-    assert not cache.begin(second)
+    assert not cache._begin(second)
     context.write(first.sequence, 30)
     first.decoded = 30  # not yet to its end
-    assert cache.begin(second)
+    assert cache._begin(second)
     assert second.decoded == 30
 
 
@@ -151,7 +171,7 @@ def test_the_least_recently_used_prompt_goes_first() -> None:
 def test_where_parts_cannot_be_shared_a_prompt_stands_on_whole_ones_only() -> None:
     cache, context = new_cache(cells=1000, kind="hybrid")
     assert cache.take(prompt_of((99, 400)), 10)  # as long as it is at work, others may lie idle
-    cache.added()
+    cache._unread.clear()
     assert finish(cache, context, prompt_of((1, 50))) == 50
     assert finish(cache, context, prompt_of((1, 25), (2, 20))) == 45
     assert finish(cache, context, prompt_of((1, 30))) == 30
@@ -162,7 +182,7 @@ def test_where_parts_cannot_be_shared_a_prompt_stands_on_whole_ones_only() -> No
 def test_what_two_prompts_have_in_common_is_there_for_the_third_as_a_whole() -> None:
     cache, context = new_cache(cells=1000, kind="hybrid")
     assert cache.take(prompt_of((99, 400)), 10)
-    cache.added()
+    cache._unread.clear()
     instructions = (1, WORTH_MARKING)
     assert finish(cache, context, prompt_of(instructions, (2, 60))) == WORTH_MARKING + 60
     assert finish(cache, context, prompt_of(instructions, (3, 60), (4, 5))) == WORTH_MARKING + 65
@@ -202,7 +222,7 @@ def test_any_order_of_prompts_fits_and_decodes_no_more_than_itself(seed: int, ki
         taken = cache.take(tokens, room) if len(at_work) < parallel else None
         if taken:
             prompt, sequence = taken
-            assert decode(cache, context, prompt) <= len(tokens)
+            assert decode(cache, context, prompt, random.choice([7, 1000])) <= len(tokens)
             context.share(prompt.sequence, sequence, len(tokens))
             context.write(sequence, room)
             at_work.append((prompt, sequence, room))
@@ -212,3 +232,34 @@ def test_any_order_of_prompts_fits_and_decodes_no_more_than_itself(seed: int, ki
     for each in at_work:
         cache.give_back(*each)
     cache.clear()
+
+
+def test_what_a_batch_that_was_not_computed_held_is_read_again() -> None:
+    cache, context = new_cache()
+    (first, _), (second, _) = (
+        cache.take(prompt_of((1, 30), (row, 20)), 5) or pytest.fail() for row in (2, 3)
+    )
+    for room in (10, 30, 25):
+        before = (first.decoded, second.decoded)
+        cache.fill(cast("TokenBatch", Abandoned(context, room)))
+        cache.take_back()
+        assert (first.decoded, second.decoded) == (
+            before[0],
+            max(before[1], len(context.held[second.sequence])),
+        )
+        cache.fill(cast("TokenBatch", Batch(context, room)))
+    assert cache.unread_tokens == 70 - 65
+
+
+def test_a_prompt_that_nothing_needs_any_more_is_not_read() -> None:
+    cache, context = new_cache()
+    (first, sequence), (second, other) = (
+        cache.take(prompt_of((1, 30), (row, 20)), 5) or pytest.fail() for row in (2, 3)
+    )
+    cache.give_back(first, sequence, 5)
+    cache.drop_unread()
+    assert cache.unread_tokens == 50 + 50  # the second stands on it
+    cache.give_back(second, other, 5)
+    cache.drop_unread()
+    assert cache.unread_tokens == 0
+    assert cache._free_cells == context.cells

@@ -11,7 +11,7 @@ from lmcot_cli.backends.engine_options import EngineOptions
 from lmcot_cli.backends.llama import width
 from lmcot_cli.backends.llama.backend import LlamaBackend
 from lmcot_cli.backends.llama.model import LlamaModel
-from lmcot_cli.backends.llama.vocabulary import Vocabulary
+from lmcot_cli.backends.llama.vocabulary import LlamaVocabulary
 from lmcot_cli.backends.llama.width import USUAL, WIDTHS, likely_width, measure_width, remembered_width
 
 ONE_THREAD = EngineOptions(threads=1)
@@ -30,14 +30,14 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_a_measured_width_is_one_that_was_tried(model: LlamaModel) -> None:
-    assert measure_width(model, Vocabulary(model).size, ONE_THREAD) in WIDTHS
+    assert measure_width(model, LlamaVocabulary(model).size, ONE_THREAD) in WIDTHS
 
 
 def test_the_widest_of_the_quickest_is_chosen(model: LlamaModel, monkeypatch: pytest.MonkeyPatch) -> None:
     # Times of a step by width: the rate grows up to 24, gains too little at 32, and falls at 48.
     times = {8: 0.010, 16: 0.018, 24: 0.024, 32: 0.0319, 48: 0.060}
     monkeypatch.setattr(width, "_step", lambda context, sequences, position: times[len(sequences)])
-    assert measure_width(model, Vocabulary(model).size, ONE_THREAD) == 24
+    assert measure_width(model, LlamaVocabulary(model).size, ONE_THREAD) == 24
 
 
 def test_no_width_is_tried_for_which_there_are_no_states(
@@ -45,21 +45,21 @@ def test_no_width_is_tried_for_which_there_are_no_states(
 ) -> None:
     with closing(LlamaModel(tiny_family("mamba"))) as model:
         state = 4 * model.memory_shape.state_values
-        assert measure_width(model, Vocabulary(model).size, ONE_THREAD) in WIDTHS
+        assert measure_width(model, LlamaVocabulary(model).size, ONE_THREAD) in WIDTHS
         monkeypatch.setattr("lmcot_cli.backends.llama.room.MIB", 5 * state)
         narrow = replace(ONE_THREAD, kv_mib=1)
-        assert measure_width(model, Vocabulary(model).size, narrow) == USUAL
+        assert measure_width(model, LlamaVocabulary(model).size, narrow) == USUAL
 
 
 def test_a_slow_model_is_not_measured(model: LlamaModel, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(width, "SLOW_STEP", 0.0)
     monkeypatch.setattr(width, "_begin", lambda *_: pytest.fail("it was measured"))
-    assert measure_width(model, Vocabulary(model).size, ONE_THREAD) == USUAL
+    assert measure_width(model, LlamaVocabulary(model).size, ONE_THREAD) == USUAL
 
 
 def test_no_time_is_spent_beyond_the_limit(model: LlamaModel, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(width, "SECONDS", 0.0)
-    assert measure_width(model, Vocabulary(model).size, ONE_THREAD) == USUAL
+    assert measure_width(model, LlamaVocabulary(model).size, ONE_THREAD) == USUAL
 
 
 def test_the_width_is_measured_once_for_a_file_and_its_settings(

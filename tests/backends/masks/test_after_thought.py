@@ -1,12 +1,13 @@
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 from lmcot_cli.backends.base import Sampling, Thought
 from lmcot_cli.backends.constraint import Choices
 from lmcot_cli.backends.masks.lexicon import Lexicon
 from lmcot_cli.backends.masks.portable import portable_mask
-from lmcot_cli.backends.reply import Reply
+from lmcot_cli.backends.reply import PartialCompletion, WritingJob
 from lmcot_cli.backends.thinking import opened_by
 
 PIECES = [b"<think", b">", b"hm", b"</think>", b"yes", b"no", b"\n", b""]
@@ -20,13 +21,14 @@ class Vocabulary:
         return "[THINK]" if token == 7 else ""
 
 
-def reply(*, room: int = 20, prompt: str = "") -> Reply:
+def reply(*, room: int = 20, prompt: str = "") -> PartialCompletion:
     vocabulary = Vocabulary()
     mask = portable_mask(Choices(("yes", "no")), Lexicon(vocabulary, len(PIECES) + 1), ())
-    return Reply(vocabulary, Sampling(max_tokens=5), room, opened_by(prompt), mask)
+    job = WritingJob(0, np.zeros(1, np.int32), 0, Sampling(max_tokens=5), room, opened_by(prompt), mask)
+    return PartialCompletion(job, vocabulary)
 
 
-def write(at_work: Reply, *pieces: bytes) -> str | None:
+def write(at_work: PartialCompletion, *pieces: bytes) -> str | None:
     end = None
     for piece in pieces:
         token = PIECES.index(piece)
@@ -40,7 +42,7 @@ def test_the_thought_is_free_and_the_reply_is_not() -> None:
     assert write(thinking, b"<think", b">", b"hm", b"\n", b"</think>", b"\n") is None
     assert thinking.mask and not thinking.mask.allows(PIECES.index(b"hm"))
     write(thinking, b"yes")
-    completion = thinking.completion(1, "stop")
+    completion = thinking.completion("stop")
     assert (completion.text, completion.thought) == ("yes", Thought(5, "hm"))
 
 
@@ -48,14 +50,14 @@ def test_a_model_that_may_think_need_not() -> None:
     plain = reply()
     assert plain.mask and not plain.mask.allows(PIECES.index(b"hm"))
     write(plain, b"no")
-    completion = plain.completion(1, "stop")
+    completion = plain.completion("stop")
     assert (completion.text, completion.thought) == ("no", None)
 
 
 def test_a_thought_that_the_prompt_opened_is_free_from_the_start() -> None:
     thinking = reply(prompt="<think>")
     write(thinking, b"hm", b"</think>", b"no")
-    assert thinking.completion(1, "stop").text == "no"
+    assert thinking.completion("stop").text == "no"
 
 
 def test_a_control_token_opens_a_thought() -> None:
@@ -74,5 +76,5 @@ def test_what_begins_like_a_mark_and_is_none_is_left_out() -> None:
     write(odd, b"<think")
     assert odd.mask and PIECES.index(b"yes") in odd.mask.allowed()
     write(odd, b"yes")
-    completion = odd.completion(1, "stop")
+    completion = odd.completion("stop")
     assert (completion.text, completion.thought) == ("yes", None)

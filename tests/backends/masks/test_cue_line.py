@@ -3,10 +3,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
+
 from lmcot_cli.backends.base import Completion, Request, Sampling, Shot
 from lmcot_cli.backends.llama.backend import LlamaBackend
 from lmcot_cli.backends.masks.lexicon import Lexicon
-from lmcot_cli.backends.reply import Reply
+from lmcot_cli.backends.reply import PartialCompletion, WritingJob
 
 PIECES = [b"\n", b" ", b" \n", b"Lyon", b" is\n", b"\nAnswer", b"", b".\n"]
 END = len(PIECES)
@@ -20,20 +22,22 @@ class Vocabulary:
         return ""
 
 
-def allowed(reply: Reply) -> list[int]:
-    assert reply.drawn_by
-    return [token for token in range(END + 1) if reply.drawn_by.allows(token)]
+def allowed(reply: PartialCompletion) -> list[int]:
+    assert reply.draws.mask
+    return [token for token in range(END + 1) if reply.draws.mask.allows(token)]
 
 
 def test_a_reply_begins_on_the_line_of_its_cue_and_then_goes_where_it_likes() -> None:
     vocabulary = Vocabulary()
-    reply = Reply(vocabulary, Sampling(max_tokens=9), 9, cue=Lexicon(vocabulary, END + 1))
+    cue = Lexicon(vocabulary, END + 1)
+    job = WritingJob(0, np.zeros(1, np.int32), 0, Sampling(max_tokens=9), 9, cue=cue)
+    reply = PartialCompletion(job, vocabulary)
     assert reply.mask is None  # it is no constraint: stop strings and all else are as ever
     assert [PIECES[token] for token in allowed(reply)] == [b" ", b"Lyon", b" is\n", b".\n"]
     reply.add(PIECES.index(b" "), -1.0)
     assert END not in allowed(reply)
-    assert reply.drawn_by
-    assert [PIECES[token] for token in reply.drawn_by.allowed()] == [b"Lyon", b" is\n", b".\n"]
+    assert reply.draws.mask
+    assert [PIECES[token] for token in reply.draws.mask.allowed()] == [b"Lyon", b" is\n", b".\n"]
     reply.add(PIECES.index(b"Lyon"), -1.0)
     assert allowed(reply) == list(range(END + 1))
 

@@ -16,7 +16,7 @@ from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM, AutoTokeni
 
 from lmcot_cli.backends.base import Completion, Request, Sampling
 from lmcot_cli.backends.engine_options import EngineOptions
-from lmcot_cli.backends.reply import ReplyText
+from lmcot_cli.backends.reply_text import ReplyText
 from lmcot_cli.backends.torch.backend import TransformersBackend
 from lmcot_cli.errors import ModelError, PromptTooLongError, RowError, UsageError
 
@@ -169,8 +169,8 @@ def test_equal_prompts_are_read_once(
 ) -> None:
     backend = opened(tiny_folder())
     read: list[int] = []
-    begin = backend.begin
-    monkeypatch.setattr(backend, "begin", lambda prompts: (read.append(len(prompts)), begin(prompts))[1])
+    scheduler, begin = backend._scheduler, backend.begin
+    monkeypatch.setattr(scheduler, "_begin", lambda prompts: (read.append(len(prompts)), begin(prompts))[1])
     texts = [done.text for done in completions(backend, [CONTEXT, "a"] * 5, SAMPLED, list(range(10)))]
     assert read == [2]
     assert len(set(texts)) == 10
@@ -315,8 +315,8 @@ def test_what_is_left_after_requests_were_dropped_is_written_as_without_them(
     wanted = [one.text for one in backend.complete([Request(p, 0) for p in PROMPTS], GREEDY)]
     for ticket, prompt in enumerate(PROMPTS):
         backend.submit(ticket, Request(prompt, 0), GREEDY)
-    backend._step()  # the first four are at work
-    backend._step()
+    backend._scheduler.step()  # begins with the four shortest
+    backend._scheduler.step()
     backend.cancel({0, 4})
     assert backend.pending == 3
     backend.cancel({3})

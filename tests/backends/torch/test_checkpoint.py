@@ -16,7 +16,7 @@ from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM, AutoTokeni
 
 from lmcot_cli.backends.base import Backend, Completion, Request, Sampling
 from lmcot_cli.backends.engine_options import EngineOptions
-from lmcot_cli.backends.reply import ReplyText
+from lmcot_cli.backends.reply_text import ReplyText
 from lmcot_cli.backends.specs import open_model
 from lmcot_cli.backends.torch.backend import TransformersBackend
 from lmcot_cli.backends.torch.checkpoint import Checkpoint, find

@@ -7,11 +7,11 @@ import struct
 from contextlib import suppress
 
 from lmcot_cli.backends.engine_options import EngineOptions
-from lmcot_cli.backends.llama.gguf_header import read_header
 from lmcot_cli.backends.llama.header_checks import check_shape
 from lmcot_cli.backends.llama.memory import memory_estimate
 from lmcot_cli.backends.torch.tokenizing import is_quick
 from lmcot_cli.errors import LmcotError
+from lmcot_cli.model_files.gguf_header import read_header
 from lmcot_cli.model_files.onnx_graphs import graph_files
 from lmcot_cli.model_files.safetensors_header import StoredTensor, read_safetensors_header
 from lmcot_cli.model_files.settings import check_adapter_config, check_config, check_tokenizer_config

@@ -6,7 +6,7 @@ import json
 import re
 
 from lmcot_cli.backends.llama.pattern_ways import has_too_many_ways
-from lmcot_cli.backends.reply import ReplyText
+from lmcot_cli.backends.reply_text import ReplyText
 from lmcot_cli.backends.thinking import FORMATS, MARK_TOKENS, Splitter, opened_by, split
 from lmcot_cli.datasets.row import Columns, Paragraph, Row
 from lmcot_cli.pipeline.answer_kinds import parse_kind
@@ -68,10 +68,10 @@ def tokens(data: bytes) -> None:
     pieces = data[:2000].split(b"\xff")
     for number, piece in enumerate(pieces):
         mark = marks[number % len(marks)] if piece[:1] == b"\xfe" else ""
-        assert reply.may_think("x") in (True, False)
+        assert reply.splitter.may_think("x") in (True, False)
         if reply.add(b"" if mark else piece, mark):
             break
-    assert isinstance(reply.text, str) and (reply.thought is None) is not reply.has_thought
+    assert isinstance(reply.text, str) and (reply.splitter.thought is None) is not reply.splitter.has_thought
 
 
 def answers(data: bytes) -> None:

@@ -12,14 +12,7 @@ from transformers import AutoTokenizer
 
 from lmcot_cli.datasets.row import Row
 from lmcot_cli.errors import InputError
-from lmcot_train.distill.data import (
-    SimilarLengths,
-    causal_columns,
-    encoder_columns,
-    read_rationales,
-    split,
-    tokenize,
-)
+from lmcot_train.distill.data import SimilarLengths, read_rationales, split, tokenize
 from lmcot_train.prompting import RationalePrompts
 
 Rows = Callable[..., list[Row]]
@@ -29,9 +22,8 @@ Base = Callable[..., Path]
 def test_only_the_rationale_is_learned(tiny_base: Base, microhop: Rows) -> None:
     tokenizer = AutoTokenizer.from_pretrained(tiny_base())
     rows = microhop(3)
-    dataset, left_out = tokenize(
-        rows, RationalePrompts(tokenizer, encoder_decoder=False), causal_columns, None
-    )
+    prompts = RationalePrompts(tokenizer, encoder_decoder=False)
+    dataset, left_out = tokenize(rows, prompts, None, encoder=False)
     assert left_out == 0
     for row, example in zip(rows, dataset, strict=True):
         learned = [label for label in example["labels"] if label != -100]
@@ -44,7 +36,7 @@ def test_only_the_rationale_is_learned(tiny_base: Base, microhop: Rows) -> None:
 def test_an_encoder_decoder_learns_the_rationale_from_the_prompt(tiny_base: Base, microhop: Rows) -> None:
     tokenizer = AutoTokenizer.from_pretrained(tiny_base("t5"))
     (row,) = microhop(1)
-    dataset, _ = tokenize([row], RationalePrompts(tokenizer, encoder_decoder=True), encoder_columns, None)
+    dataset, _ = tokenize([row], RationalePrompts(tokenizer, encoder_decoder=True), None, encoder=True)
     assert tokenizer.decode(dataset[0]["input_ids"]).endswith("Rationale:</s>")
     assert tokenizer.decode(dataset[0]["labels"]) == f"{row.rationale}</s>"
 
@@ -55,7 +47,7 @@ def test_rows_that_take_too_many_tokens_are_left_out_and_counted(tiny_base: Base
     lengths = sorted(
         len(e.prompt) + len(e.completion) for e in (prompts.example(r, r.rationale or "") for r in rows)
     )
-    dataset, left_out = tokenize(rows, prompts, causal_columns, lengths[5])
+    dataset, left_out = tokenize(rows, prompts, lengths[5], encoder=False)
     kept = sum(length <= lengths[5] for length in lengths)
     assert (len(dataset), left_out) == (kept, 8 - kept)
     assert left_out

@@ -139,10 +139,7 @@ def test_the_adapter_changes_and_nothing_else(
 
 
 def test_a_finished_run_opens_as_base_with_adapter(finished: tuple[Path, list[str]], tiny_base: Base) -> None:
-    model, tokenizer = open_run(finished[0], trainable=True)
-    trainable = [name for name, weight in model.named_parameters() if weight.requires_grad]
-    assert trainable
-    assert all("lora_" in name for name in trainable)
+    model, tokenizer = open_run(finished[0])
     base, _ = open_base(str(tiny_base()))
     ids = tokenizer("Question: Who?", return_tensors="pt").input_ids
     assert not torch.allclose(model(ids).logits, base(ids).logits)
@@ -206,7 +203,7 @@ def test_an_interrupted_run_ends_as_one_that_was_not(
     assert not RunFolder(output).read().finished
     (output / "checkpoints" / "checkpoint-4").mkdir(exist_ok=True)  # torn: it holds no state
     distill(rationales, str(tiny_base()), output, OPTIONS, lines.append)
-    assert any(line.startswith("going on from") and line.endswith("checkpoint-3") for line in lines)
+    assert any(line.startswith("continuing from") and line.endswith("checkpoint-3") for line in lines)
     one, other = (
         load_file(folder / "adapter" / "adapter_model.safetensors") for folder in (output, finished[0])
     )
@@ -234,7 +231,7 @@ def test_a_first_ctrl_c_keeps_the_step_and_the_run_ends_as_one_that_was_not_inte
 
     kept = [line for line in lines if line.startswith("interrupted")]
     assert [line.rpartition("-")[2] for line in kept] in (["4"], ["5"])
-    assert any(line.startswith("going on from") for line in lines)
+    assert any(line.startswith("continuing from") for line in lines)
     assert all(torch.equal(one[name], other[name]) for name in other)
 
 
@@ -368,7 +365,7 @@ def test_what_is_learned_last_is_looked_at_too(
             next(w for w in trainer.model.parameters() if w.requires_grad).fill_(nan)
 
     monkeypatch.setattr("lmcot_train.distill.trainers.CausalTrainer.train", spoil)
-    with pytest.raises(ModelError, match=r"learned nothing of use: lower --learning-rate.*lora_A"):
+    with pytest.raises(ModelError, match=r"learned nothing useful: lower --learning-rate.*lora_A"):
         distill(rationales, str(tiny_base()), tmp_path / "run", OPTIONS, silent)
     assert not RunFolder(tmp_path / "run").read().finished
     assert not RunFolder(tmp_path / "run").adapter.exists()
@@ -384,7 +381,7 @@ def test_a_checkpoint_that_a_crash_tore_is_passed_over(
     torn = output / "checkpoints" / "checkpoint-3" / file
     torn.write_bytes(torn.read_bytes()[:-300])
     distill(rationales, str(tiny_base()), output, OPTIONS, lines.append)
-    assert any(line.startswith("going on from") and line.endswith("checkpoint-2") for line in lines)
+    assert any(line.startswith("continuing from") and line.endswith("checkpoint-2") for line in lines)
     one, other = (
         load_file(folder / "adapter" / "adapter_model.safetensors") for folder in (output, finished[0])
     )
@@ -396,7 +393,7 @@ def test_a_checkpoint_that_a_crash_tore_is_passed_over(
     [
         (
             "optimizer.pt",
-            r"optimizer\.pt: is a pickle, as earlier versions kept their state, and none is read",
+            r"optimizer\.pt: is a pickle, in which earlier versions kept their state; lmcot reads none",
         ),
         ("rng_state.pth", r"rng_state\.pth: is a pickle"),
         ("scheduler.pt", r"scheduler\.pt: is a pickle"),

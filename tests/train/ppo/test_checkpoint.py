@@ -102,7 +102,7 @@ def test_a_damaged_state_is_named_with_what_to_do(tmp_path: Path, name: str, con
     whole = file.read_bytes()
     file.write_bytes(whole[: len(whole) // 2] if content is None else content)
     with pytest.raises(
-        InputError, match=r"update-000005: is damaged \(.*\): delete this folder to go on from"
+        InputError, match=r"update-000005: is damaged \(.*\): delete this folder to continue from"
     ) as raised:
         checkpoints.restore(learner)
     assert "\n" not in str(raised.value)

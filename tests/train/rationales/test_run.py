@@ -136,7 +136,7 @@ def test_answers_to_other_questions_are_refused(tmp_path: Path) -> None:
 def test_a_file_of_something_else_is_not_overwritten(tmp_path: Path) -> None:
     source = questions(tmp_path)
     before = source.read_bytes()
-    with pytest.raises(OutputError, match="is no file of rationales"):
+    with pytest.raises(OutputError, match="is not a file of rationales"):
         collect(Origin(source), source, FilterOptions())
     assert source.read_bytes() == before
 
@@ -198,8 +198,8 @@ def content(folder: Path) -> dict[str, bytes]:
 @pytest.mark.parametrize(
     ("output", "options", "limit", "message"),
     [
-        ("mine.jsonl", FilterOptions(), None, "mine.jsonl: is no file of rationales"),
-        ("answered.jsonl", FilterOptions(), None, "answered.jsonl: is no file of rationales"),
+        ("mine.jsonl", FilterOptions(), None, "mine.jsonl: is not a file of rationales"),
+        ("answered.jsonl", FilterOptions(), None, "answered.jsonl: is not a file of rationales"),
         ("out.jsonl", FilterOptions(keep_surest=5), None, "--keep-surest 5"),
         ("out.jsonl", FilterOptions(), -1, "--limit -1: give 1 or more"),
         (".", FilterOptions(), None, "is a folder: name a file in it"),

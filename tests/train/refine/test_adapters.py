@@ -68,5 +68,5 @@ def test_what_is_no_plain_lora_is_refused() -> None:
         plain_model("causal"),
         LoraConfig(r=2, target_modules=["q_proj", "v_proj"], rank_pattern={"v_proj": 4}),
     )
-    with pytest.raises(ModelError, match="no plain LoRA"):
+    with pytest.raises(ModelError, match="not plain LoRA"):
         LoraFactors.of(model)

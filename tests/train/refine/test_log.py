@@ -12,11 +12,11 @@ from lmcot_cli.errors import InputError, OutputError
 from lmcot_train.refine.log import Log
 from lmcot_train.refine.run import progress_line
 from lmcot_train.rewards.reward import Reward, RolledOut
-from lmcot_train.rollouts.judge import Judged
+from lmcot_train.rollouts.judge import JudgedRationale
 from lmcot_train.run_folder import RunFolder
 
 ROW = Row("r1", "Who?", (), ("Ann",), None, None, 1)
-JUDGED = Judged(
+JUDGED = JudgedRationale(
     RolledOut(ROW, "Ann did.", True, -0.5),
     Reward(1.4, 1.0, {"fluency": 0.8}, {"loops": 0.0}, "Ann", 0.8),
 )
@@ -59,9 +59,9 @@ def test_a_run_without_a_checkpoint_begins_its_log_anew(tmp_path: Path) -> None:
     ("line", "reason"),
     [
         (b"garbage", "Expecting value"),
-        (b'{"id": "r1"}', "it has no number as update"),
-        (b'{"update": "1"}', "it has no number as update"),
-        (b"[1]", "it has no number as update"),
+        (b'{"id": "r1"}', "it has no number in update"),
+        (b'{"update": "1"}', "it has no number in update"),
+        (b"[1]", "it has no number in update"),
         (b"\xff", "can't decode"),
         (b"[" * 200_000, "recursion"),
     ],

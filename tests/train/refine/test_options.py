@@ -27,14 +27,14 @@ def options(**changes: Any) -> RefineOptions:
             "--minibatches 2: give a number that divides the 15 rat",
         ),
         ({"samples": 1}, "--samples 1: give 2 or more with --algorithm grpo"),
-        ({"epochs": 3}, "no use for --epochs: leave out, or take --algorithm ppo"),
+        ({"epochs": 3}, "does not use --epochs: omit them, or take --algorithm ppo"),
         (
             {"trace": 0.9, "leave_one_out": True, "kl_target": 2.0},
-            "no use for --gae-lambda, --leave-one-out, --kl-target",
+            "does not use --gae-lambda, --leave-one-out, --kl-target",
         ),
         (
             {"value_rate": 0.1, "value_weight": 0.2, "entropy_weight": 0.1},
-            "no use for --value-rate, --value-weight, --entropy-weight",
+            "does not use --value-rate, --value-weight, --entropy-weight",
         ),
     ],
 )

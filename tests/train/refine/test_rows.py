@@ -55,9 +55,9 @@ def test_prompts_that_leave_no_room_are_left_out() -> None:
 
 
 def test_rows_held_out_are_not_learned_from_and_follow_from_the_seed() -> None:
-    parts = split(rows_of(50), 8, seed=1)
-    assert len(parts.held_out) == 8
-    assert {row.id for row in parts.held_out}.isdisjoint(row.id for row in parts.learn)
-    assert len(parts.learn) + len(parts.held_out) == 50
-    assert split(rows_of(50), 8, seed=1) == parts != split(rows_of(50), 8, seed=2)
-    assert len(split(rows_of(50), 64, seed=1).held_out) == 10  # a fifth at most
+    learn, held_out = split(rows_of(50), 8, seed=1)
+    assert len(held_out) == 8
+    assert {row.id for row in held_out}.isdisjoint(row.id for row in learn)
+    assert len(learn) + len(held_out) == 50
+    assert split(rows_of(50), 8, seed=1) == (learn, held_out) != split(rows_of(50), 8, seed=2)
+    assert len(split(rows_of(50), 64, seed=1)[1]) == 10  # a fifth at most

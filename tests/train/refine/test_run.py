@@ -316,7 +316,7 @@ def test_both_models_are_asked_with_examples_and_their_system_message(
     asked = {name: settings[name] for name in ("shots", "shots_by", "small_system", "large_system")}
     assert asked == {"shots": 1, "shots_by": "first", "small_system": "Reason.", "large_system": "Answer."}
     assert str(settings["shots_digest"]).startswith("sha256:")
-    assert any("was trained with other prompts (shots 2 -> 1):" in line for line in said)
+    assert any("was trained with other prompts (shots 2 -> 1);" in line for line in said)
     with pytest.raises(OutputError, match=r"large_system Answer\. -> null"):
         refine(replace(options, prompting=replace(prompting, large_system=None)), print)
 

@@ -57,9 +57,9 @@ class Served(ScriptedBackend):
         self.window, self.identity = 2, ModelIdentity("http://host/v1#model", None)
 
     def poll(self, *, wait: bool = True) -> list[Reply]:
-        ticket, request, sampling = self._handed_in[0]
+        ticket, request, sampling = self._submitted[0]
         (reply,) = self.complete([request], sampling)
-        del self._handed_in[0]
+        del self._submitted[0]
         return [(ticket, reply)]
 
 
@@ -104,7 +104,7 @@ def test_the_large_lm_is_asked_once_for_each_prompt(large: Backend) -> None:
 def test_no_more_calls_are_made_than_allowed(large: Backend) -> None:
     score = RationaleReward(RewardOptions(max_large_calls=1), large, PromptBuilder())
     score([RIGHT, RIGHT])
-    with pytest.raises(LargeCallsSpentError, match="--max-large-calls 1: 1 calls are made and 1 more"):
+    with pytest.raises(LargeCallsSpentError, match="--max-large-calls 1: 1 calls were made and 1 more"):
         score([RIGHT, WRONG])
     assert score.answers.calls == 1
     assert score([RIGHT])[0].task == 1.0
@@ -151,7 +151,7 @@ def test_replies_before_an_endpoint_died_are_kept_and_what_was_asked_counts(tmp_
     assert resumed.answers.calls == 4, "two were answered, two more were on their way"
     assert [one.answer for one in resumed(items)] == ["Oslo", "Rome", "Bergen", "Turku", "Riga"]
     assert (resumed.answers.calls, resumed.answers.hits) == (7, 2)
-    with pytest.raises(LargeCallsSpentError, match="7 calls are made and 1 more"):
+    with pytest.raises(LargeCallsSpentError, match="7 calls were made and 1 more"):
         resumed([replace(RIGHT, rationale="Another.")])
 
 
@@ -175,7 +175,7 @@ def test_a_memory_that_does_not_say_what_was_asked_counts_its_replies(large: Bac
 
 def test_a_file_of_something_else_is_no_memory(large: Backend, tmp_path: Path) -> None:
     (tmp_path / "replies.jsonl").write_text('{"id": 1}\n')
-    with pytest.raises(InputError, match="holds something else"):
+    with pytest.raises(InputError, match="holds something other than replies"):
         RationaleReward(RewardOptions(memory=tmp_path / "replies.jsonl"), large, PromptBuilder())
 
 

@@ -9,7 +9,7 @@ import torch
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
 
 from lmcot_cli.errors import ModelError
-from lmcot_train.rollouts.batch import Group, collate
+from lmcot_train.rollouts.batch import RolloutGroup, collate
 from lmcot_train.rollouts.causal import CausalNetwork
 from lmcot_train.rollouts.policy import Policy
 from lmcot_train.rollouts.separate import SeparateNetwork
@@ -39,8 +39,8 @@ SEPARATE: dict[str, dict[str, Any]] = {
 }
 PROMPT = tuple(range(2, 2 + 3 * WINDOW))
 GROUPS = [
-    Group(PROMPT, ((30, 31, 32, 1), (33, 34, 1), (35, 36, 37, 38))),
-    Group(PROMPT[:5], ((40, 1), (41, 42, 43), (44, 45, 46, 47))),
+    RolloutGroup(PROMPT, ((30, 31, 32, 1), (33, 34, 1), (35, 36, 37, 38))),
+    RolloutGroup(PROMPT[:5], ((40, 1), (41, 42, 43), (44, 45, 46, 47))),
 ]
 
 
@@ -71,7 +71,7 @@ def test_a_family_writes_what_it_scores(kind: str) -> None:
     policy = policy_of(kind)
     policy.fit(GROUPS[0])
     network = policy.network
-    whole = [Group(g.prompt, tuple((*one[:2], 50, 51) for one in g.completions)) for g in GROUPS]
+    whole = [RolloutGroup(g.prompt, tuple((*one[:2], 50, 51) for one in g.completions)) for g in GROUPS]
     batch = collate(whole, network.side, network.device)
     shape = (*batch.mask.shape, network.width)
     expected = torch.zeros(shape).masked_scatter(batch.mask[..., None], network.hidden(batch))
@@ -89,7 +89,7 @@ def test_a_window_is_seen_only_beyond_its_length(kind: str, monkeypatch: pytest.
     """The first prompt of a run once stood for all; a longer one was then learned from with the window left out."""
     policy = policy_of(kind)
     monkeypatch.setattr(CausalNetwork, "_masks", lambda self, positions, seen, mask: self._additive(mask))
-    assert policy._packing_error(Group(PROMPT[:4], ((30,), (31,)))) < 1e-4
+    assert policy._packing_error(RolloutGroup(PROMPT[:4], ((30,), (31,)))) < 1e-4
     assert policy._packing_error(GROUPS[0]) > 1e-2
 
 

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from examples.train.toy_ppo import Shape, lora_model, plain_model
 from lmcot_cli.errors import ModelError
-from lmcot_train.rollouts.batch import Group, collate, pad, passes
+from lmcot_train.rollouts.batch import RolloutGroup, collate, pad, passes
 from lmcot_train.rollouts.causal import CausalNetwork, packed_mask
 from lmcot_train.rollouts.network import DecoderOnly, Network
 from lmcot_train.rollouts.policy import Policy, scatter
@@ -16,9 +16,9 @@ from lmcot_train.rollouts.seq2seq import Seq2SeqNetwork
 
 CPU = torch.device("cpu")
 GROUPS = [
-    Group((5, 6, 7, 8, 9), ((10, 11, 12, 1), (13, 1))),
-    Group((20, 21), ((22, 1), (23, 24, 25))),
-    Group((30, 31, 32), ((33,), (34, 35, 36, 37))),
+    RolloutGroup((5, 6, 7, 8, 9), ((10, 11, 12, 1), (13, 1))),
+    RolloutGroup((20, 21), ((22, 1), (23, 24, 25))),
+    RolloutGroup((30, 31, 32), ((33,), (34, 35, 36, 37))),
 ]
 
 
@@ -27,7 +27,7 @@ def network_of(shape: Shape) -> Network:
     return Seq2SeqNetwork(model) if shape == "t5" else CausalNetwork(model)
 
 
-def alone(network: Network, group: Group) -> list[Tensor]:
+def alone(network: Network, group: RolloutGroup) -> list[Tensor]:
     """Score each completion by the model's own forward pass, by itself."""
     return [network.plain_logits(group.prompt, one) for one in group.completions]
 
@@ -48,7 +48,7 @@ def test_passes_hold_what_the_budget_allows_the_largest_first() -> None:
 
 
 def test_the_packed_mask_shows_a_completion_its_prompt_and_itself() -> None:
-    batch = collate([Group((5, 6), ((7, 8), (9, 10)))], "left", CPU)
+    batch = collate([RolloutGroup((5, 6), ((7, 8), (9, 10)))], "left", CPU)
     assert packed_mask(batch)[0, 0].int().tolist() == [
         [1, 0, 0, 0, 0, 0],
         [1, 1, 0, 0, 0, 0],
@@ -89,7 +89,7 @@ def test_gradients_through_shared_prompts_are_those_of_separate_rows(shape: Shap
 
 def test_writing_token_by_token_gives_the_logits_of_one_pass(shape: Shape) -> None:
     network = network_of(shape)
-    groups = [Group(g.prompt, ((40, 41, 42), (43, 44, 45))) for g in GROUPS]
+    groups = [RolloutGroup(g.prompt, ((40, 41, 42), (43, 44, 45))) for g in GROUPS]
     batch = collate(groups, network.side, CPU)
     expected = torch.zeros(3, 2, 3, network.width).masked_scatter(
         batch.mask[..., None], network.hidden(batch)

@@ -1,11 +1,10 @@
-"""From a file of rationales to token ids: read, split by question, tokenize, and order by length."""
+"""Turn a file of rationales into token ids: read, split by question, tokenize, order by length."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from hashlib import blake2b
 from pathlib import Path
-from typing import Any
 
 import torch
 from datasets import Dataset
@@ -14,39 +13,35 @@ from torch.utils.data import Sampler
 from lmcot_cli.datasets.reader import BadRow, at_least_one, read_rows
 from lmcot_cli.datasets.row import Row
 from lmcot_cli.errors import InputError
-from lmcot_train.prompting import RationalePrompts, TokenizedExample
+from lmcot_train.prompting import RationalePrompts
 
-IGNORED = -100
-"""Label of a token that is not learned."""
 _SORTED_BATCHES = 50
 
 
 def read_rationales(path: Path) -> list[Row]:
-    """Read the rows that bring a rationale.
+    """Read the rows that have a rationale.
 
     Raises:
-        InputError: The file cannot be read, holds a bad row, or no row of it brings a rationale.
+        InputError: The file cannot be read, holds a bad row, or has no rationale.
     """
     rows = []
-    count = 0
     for row in at_least_one(read_rows(path), path):
         if isinstance(row, BadRow):
             raise InputError(row.located(str(path)))
-        count += 1
-        if row.rationale:
-            rows.append(row)
-    if not rows:
+        rows.append(row)
+    with_rationale = [row for row in rows if row.rationale]
+    if not with_rationale:
         raise InputError(
-            f"{path}: none of its {count} rows has a rationale: write some with lmcot train rationales, with"
+            f"{path}: none of its {len(rows)} rows has a rationale: collect some with lmcot train rationales, with"
             " filters that leave some"
         )
-    return rows
+    return with_rationale
 
 
 def split(rows: Sequence[Row], share: float, seed: int) -> tuple[list[Row], list[Row]]:
-    """Part rows into those to learn from and those to validate on; the rows of a question stay together.
+    """Split rows into those to learn from and those to validate on; the rows of a question stay together.
 
-    Which are which depends on the questions and the seed alone, not on their order.
+    The split depends on the questions and the seed, not on the order of rows.
 
     Raises:
         InputError: There are not enough questions for both.
@@ -67,44 +62,19 @@ def _rank(question: str, seed: int) -> bytes:
 
 
 def tokenize(
-    rows: Sequence[Row], prompts: RationalePrompts, columns: Columns, most: int | None
+    rows: Sequence[Row], prompts: RationalePrompts, most: int | None, *, encoder: bool
 ) -> tuple[Dataset, int]:
-    """Turn rows into a data set of token ids; rows of more than `most` tokens are left out.
-
-    Returns:
-        The data set, and how many rows were left out.
-    """
+    """Turn rows of up to `most` tokens into a data set; return it, and how many rows were left out."""
     examples = [prompts.example(row, row.rationale) for row in rows if row.rationale]
     fitting = [one for one in examples if most is None or len(one.prompt) + len(one.completion) <= most]
-    return Dataset.from_list([columns(one) for one in fitting]), len(examples) - len(fitting)
-
-
-Columns = Callable[[TokenizedExample], dict[str, Any]]
-"""How an example stands in a data set."""
-
-
-def causal_columns(example: TokenizedExample) -> dict[str, Any]:
-    """Put prompt and completion one after the other; only the completion is learned."""
-    return {
-        "input_ids": [*example.prompt, *example.completion],
-        "labels": [*[IGNORED] * len(example.prompt), *example.completion],
-    }
-
-
-def encoder_columns(example: TokenizedExample) -> dict[str, Any]:
-    """Give the prompt to the encoder and the completion to the decoder."""
-    return {
-        "input_ids": example.prompt,
-        "attention_mask": [1] * len(example.prompt),
-        "labels": example.completion,
-    }
+    return Dataset.from_list([one.columns(encoder=encoder) for one in fitting]), len(examples) - len(fitting)
 
 
 class SimilarLengths(Sampler[int]):
-    """Indices in random order, so that the rows of a batch are about equally long and little is padding.
+    """Indices in random order, with rows of similar length in a batch, so that there is little padding.
 
-    The order depends on seed and epoch alone: a resumed run, and one of more processes, see the same batches. Rows that
-    fill no batch are left out of an epoch, others in each, unless there are no more than these.
+    The order depends on seed and epoch alone: a resumed run, and one with more processes, see the same batches. Rows
+    that do not fill a batch are left out, others in each epoch, unless there are no others.
 
     Args:
         lengths: Tokens of each row.
@@ -121,7 +91,7 @@ class SimilarLengths(Sampler[int]):
         return count - count % self._batch_size if count > self._batch_size else count
 
     def set_epoch(self, epoch: int) -> None:
-        """Choose the order; every epoch has its own."""
+        """Choose the epoch, each of which has its own order."""
         self._epoch = epoch
 
     def __iter__(self) -> Iterator[int]:

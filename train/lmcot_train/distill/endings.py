@@ -1,7 +1,8 @@
-"""Does the model end what it writes? LoRA cannot teach that where the end token's embedding was never trained.
+"""Measure how often a model ends what it writes.
 
-Bases of the Qwen and Llama families have turn-end tokens that pretraining never saw: their rows in the output matrix
-are all alike, and LoRA leaves that matrix as it is. The distilled model then runs on until a limit stops it.
+LoRA cannot teach that where the end token's embedding was never trained. Bases of the Qwen and Llama families have
+turn-end tokens that pretraining never saw: their rows of the output matrix are all alike, and LoRA leaves that matrix
+as it is. The distilled model then writes on until a limit stops it.
 """
 
 from __future__ import annotations
@@ -20,12 +21,7 @@ MOST = 0.5
 
 @torch.no_grad()
 def share_ended(model: Any, data: Dataset) -> float:
-    """Return in which share of examples the model finds the token that ends the completion the likeliest there.
-
-    Args:
-        model: A transformers model, or one with an adapter.
-        data: Examples of `causal_columns` or `encoder_columns`.
-    """
+    """Return the share of examples of which the model predicts the end token where the completion ends."""
     training = model.training
     model.eval()
     examples = list(data.select(range(min(LOOKED_AT, len(data)))))
@@ -48,10 +44,10 @@ def _row(ids: Sequence[int], model: Any) -> torch.Tensor:
 
 
 def warning(share: float, end: str, *, full: bool) -> str | None:
-    """Say what is wrong where a model seldom ends; None where it mostly does.
+    """Return a warning for a model that seldom ends, or None.
 
     Args:
-        share: See `share_ended`.
+        share: What `share_ended` returned.
         end: The token that ends a completion.
         full: Whether all weights were trained.
     """

@@ -1,4 +1,4 @@
-"""The settings of distillation and their defaults; the command line reads its defaults from here."""
+"""The settings of distillation; the command line reads its defaults from here."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from lmcot_train.lora import LoraOptions
 
 Precision = Literal["auto", "float32", "bfloat16"]
 _COUNT = Rule(least=1, most=1_000_000)
-"""Beyond all use, and within what every library computes with."""
+"""More than anyone needs, and within the range of every library."""
 _SEEDS = Rule(least=0, most=2**32 - 1)
-"""NumPy, which is seeded too, takes no more."""
+"""The range of NumPy's seeds."""
 _PART = Rule(least=0, below=1)
 _PANEL = "Training"
 
@@ -24,16 +24,16 @@ class DistillOptions:
     """How a model learns from rationales."""
 
     lora: LoraOptions = group(LoraOptions)
-    full: bool = setting(False, "Train all weights, and no adapter.", panel="Adapter")
+    full: bool = setting(False, "Train all weights instead of an adapter.", panel="Adapter")
     epochs: int = setting(3, "Maximum epochs.", rule=_COUNT, panel=_PANEL)
     batch_size: int = setting(
         16, "Rows per step, over all processes: a multiple of their number.", rule=_COUNT, panel=_PANEL
     )
     micro_batch: int | None = setting(
         None,
-        "Rows at once on one device, a divisor of those of a step; fewer need less memory and change the result by"
+        "Rows at once on one device, a divisor of the rows per step; fewer need less memory and change the result by"
         " rounding only.",
-        shown="as many as a step has",
+        shown="all rows of a step",
         rule=_COUNT,
         panel=_PANEL,
     )
@@ -69,19 +69,12 @@ class DistillOptions:
     threads: int | None = setting(None, "Threads that compute on a CPU.", shown="torch's own", rule=_COUNT)
 
     def check(self, processes: int = 1) -> None:
-        """Refuse values that cannot work.
-
-        Args:
-            processes: How many train together.
-
-        Raises:
-            UsageError: Names the option.
-        """
+        """Raise a UsageError that names all values that cannot work, for this many processes that train together."""
         check(self, *problems(self.lora), *self._conflicts(processes))
         self.prompting.check()
 
     def _conflicts(self, processes: int) -> Iterator[str]:
-        """Say what would make a step of other rows than `batch_size`."""
+        """Yield what would give a step other rows than `batch_size`."""
         if self.batch_size % processes:
             yield f"--batch-size {self.batch_size}: give a multiple of the {processes} processes"
         share = self.batch_size // processes
@@ -92,7 +85,7 @@ class DistillOptions:
             )
 
     def settings(self) -> dict[str, Any]:
-        """Return what changes the result, by the name of its option, for the run file."""
+        """Return the settings that change the result, by the names of their options, for the run file."""
         elsewhere = {"lora", "seed", "prompting", "threads", "micro_batch"}
         values = {name: value for name, value in asdict(self).items() if name not in elsewhere}
         lora = {} if self.full else {f"lora_{name}": value for name, value in asdict(self.lora).items()}

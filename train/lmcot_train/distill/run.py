@@ -1,4 +1,4 @@
-"""One distillation: read, open, train, save; a run that was killed goes on where its last checkpoint was written."""
+"""Distil: read, open, train, save; a killed run continues from its last checkpoint."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ import torch
 import transformers
 from accelerate import PartialState
 from safetensors import SafetensorError
-from transformers import PreTrainedModel, PreTrainedTokenizerBase, Trainer, set_seed
+from transformers import Trainer, set_seed
 
 from lmcot_cli.errors import InputError
 from lmcot_cli.files import sha256_of
 from lmcot_cli.model_files.digests import weights_digest
 from lmcot_cli.prompts.conversation import PromptBuilder
 from lmcot_train.curves import draw_curves
-from lmcot_train.distill.data import causal_columns, encoder_columns, read_rationales, split, tokenize
+from lmcot_train.distill.data import read_rationales, split, tokenize
 from lmcot_train.distill.endings import share_ended, warning
 from lmcot_train.distill.options import DistillOptions
 from lmcot_train.distill.trainers import (
@@ -48,19 +48,13 @@ from lmcot_train.models import (
     silent,
 )
 from lmcot_train.plain_state import checkpoint_to_resume, last_checkpoint, remove_torn_checkpoints
-from lmcot_train.prompting import RationalePrompts
-from lmcot_train.run_folder import (
-    RunFolder,
-    RunRecord,
-    cannot_write,
-    is_first_process,
-    process_count,
-)
+from lmcot_train.prompting import RationalePrompts, save_tokenizer
+from lmcot_train.run_folder import RunFolder, RunRecord, cannot_write, is_first_process, process_count
 
 _DISK_FAULTS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EIO}
 _TORN_WRITES = ("I/O error", "iostream error", "unexpected pos", "PytorchStreamWriter")
-"""How safetensors and torch.save say that a file could not be written; they do not say why."""
-PANELS = {"loss a token": ("loss", "validation_loss"), "learning rate": ("learning_rate",)}
+"""How safetensors and torch.save report that a file could not be written, without a reason."""
+PANELS = {"loss per token": ("loss", "validation_loss"), "learning rate": ("learning_rate",)}
 
 
 def distill(
@@ -72,7 +66,7 @@ def distill(
     *,
     overwrite: bool = False,
 ) -> RunRecord:
-    """Train a base model on rationales, or go on with a run that was begun so.
+    """Train a base model on rationales, or continue a run that does; return the record of the finished run.
 
     Args:
         rationales: File of rows with a rationale.
@@ -82,13 +76,10 @@ def distill(
         report: Takes lines for the user.
         overwrite: Start the run anew.
 
-    Returns:
-        The record of the finished run.
-
     Raises:
-        UsageError: An option out of its range.
-        InputError: The rationales, or what prompts are made of, cannot be read or none is usable.
-        ModelError: The base cannot be found or loaded, or learning made weights of it that are not finite.
+        UsageError: An option is out of its range.
+        InputError: The rationales, or what prompts are made of, cannot be read, or no rationale is usable.
+        ModelError: The base cannot be found or loaded, or its weights became infinite or NaN.
         OutputError: The run folder cannot be written or holds another run.
     """
     options.check(process_count())
@@ -126,25 +117,18 @@ def _open(base: str, options: DistillOptions, report: Report) -> Opened:
 def _splits(
     rows: list[Any], opened: Opened, prompts: PromptBuilder, options: DistillOptions, report: Report
 ) -> Splits:
-    encoder, reader = is_encoder_decoder(opened.model), _reader(opened.model, opened.tokenizer, prompts)
+    encoder = is_encoder_decoder(opened.model)
+    reader = RationalePrompts(opened.tokenizer, encoder_decoder=encoder, prompts=prompts)
     most = options.max_tokens or getattr(opened.model.config, "max_position_embeddings", None)
-    columns = encoder_columns if encoder else causal_columns
     parts = split(rows, options.validation_share, options.seed)
-    (train, long_train), (validation, long_validation) = (
-        tokenize(part, reader, columns, most) for part in parts
-    )
+    tokenized = [tokenize(part, reader, most, encoder=encoder) for part in parts]
+    (train, long_train), (validation, long_validation) = tokenized
     if long := long_train + long_validation:
         report(f"{long} of {len(rows)} rows take more than {most} tokens and are left out")
     if not len(train):
         raise InputError(f"no row is left to learn from: all take more than {most} tokens; see --max-tokens")
     report(f"{len(train)} rows to learn from, {len(validation)} to validate on")
     return Splits(train, validation if len(validation) else None)
-
-
-def _reader(
-    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, prompts: PromptBuilder | None = None
-) -> RationalePrompts:
-    return RationalePrompts(tokenizer, encoder_decoder=is_encoder_decoder(model), prompts=prompts)
 
 
 def _record(rationales: Path, base: str, prompts: PromptBuilder, options: DistillOptions) -> RunRecord:
@@ -163,7 +147,7 @@ def _record(rationales: Path, base: str, prompts: PromptBuilder, options: Distil
 
 @contextmanager
 def _first_process_opens(run: RunFolder, record: RunRecord, *, overwrite: bool) -> Iterator[RunRecord]:
-    """Open the run folder in the first process; the others read what it holds then."""
+    """Open the run folder in the first process; the others read it then."""
     state = PartialState()
     with ExitStack() as stack:
         if state.is_main_process:
@@ -176,7 +160,7 @@ def _first_process_opens(run: RunFolder, record: RunRecord, *, overwrite: bool) 
 def _train(trainer: Trainer, run: RunFolder, record: RunRecord, report: Report) -> RunRecord:
     checkpoint = checkpoint_to_resume(run.checkpoints)
     if checkpoint:
-        report(f"going on from {checkpoint}")
+        report(f"continuing from {checkpoint}")
     started, results = time.monotonic(), dict[str, Any]()
     with _endings_explained(run, report):
         with stopping_after_step() as request:
@@ -184,13 +168,12 @@ def _train(trainer: Trainer, run: RunFolder, record: RunRecord, report: Report) 
             trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
             request.obey()
         learned = trainer.accelerator.unwrap_model(trainer.model)
-        check_finite(learned, f"{run.path}: learned nothing of use: {LESS}")
+        check_finite(learned, f"{run.path}: learned nothing useful: {LESS}")
         if trainer.is_world_process_zero():
             results["rationales_ended"] = _ended(learned, trainer, record, report)
             folder = run.adapter if record.adapter else run.model
             learned.save_pretrained(folder)
-            trainer.processing_class.save_pretrained(folder)
-            _reader(learned, trainer.processing_class).write_generation_config(folder)
+            save_tokenizer(trainer.processing_class, folder, learned)
     if trainer.is_world_process_zero():
         draw_curves(run.metrics, run.curves, PANELS)
         run.finish(record, _results(trainer, time.monotonic() - started) | results)
@@ -200,7 +183,7 @@ def _train(trainer: Trainer, run: RunFolder, record: RunRecord, report: Report) 
 
 
 def _ended(model: Any, trainer: Trainer, record: RunRecord, report: Report) -> float:
-    """Return how many rationales the model ends as it should, and warn where they are few."""
+    """Return the share of rationales that the model ends, and warn if it is low."""
     data = trainer.eval_dataset or trainer.train_dataset
     share = share_ended(model, data)
     end = trainer.processing_class.convert_ids_to_tokens(int(data[0]["labels"][-1]))
@@ -212,11 +195,7 @@ def _ended(model: Any, trainer: Trainer, record: RunRecord, report: Report) -> f
 def _results(trainer: Trainer, seconds: float) -> dict[str, Any]:
     state = trainer.state
     last = next((entry["loss"] for entry in reversed(state.log_history) if "loss" in entry), None)
-    results: dict[str, Any] = {
-        "steps": state.global_step,
-        "loss": last,
-        "seconds_of_last_session": round(seconds, 1),
-    }
+    results = {"steps": state.global_step, "loss": last, "seconds_of_last_session": round(seconds, 1)}
     if state.best_metric is not None:
         results |= {"best_validation_loss": state.best_metric, "best_step": state.best_global_step}
     if on_cuda():
@@ -226,13 +205,13 @@ def _results(trainer: Trainer, seconds: float) -> dict[str, Any]:
 
 @contextmanager
 def _endings_explained(run: RunFolder, report: Report) -> Iterator[None]:
-    """Say in one line that the disk is full, whichever library found out, and what Ctrl-C leaves."""
+    """Report in one line that the disk is full, whichever library finds out, and what Ctrl-C leaves."""
     try:
         yield
     except KeyboardInterrupt:
         kept = last_checkpoint(run.checkpoints)
         report(
-            f"interrupted; the same command goes on from {kept}"
+            f"interrupted; the same command continues from {kept}"
             if kept
             else "interrupted before a checkpoint"
         )
@@ -249,7 +228,7 @@ def _endings_explained(run: RunFolder, report: Report) -> Iterator[None]:
 
 
 def _quieten() -> None:
-    """Keep the libraries' own notes off the terminal; what matters is said by us."""
+    """Keep the libraries' notes off the terminal: we report what matters."""
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()
     logging.getLogger("trl").setLevel(logging.ERROR)

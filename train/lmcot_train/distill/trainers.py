@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from math import isfinite
@@ -14,15 +13,11 @@ from torch.utils.data import Sampler
 from transformers import (
     DataCollatorForSeq2Seq,
     EarlyStoppingCallback,
-    PreTrainedModel,
-    PreTrainedTokenizerBase,
     PrinterCallback,
     Seq2SeqTrainer,
     Seq2SeqTrainingArguments,
     Trainer,
     TrainerCallback,
-    TrainerControl,
-    TrainerState,
     TrainingArguments,
 )
 from trl import SFTConfig, SFTTrainer
@@ -32,49 +27,22 @@ from lmcot_train.distill.data import SimilarLengths
 from lmcot_train.distill.options import DistillOptions
 from lmcot_train.models import Opened, Report, is_encoder_decoder
 from lmcot_train.plain_state import PlainState
-from lmcot_train.run_folder import RunFolder, cannot_write
+from lmcot_train.prompting import IGNORED
+from lmcot_train.run_folder import RunFolder, append_records
 
 _RENAMED = {"eval_loss": "validation_loss"}
 _LOGGED = ("epoch", "loss", "validation_loss", "learning_rate", "grad_norm", "mean_token_accuracy")
+_LOSSES = {"loss", "validation_loss"}
 _LOGS = 100
 LESS = "lower --learning-rate, and start anew with --overwrite"
 
 
 @dataclass(frozen=True, slots=True)
 class Splits:
-    """The data sets; no validation set means no early stopping."""
+    """The data sets; without one for validation there is no early stopping."""
 
     train: Dataset
     validation: Dataset | None
-
-
-@dataclass(frozen=True, slots=True)
-class Schedule:
-    """The length of a training in steps, and how often something happens in it.
-
-    Attributes:
-        steps: Steps of all epochs.
-        warmup: Steps over which the learning rate rises.
-        evaluate_every: Steps between evaluations, each with a checkpoint.
-        log_every: Steps a logged record covers.
-    """
-
-    steps: int
-    warmup: int
-    evaluate_every: int
-    log_every: int
-
-    @classmethod
-    def of(cls, rows: int, options: DistillOptions) -> Schedule:
-        """Lay out the training on `rows` rows."""
-        an_epoch = max(rows // options.batch_size, 1)
-        steps = an_epoch * options.epochs
-        return cls(
-            steps=steps,
-            warmup=round(options.warmup * steps),
-            evaluate_every=max(an_epoch // options.evaluations, 1),
-            log_every=max(steps // _LOGS, 1),
-        )
 
 
 def on_cuda() -> bool:
@@ -89,21 +57,22 @@ def computes_in_bfloat16(options: DistillOptions) -> bool:
 
 def arguments(options: DistillOptions, run: RunFolder, splits: Splits, *, encoder: bool) -> TrainingArguments:
     """Return the arguments of the trainer; making them joins the processes that train together."""
-    schedule = Schedule.of(len(splits.train), options)
+    steps_per_epoch = max(len(splits.train) // options.batch_size, 1)
+    steps, evaluate_every = steps_per_epoch * options.epochs, max(steps_per_epoch // options.evaluations, 1)
     validates = splits.validation is not None
     values: dict[str, Any] = {
         "output_dir": str(run.checkpoints),
-        "max_steps": schedule.steps,
-        "warmup_steps": schedule.warmup,
+        "max_steps": steps,
+        "warmup_steps": round(options.warmup * steps),
         "learning_rate": options.learning_rate,
         "weight_decay": options.weight_decay,
         "lr_scheduler_type": "cosine",
-        "logging_steps": schedule.log_every,
-        "logging_nan_inf_filter": False,  # a loss that is no number is to be seen, see `MetricsLog`
+        "logging_steps": max(steps // _LOGS, 1),
+        "logging_nan_inf_filter": False,  # `MetricsLog` must see a loss that is not finite
         "eval_strategy": "steps" if validates else "no",
-        "eval_steps": schedule.evaluate_every,
+        "eval_steps": evaluate_every,
         "save_strategy": "steps",
-        "save_steps": schedule.evaluate_every,
+        "save_steps": evaluate_every,
         "save_total_limit": 2,
         "load_best_model_at_end": validates,
         "metric_for_best_model": "eval_loss" if validates else None,
@@ -127,7 +96,7 @@ def arguments(options: DistillOptions, run: RunFolder, splits: Splits, *, encode
 
 
 def _with_batches(made: TrainingArguments, options: DistillOptions) -> TrainingArguments:
-    """Share a step's rows out among processes and micro-batches, evenly (`DistillOptions.check`)."""
+    """Divide the rows of a step evenly among processes and micro-batches (`DistillOptions.check`)."""
     share = options.batch_size // made.world_size
     made.per_device_train_batch_size = min(options.micro_batch or share, share)
     made.gradient_accumulation_steps = share // made.per_device_train_batch_size
@@ -136,7 +105,7 @@ def _with_batches(made: TrainingArguments, options: DistillOptions) -> TrainingA
 
 
 class _SimilarLengthBatches(Trainer):  # type: ignore[misc]
-    """Draws rows of similar length together, the same ones however many processes there are."""
+    """Draws rows of similar length together, the same ones for any number of processes."""
 
     def _get_train_sampler(self, train_dataset: Dataset | None = None) -> Sampler[int]:
         dataset = train_dataset if train_dataset is not None else self.train_dataset
@@ -154,64 +123,42 @@ class EncoderDecoderTrainer(PlainState, _SimilarLengthBatches, Seq2SeqTrainer): 
 
 
 class MetricsLog(TrainerCallback):  # type: ignore[misc]
-    """Writes each logged record to the run's metrics, and a line of it for the user; on the first process only."""
+    """Writes each logged record to the run's metrics and reports it, in the first process only."""
 
     def __init__(self, run: RunFolder, report: Report) -> None:
         self._run, self._report = run, report
 
-    def on_train_begin(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **rest: Any
-    ) -> None:
-        """Write what the checkpoint remembers, so that steps done again after a kill are not there twice."""
+    def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        """Write what the checkpoint remembers: steps made again after a kill are not there twice."""
         if state.is_world_process_zero:
-            self._write([metric(record) for record in state.log_history], "w")
+            records = [metric(record) for record in state.log_history]
+            append_records(self._run.metrics, [one for one in records if _LOSSES & one.keys()], anew=True)
 
-    def on_log(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **rest: Any
-    ) -> None:
-        """Write the newest record.
-
-        Raises:
-            ModelError: The loss is not finite: what would be learned from it is of no use.
-        """
+    def on_log(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        """Write the newest record; raise a ModelError if its loss is not finite."""
         record = metric(state.log_history[-1])
         if not isfinite(record.get("loss", 0.0)):
-            raise ModelError(f"the loss is not finite any more at step {record['step']}: {LESS}")
-        if state.is_world_process_zero and {"loss", "validation_loss"} & record.keys():
-            self._write([record], "a")
+            raise ModelError(f"the loss is no longer finite at step {record['step']}: {LESS}")
+        if state.is_world_process_zero and _LOSSES & record.keys():
+            append_records(self._run.metrics, [record])
             self._report(_line(record, state.max_steps))
 
-    def on_save(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **rest: Any
-    ) -> None:
-        """Remove the pickled arguments that transformers leaves in a checkpoint; nothing reads them."""
+    def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        """Remove the pickled arguments that transformers leaves in a checkpoint and nothing reads."""
         if state.is_world_process_zero:
             for pickled in self._run.checkpoints.glob("*/training_args.bin"):
                 pickled.unlink(missing_ok=True)
 
-    def _write(self, records: list[dict[str, Any]], mode: str) -> None:
-        lines = [
-            json.dumps(record) + "\n" for record in records if {"loss", "validation_loss"} & record.keys()
-        ]
-        try:
-            with self._run.metrics.open(mode, encoding="utf-8") as file:
-                file.writelines(lines)
-        except OSError as error:
-            raise cannot_write(self._run.metrics, error) from error
-
 
 def metric(record: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a record of the trainer's log as it stands in the metrics."""
+    """Return a record of the trainer's log as the metrics hold it."""
     renamed = {_RENAMED.get(name, name): value for name, value in record.items()}
     return {"step": renamed["step"], **{name: renamed[name] for name in _LOGGED if name in renamed}}
 
 
 def _line(record: Mapping[str, Any], steps: int) -> str:
-    losses = [
-        f"{name.replace('_', ' ')} {record[name]:.4f}"
-        for name in ("loss", "validation_loss")
-        if name in record
-    ]
+    names = [name for name in ("loss", "validation_loss") if name in record]
+    losses = [f"{name.replace('_', ' ')} {record[name]:.4f}" for name in names]
     return f"step {record['step']:>6} of {steps}  epoch {record['epoch']:.2f}  {'  '.join(losses)}"
 
 
@@ -222,25 +169,20 @@ def build_trainer(
     options: DistillOptions,
     callbacks: list[TrainerCallback],
 ) -> Trainer:
-    """Return the trainer for the model's kind."""
+    """Return the trainer for this kind of model."""
     model, tokenizer = opened
     if splits.validation is not None:
         callbacks = [*callbacks, EarlyStoppingCallback(options.patience)]
-    kind = EncoderDecoderTrainer if is_encoder_decoder(model) else CausalTrainer
-    trainer = kind(
+    encoder = is_encoder_decoder(model)
+    collator = {"data_collator": DataCollatorForSeq2Seq(tokenizer, model, label_pad_token_id=IGNORED)}
+    trainer = (EncoderDecoderTrainer if encoder else CausalTrainer)(
         model=model,
         args=made,
         train_dataset=splits.train,
         eval_dataset=splits.validation,
         processing_class=tokenizer,
         callbacks=callbacks,
-        **_collator(model, tokenizer),
+        **(collator if encoder else {}),
     )
     trainer.remove_callback(PrinterCallback)
     return trainer
-
-
-def _collator(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> dict[str, Any]:
-    if not is_encoder_decoder(model):
-        return {}
-    return {"data_collator": DataCollatorForSeq2Seq(tokenizer, model, label_pad_token_id=-100)}

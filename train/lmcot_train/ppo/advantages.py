@@ -7,32 +7,24 @@ from torch import Tensor
 
 
 def token_rewards(rewards: Tensor, divergence: Tensor, mask: Tensor, coefficient: float) -> Tensor:
-    """Spread a rationale's reward over its tokens: all of it at the last one, the KL penalty at each.
+    """Return -coefficient * KL at each token, plus the rationale's reward at its last one [..., tokens].
 
     Args:
-        rewards: Of whole rationales [..., ].
+        rewards: Rewards of whole rationales [...].
         divergence: KL estimate per token [..., tokens].
         mask: True at real tokens, which come first [..., tokens].
         coefficient: Weight of the KL penalty.
-
-    Returns:
-        -coefficient * KL per token, plus the reward at the last real token; 0 at padding [..., tokens].
     """
     last = mask & (mask.cumsum(-1) == mask.sum(-1, keepdim=True))
     return torch.where(mask, -coefficient * divergence, 0.0) + torch.where(last, rewards[..., None], 0.0)
 
 
 def leave_one_out(rewards: Tensor) -> Tensor:
-    """Count each rationale's reward from the mean reward of the others of its question.
+    """Subtract from each rationale's reward the mean reward of the others of its question, [..., samples] -> same.
 
-    The others say how hard the question is, which a value head learns slowly; as they do not depend on the rationale
-    itself, the policy gradient stays unbiased (Kool et al. 2019; Ahmadian et al. 2024, arXiv 2402.14740, section 2.2).
-
-    Args:
-        rewards: Of whole rationales, two samples or more [..., samples].
-
-    Returns:
-        The differences [..., samples]; those of a question sum to 0.
+    The others tell how hard the question is, which a value head learns slowly; since they do not depend on the
+    rationale itself, the policy gradient stays unbiased (Kool et al. 2019; Ahmadian et al. 2024, arXiv 2402.14740,
+    section 2.2).
     """
     samples = rewards.shape[-1]
     return (rewards - rewards.mean(-1, keepdim=True)) * samples / (samples - 1)
@@ -43,12 +35,12 @@ def generalized_advantages(
 ) -> tuple[Tensor, Tensor]:
     """Estimate advantages (GAE; Schulman et al. 2016, arXiv 1506.02438, eq. 16) and returns.
 
-    delta_t = r_t + discount * V_(t+1) - V_t, A_t = delta_t + discount * trace * A_(t+1); nothing follows the last
-    real token. The returns, which the value head is to predict, are A + V.
+    delta_t = r_t + discount * V_(t+1) - V_t, A_t = delta_t + discount * trace * A_(t+1), and 0 after the last real
+    token. The returns, which the value head learns to predict, are A + V.
 
     Args:
-        rewards: Per token, 0 at padding [..., tokens].
-        values: V_t, what is still to come as seen before token t is written [..., tokens].
+        rewards: r_t, 0 at padding [..., tokens].
+        values: V_t, the estimate before token t is written [..., tokens].
         mask: True at real tokens, which come first [..., tokens].
         discount: Gamma.
         trace: Lambda; 1 trusts the rewards alone, 0 the values.

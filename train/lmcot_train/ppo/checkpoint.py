@@ -40,7 +40,7 @@ class Checkpoints:
     def save(self, learner: Learner, progress: RefineProgress) -> None:
         """Keep the state, whole or not at all, and remove the one before it.
 
-        A state that is there already is left: the same updates make the same one.
+        A state that is already there is left: the same updates make the same state.
 
         Raises:
             OutputError: It cannot be written.
@@ -70,8 +70,8 @@ class Checkpoints:
             load_moments(learner.optimizer, read_tensors(kept[-1] / _OPTIMIZER))
         except DAMAGE as error:
             raise InputError(
-                f"{kept[-1]}: is damaged ({first_line(error)}): delete this folder to go on from the checkpoint before"
-                " it, or from the start if there is none, with the large LM's replies so far; or start anew with"
+                f"{kept[-1]}: is damaged ({first_line(error)}): delete this folder to continue from the checkpoint"
+                " before it, or from the start if there is none, with the large LM's replies so far; or start anew with"
                 " --overwrite"
             ) from error
         return progress

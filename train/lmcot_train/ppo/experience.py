@@ -10,7 +10,7 @@ from torch import Tensor
 from lmcot_train.ppo.advantages import generalized_advantages, token_rewards
 from lmcot_train.ppo.options import PPOOptions
 from lmcot_train.ppo.statistics import explained_variance, whiten
-from lmcot_train.rollouts.batch import Group
+from lmcot_train.rollouts.batch import RolloutGroup
 from lmcot_train.rollouts.scored import ScoredRollouts, stack, token_figures
 from lmcot_train.rollouts.token_math import k1
 
@@ -22,14 +22,14 @@ class Experience:
     Attributes:
         groups: Prompts and completions.
         mask: True at real tokens.
-        logprobs: Under the policy that sampled.
-        values: As estimated when it sampled.
-        advantages: Whitened.
-        returns: What the value head is to predict.
+        logprobs: Log-probabilities under the policy that sampled.
+        values: Its estimates of the reward still to come.
+        advantages: Whitened advantages.
+        returns: Targets of the value head.
         figures: Figures for the log.
     """
 
-    groups: tuple[Group, ...]
+    groups: tuple[RolloutGroup, ...]
     mask: Tensor
     logprobs: Tensor
     values: Tensor
@@ -42,9 +42,8 @@ def build(
     scored: Sequence[ScoredRollouts], rewards: Tensor, coefficient: float, options: PPOOptions
 ) -> Experience:
     """Turn scored groups and their rewards [groups, samples] into advantages and returns."""
-    mask, logprobs, values, reference = (
-        stack(scored, name) for name in ("mask", "logprobs", "values", "reference")
-    )
+    names = ("mask", "logprobs", "values", "reference")
+    mask, logprobs, values, reference = (stack(scored, name) for name in names)
     per_token = token_rewards(rewards, k1(logprobs, reference), mask, coefficient)
     advantages, returns = generalized_advantages(per_token, values, mask, options.discount, options.trace)
     figures = {

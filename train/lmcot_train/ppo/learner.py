@@ -12,7 +12,7 @@ from lmcot_cli.pipeline.seeds import sample_seed
 from lmcot_train.ppo.experience import Experience
 from lmcot_train.ppo.losses import clipped_policy_loss, clipped_value_loss, outside_clip
 from lmcot_train.ppo.options import PPOOptions
-from lmcot_train.rollouts.batch import Group, RolloutBatch, collate, passes
+from lmcot_train.rollouts.batch import collate, passes
 from lmcot_train.rollouts.policy import Policy
 from lmcot_train.rollouts.token_math import k3
 from lmcot_train.rollouts.workers import Workers
@@ -21,12 +21,7 @@ _FIGURES = ("policy_loss", "value_loss", "learned_entropy", "clip_fraction", "st
 
 
 def rate_share(update: int, options: PPOOptions) -> float:
-    """Return the share of the full learning rates an update has: a line up, a level, a line down to nearly zero.
-
-    Args:
-        update: Its number, from 0.
-        options: Hold how many updates there are, `warm_up` and `decay`.
-    """
+    """Return an update's share of the full learning rates: a line up, a level, a line down to nearly zero."""
     rise = (update + 1) / (options.warm_up + 1)
     fall = (options.updates - update) / (options.decay * options.updates + 1)
     return min(1.0, rise, fall) if options.decay else min(1.0, rise)
@@ -34,14 +29,7 @@ def rate_share(update: int, options: PPOOptions) -> float:
 
 @dataclass(frozen=True, slots=True)
 class Learner:
-    """The policy's optimizer and how it is used.
-
-    Attributes:
-        policy: What learns.
-        options: The settings.
-        optimizer: Holds two groups of parameters, the language model's and the value head's.
-        workers: The processes that learn together.
-    """
+    """The policy's optimizer, which has a group for the language model and one for the value head, and its use."""
 
     policy: Policy
     options: PPOOptions
@@ -50,7 +38,7 @@ class Learner:
 
     @classmethod
     def create(cls, policy: Policy, options: PPOOptions, workers: Workers) -> Learner:
-        """Make a learner with a fresh optimizer: Adam without weight decay, epsilon 1e-5 as PPO is wont to have it.
+        """Make a learner with a new optimizer: Adam without weight decay, with an epsilon of 1e-5 as is usual for PPO.
 
         Raises:
             ValueError: All weights of the language model are frozen.
@@ -64,7 +52,7 @@ class Learner:
         return cls(policy, options, torch.optim.Adam(groups, eps=1e-5), workers)
 
     def learn(self, experience: Experience, update: int) -> dict[str, float]:
-        """Make up to `epochs` passes over the experience; return the means of what was seen."""
+        """Make up to `epochs` passes over the experience; return the mean figures of their minibatches."""
         self._set_rates(update)
         seen: list[Tensor] = []
         norms: list[float] = []
@@ -79,11 +67,9 @@ class Learner:
         return {**means, "gradient_norm": sum(norms) / len(norms), "epochs": float(epoch + 1)}
 
     def _set_rates(self, update: int) -> None:
-        share = rate_share(update, self.options)
-        for group, peak in zip(
-            self.optimizer.param_groups, (self.options.policy_rate, self.options.value_rate), strict=True
-        ):
-            group["lr"] = peak * share
+        peaks = (self.options.policy_rate, self.options.value_rate)
+        for group, peak in zip(self.optimizer.param_groups, peaks, strict=True):
+            group["lr"] = peak * rate_share(update, self.options)
 
     def _minibatches(self, groups: int, update: int, epoch: int) -> Iterator[list[int]]:
         generator = torch.Generator().manual_seed(sample_seed(self.options.seed, f"order {update}", epoch))
@@ -92,27 +78,22 @@ class Learner:
             yield part.tolist()
 
     def _accumulate(self, experience: Experience, minibatch: list[int]) -> Tensor:
-        """Add up the gradients of a minibatch, in passes that fit in memory; return its figures."""
+        """Sum the gradients of a minibatch, in passes that fit in memory; return its figures."""
         self.optimizer.zero_grad()
         total = experience.mask[minibatch].sum()
-        own = self.workers.share(minibatch)
+        own, options = self.workers.share(minibatch), self.options
         figures = torch.zeros(len(_FIGURES))
-        for indices in passes(own, lambda i: experience.groups[i].cost, self.options.tokens_per_pass):
-            chosen = [own[index] for index in indices]
-            sums = self._sums(experience, chosen)
-            policy_loss, value_loss, entropy = sums[0], sums[1], sums[2]
-            loss = (
-                policy_loss + self.options.value_weight * value_loss - self.options.entropy_weight * entropy
-            )
+        for indices in passes(own, lambda i: experience.groups[i].cost, options.tokens_per_pass):
+            sums = self._sums(experience, [own[index] for index in indices])
+            loss = sums[0] + options.value_weight * sums[1] - options.entropy_weight * sums[2]
             (loss / total).backward()  # type: ignore[no-untyped-call]
             figures += (sums.detach() / total).cpu()
         return self.workers.sum(figures)
 
     def _sums(self, experience: Experience, chosen: list[int]) -> Tensor:
-        """Return the sums over tokens of all that is in `_FIGURES`, for some groups of the experience."""
+        """Return the sums of `_FIGURES` over the tokens of some groups of the experience."""
         options, device = self.options, self.policy.network.device
-        groups: list[Group] = [experience.groups[i] for i in chosen]
-        batch: RolloutBatch = collate(groups, self.policy.network.side, device)
+        batch = collate([experience.groups[i] for i in chosen], self.policy.network.side, device)
         tokens = batch.mask.shape[-1]
         old, old_values, advantages, returns = (
             tensor[chosen, :, :tokens].to(device)
@@ -129,7 +110,7 @@ class Learner:
         return torch.stack([torch.where(batch.mask, tensor, 0.0).sum() for tensor in per_token])
 
     def _step(self) -> float:
-        """Make one optimizer step; return the length of the gradient before it was shortened."""
+        """Make one optimizer step; return the norm of the gradient before it was clipped."""
         parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
         self.workers.sum_gradients(parameters)
         norm = nn.utils.clip_grad_norm_(parameters, self.options.max_grad_norm)

@@ -10,8 +10,8 @@ def clipped_policy_loss(logprobs: Tensor, old: Tensor, advantages: Tensor, clip:
     """Return -min(ratio * A, clip(ratio, 1 - clip, 1 + clip) * A) per token (eq. 7); all of one shape.
 
     Args:
-        logprobs: Of the tokens under the policy that learns.
-        old: Of the tokens under the policy that wrote them.
+        logprobs: Log-probabilities under the policy that learns.
+        old: Log-probabilities under the policy that sampled.
         advantages: How much better each token was than expected.
         clip: Epsilon; beyond it a token gives no gradient in the direction of its advantage.
     """

@@ -1,4 +1,4 @@
-"""The settings of PPO, each with what a higher or lower value does."""
+"""The settings of PPO (GRPO uses some of them), each with the effect of a higher or lower value."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from math import inf
 from lmcot_cli.settings.declaration import COUNT, NOT_NEGATIVE, POSITIVE, SHARE, Rule, check, setting
 
 _MOST = 1_000_000
-"""Rationales per update, and tokens per rationale, that no machine gets through; more would seem to hang."""
+"""Rationales per update, and tokens per rationale, that no machine can process; more would seem to hang."""
 _SEEDS = Rule(least=0, most=2**32 - 1)
-"""What every library that draws takes for a seed."""
+"""The range of seeds of every library."""
 _LEARNING, _SAMPLING, _RUN = "Learning", "Sampling", "Run"
 
 
@@ -21,23 +21,23 @@ class PPOOptions:
 
     updates: int = setting(
         100,
-        "Updates to make, each with --batch times --samples rationales; more continue a finished run.",
+        "Number of updates, each with --batch times --samples rationales; a higher one continues a finished run.",
         rule=COUNT,
         panel=_LEARNING,
     )
     minutes: float | None = setting(
         None,
-        "Stop after this much training (all sessions together), if that comes first.",
+        "Minutes of training (all sessions together) after which the run ends, if that comes first.",
         shown="no limit",
         rule=POSITIVE,
         panel=_LEARNING,
     )
     batch: int = setting(
-        16, "Questions per update; more make steadier, slower updates.", rule=COUNT, panel=_SAMPLING
+        16, "Questions per update; more make updates steadier and slower.", rule=COUNT, panel=_SAMPLING
     )
     samples: int = setting(
         4,
-        "Rationales per question; they share the work on their prompt, so 4 cost far less than 4 questions.",
+        "Rationales per question; they share the work on the prompt, so 4 cost far less than 4 questions.",
         rule=COUNT,
         panel=_SAMPLING,
     )
@@ -49,7 +49,7 @@ class PPOOptions:
     )
     temperature: float = setting(
         1.0,
-        "Temperature of the sampling, and of the distribution that is optimized; below 1 explores less.",
+        "Temperature of the sampling, and of the distribution that is optimized; a lower one explores less.",
         rule=POSITIVE,
         panel=_SAMPLING,
     )
@@ -62,7 +62,7 @@ class PPOOptions:
     minibatches: int = setting(4, "Optimizer steps per epoch.", rule=COUNT, panel=_LEARNING)
     policy_rate: float = setting(
         1e-4,
-        "Learning rate of the adapter; take a tenth of it for all weights.",
+        "Learning rate of the adapter; for all weights a tenth of it is enough.",
         name="learning_rate",
         rule=POSITIVE,
         panel=_LEARNING,
@@ -71,16 +71,16 @@ class PPOOptions:
     warm_up: int = setting(
         3, "Updates over which both learning rates rise to their full value.", rule=NOT_NEGATIVE, typed=False
     )
-    # What noise did to the weights averages out at the end; a run that is to end by `minutes` hardly gets there.
+    # At falling rates the noise in the weights averages out; a run that `minutes` ends hardly gets there.
     decay: float = setting(
         0.0,
-        "Share of the updates, the last ones, over which learning rates fall to zero; their number is fixed then.",
+        "Share of the updates, at the end, over which the learning rates fall to zero; --updates is fixed then.",
         rule=SHARE,
         panel=_LEARNING,
     )
     clip: float = setting(
         0.2,
-        "Ratio by which a token's probability may change in an update before it stops counting.",
+        "Relative change of a token's probability in an update beyond which the token no longer counts.",
         rule=POSITIVE,
         panel=_LEARNING,
     )
@@ -95,7 +95,7 @@ class PPOOptions:
     )
     entropy_weight: float = setting(
         0.0,
-        "Reward for staying undecided; above 0 it works against a collapse to one phrasing.",
+        "Weight of a bonus for entropy; above 0 it works against a collapse to one phrasing.",
         rule=NOT_NEGATIVE,
         panel=_LEARNING,
     )
@@ -109,14 +109,14 @@ class PPOOptions:
     )
     leave_one_out: bool = setting(
         False,
-        "Count each reward from the mean of the question's other samples, which takes the difficulty of questions"
-        " out of the advantages.",
+        "Subtract from each reward the mean of the question's other samples, which removes the difficulty of questions"
+        " from the advantages.",
         panel=_LEARNING,
     )
     advantage_floor: float = setting(
         0.1,
-        "Spread of advantages below which they are not scaled up to 1: what a reward cannot tell apart then moves"
-        " nothing. 0 is plain whitening.",
+        "Spread below which advantages are not scaled up to 1, so that differences too small to mean anything move"
+        " nothing; 0 is plain whitening.",
         rule=NOT_NEGATIVE,
         typed=False,
     )
@@ -125,38 +125,38 @@ class PPOOptions:
     )
     kl_target: float = setting(
         3.0,
-        "KL to the start to hold, in nats per rationale. Higher lets the policy go further; too high, and it finds"
-        " what pleases the reward and nobody else.",
+        "KL to the reference to hold, in nats per rationale. A higher one lets the policy go further; one that is too"
+        " high lets it exploit the reward.",
         rule=POSITIVE,
         panel=_LEARNING,
     )
     kl_gain: float = setting(
-        0.1, "How fast the weight of the KL penalty follows; 0 keeps it.", rule=NOT_NEGATIVE, typed=False
+        0.1, "How fast the weight of the KL penalty adapts; 0 keeps it.", rule=NOT_NEGATIVE, typed=False
     )
     epoch_kl: float = setting(
         0.05,
-        "KL to the policy that sampled, in nats per token, at which an update ends before its last epoch.",
+        "KL to the policy that sampled, in nats per token, above which an update ends before its last epoch.",
         rule=POSITIVE,
         typed=False,
     )
     run_kl: float = setting(
         50.0,
-        "KL to the start, in nats per rationale, at which the run ends because it has run away.",
+        "KL to the reference, in nats per rationale, above which the run ends, since it has diverged.",
         rule=POSITIVE,
         panel=_LEARNING,
     )
     max_grad_norm: float = setting(
-        1.0, "Norm to which longer gradients are shortened.", rule=POSITIVE, typed=False
+        1.0, "Norm to which longer gradients are clipped.", rule=POSITIVE, typed=False
     )
     tokens_per_pass: int = setting(
         4096,
-        "Tokens in one pass through the network; fewer take less memory and give the same result.",
+        "Tokens per pass through the network; fewer take less memory and give the same result.",
         rule=COUNT,
         panel=_LEARNING,
     )
     validate_every: int = setting(
         10,
-        "Updates between validations (greedy rationales for the rows held out); 0: never.",
+        "Updates between validations (greedy rationales for the rows held out); 0 for none.",
         rule=NOT_NEGATIVE,
         panel=_RUN,
     )
@@ -166,11 +166,7 @@ class PPOOptions:
     )
 
     def check(self) -> None:
-        """Refuse what cannot work.
-
-        Raises:
-            UsageError: Names everything that is wrong, its value, and what it may be.
-        """
+        """Raise a UsageError that names everything that cannot work, its value, and what it may be."""
         check(self, *self._conflicts())
 
     def _conflicts(self) -> Iterator[str]:

@@ -16,12 +16,8 @@ def masked_std(values: Tensor, mask: Tensor) -> Tensor:
 def whiten(values: Tensor, mask: Tensor, floor: float) -> Tensor:
     """Shift to mean 0 and scale to standard deviation 1 where `mask` is true; 0 elsewhere.
 
-    Args:
-        values: Any shape.
-        mask: The same shape.
-        floor: A spread below it is divided by it instead of by itself. Plain whitening (0) blows up any noise to
-            size 1, so that a reward that tells no rationale from another would push the policy as hard as one
-            that does.
+    Values with a spread below `floor` are divided by `floor`. Plain whitening (a floor of 0) scales any noise up to 1:
+    a reward that cannot tell rationales apart would push the policy as hard as one that can.
     """
     centred = values - masked_mean(values, mask)
     scale = masked_std(values, mask).clamp(min=max(floor, 1e-8))

@@ -19,7 +19,7 @@ from lmcot_train.ppo.kl import adapted_coefficient
 from lmcot_train.ppo.learner import Learner
 from lmcot_train.rewards.large_answers import LargeCallsSpentError
 from lmcot_train.rollouts.best_weights import BestWeights
-from lmcot_train.rollouts.judge import Judge, Judged, reward_figures
+from lmcot_train.rollouts.judge import Judge, JudgedRationale, reward_figures
 from lmcot_train.rollouts.monitor import Monitor, RefineProgress
 from lmcot_train.rollouts.scored import ScoredRollouts
 
@@ -27,16 +27,11 @@ Clock = Callable[[], float]
 
 
 class Trainer:
-    """Refines a policy.
-
-    Args:
-        judge: Holds the policy, what it learns from, and the settings.
-        folder: Where the state is kept; None keeps none.
-        clock: Tells the time in seconds.
+    """Refines the policy of a judge, from the last checkpoint in `folder` if there is one; without a folder keeps none.
 
     Attributes:
         learner: The policy with its optimizer.
-        monitor: How far the run has come (that of the last checkpoint at first), and why it ended.
+        monitor: How far the run has come, and why it ended.
     """
 
     def __init__(self, judge: Judge, folder: Path | None = None, clock: Clock = time.monotonic) -> None:
@@ -48,20 +43,20 @@ class Trainer:
         progress = kept or RefineProgress(judge.options.kl_coefficient)
         self.monitor = Monitor(judge, progress, BestWeights(folder) if folder else None)
 
-    def run(self) -> Iterator[tuple[dict[str, float], list[Judged]]]:
+    def run(self) -> Iterator[tuple[dict[str, float], list[JudgedRationale]]]:
         """Make updates until one of the limits is reached.
 
         Yields:
-            After each update its figures and what was sampled for it. The state is kept every `save_every` updates,
-            after what was yielded has been taken, and at the end.
+            The figures of each update and what was sampled for it. The state is kept every `save_every` updates, once
+            the caller asks for the next one, and at the end.
 
         Raises:
-            ModelError: The large LM as a whole cannot go on; what was learned so far is kept.
+            ModelError: The large LM as a whole cannot continue; what was learned so far is kept.
             OutputError: The state cannot be written.
         """
         if self.monitor.progress.update == 0:
             yield self.monitor.validated({"update": 0.0}), []
-        while self.monitor.goes_on:
+        while self.monitor.continues:
             started = self._clock()
             try:
                 figures, judged = self._update()
@@ -78,13 +73,13 @@ class Trainer:
         self.save()
 
     def save(self) -> None:
-        """Keep the state, so that a run that is killed continues from here; not one that owes a validation."""
+        """Keep the state, so that a killed run continues from here, unless it owes a validation."""
         if self._checkpoints and self.judge.workers.first and not self.monitor.owes_validation:
             self._checkpoints.save(self.learner, self.monitor.progress)
 
-    def _update(self) -> tuple[dict[str, float], list[Judged]]:
+    def _update(self) -> tuple[dict[str, float], list[JudgedRationale]]:
         number, coefficient = self.monitor.progress.update, self.monitor.progress.coefficient
-        watch = _Watch(self._clock)
+        watch = _Laps(self._clock)
         rows = self._rows(number)
         groups = self.judge.write(rows, [f"{number}/{i}" for i in range(len(rows))], self.options.samples)
         watch.lap("seconds_sampling")
@@ -116,13 +111,13 @@ class Trainer:
         return chosen
 
     def _start_values(self, scored: Sequence[ScoredRollouts], mean: float) -> list[ScoredRollouts]:
-        """Let the untrained value head, which says 0, say the mean reward: its first advantages then mean something."""
+        """Let the untrained value head predict the mean reward, not 0: the first advantages then mean something."""
         with torch.no_grad():
             self.judge.policy.value_head.bias.fill_(mean)
         return [replace(one, values=torch.where(one.mask, mean, 0.0)) for one in scored]
 
 
-class _Watch:
+class _Laps:
     """Times the parts of an update."""
 
     def __init__(self, clock: Clock) -> None:

@@ -1,4 +1,1 @@
-"""Rationales to distil from: a large LM's own chains of thought, or a human's, as far as they pass the filters.
-
-Run as `lmcot train rationales`.
-"""
+"""`lmcot train rationales`: a large LM's chains of thought, or people's rationales, that pass the filters."""

@@ -1,4 +1,4 @@
-"""Which rationales are fit to learn from; every filter is a pure function of a row and one rationale."""
+"""Filters: which rationales are fit to learn from. Each is a pure function of a row and one rationale."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ class Candidate(NamedTuple):
     Attributes:
         row: The row.
         rationale: The text.
-        answer: The answer it led to; None where there is none.
-        judged: Whether the answer counts; a human's rationale states none.
-        logprob: Mean log-probability a token under the model that wrote it, where it is known.
+        answer: The answer that it led to, if any.
+        judged: Whether the answer counts; a human's rationale may state none.
+        logprob: Mean log-probability per token under the model that wrote it, if known.
         drawn: Whether a model wrote it for us.
-        seed: The seed it was drawn with, where there was one.
+        seed: The seed that it was drawn with, if any.
     """
 
     row: Row
@@ -38,10 +38,7 @@ class Candidate(NamedTuple):
 
 
 def surest_bounds(passing: Iterable[Candidate], share: float) -> dict[str | None, float]:
-    """Find the least mean log-probability with which a rationale of each question type is among the surest `share`.
-
-    Rationales whose log-probability is not known count as none.
-    """
+    """Return the lowest mean log-probability among the surest `share` of each question type, as far as it is known."""
     known: defaultdict[str | None, list[float]] = defaultdict(list)
     for candidate in passing:
         if candidate.logprob is not None:
@@ -50,7 +47,7 @@ def surest_bounds(passing: Iterable[Candidate], share: float) -> dict[str | None
 
 
 def reason_against(candidate: Candidate, options: FilterOptions) -> str | None:
-    """Name the first filter that a rationale does not pass; None if it passes all (see `FILTERS`)."""
+    """Return the first of the `FILTERS` that a rationale does not pass, or None."""
     statements = read_statements(candidate.rationale)
     words = [word for statement in statements for word in statement.words]
     checks = {
@@ -71,12 +68,12 @@ FILTERS = {
     "answer not in it": "no gold answer, nor its own, occurs in it as a run of words; yes and no need not",
     "too short": "fewer words than --min-words",
     "too long": "more words than --max-words",
-    "loops": "up to 12 words stand three times in a row, or a sentence stands twice",
-    "copies the context": "more than --max-copied words in a row stand in one paragraph word for word",
-    "said already": "an earlier sample of the row, which passed all of these, is the same text",
+    "loops": "up to 12 words occur three times in a row, or a sentence occurs twice",
+    "copies the context": "more than --max-copied words in a row are in one paragraph word for word",
+    "said already": "an earlier sample of the row that passed all of these is the same text",
     "unsure": "the large LM was surer of the --keep-surest share of its question type",
 }
-"""Every reason to leave a rationale out, in the order of asking, with its definition."""
+"""Every reason to leave a rationale out, in the order of the checks, with its definition."""
 
 
 def _is_wrong(candidate: Candidate, options: FilterOptions) -> bool:

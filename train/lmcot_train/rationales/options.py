@@ -16,12 +16,12 @@ NOT_OF_TEACHER = declared(AnswerOptions).keys() - {
     "seed", "limit", "fields", "prompts", "shots", "shots_from", "shots_by", "large_system", "parallel", "threads",
     "n_ctx", "gpu_layers", "large_option", "truncate", "max_errors", "finish_within", *declared(EndpointOptions),
 }  # fmt: skip
-"""The settings of answering that a teacher's chains have no use for."""
+"""The settings of answering that do not apply to a teacher's chains."""
 
 
 @dataclass(frozen=True, slots=True)
 class TeacherOptions:
-    """What the large LM reads when it writes chains to learn from."""
+    """The context of the large LM when it writes chains to learn from."""
 
     context: Literal["all", "supporting"] = setting(
         "all",
@@ -32,19 +32,19 @@ class TeacherOptions:
 
 @dataclass(frozen=True, slots=True)
 class FilterOptions:
-    """What a rationale must be like."""
+    """The bounds of a rationale that is fit to learn from."""
 
     min_f1: float | None = setting(
         None, "Minimum F1 of the answer it led to.", shown="an exact match", rule=SHARE, panel=_PANEL
     )
     min_words: int = setting(4, "Minimum words.", rule=COUNT, panel=_PANEL)
     max_words: int = setting(150, "Maximum words.", rule=COUNT, panel=_PANEL)
-    # A fact may be quoted; a rationale that recites paragraphs has chosen nothing.
+    # A fact may be quoted; a rationale that recites paragraphs has selected nothing.
     max_copied: int = setting(
         40, "Maximum words in a row copied from one paragraph, word for word.", rule=COUNT, panel=_PANEL
     )
-    # A right answer may come of wrong facts, by luck, and an LM is less sure of these; but it is less sure of some
-    # types of question too, and of these a small LM would learn nothing if one bound held for all.
+    # A right answer may come from wrong facts, by luck, and an LM is less sure of these. But it is also less sure of
+    # some types of question, from which a small LM would learn nothing if there were one bound for all.
     keep_surest: float | None = setting(
         None,
         "Share of what passes to keep, per question type: what the large LM was surest of.",
@@ -55,11 +55,7 @@ class FilterOptions:
     )
 
     def check(self) -> None:
-        """Refuse bounds that nothing can meet.
-
-        Raises:
-            UsageError: Names everything that is wrong.
-        """
+        """Raise a UsageError that names every bound that nothing can meet."""
         wrong = []
         if self.min_words > self.max_words:
             wrong.append(f"--min-words {self.min_words}: give no more than --max-words ({self.max_words})")

@@ -1,4 +1,4 @@
-"""Collect rationales: ask the teacher (resumable, as `lmcot answer`), filter what it said, write what is left."""
+"""Collect rationales: ask the teacher (resumable, as `lmcot answer`), filter its chains, write what passes."""
 
 from __future__ import annotations
 
@@ -19,32 +19,24 @@ from lmcot_cli.datasets.reader import BadRow, at_least_one, read_rows, read_sour
 from lmcot_cli.datasets.row import Row
 from lmcot_cli.errors import InputError, OutputError, UsageError
 from lmcot_cli.files import cannot_write, lock, read_object, sha256_of, write_json
+from lmcot_cli.installation import versions
 from lmcot_cli.pipeline.duplicates import mark_duplicates
 from lmcot_cli.pipeline.extract import chain_answer
 from lmcot_cli.pipeline.run_file import now
 from lmcot_train.rationales.filters import FILTERS, Candidate, reason_against, surest_bounds
 from lmcot_train.rationales.options import FilterOptions
-from lmcot_train.run_folder import versions
+from lmcot_train.run_folder import PACKAGES
 
 
 @dataclass(slots=True)
 class Counts:
-    """What became of the rationales.
-
-    Attributes:
-        rows: Rows of the input.
-        failed: Rows that could not be read or answered.
-        candidates: Rationales that were looked at.
-        kept: Rationales written.
-        rows_kept: Rows that have at least one of them.
-        left_out: Rationales left out, by the first filter that they did not pass.
-    """
+    """Counts of rows and rationales; `left_out` counts by the first filter that a rationale did not pass."""
 
     rows: int = 0
-    failed: int = 0
+    failed: int = 0  # rows that could not be read or answered
     candidates: int = 0
     kept: int = 0
-    rows_kept: int = 0
+    rows_kept: int = 0  # rows with at least one rationale that was kept
     left_out: dict[str, int] = field(default_factory=lambda: dict.fromkeys(FILTERS, 0))
 
 
@@ -53,11 +45,10 @@ class Origin:
     """Where rationales come from.
 
     Attributes:
-        source: The file of questions, or of rows that bring a rationale.
-        answers: The output of `lmcot answer --method cot` for these questions; None for rationales that came with
-            the rows.
-        limit: Rows to take at most.
-        rows: Where rows have what.
+        source: The file of questions, or of rows with rationales.
+        answers: The output of `lmcot answer --method cot` for these questions; None for the rationales of the rows.
+        limit: Maximum rows to read.
+        rows: How rows are read.
     """
 
     source: Path
@@ -66,22 +57,18 @@ class Origin:
     rows: RowOptions = DEFAULT
 
     def check(self) -> None:
-        """Refuse a limit that leaves no row.
-
-        Raises:
-            UsageError: Names the option.
-        """
+        """Raise a UsageError for a limit that leaves no row."""
         if self.limit is not None and self.limit < 1:
             raise UsageError(f"--limit {self.limit}: give 1 or more")
 
 
 def answers_path(output: Path) -> Path:
-    """Return where the teacher's answers are kept: beside the rationales."""
+    """Return the file of the teacher's answers, beside the rationales."""
     return output.parent / f"{output.stem}.answers.jsonl"
 
 
 class SupportingRows(BytesIO):
-    """Rows for a teacher to read, in memory, by the name of the file that they came from."""
+    """Rows for a teacher in memory, with the name of the file that they came from."""
 
     name = ""
 
@@ -89,20 +76,14 @@ class SupportingRows(BytesIO):
 def read_supporting(
     questions: Path, limit: int | None = None, options: RowOptions = DEFAULT
 ) -> SupportingRows:
-    """Read the questions with their supporting paragraphs alone, for a teacher to read.
+    """Read the questions with only their supporting paragraphs, for a teacher.
 
     HotpotQA, 2WikiMultiHopQA, MuSiQue and MicroHop name these paragraphs. A teacher that need not search makes fewer
     mistakes; a student that learns its rationales from the whole context still learns to search. The rows are the same
-    each time, so that an interrupted run goes on. A row that cannot be read stays one, in its place: it holds its id
-    alone.
-
-    Args:
-        questions: The file of questions.
-        limit: Rows to take at most; None: all.
-        options: Where rows have what.
+    each time, so that an interrupted run can continue. A row that cannot be read keeps its place, with its id alone.
 
     Raises:
-        InputError: The questions cannot be read, or a row that can names no supporting paragraph.
+        InputError: The questions cannot be read, or a readable row names no supporting paragraph.
     """
     rows = (
         json.dumps(_supporting_only(row, questions)) + "\n"
@@ -119,7 +100,7 @@ def _supporting_only(row: Row | BadRow, source: Path) -> dict[str, Any]:
     if not row.supporting:
         raise InputError(
             f"{source}:{row.line}: row {row.id!r} names no supporting paragraph (supporting_facts, or is_supporting"
-            " in a paragraph): leave --context supporting out"
+            " in a paragraph): omit --context supporting"
         )
     context = tuple(row.context[position] for position in row.supporting)
     return to_record(replace(row, context=context, supporting=(), supporting_sentences=()))
@@ -130,16 +111,16 @@ def collect(
 ) -> Counts:
     """Filter rationales and write those that pass as rows in lmcot's own layout, with a run file beside them.
 
-    A row's first rationale keeps the row's id, further ones get `#2`, `#3` after it.
+    A row's first rationale has the row's id, further ones have `#2`, `#3` after it.
 
     Args:
-        origin: Where they come from.
-        output: The file of rationales to be.
-        options: What they must be like.
-        ask: Has the teacher write the answers that `origin` names; called once nothing stands against the output.
+        origin: Where the rationales come from.
+        output: The file to write.
+        options: The bounds of a rationale.
+        ask: Has the teacher write the answers that `origin` names; called once the output can be written.
 
     Raises:
-        UsageError: Bounds that nothing can meet, or an output that is the input.
+        UsageError: Nothing can meet the bounds, or the output is the input.
         InputError: The input cannot be read, or no rationale passes; nothing is written then.
         OutputError: The output cannot be written, is no file of rationales, or is being written by another process.
     """
@@ -165,18 +146,18 @@ def collect(
 
 
 def _check_output(origin: Origin, output: Path) -> None:
-    """Refuse an output that is a folder, what is read, or a file that somebody else wrote."""
+    """Refuse an output that is a folder, the input, or a file of somebody else."""
     if not output.name or output.is_dir():
         raise OutputError(f"-o {output}: is a folder: name a file in it")
     if output.exists() and not _is_ours(output):
-        raise OutputError(f"{output}: is no file of rationales that lmcot wrote: choose another -o")
+        raise OutputError(f"{output}: is not a file of rationales that lmcot wrote: choose another -o")
     for written in (output, origin.answers):
         if written and written.exists() and origin.source.exists() and written.samefile(origin.source):
             raise UsageError(f"-o {output}: {written} is the input itself; choose another -o")
 
 
 def _is_ours(output: Path) -> bool:
-    """Whether the run file beside an output says that it holds rationales."""
+    """Whether there is a run file of rationales beside an output."""
     try:
         return "filters" in read_object(_run_path(output), InputError)
     except InputError:
@@ -185,7 +166,7 @@ def _is_ours(output: Path) -> bool:
 
 @contextmanager
 def _claimed(output: Path) -> Iterator[tuple[IO[str], Path]]:
-    """Keep an output to this process; yield the file to write and its path, from where it can take its place.
+    """Reserve an output for this process; yield the file to write, and its path, to replace the output with.
 
     Raises:
         OutputError: It cannot be written, or another process has it.
@@ -201,20 +182,19 @@ def _claimed(output: Path) -> Iterator[tuple[IO[str], Path]]:
         if not _is_at(descriptor, partial):
             raise OutputError(f"{output}: another lmcot is writing to it: wait for it, or choose another -o")
         try:
-            file.truncate(0)  # what a run that was killed had left
+            file.truncate(0)  # left by a killed run
             yield file, partial
         finally:
-            if _is_at(
-                descriptor, partial
-            ):  # else it has taken its place, and another process may have a new one
+            # Otherwise it has replaced the output, and another process may have a new one.
+            if _is_at(descriptor, partial):
                 partial.unlink()
     finally:
-        with suppress(OSError):  # a full disk was reported when it was written to
+        with suppress(OSError):  # a full disk was reported before
             file.close()
 
 
 def _is_at(descriptor: int, path: Path) -> bool:
-    """Whether an open file is the one of that path, which another process may have moved away."""
+    """Whether an open file is still at its path, from which another process may have moved it."""
     try:
         return os.path.samestat(os.fstat(descriptor), path.stat())
     except FileNotFoundError:
@@ -227,7 +207,7 @@ def _groups(origin: Origin, counts: Counts) -> Iterator[list[Candidate]]:
 
 
 def _bounds(origin: Origin, options: FilterOptions) -> dict[str | None, float]:
-    """Read everything once to see how sure the large LM was of what passes; nothing, where that is not asked."""
+    """Read everything once to see how sure the large LM was of what passes, if that is asked for."""
     if options.keep_surest is None:
         return {}
     unused = Counts()
@@ -236,7 +216,7 @@ def _bounds(origin: Origin, options: FilterOptions) -> dict[str | None, float]:
 
 
 def _passing(group: list[Candidate], options: FilterOptions, counts: Counts) -> list[Candidate]:
-    """Return a row's rationales that pass the filters, and count the others."""
+    """Return the rationales of a row that pass the filters, and count the others."""
     passing: list[Candidate] = []
     said: set[str] = set()
     for candidate in group:
@@ -253,7 +233,7 @@ def _passing(group: list[Candidate], options: FilterOptions, counts: Counts) -> 
 
 
 def _lines(passing: list[Candidate], bounds: Mapping[str | None, float], counts: Counts) -> list[str]:
-    """Return a row's rationales as lines, without those below the bound of their question type."""
+    """Return the rationales of a row as lines, without those below the bound of their question type."""
     sure = [one for one in passing if one.logprob is None or one.logprob >= bounds.get(one.row.type, -inf)]
     counts.left_out["unsure"] += len(passing) - len(sure)
     counts.kept += len(sure)
@@ -276,7 +256,7 @@ def _rows(origin: Origin) -> Iterator[Row | BadRow]:
 
 
 def _from_rows(origin: Origin, counts: Counts) -> Iterator[list[Candidate]]:
-    """Take the rationales that rows bring; "the answer is" at the end of one is its answer, not part of it."""
+    """Yield the rationales of rows; "the answer is" at the end of one is its answer, not part of it."""
     for row in _rows(origin):
         counts.rows += 1
         if isinstance(row, BadRow):
@@ -287,7 +267,7 @@ def _from_rows(origin: Origin, counts: Counts) -> Iterator[list[Candidate]]:
 
 
 def _from_answers(origin: Origin, counts: Counts) -> Iterator[list[Candidate]]:
-    """Walk questions and the teacher's answers to them side by side."""
+    """Yield the rationales in the teacher's answers, which are in the order of the questions."""
     assert origin.answers is not None
     for row, record in zip(_rows(origin), read_source(origin.answers), strict=False):
         counts.rows += 1
@@ -303,14 +283,8 @@ def _from_answers(origin: Origin, counts: Counts) -> Iterator[list[Candidate]]:
 
 
 def _candidate(row: Row, sample: Mapping[str, Any]) -> Candidate:
-    return Candidate(
-        row,
-        sample["rationale"] or "",
-        sample["answer"],
-        logprob=sample["logprob"],
-        drawn=True,
-        seed=sample["seed"],
-    )
+    rationale, answer, logprob, seed = (sample[name] for name in ("rationale", "answer", "logprob", "seed"))
+    return Candidate(row, rationale or "", answer, logprob=logprob, drawn=True, seed=seed)
 
 
 def _none_left(origin: Origin, counts: Counts) -> str:
@@ -332,7 +306,7 @@ def _write_run_file(
         "answers": origin.answers.name if origin.answers else None,
         "filters": asdict(options),
         "counts": asdict(counts),
-        "versions": versions(),
+        "versions": versions(*PACKAGES),
         "started": started,
         "ended": now(),
         "finished": True,

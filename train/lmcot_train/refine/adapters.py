@@ -1,8 +1,8 @@
-"""Refine on top of a distilled adapter, and leave one adapter for the same base.
+"""Refine on top of a distilled adapter, and write one adapter for the same base.
 
 The distilled adapter is merged into the weights in memory and a fresh one is put on top, so that "adapter off" is the
-distilled policy, which is the reference. What is written is both in one: the sum of two low-rank products is one
-product of twice the rank, s1 B1 A1 + s2 B2 A2 = [s1 B1, s2 B2] [A1; A2].
+distilled policy, which is the reference. The adapter that is written holds both: the sum of two low-rank products is
+one product of the summed rank, s1 B1 A1 + s2 B2 A2 = [s1 B1, s2 B2] [A1; A2].
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from peft import LoraConfig, PeftModel
@@ -26,11 +25,9 @@ _WEIGHTS, _CONFIG = "adapter_model.safetensors", "adapter_config.json"
 
 @dataclass(frozen=True, slots=True)
 class LoraFactors:
-    """A LoRA adapter: what it adds to each target is scale * B A.
+    """A LoRA adapter, which adds scale * B A to each target.
 
-    Attributes:
-        tensors: A [rank, in] and B [out, rank] of each target, named as peft names them.
-        config: Its configuration.
+    `tensors` holds A [rank, in] and B [out, rank] of each target by peft's names.
     """
 
     tensors: Mapping[str, Tensor]
@@ -38,7 +35,7 @@ class LoraFactors:
 
     @property
     def scale(self) -> float:
-        """What B A is multiplied with."""
+        """The factor of B A."""
         rank = float(self.config.r)
         return float(self.config.lora_alpha) / (rank**0.5 if self.config.use_rslora else rank)
 
@@ -47,36 +44,29 @@ class LoraFactors:
         """Copy the active adapter out of a model.
 
         Raises:
-            ModelError: It holds more than A and B of equal rank everywhere.
+            ModelError: It holds something other than A and B of one rank.
         """
         config = model.peft_config["default"]
-        tensors = {
-            name: tensor.detach().float().cpu().clone()
-            for name, tensor in get_peft_model_state_dict(model).items()
-        }
+        found = get_peft_model_state_dict(model)
+        tensors = {name: tensor.detach().float().cpu().clone() for name, tensor in found.items()}
         other = [name for name in tensors if ".lora_A." not in name and ".lora_B." not in name]
         if other or config.rank_pattern or config.alpha_pattern or config.use_dora:
             raise ModelError(
-                f"the adapter is no plain LoRA ({(other or ['ranks that differ'])[0]}):"
+                f"the adapter is not plain LoRA ({(other or ['ranks that differ'])[0]}):"
                 " merge it into its base first, and refine that with --full"
             )
         return cls(tensors, config)
 
 
 def stacked(first: LoraFactors, second: LoraFactors) -> LoraFactors:
-    """Return one adapter that adds what both add.
-
-    Its rank is the sum of both, its scale 1: the scales go into B.
-    """
+    """Return one adapter that adds what both add; its rank is the sum of theirs, and their scales are part of B."""
     tensors: dict[str, Tensor] = {}
     for name in {**first.tensors, **second.tensors}:
+        of_a = ".lora_A." in name
         parts = [
-            (adapter.tensors[name], adapter.scale) for adapter in (first, second) if name in adapter.tensors
+            one.tensors[name] * (1 if of_a else one.scale) for one in (first, second) if name in one.tensors
         ]
-        if ".lora_A." in name:
-            tensors[name] = torch.cat([tensor for tensor, _ in parts], 0)
-        else:
-            tensors[name] = torch.cat([tensor * scale for tensor, scale in parts], 1)
+        tensors[name] = torch.cat(parts, 0 if of_a else 1)
     rank = first.config.r + second.config.r
     config = LoraConfig(
         r=rank,
@@ -90,11 +80,10 @@ def stacked(first: LoraFactors, second: LoraFactors) -> LoraFactors:
 
 
 def save(adapter: LoraFactors, folder: Path) -> None:
-    """Write an adapter as peft reads it."""
+    """Write an adapter that peft can read."""
     folder.mkdir(parents=True, exist_ok=True)
     save_file({name: tensor.contiguous() for name, tensor in adapter.tensors.items()}, folder / _WEIGHTS)
-    config: dict[str, Any] = adapter.config.to_dict()
-    plain = {key: sorted(value) if isinstance(value, set) else value for key, value in config.items()}
-    (folder / _CONFIG).write_text(
-        json.dumps(plain, indent=2, sort_keys=True, default=str) + "\n", encoding="utf-8"
-    )
+    config = adapter.config.to_dict().items()
+    plain = {key: sorted(value) if isinstance(value, set) else value for key, value in config}
+    text = json.dumps(plain, indent=2, sort_keys=True, default=str)
+    (folder / _CONFIG).write_text(text + "\n", encoding="utf-8")

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-os.environ.setdefault("TRL_EXPERIMENTAL_SILENCE", "1")  # `rollout_func` is what is experimental of it
+os.environ.setdefault("TRL_EXPERIMENTAL_SILENCE", "1")  # its `rollout_func` is experimental
 
 import torch
 from datasets import Dataset
@@ -21,18 +21,19 @@ from peft import PeftModel
 from transformers import PreTrainedTokenizerBase, PrinterCallback, TrainerCallback
 from trl import GRPOConfig, GRPOTrainer
 
+from lmcot_cli.datasets.row import Row
 from lmcot_cli.errors import ModelError, UsageError
 from lmcot_train.curves import read_metrics
 from lmcot_train.leaving import StopAfterStep, StopRequest
 from lmcot_train.plain_state import PlainState, checkpoint_to_resume, remove_torn_checkpoints, step_of
 from lmcot_train.ppo.options import PPOOptions
 from lmcot_train.rewards.large_answers import LargeCallsSpentError
-from lmcot_train.rollouts.judge import Judge, Judged, reward_figures
+from lmcot_train.rollouts.judge import Judge, JudgedRationale, reward_figures
 from lmcot_train.rollouts.monitor import Monitor, RefineProgress
 from lmcot_train.rollouts.scored import ScoredRollouts, token_figures
 
-Note = Callable[[Mapping[str, float], Sequence[Judged]], None]
-"""Takes the figures of an update and what was sampled for it."""
+Note = Callable[[Mapping[str, float], Sequence[JudgedRationale]], None]
+"""Takes the figures of an update, and what was sampled for it."""
 
 _LOGGED = {"grad_norm": "gradient_norm", "loss": "policy_loss", "clip_ratio/region_mean": "clip_fraction"}
 """TRL's names of figures, and ours."""
@@ -40,50 +41,33 @@ _LOGGED = {"grad_norm": "gradient_norm", "loss": "policy_loss", "clip_ratio/regi
 
 @dataclass(slots=True)
 class Rollouts:
-    """Writes rationales for TRL, and rewards them.
-
-    Attributes:
-        judge: Does both.
-        indices: The rows that rationales were last written for, as prompts name them.
-        scored: Those rationales.
-        judged: The same with their rewards.
-    """
+    """Writes rationales for TRL and rewards them; holds those of the last update with their rows."""
 
     judge: Judge
-    indices: list[str] = field(default_factory=list)
+    rows: list[Row] = field(default_factory=list)
     scored: list[ScoredRollouts] = field(default_factory=list)
-    judged: list[Judged] = field(default_factory=list)
+    judged: list[JudgedRationale] = field(default_factory=list)
 
     def sample(self, prompts: Sequence[str], trainer: Any) -> dict[str, Any]:
-        """Write a completion for each prompt, which is the index of a row; equal ones stand next to each other."""
+        """Write a completion for each prompt, which is the index of a row; equal ones are next to each other."""
         training = trainer.model.training
-        self.indices = list(dict.fromkeys(prompts))
-        names = [f"{trainer.state.global_step}/{index}" for index in self.indices]
-        groups = self.judge.write(self._rows(), names, len(prompts) // len(names))
+        indices = list(dict.fromkeys(prompts))
+        self.rows = [self.judge.task.rows[int(index)] for index in indices]
+        names = [f"{trainer.state.global_step}/{index}" for index in indices]
+        groups = self.judge.write(self.rows, names, len(prompts) // len(names))
         self.scored = self.judge.score(groups)
         trainer.model.train(training)
-        pairs = [(group.prompt, completion) for group in groups for completion in group.completions]
+        logprobs = [pair for one in self.scored for pair in zip(one.logprobs, one.mask, strict=True)]
         return {
-            "prompt_ids": [list(prompt) for prompt, _ in pairs],
-            "completion_ids": [list(completion) for _, completion in pairs],
-            "logprobs": [
-                row[mask].tolist()
-                for one in self.scored
-                for row, mask in zip(one.logprobs, one.mask, strict=True)
-            ],
+            "prompt_ids": [list(group.prompt) for group in groups for _ in group.completions],
+            "completion_ids": [list(one) for group in groups for one in group.completions],
+            "logprobs": [row[mask].tolist() for row, mask in logprobs],
         }
 
     def reward(self, **_: Any) -> list[float]:
-        """Reward what was sampled last.
-
-        Raises:
-            LargeCallsSpentError: More calls of the large LM are needed than are left.
-        """
-        self.judged = self.judge.reward(self._rows(), self.scored)
+        """Reward what was sampled last."""
+        self.judged = self.judge.reward(self.rows, self.scored)
         return [one.reward.total for one in self.judged]
-
-    def _rows(self) -> list[Any]:
-        return [self.judge.task.rows[int(index)] for index in self.indices]
 
 
 class GrpoCallback(TrainerCallback):  # type: ignore[misc]
@@ -98,7 +82,7 @@ class GrpoCallback(TrainerCallback):  # type: ignore[misc]
         self._began = time.monotonic()
 
     def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> None:
-        """Note an update, which the summary at the end is not; keep the state in which the run is to end."""
+        """Note an update (the summary at the end is none); have the state kept in which the run ends."""
         rollouts, monitor = self._rollouts, self._monitor
         if logs and "reward" in logs:
             figures = {ours: float(logs[theirs]) for theirs, ours in _LOGGED.items() if theirs in logs}
@@ -111,7 +95,7 @@ class GrpoCallback(TrainerCallback):  # type: ignore[misc]
 
 
 def progress_of(folder: Path, metrics: Path, coefficient: float) -> RefineProgress:
-    """Return how far a run has come by its last checkpoint and its log."""
+    """Return how far a run has come, by its last checkpoint and its log."""
     remove_torn_checkpoints(folder)
     kept = checkpoint_to_resume(folder)
     update = step_of(kept) if kept else 0
@@ -123,7 +107,7 @@ def progress_of(folder: Path, metrics: Path, coefficient: float) -> RefineProgre
 
 
 class PlainGRPOTrainer(PlainState, GRPOTrainer):  # type: ignore[misc]
-    """TRL's trainer, its state kept without pickles."""
+    """TRL's trainer, with its state kept without pickles."""
 
 
 def train_grpo(
@@ -151,11 +135,10 @@ def train_grpo(
     trainer.add_callback(StopAfterStep(request))
     if monitor.progress.update == 0:
         note(monitor.validated({"update": 0.0}), [])
-    if monitor.stopped:
-        return
     kept = checkpoint_to_resume(folder)
     try:
-        trainer.train(resume_from_checkpoint=str(kept) if kept else None)
+        if not monitor.stopped:
+            trainer.train(resume_from_checkpoint=str(kept) if kept else None)
     except LargeCallsSpentError as error:
         monitor.stopped = str(error)
     request.obey()
@@ -193,8 +176,8 @@ def _trainer(
     )
     trainer.remove_callback(PrinterCallback)
     if isinstance(model, PeftModel) and "ref" in model.peft_config:
-        # TRL's copy of the adapter it began with, which adds nothing: "adapter off" is the same reference. And of a
-        # checkpoint with a second adapter transformers loads only that one: a resumed run would forget the first.
+        # TRL's copy of the first adapter, which adds nothing: "adapter off" is the same reference. Of a checkpoint with
+        # a second adapter transformers loads only that one: a resumed run would forget the first.
         model.delete_adapter("ref")
     trainer.beta = judge.options.kl_coefficient
     if trainer.beta and (reference := judge.policy.reference_model) is not None:
@@ -203,8 +186,9 @@ def _trainer(
 
 
 def _arguments(options: PPOOptions, folder: Path) -> GRPOConfig:
-    """Say to TRL what our settings say: one optimizer step an update, in passes of a share of its rationales."""
+    """Translate our settings for TRL: one optimizer step per update, in passes over parts of its rationales."""
     on_cuda = torch.cuda.is_available()
+    decay = {"num_decay_steps": round(options.decay * options.updates), "decay_type": "linear"}
     return GRPOConfig(
         output_dir=str(folder),
         max_steps=options.updates,
@@ -215,13 +199,9 @@ def _arguments(options: PPOOptions, folder: Path) -> GRPOConfig:
         temperature=options.temperature,
         learning_rate=options.policy_rate,
         lr_scheduler_type="warmup_stable_decay" if options.decay else "constant_with_warmup",
-        lr_scheduler_kwargs=(
-            {"num_decay_steps": round(options.decay * options.updates), "decay_type": "linear"}
-            if options.decay
-            else {}
-        ),
+        lr_scheduler_kwargs=decay if options.decay else {},
         warmup_steps=options.warm_up,
-        beta=0.0,  # else TRL loads the base that config.json names for reference, without what distillation taught it
+        beta=0.0,  # else TRL's reference is the base that config.json names, without what distillation taught it
         epsilon=options.clip,
         max_grad_norm=options.max_grad_norm,
         seed=options.seed,

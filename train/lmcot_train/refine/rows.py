@@ -1,9 +1,8 @@
-"""The rows a policy is refined on, and those it is validated on."""
+"""The rows to refine a policy on, and those to validate it on."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from random import Random
@@ -15,16 +14,8 @@ from lmcot_cli.errors import InputError
 from lmcot_train.models import Report
 
 
-@dataclass(frozen=True, slots=True)
-class SplitRows:
-    """Rows to learn from, and rows held out for validation."""
-
-    learn: tuple[Row, ...]
-    held_out: tuple[Row, ...]
-
-
 def read_answered(path: Path, limit: int | None, report: Report, options: RowOptions = DEFAULT) -> list[Row]:
-    """Read the rows that have a gold answer; say how many were left out.
+    """Read the rows that have a gold answer; report how many were left out.
 
     Raises:
         InputError: The file cannot be read, or no row in it has a gold answer.
@@ -32,7 +23,7 @@ def read_answered(path: Path, limit: int | None, report: Report, options: RowOpt
     found = list(islice(at_least_one(read_rows(path, options), path), limit))
     rows = [row for row in found if not isinstance(row, BadRow) and row.answers]
     if not rows:
-        raise InputError(f"{path}: no row has a gold answer, which rewards are measured by")
+        raise InputError(f"{path}: no row has a gold answer to measure rewards by")
     if len(rows) < len(found):
         report(
             f"{path}: left out {len(found) - len(rows)} of {len(found)} rows: unreadable, or no gold answer"
@@ -41,10 +32,10 @@ def read_answered(path: Path, limit: int | None, report: Report, options: RowOpt
 
 
 def fitting(rows: Sequence[Row], length: Callable[[Row], int], most: int | None, report: Report) -> list[Row]:
-    """Return the rows whose prompts take at most `most` tokens; say how many were left out.
+    """Return the rows whose prompts take at most `most` tokens; report how many were left out.
 
     Raises:
-        InputError: None does.
+        InputError: There are none.
     """
     if most is None:
         return list(rows)
@@ -59,9 +50,9 @@ def fitting(rows: Sequence[Row], length: Callable[[Row], int], most: int | None,
     return kept
 
 
-def split(rows: Sequence[Row], held_out: int, seed: int) -> SplitRows:
-    """Hold out rows at random, at most a fifth of all."""
+def split(rows: Sequence[Row], held_out: int, seed: int) -> tuple[list[Row], list[Row]]:
+    """Return the rows to learn from, and those to validate on: drawn at random, at most a fifth of all."""
     order = list(rows)
     Random(f"held out/{seed}").shuffle(order)
     count = min(held_out, len(order) // 5)
-    return SplitRows(tuple(order[count:]), tuple(order[:count]))
+    return order[count:], order[:count]

@@ -1,4 +1,4 @@
-"""One refining run: open what is needed, train, and leave a run folder that others can go on from."""
+"""Refine: open what is needed, train, and leave a run folder that others can start from."""
 
 from __future__ import annotations
 
@@ -32,31 +32,25 @@ from lmcot_train.refine.options import RefineOptions
 from lmcot_train.refine.rows import fitting, read_answered, split
 from lmcot_train.refine.start import Start, open_start
 from lmcot_train.rewards.reward import RationaleReward, Reward, RolledOut
-from lmcot_train.rollouts.batch import Group
+from lmcot_train.rollouts.batch import RolloutGroup
 from lmcot_train.rollouts.best_weights import BestWeights
-from lmcot_train.rollouts.judge import Judge, Judged, RewardFunction, Task
+from lmcot_train.rollouts.judge import Judge, JudgedRationale, RefineTask, RewardFunction
 from lmcot_train.rollouts.monitor import Monitor
 from lmcot_train.rollouts.policy import Policy
 from lmcot_train.rollouts.workers import Workers
 from lmcot_train.run_folder import RunFolder, RunRecord, process_count
 
 Train = Callable[[Note, StopRequest], None]
-"""Trains to the end; notes every update, and stops after one when that is asked for."""
+"""Trains to the end, notes every update, and stops after the current one on request."""
 
 _REPLIES = "replies.jsonl"
 _ASKED = ("prompts", "shots", "shots_by", "shots_digest", "small_system")
-"""Settings that say what the small LM is asked."""
+"""Settings that determine what the small LM is asked."""
 
 
 @dataclass(frozen=True, slots=True)
 class Refined:
-    """What came of a run.
-
-    Attributes:
-        folder: The run's folder.
-        results: Its figures, as the run file holds them.
-        resumed: Updates that earlier sessions had made.
-    """
+    """A refined run: its folder, its figures as in the run file, and the updates that earlier sessions had made."""
 
     folder: Path
     results: dict[str, Any]
@@ -64,15 +58,11 @@ class Refined:
 
 
 def refine(options: RefineOptions, report: Report) -> Refined:
-    """Refine the model of a run, and write another run.
-
-    Args:
-        options: What to refine, on what, by what.
-        report: Takes lines for the user, from the first process only.
+    """Refine the model of a run, and write another run; `report` takes lines for the user, in the first process.
 
     Raises:
-        UsageError: Settings that cannot work.
-        InputError: The rows, what prompts are made of, or the run to start from, cannot be read.
+        UsageError: Some settings cannot work.
+        InputError: The rows, what prompts are made of, or the run to start from cannot be read.
         OutputError: The output cannot be written, or holds another run.
         ModelError: A model cannot be loaded or run.
     """
@@ -95,20 +85,13 @@ def refine(options: RefineOptions, report: Report) -> Refined:
         assert record is not None
         if record.finished and not _raised(record.results.get("limits", {}), options.limits()):
             return Refined(options.output, dict(record.results), record.results["updates"])
-        start = open_start(
-            options.start,
-            options.lora_rank,
-            full=options.full,
-            device=_device(),
-            seed=options.ppo.seed,
-            report=say,
-        )
-        return _Session(options, prompts, folder, record, start, large, workers, say).run(rows)
+        start = open_start(options, _device(), say)
+        return _Refinement(options, prompts, folder, record, start, large, workers, say).run(rows)
 
 
 @dataclass(frozen=True, slots=True)
-class _Session:
-    """One session of a run, with all that it needs open."""
+class _Refinement:
+    """A session of a run, with everything open that it needs."""
 
     options: RefineOptions
     prompts: PromptBuilder
@@ -154,15 +137,15 @@ class _Session:
                 " lower number"
             )
         usable = fitting(rows, lambda row: len(reader.prompt(row)), most, self.say)
-        parts = split(usable, self.options.held_out, ppo.seed)
+        learn, held_out = split(usable, self.options.held_out, ppo.seed)
         self._fit(policy, [tuple(reader.prompt(row)) for row in usable])
-        task = Task(parts.learn, parts.held_out, reader.prompt, reader, self._reward())
+        task = RefineTask(learn, held_out, reader.prompt, reader, self._reward())
         return Judge(policy, task, ppo, self.workers)
 
     def _fit(self, policy: Policy, prompts: Sequence[tuple[int, ...]]) -> None:
-        """Try on the longest prompt how completions are to be read: a window shows only beyond its length."""
+        """Find out on the longest prompt how completions can be read: a window shows only beyond its length."""
         longest = max(prompts, key=len)
-        if not policy.fit(Group(longest, (longest[:5], longest[-7:]))):
+        if not policy.fit(RolloutGroup(longest, (longest[:5], longest[-7:]))):
             kind = policy.network.model.config.model_type
             self.say(f"{kind} models read a prompt anew for each of its rationales, which takes longer")
 
@@ -171,7 +154,7 @@ class _Session:
             return _no_reward
         memory = self.folder.path / _REPLIES
         if not self.folder.metrics.exists():
-            memory.unlink(missing_ok=True)  # of a run that was there before
+            memory.unlink(missing_ok=True)  # of an earlier run
         return RationaleReward(replace(self.options.reward, memory=memory), self.large, self.prompts)
 
     def _ppo(self, judge: Judge) -> tuple[Monitor, Train]:
@@ -186,10 +169,10 @@ class _Session:
         return monitor, partial(train_grpo, monitor, self.start.model, self.start.tokenizer, folder)
 
     def _note(self, resumed: int) -> Note:
-        """Return what logs an update and tells the user of it, in the first process."""
+        """Return a function that logs an update and reports it, in the first process."""
         log = Log(self.folder, resumed) if self.workers.first else None
 
-        def note(figures: Mapping[str, float], judged: Sequence[Judged]) -> None:
+        def note(figures: Mapping[str, float], judged: Sequence[JudgedRationale]) -> None:
             if log:
                 log.write(figures, judged)
                 self.say(progress_line(figures, self.options.ppo.updates))
@@ -211,7 +194,7 @@ class _Session:
         }
 
     def _leave(self, monitor: Monitor, results: dict[str, Any]) -> None:
-        """Write the weights that validated best, the picture, and that the run is finished."""
+        """Write the weights that validated best and the picture, and mark the run as finished."""
         if monitor.best:
             monitor.best.load(monitor.judge.policy)
         self.start.save(self.folder.adapter, self.folder.model)
@@ -229,12 +212,12 @@ def _train_ppo(trainer: Trainer, note: Note, request: StopRequest) -> None:
 
 
 def _no_reward(items: Sequence[RolledOut]) -> list[Reward]:
-    """Stand for the reward in all processes but the first, which asks for all of them."""
+    """Stand for the reward in all processes but the first, which asks for all."""
     raise RuntimeError("only the first process asks the large LM")
 
 
 def progress_line(figures: Mapping[str, float], updates: int) -> str:
-    """Return an update's figures as a line for the user."""
+    """Return the figures of an update as a line for the user."""
     parts = [f"update {figures['update']:.0f}/{updates}"]
     shown = {
         "reward": "reward {:.3f}",
@@ -247,9 +230,8 @@ def progress_line(figures: Mapping[str, float], updates: int) -> str:
         "validation_reward": "held out: reward {:.3f}",
         "validation_task": "right {:.3f}",
     }
-    return "  ".join(
-        [*parts, *(form.format(figures[name]) for name, form in shown.items() if name in figures)]
-    )
+    parts += [form.format(figures[name]) for name, form in shown.items() if name in figures]
+    return "  ".join(parts)
 
 
 def _check_processes(options: RefineOptions) -> None:
@@ -261,18 +243,18 @@ def _check_processes(options: RefineOptions) -> None:
 
 
 def _tell_other_prompts(options: RefineOptions, prompts: PromptBuilder, say: Report) -> None:
-    """Say so where the model to start from has learned to be asked otherwise."""
+    """Report if the model to start from was trained with other prompts."""
     learned, asked = RunFolder(options.start).read_finished().settings, prompts.settings()
     of_both = {name: asked[name] for name in _ASKED if name in learned}
     if differences := differing(learned, of_both):
         say(
-            f"{options.start}: was trained with other prompts ({'; '.join(differences)}): it does best if it is asked"
-            " as it has learned to be; give the same options here"
+            f"{options.start}: was trained with other prompts ({'; '.join(differences)}); it does best with those it"
+            " has learned: give the same options here"
         )
 
 
 def _raised(before: Mapping[str, float | None], now: Mapping[str, float | None]) -> bool:
-    """Whether one of the limits that a run ended under is higher now, or gone."""
+    """Whether one of the limits of a finished run is higher now, or gone."""
     pairs = ((limit, now[name]) for name, limit in before.items())
     return any(old is not None and (new is None or new > old) for old, new in pairs)
 
@@ -288,18 +270,15 @@ def _open_large(options: RefineOptions) -> Backend:
 
 
 def _record(options: RefineOptions, prompts: PromptBuilder, large: Backend | None) -> RunRecord:
-    """Return the run to be.
-
-    Raises:
-        InputError: There is no finished run to start from.
-    """
+    """Return the record of the new run; raise an InputError if there is no finished run to start from."""
     parent = RunFolder(options.start).read_finished()
     identity = large.identity if large else None
+    learned = RunFolder(options.start).model if parent.adapter is None else options.start / parent.adapter
     asked = {
         "large": identity.spec if identity else None,
         "large_digest": identity.digest if identity else None,
         **prompts.settings(),
-        "parent_digest": _start_digest(options.start, parent),
+        "parent_digest": _digest(weights_digest, learned),  # changes if the run is made anew
     }
     return RunRecord(
         kind="refine",
@@ -308,24 +287,15 @@ def _record(options: RefineOptions, prompts: PromptBuilder, large: Backend | Non
         base_settings_digest=parent.base_settings_digest,
         settings={**options.settings(), **asked},
         seeds={"refine": options.ppo.seed},
-        data={options.questions.name: _digest(options.questions)},
+        data={options.questions.name: _digest(sha256_of, options.questions)},
         adapter=None if options.full else parent.adapter,
         parent=str(options.start.resolve()),
     )
 
 
-def _start_digest(run: Path, record: RunRecord) -> str:
-    """Digest what a run had learned: one trained anew into the same folder is another one to start from."""
-    folder = RunFolder(run).model if record.adapter is None else run / record.adapter
+def _digest(digest: Callable[[Path], str], path: Path) -> str:
     try:
-        return weights_digest(folder)
-    except OSError as error:
-        raise InputError(f"{folder}: cannot be read: {error.strerror}") from error
-
-
-def _digest(path: Path) -> str:
-    try:
-        return sha256_of(path)
+        return digest(path)
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error.strerror}") from error
 

@@ -1,1 +1,1 @@
-"""What a rationale is worth: eight aspects of the text itself, and whether the large LM answers right from it."""
+"""The reward of a rationale: eight aspects of its text, and whether the large LM answers right from it."""

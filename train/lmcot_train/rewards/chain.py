@@ -18,10 +18,10 @@ class Chain:
 
     Attributes:
         source: Its row.
-        statements: Its sentences; those without a word are left out.
-        answer: The answer it led to; None where it is not known.
-        logprob: Mean natural-log probability a token under the reference LM; None where it is not known.
-        grounded: Its sentences with what the context says of each.
+        statements: Its sentences, without those that have no word.
+        answer: The answer that it led to, if known.
+        logprob: Mean log-probability per token under the reference LM, if known.
+        grounded: The statements with their support in the context.
         words: The words of all statements.
     """
 
@@ -39,17 +39,17 @@ class Chain:
 
     @property
     def claims(self) -> list[Grounded]:
-        """The statements that say something of something, each once, conclusions left out."""
+        """The different statements that claim something, without conclusions."""
         return list({one.statement.words: one for one in self.grounded if one.claims}.values())
 
     @property
     def open_answer(self) -> bool:
-        """Whether there is an answer that a text can name; yes and no are said in other words."""
+        """Whether there is an answer that a text can name, unlike yes and no."""
         return self.answer is not None and normalize_answer(self.answer) not in CLOSED_ANSWERS
 
     @property
     def compares(self) -> bool:
-        """Whether the answer is yes, no or a thing that the question names: then all it names must be looked at."""
+        """Whether the answer is yes, no or a thing that the question names, all of which must then be compared."""
         if self.answer is None:
             return False
         normalized = normalize_answer(self.answer)
@@ -57,7 +57,7 @@ class Chain:
         return not self.open_answer or normalized in asked
 
     def names_answer(self, statements: Iterable[Statement]) -> bool:
-        """Whether the answer occurs in statements as a run of words."""
+        """Whether the answer occurs in a statement as a run of words."""
         assert self.answer is not None
         wanted = f" {normalize_answer(' '.join(read_statement(self.answer).words))} "
         return any(wanted in statement.normalized for statement in statements)

@@ -1,9 +1,9 @@
-"""What the context says of what a statement says: which of its values are said there of its subject.
+"""Look statements up in the context: which of their values does it give to their subject?
 
-A context sentence is about the title of its paragraph (the first name in it, where there is no title). A value (a name
-or number of a statement) is *borne out* where a context sentence gives it to the statement's first entity, or to the
-title of a paragraph that such a sentence leads to ("Silent River was directed by Ann Moore, who was born in Oslo" takes
-two). A true value that the context gives to somebody else is not.
+A context sentence is about the title of its paragraph (without a title, about its first name). A value (a name or
+number of a statement) is *supported* if a context sentence gives it to the statement's first entity, or to the title
+of a paragraph that such a sentence leads to ("Silent River was directed by Ann Moore, who was born in Oslo" takes
+two). A true value that the context gives to something else is not supported.
 """
 
 from __future__ import annotations
@@ -20,20 +20,20 @@ from lmcot_train.rewards.languages import FUNCTION_WORDS
 from lmcot_train.rewards.reading import Statement, linked, read_statement, read_statements, same
 
 ALIKE = 0.6
-"""A statement that begins with no title is about the context sentence that holds at least this share of it."""
+"""A statement that begins with no title is about a context sentence with at least this share of its content words."""
 VERBATIM = 0.9
-"""A statement with this share is that sentence, whoever it is about."""
+"""A statement with this share is that sentence, whatever it is about."""
 VERBATIM_WORDS = 5
 """A shorter one is a fragment."""
 QUOTED, QUOTED_WORDS = 0.75, 8
-"""A statement of so many content words, this share of which stands in one sentence, says what that sentence says."""
+"""Share and number of content words with which a statement says what one sentence says."""
 COMMON = 0.4
-"""A word that stands in a larger share of the context's sentences, where these are some, says nothing."""
+"""A word in a larger share of the context's sentences (if there are `SOME`) says nothing."""
 SOME = 8
 WORDS_SHARE = 0.1
-"""What the plain words weigh beside the values."""
+"""Weight of the plain words; the rest is that of the values."""
 FALSE = 0.25
-"""What a statement is still worth if one of its values is not borne out, before the share of those that are."""
+"""Factor of the support of a statement with an unsupported value."""
 _ARTICLES = frozenset({"the", "a", "an"})
 _IN_BRACKETS = re.compile(r"\s*[(\uff08].*?[)\uff09]")
 
@@ -43,10 +43,10 @@ class Unit:
     """A sentence of the context.
 
     Attributes:
-        title: Who or what its paragraph is about.
+        title: What its paragraph is about.
         text: Its words between spaces.
-        names: The names and numbers in it, and the title.
-        words: Its words and its title's.
+        names: Its names and numbers, and the title.
+        words: Its words and those of the title.
         content: The content words among them.
     """
 
@@ -57,9 +57,9 @@ class Unit:
     content: frozenset[str]
 
     def holds(self, name: str) -> bool:
-        """Whether the sentence or its title has a name, or a longer one of which it is the end, or all but one word.
+        """Whether the sentence or its title has a name, its end, or all but one word of it.
 
-        "Moore" stands for "Ann Moore", and "President Ann Moore" for her too, "Upper German" not for "German".
+        "Moore" stands for "Ann Moore", as does "President Ann Moore"; "Upper German" does not stand for "German".
         """
         words = name.split()
         if words[0] not in self.words and words[-1] not in self.words:
@@ -71,14 +71,14 @@ class Unit:
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """What a row gives a rationale to draw on.
+    """What a row offers to a rationale.
 
     Attributes:
         question: The question as one statement.
-        anchors: What the question names and the context speaks of.
+        anchors: The things that the question names and the context mentions.
         units: The sentences of the context.
         titles: What its paragraphs are about.
-        places: Each content word with the numbers of the units that hold it.
+        places: Each content word with the indices of the units that hold it.
     """
 
     question: Statement
@@ -88,7 +88,7 @@ class Evidence:
     places: Mapping[str, tuple[int, ...]]
 
     def names(self, statement: Statement) -> frozenset[str]:
-        """Return what a statement names: titles, which may be of words without a capital, and other entities."""
+        """Return what a statement names: titles, even without capitals, and other entities."""
         titles = {title for title in self.titles if f" {title} " in statement.text}
         around = [f" {title} " for title in titles]
         return statement.entities.union(titles) - {
@@ -98,16 +98,16 @@ class Evidence:
 
 @dataclass(frozen=True, slots=True)
 class Grounded:
-    """A statement with what the context says of it.
+    """A statement with its support in the context.
 
     Attributes:
         statement: The statement.
-        names: What it names; the title of the context sentence that it is taken from, too.
-        support: How far it is borne out, 0 to 1; a conclusion as far as what it is drawn from.
-        topic: Who or what it is about; None where that is not known.
-        claims: Whether it says anything of anything: a question, a name by itself or the question's words do not.
-        held: The largest share of its content words that stands in one context sentence.
-        concludes: Whether it is drawn from earlier statements, all of whose names they name.
+        names: What it names, and the title of the context sentence that it is taken from.
+        support: How far it is supported, 0 to 1; a conclusion as far as its premises.
+        topic: What it is about, if known.
+        claims: Whether it claims something, unlike a question, a bare name or the words of the question.
+        held: The largest share of its content words in one context sentence.
+        concludes: Whether it follows from earlier statements, which have all its names.
     """
 
     statement: Statement
@@ -120,13 +120,13 @@ class Grounded:
 
     @property
     def subjects(self) -> frozenset[str]:
-        """What it can share with another: names, or content words where it has none."""
+        """What it can share with another: names, or content words if it has none."""
         return self.names or self.statement.content
 
 
 @lru_cache(maxsize=4096)
 def read_source(row: Row) -> Evidence:
-    """Read question and context; the rows of a batch come up again with every epoch and sample."""
+    """Read question and context; rows occur again with every sample and epoch, hence the cache."""
     units = tuple(unit for paragraph in row.context for unit in _units(paragraph))
     places: defaultdict[str, list[int]] = defaultdict(list)
     for number, unit in enumerate(units):
@@ -141,12 +141,9 @@ def read_source(row: Row) -> Evidence:
 def ground(
     statements: Iterable[Statement], source: Evidence, answer: frozenset[str] = frozenset()
 ) -> tuple[Grounded, ...]:
-    """Look each statement up in the context, in the light of those before it.
+    """Look up the statements of a rationale, each in the light of those before it.
 
-    Args:
-        statements: Of a rationale, in order.
-        source: Its row.
-        answer: The content words of the answer it led to; a statement of these alone claims nothing.
+    A statement that consists of the answer's content words alone claims nothing.
     """
     found: list[Grounded] = []
     for statement in statements:
@@ -165,7 +162,7 @@ def _units(paragraph: Paragraph) -> Iterator[Unit]:
 
 
 def _longest(own: str) -> int:
-    """Return how many words a name may have that stands for this one."""
+    """Return the most words of a name that stands for this one."""
     count = len(own.split())
     return count + (count > 1)
 
@@ -177,9 +174,8 @@ def _without_article(words: Sequence[str]) -> str:
 def _anchors(source: Evidence) -> Iterator[str]:
     names = sorted(source.names(source.question))
     known = [name for name in names if not source.units or any(unit.holds(name) for unit in source.units)]
-    if source.titles.intersection(
-        known
-    ):  # where nothing has a capital, names cannot be told from other words
+    # Where nothing has a capital, names cannot be told from other words.
+    if source.titles.intersection(known):
         known = [name for name in known if name in source.titles or name.upper() != name or name.isdecimal()]
     yield from known or _telling_words(source)
 
@@ -202,7 +198,7 @@ def _ground(
 
 
 def _premises(names: frozenset[str], before: list[Grounded]) -> float:
-    """Return how far the weakest of the statements that a conclusion is drawn from is borne out."""
+    """Return the support of the weakest statement from which a conclusion follows."""
     drawn = [one.support for one in before if one.claims and (not names or linked(names, one.names))]
     return min(drawn, default=0.0)
 
@@ -215,9 +211,11 @@ def _look_up(statement: Statement, names: frozenset[str], said: frozenset[str], 
     if not (plain or len(names) > 1) or not (lead or near or statement.pronoun):
         return Grounded(statement, names, 0.0, None, claims=False)
     quoted = near is not None and _share(statement, near) >= QUOTED and len(statement.content) >= QUOTED_WORDS
-    borne, used = _follow(names, lead, near, units[:1] if quoted else units)
-    values = names - ({lead} & borne)
-    support = _values_support(names & borne, names, plain, source) if values else _words_support(plain, used)
+    supported, used = _follow(names, lead, near, units[:1] if quoted else units)
+    values = names - ({lead} & supported)
+    support = (
+        _values_support(names & supported, names, plain, source) if values else _words_support(plain, used)
+    )
     topic = near.title if near and near.title else lead
     named = names | ({topic} if topic else frozenset())
     held = _share(statement, units[0]) if units else 0.0
@@ -225,10 +223,10 @@ def _look_up(statement: Statement, names: frozenset[str], said: frozenset[str], 
 
 
 def _values_support(
-    borne: frozenset[str], names: frozenset[str], plain: frozenset[str], source: Evidence
+    supported: frozenset[str], names: frozenset[str], plain: frozenset[str], source: Evidence
 ) -> float:
     known = [word in source.places or word in source.question.content for word in plain]
-    share = len(borne) / len(names)
+    share = len(supported) / len(names)
     words = fmean(known) if known else 1.0
     return (share if share == 1 else FALSE * share) * (1 - WORDS_SHARE + WORDS_SHARE * words)
 
@@ -239,14 +237,14 @@ def _words_support(plain: frozenset[str], used: Iterable[Unit]) -> float:
 
 
 def _lead(statement: Statement, names: frozenset[str]) -> str | None:
-    """Return what the statement names first, unless it begins with a pronoun."""
+    """Return the first name of a statement, unless it begins with a pronoun."""
     if statement.pronoun or not names:
         return None
     return min(names, key=lambda name: (statement.text.find(f" {name} "), name))
 
 
 def _candidates(statement: Statement, named: frozenset[str], source: Evidence) -> list[Unit]:
-    """Return the context sentences with two of a statement's words or more, first those with the most."""
+    """Return the context sentences that share two or more words with a statement, those with the most first."""
     counts = Counter(place for word in statement.content for place in source.places.get(word, ()))
     known = {title for title in source.titles if any(same(title, name) for name in named)}
     least = min(2, len(statement.content))
@@ -258,7 +256,7 @@ def _candidates(statement: Statement, named: frozenset[str], source: Evidence) -
 def _is_about(
     unit: Unit, statement: Statement, lead: str | None, named: frozenset[str], source: Evidence
 ) -> bool:
-    """Whether a statement that does not say who it is about is taken from this sentence."""
+    """Whether a statement that does not name its subject is taken from this sentence."""
     if lead and any(same(lead, title) for title in source.titles) and not unit.holds(lead):
         return False
     share = _share(statement, unit)
@@ -273,23 +271,23 @@ def _share(statement: Statement, unit: Unit) -> float:
 def _follow(
     names: frozenset[str], lead: str | None, near: Unit | None, units: list[Unit]
 ) -> tuple[frozenset[str], list[Unit]]:
-    """Follow the names of a statement through the context from its first one, or from the sentence it is taken from.
+    """Follow a statement's names through the context, from its first name or the sentence that it is taken from.
 
     Returns:
-        The names that are borne out, and the sentences that do it.
+        The supported names, and the sentences that support them.
     """
     held = [(unit, frozenset(name for name in names if unit.holds(name))) for unit in units]
-    borne = frozenset(name for unit, found in held if unit is near for name in found)
+    supported = frozenset(name for unit, found in held if unit is near for name in found)
     used = [near] if near else []
     if near is None and lead and any(lead in found for _, found in held):
-        borne = frozenset({lead})
-    start = lead if lead in borne else None
+        supported = frozenset({lead})
+    start = lead if lead in supported else None
     waiting = [pair for pair in held if pair[0] is not near]
-    while ready := [pair for pair in waiting if start in pair[1] or _titled(pair[0], borne)]:
-        borne = borne.union(*(found for _, found in ready))
+    while ready := [pair for pair in waiting if start in pair[1] or _titled(pair[0], supported)]:
+        supported = supported.union(*(found for _, found in ready))
         used += [unit for unit, _ in ready]
         waiting = [pair for pair in waiting if pair not in ready]
-    return borne, used
+    return supported, used
 
 
 def _titled(unit: Unit, names: Iterable[str]) -> bool:

@@ -1,7 +1,7 @@
-"""Words that the rewards treat alike wherever they occur: function words, pronouns, cues of a conclusion.
+"""Word lists of the rewards: function words, pronouns, cues of conclusions.
 
-English in full; of German, Russian, Arabic, Chinese, Japanese and Thai the commonest; of other languages none. A list
-holds no word that means something else in English ("war", "die", "also" of German).
+The lists are complete for English, hold the commonest words of German, Russian, Arabic, Chinese, Japanese and Thai, and
+nothing of other languages. They leave out words that mean something else in English (German "war", "die", "also").
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ er sie es sein seine ihr ihre
 他 她 它 他们 她们 其 彼 彼女 それ
 เขา เธอ มัน
 """)
-"""A sentence that begins with one is about what was named before."""
+"""A sentence that begins with one is about something named before."""
 
 CONCLUSIONS = _words("""
 so therefore thus hence consequently than both neither either same different answer not
@@ -47,7 +47,7 @@ deshalb daher somit folglich beide antwort nicht
 因此 所以 都 答案 不 不是 したがって よって 答え 両方
 ดังนั้น คำตอบ ทั้งสอง ไม่
 """)
-"""A sentence with one may draw a conclusion from those before it."""
+"""A sentence with one may follow from those before it."""
 
 BE = _words("is was are were ist wurde 是")
 
@@ -65,4 +65,4 @@ dr mr mrs ms st jr sr no vs prof gen col lt rev
 hr fr nr bzw ca
 г гг ул им
 """)
-"""Words whose full stop does not end the sentence; single letters and "z.B" are understood."""
+"""Words whose full stop does not end a sentence, besides single letters and the like of "z.B"."""

@@ -14,10 +14,10 @@ from lmcot_cli.errors import InputError, LmcotError, RowError
 from lmcot_cli.pipeline.extract import answer_line
 from lmcot_cli.pipeline.options import AnswerOptions
 from lmcot_cli.prompts.conversation import PromptBuilder
-from lmcot_train.run_folder import cannot_write
+from lmcot_train.run_folder import append_records, cannot_write
 
 _READING = 2
-"""Counts up whenever answers are read otherwise, so that a memory holds none that were read the old way."""
+"""Counts the ways in which answers were read, so that a memory holds none that were read in an old way."""
 
 
 class LargeCallsSpentError(LmcotError):
@@ -25,18 +25,18 @@ class LargeCallsSpentError(LmcotError):
 
 
 class LargeAnswers:
-    """Answers of a frozen large LM, greedy, as `lmcot answer --method guided` asks for them.
+    """Greedy answers of a frozen large LM, as `lmcot answer --method guided` asks for them.
 
     Args:
         large: The large LM.
-        prompts: What builds prompts.
-        max_calls: Most prompts to send; None is no limit.
-        max_answer_tokens: Tokens an answer may take.
-        memory: JSONL file that keeps what was asked and replied between sessions, by a digest of model and prompt;
-            what was asked counts as calls. None keeps it while the process lives.
+        prompts: Builds the prompts.
+        max_calls: Maximum prompts to send; None is no limit.
+        max_answer_tokens: Maximum tokens per answer.
+        memory: JSONL file that keeps prompts and replies between sessions, by a digest of model and prompt. None keeps
+            them in memory only.
 
     Attributes:
-        calls: Prompts handed to the large LM, in earlier sessions too where there is a `memory`, and also those
+        calls: Prompts handed to the large LM, including those of earlier sessions (where there is a `memory`) and those
             that had no reply yet when a session ended.
         hits: Prompts answered without a call.
         refused: Prompts of this session that the large LM could not take (too long, say); they have no answer.
@@ -54,35 +54,20 @@ class LargeAnswers:
         memory: Path | None = None,
     ) -> None:
         self._large, self._prompts, self._max_calls, self._memory = large, prompts, max_calls, memory
-        self._sampling = AnswerOptions(max_answer_tokens=max_answer_tokens).sampling_of("guided_answer")
-        sampling = self._sampling
-        self._identity = "\0".join(
-            map(
-                str,
-                (
-                    large.identity.spec,
-                    large.identity.digest,
-                    max_answer_tokens,
-                    sampling.stop,
-                    sampling.thinking,
-                    sampling.max_thinking_tokens,
-                    _READING,
-                ),
-            )
-        )
+        sampling = AnswerOptions(max_answer_tokens=max_answer_tokens).sampling_of("guided_answer")
+        model, thinking = large.identity, (sampling.thinking, sampling.max_thinking_tokens)
+        identity = (model.spec, model.digest, max_answer_tokens, sampling.stop, *thinking, _READING)
+        self._sampling, self._identity = sampling, "\0".join(map(str, identity))
         self._markers = prompts.markers("guided_answer")
         self._known, self.calls = _remembered(memory)
         self.hits, self.refused = 0, 0
 
     def __call__(self, asked: Sequence[tuple[Row, str]]) -> list[str | None]:
-        """Answer each row from its rationale.
-
-        Returns:
-            The answers; None where the large LM gave none or could not take the prompt.
+        """Answer each row from its rationale: None where the large LM gives no answer or cannot take the prompt.
 
         Raises:
             LargeCallsSpentError: There are more new prompts than calls left; none of them was sent.
-            ModelError: The large LM as a whole cannot go on.
+            ModelError: The large LM as a whole cannot continue.
         """
         requests = [self._prompts.request("guided_answer", row, rationale) for row, rationale in asked]
         keys = [self._key(request) for request in requests]
@@ -104,7 +89,7 @@ class LargeAnswers:
             self._remember({"key": key.hex(), "answer": self._known[key]} for key in kept)
 
     def _served(self, keys: Sequence[bytes], requests: Sequence[Request]) -> Iterator[list[Reply]]:
-        """Yield replies as they come, so that those of a session that ends between them are not paid for again."""
+        """Yield replies as they come, so that a session that ends between them need not pay for them again."""
         handed_in = 0
         while handed_in < len(requests) or self._large.pending:
             room = max(self._large.window - self._large.pending, 0)
@@ -118,22 +103,22 @@ class LargeAnswers:
     def _here(self, keys: Sequence[bytes], requests: Sequence[Request]) -> Iterator[list[Reply]]:
         """Yield the replies of a model on this machine all at once.
 
-        What is computed together decides the last bits, and with them near-tied tokens: a resume that asked for a part
-        only could learn from other answers than the run would have without it.
+        Which prompts share a batch decides the last bits, and so near-tied tokens: a resume that asked for a part only
+        could learn from other answers than an uninterrupted run.
         """
         self._count(keys)
         yield list(enumerate(self._large.complete(requests, self._sampling)))
 
     def _count(self, keys: Sequence[bytes]) -> None:
-        """Count prompts as calls before they are sent: what is lost on the way may have been paid for."""
+        """Count prompts as calls before they are sent: lost ones may have been paid for."""
         self.calls += len(keys)
         self._remember({"asked": key.hex()} for key in keys)
 
     def _check_cap(self, wanted: int) -> None:
         if self._max_calls is not None and self.calls + wanted > self._max_calls:
             raise LargeCallsSpentError(
-                f"--max-large-calls {self._max_calls}: {self.calls} calls are made and {wanted} more are needed;"
-                " what was trained so far is kept: give a higher number to go on"
+                f"--max-large-calls {self._max_calls}: {self.calls} calls were made and {wanted} more are needed;"
+                " what was trained so far is kept: give a higher number to continue"
             )
 
     def _key(self, request: Request) -> bytes:
@@ -147,19 +132,14 @@ class LargeAnswers:
         return answer_line(self._prompts.own_words("guided_answer", reply.text), self._markers)
 
     def _remember(self, records: Iterable[dict[str, str | None]]) -> None:
-        if self._memory is None:
-            return
-        try:
-            with self._memory.open("a", encoding="utf-8") as file:
-                file.writelines(json.dumps(record) + "\n" for record in records)
-        except OSError as error:
-            raise cannot_write(self._memory, error) from error
+        if self._memory:
+            append_records(self._memory, records)
 
 
 def _remembered(memory: Path | None) -> tuple[dict[bytes, str | None], int]:
-    """Read the replies of earlier sessions and count their calls; cut off a line that was torn when one was killed.
+    """Read the replies of earlier sessions and count their calls; remove a line that was cut off by a kill.
 
-    A reply without a line that it was asked for is of a version that wrote none; it counts too.
+    A reply that no line says was asked for is that of an old version; it counts, too.
     """
     if memory is None or not memory.is_file():
         return {}, 0
@@ -174,4 +154,4 @@ def _remembered(memory: Path | None) -> tuple[dict[bytes, str | None], int]:
     except OSError as error:
         raise cannot_write(memory, error) from error
     except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise InputError(f"{memory}: holds something else than replies; remove it") from error
+        raise InputError(f"{memory}: holds something other than replies; remove it") from error

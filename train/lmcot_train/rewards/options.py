@@ -21,11 +21,7 @@ def _read_weights(value: str | Mapping[str, float]) -> Mapping[str, float]:
 
 @dataclass(frozen=True, slots=True)
 class RewardOptions:
-    """What a reward is made of.
-
-    Attributes:
-        memory: File that keeps the large LM's replies between sessions; None keeps them while the process lives.
-    """
+    """The parts of a reward; `memory` is a file that keeps the large LM's replies between sessions."""
 
     task_weight: float = setting(
         1.0, "Weight of R_task, whether the large LM is right.", rule=_FINITE, panel=_PANEL
@@ -64,15 +60,11 @@ class RewardOptions:
     memory: Path | None = None
 
     def check(self) -> None:
-        """Refuse weights that no reward can be added up with, and a limit below 0.
-
-        Raises:
-            UsageError: Names everything that is wrong.
-        """
+        """Raise a UsageError that names every value that is not allowed."""
         check(self)
 
     def record(self) -> dict[str, Any]:
-        """Return the settings as a run file holds them, the weights of the aspects written out."""
+        """Return the settings for a run file, with the weights of all aspects."""
         from lmcot_train.rewards.aspects import EQUAL_WEIGHTS
 
         own = {one.name: getattr(self, one.name) for one in fields(self) if one.name != "memory"}

@@ -1,4 +1,4 @@
-"""What is taken off a reward: going round in circles, coming to no end (not judged here), an answer without support."""
+"""Penalties of a reward: for loops, and for answers without support."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from lmcot_train.rewards.chain import Chain
 from lmcot_train.rewards.routes import connections
 
 LONGEST_LOOP = 12
-"""Words of the longest span that is looked for."""
+"""Words of the longest span that counts."""
 ROUNDS = 3
-"""A span that stands this many times in a row is a loop."""
+"""A span that occurs this many times in a row is a loop."""
 
 
 def loop_share(words: Sequence[str]) -> float:
     """Return the share of words that repeat what has just been said.
 
-    A span of 1 to `LONGEST_LOOP` words that stands `ROUNDS` or more times in a row counts from its second time on.
-    A number is no loop by itself: "2 2 2" is, "1990 1991 1992" is not.
+    A span of 1 to `LONGEST_LOOP` words that occurs `ROUNDS` or more times in a row counts from its second time on: "2 2
+    2" is a loop, "1990 1991 1992" is not.
     """
     repeated: set[int] = set()
     for span in range(1, LONGEST_LOOP + 1):
@@ -27,21 +27,19 @@ def loop_share(words: Sequence[str]) -> float:
             run = run + 1 if words[at] == words[at - span] else 0
             if run == span * (ROUNDS - 1):
                 repeated.update(range(at - run + 1, at + 1))
-            elif run > span * (ROUNDS - 1):  # what is before it counts already
+            elif run > span * (ROUNDS - 1):  # the words before count already
                 repeated.add(at)
     return len(repeated) / len(words) if words else 0.0
 
 
 def unsupported(chain: Chain) -> float:
-    """Return how far an answer lacks support: 1 less what the best borne-out route from question to answer is worth.
+    """Return how far an answer lacks support: 1 minus the value of the best supported route from question to answer.
 
-    In a comparison all things that the question names count alike.
+    In a comparison all things that the question names count equally. Without an answer, or a context that could support
+    one, the result is 0.
 
-    A large LM may be right by what it knows, or by what the context says, from a rationale that says nothing; a policy
-    that learns to write such rationales has learned to do without them.
-
-    Returns:
-        0 where there is no answer, or no context that could support one.
+    A large LM may be right from what it knows, or from the context, whatever the rationale says; without this penalty a
+    policy may learn to write rationales that say nothing.
     """
     if chain.answer is None or not chain.source.units:
         return 0.0

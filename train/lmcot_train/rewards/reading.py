@@ -1,8 +1,8 @@
-"""What the rewards see of a text: statements, their words, names and numbers.
+"""Read texts for the rewards: statements, their words, names and numbers.
 
-A *statement* is a sentence. *Words* are lowercased. *Content words* are those that are no function words ("the",
-"which", "was"). *Entities* are names (runs of capitalised words, as one string) and numbers; in a script without
-capitals every content word is one.
+A *statement* is a sentence. *Words* are lowercased. *Content words* are all but function words ("the", "which", "was").
+*Entities* are names (runs of capitalized words, as one string) and numbers; in a script without capitals every content
+word is one.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from lmcot_train.rewards.segments import sentences
 from lmcot_train.rewards.segments import words as divide
 
 CLOSED_ANSWERS = frozenset({"yes", "no", "noanswer", ""})
-"""Answers, once normalised, that a rationale need not name."""
+"""Normalized answers that a rationale need not name."""
 _QUESTION_MARKS = ("?", "\uff1f", "\u061f")
 
 
@@ -27,12 +27,12 @@ class Statement:
 
     Attributes:
         words: All words in order.
-        content: The content words, those of names and numbers among them.
+        content: The content words, including those of names and numbers.
         entities: Names, each as its words joined by spaces, and numbers.
-        lead: The entity that comes first; None where there is none, or a pronoun stands before it.
-        pronoun: Whether it begins with a pronoun.
+        lead: The first entity; None if there is none, or if a pronoun stands before it.
+        pronoun: Whether the statement begins with a pronoun.
         asks: Whether it is a question.
-        normalized: The text as answers are compared, a space at either end.
+        normalized: The text as answers are compared, with a space at either end.
     """
 
     words: tuple[str, ...]
@@ -44,30 +44,25 @@ class Statement:
     normalized: str
 
     @property
-    def subjects(self) -> frozenset[str]:
-        """What the statement can share with another: entities, or content words where it names none."""
-        return self.entities or self.content
-
-    @property
     def text(self) -> str:
-        """The words, each between spaces, to look for runs of words in."""
+        """The words, each between spaces, in which to look for runs of words."""
         return f" {' '.join(self.words)} "
 
     @property
     def concludes(self) -> bool:
-        """Whether a word tells that it may be drawn from what was said before."""
+        """Whether a word suggests that it follows from what was said before."""
         return not CONCLUSIONS.isdisjoint(self.words)
 
 
 def read_statements(text: str) -> tuple[Statement, ...]:
-    """Split a text into sentences and read each; "Dr.", "U.S." and initials end none."""
+    """Split a text into sentences and read those with words."""
     statements = (read_statement(sentence) for sentence in sentences(text))
     return tuple(statement for statement in statements if statement.words)
 
 
 @lru_cache(maxsize=65536)
 def read_statement(sentence: str) -> Statement:
-    """Read one sentence; the sentences of rationales repeat those of contexts and of each other."""
+    """Read one sentence; rationales repeat those of contexts and of each other, hence the cache."""
     spelled = divide(sentence)
     words = tuple(bare(word).lower() for word, _ in spelled)
     entities = _entities(spelled)
@@ -84,30 +79,30 @@ def read_statement(sentence: str) -> Statement:
 
 
 def _asks(sentence: str) -> bool:
-    """Whether a sentence ends in a question mark; one within quotes that are still open belongs to a title."""
+    """Whether a sentence ends in a question mark; within open quotes it belongs to a title."""
     end = sentence.rstrip("\"'\u201d\u2019 ")
     return end.endswith(_QUESTION_MARKS) and end.count('"') % 2 == 0
 
 
 def linked(one: Iterable[str], other: Iterable[str]) -> bool:
-    """Whether two sets of subjects share one; "Moore" and "Ann Moore" are the same, "Ann Moore" and "Al Moore" not."""
+    """Whether two sets of subjects share one; "Moore" is "Ann Moore", "Al Moore" is not."""
     others = [f" {name} " for name in other]
     return any(f" {name} " in o or o in f" {name} " for name in one for o in others)
 
 
 def same(one: str, other: str) -> bool:
-    """Whether two names may be of one thing: equal, the end of the other ("Moore"), or its beginning of two words."""
+    """Whether two names may mean one thing: one is the other, its end ("Moore"), or its first words (two or more)."""
     short, long = sorted((one, other), key=len)
     return long == short or long.endswith(f" {short}") or (" " in short and long.startswith(f"{short} "))
 
 
 def bare(word: str) -> str:
-    """Return a word without the s of a possessive."""
+    """Return a word without a possessive s."""
     return word.removesuffix("'s")
 
 
 def _entities(spelled: list[tuple[str, bool]]) -> list[str]:
-    """Find names and numbers in order; a function word begins no name, a possessive or a comma ends one."""
+    """Return names and numbers in order; a function word begins no name, a possessive or a comma ends one."""
     found: list[list[str]] = []
     open_name = False
     for word, near in spelled:

@@ -1,4 +1,4 @@
-"""The reward of a rationale: is the large LM right from it, is the text good, does it end, does it bear the answer out.
+"""The reward of a rationale: is the large LM right from it, is the text good, does it end and support the answer.
 
 total = task weight * R_task + aspects weight * R_aspect - the sum of the weighted penalties
 """
@@ -22,13 +22,13 @@ from lmcot_train.rewards.penalties import loop_share, unsupported
 
 @dataclass(frozen=True, slots=True)
 class RolledOut:
-    """A rationale to be rewarded.
+    """A rationale to reward.
 
     Attributes:
-        row: The row it was written for; it needs a gold answer.
+        row: The row that it was written for, with a gold answer.
         rationale: The text, as inference reads it.
-        finished: Whether it came to its end token or a stop string.
-        logprob: Mean natural-log probability a token under the reference LM; None leaves fluency out.
+        finished: Whether it ended in an end token or stop string.
+        logprob: Mean log-probability per token under the reference LM; None leaves fluency out.
     """
 
     row: Row
@@ -39,14 +39,14 @@ class RolledOut:
 
 @dataclass(frozen=True, slots=True)
 class Reward:
-    """What a rationale is worth, and why.
+    """The reward of a rationale with its parts.
 
     Attributes:
         total: The weighted sum.
         task: R_task, 0 to 1, before its weight.
         aspects: Each aspect that could be scored, 0 to 1.
-        penalties: What was taken off, weighted.
-        answer: The large LM's answer from the rationale; None where it gave none.
+        penalties: What was subtracted, weighted.
+        answer: The large LM's answer from the rationale; None if it gave none.
         aspect_mean: R_aspect, before its weight.
     """
 
@@ -59,16 +59,7 @@ class Reward:
 
 
 class RationaleReward:
-    """The reward as a function of a batch of rationales.
-
-    Args:
-        options: What it is made of.
-        large: The frozen large LM.
-        prompts: What builds the prompts that the large LM is asked.
-
-    Attributes:
-        answers: The large LM's answers, with the counts of calls, cache hits and refusals.
-    """
+    """The reward as a function of a batch of rationales; `answers` counts calls, cache hits and refusals."""
 
     def __init__(self, options: RewardOptions, large: Backend, prompts: PromptBuilder) -> None:
         self.options = options
@@ -81,7 +72,7 @@ class RationaleReward:
 
         Raises:
             LargeCallsSpentError: More calls are needed than `max_large_calls` leaves.
-            ModelError: The large LM as a whole cannot go on.
+            ModelError: The large LM as a whole cannot continue.
         """
         answers = self.answers([(item.row, item.rationale) for item in items])
         return [reward(item, answer, self.options) for item, answer in zip(items, answers, strict=True)]

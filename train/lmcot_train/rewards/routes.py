@@ -1,4 +1,4 @@
-"""How the statements of a rationale lead from what the question names to the answer."""
+"""Follow the statements of a rationale from the things that the question names to the answer."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from lmcot_train.rewards.grounding import ALIKE, Grounded
 from lmcot_train.rewards.reading import linked, read_statement
 
 BROKEN = 0.25
-"""What the first statement of a route that breaks off counts."""
+"""Factor of the first statement of a route that breaks off."""
 
 RESTATED = 0.5
-"""What a statement that joins the answer to the question in the question's own words counts: no hop is seen in it."""
+"""Factor of a statement that joins the answer to the question in the question's own words, without a hop."""
 
 
 def connections(chain: Chain) -> list[float]:
-    """Return for each anchor of the question how well the best route from it to the answer is borne out.
+    """Return the support of the best route from each anchor of the question to the answer.
 
-    Where the context speaks of nothing that the question names, the first claim is where the one route starts.
+    If the context mentions nothing that the question names, there is one route, from the first claim.
     """
     claims = chain.claims
     if not claims:
@@ -33,11 +33,11 @@ def connections(chain: Chain) -> list[float]:
 
 
 def leads_on(chain: Chain) -> list[bool]:
-    """Return for each statement that is no conclusion whether the way to the answer needs it.
+    """Return for each statement but the conclusions whether the way to the answer needs it.
 
-    It does if it names the answer, or two ends of the way: what the question names, what other statements are about,
-    what conclusions name; that which the statement is about is an end if statements about other things name it. In a
-    comparison the two statements do that say the likest of two things that the question names.
+    It does if it names the answer, or two ends of the way: things that the question or conclusions name or that other
+    statements are about; its own topic is an end if statements about other things name it. In a comparison, the way
+    also needs the two most similar statements about different things in the question.
     """
     told = [one for one in chain.grounded if not one.concludes]
     pair = _likest(chain) if chain.compares else ()
@@ -58,7 +58,7 @@ def _ends(told: list[Grounded], chain: Chain) -> list[Grounded]:
 
 
 def _route(start: list[Grounded], told: list[Grounded], ends: list[Grounded], chain: Chain) -> float:
-    """Return the support of the weakest statement on the best route; statements are reached in falling order of it."""
+    """Return the support of the weakest statement on the best route; statements are reached in falling order."""
     if not start:
         return 0.0
     if chain.compares:
@@ -78,7 +78,7 @@ def _route(start: list[Grounded], told: list[Grounded], ends: list[Grounded], ch
 
 
 def _restates(one: Grounded, chain: Chain) -> bool:
-    """Whether a statement of what no context sentence says has only the words of question and answer."""
+    """Whether a statement that no context sentence holds has only words of question and answer."""
     known = chain.source.question.content | read_statement(chain.answer or "").content
     return one.held < ALIKE and one.statement.content <= known
 
@@ -101,7 +101,7 @@ def _leads(one: Grounded, chain: Chain) -> bool:
 
 
 def _likest(chain: Chain) -> tuple[Grounded, ...]:
-    """Return the two statements about different things in the question that have most words in common."""
+    """Return the two statements about different things in the question with the most words in common."""
     about = [(one, _anchors_of(one, chain)) for one in chain.claims]
     pairs = [(one, other) for (one, a), (other, b) in combinations(about, 2) if a and b and a != b]
     asked = frozenset(word for anchor in chain.source.anchors for word in anchor.split())

@@ -1,4 +1,4 @@
-"""Score given rationales, to look at what the reward sees: rows that bring one, or the output of `lmcot answer`."""
+"""Score given rationales as the reward does: those of rows, or those in an output of `lmcot answer`."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from lmcot_cli.datasets.row import Row
 from lmcot_cli.errors import InputError, RowError
 from lmcot_cli.scoring.answers import optional_answer, sample_records
 from lmcot_train.models import Opened, is_encoder_decoder
-from lmcot_train.prompting import RationalePrompts, TokenizedExample
+from lmcot_train.prompting import IGNORED, RationalePrompts, TokenizedExample
 from lmcot_train.rewards.aspects import EQUAL_WEIGHTS, score_aspects, weighted_mean
 from lmcot_train.rewards.chain import read_chain
 from lmcot_train.rewards.penalties import loop_share, unsupported
@@ -27,7 +27,7 @@ BATCH = 16
 
 @dataclass(frozen=True, slots=True)
 class RationaleToScore:
-    """A rationale to score, with the answer it led to where that is known."""
+    """A rationale to score, with the answer that it led to, if that is known."""
 
     row: Row
     rationale: str
@@ -36,15 +36,12 @@ class RationaleToScore:
 
 @dataclass(frozen=True, slots=True)
 class ScoredRationale:
-    """A rationale with all that the reward sees of it.
+    """A rationale with its aspects and their mean.
 
     Attributes:
-        given: The rationale.
-        aspects: Each aspect that could be scored.
-        aspect_mean: R_aspect.
         task: R_task by exact match; None where gold or answer is not known.
         loops: Share of words that go round in circles.
-        unsupported: How far the answer lacks support in what the rationale says; 0 where no answer is known.
+        unsupported: How far the answer lacks support in the rationale; 0 where no answer is known.
     """
 
     given: RationaleToScore
@@ -56,12 +53,13 @@ class ScoredRationale:
 
     def to_record(self) -> dict[str, Any]:
         """Return the scores as one JSON object."""
+        given, row = self.given, self.given.row
         return {
-            "id": self.given.row.id,
-            "question": self.given.row.question,
-            "rationale": self.given.rationale,
-            "answer": self.given.answer,
-            "gold": list(self.given.row.answers) or None,
+            "id": row.id,
+            "question": row.question,
+            "rationale": given.rationale,
+            "answer": given.answer,
+            "gold": list(row.answers) or None,
             "aspects": dict(self.aspects),
             "aspect_mean": self.aspect_mean,
             "task": self.task,
@@ -71,10 +69,10 @@ class ScoredRationale:
 
 
 def read_given(path: Path, questions: Path | None) -> list[RationaleToScore]:
-    """Read rationales: rows that bring one, or, with their questions, the samples of an output of `lmcot answer`.
+    """Read the rationales of rows, or, with their questions, the samples of an output of `lmcot answer`.
 
     Raises:
-        InputError: A file cannot be read, there is no rationale, or an answer's question is not there.
+        InputError: A file cannot be read, there is no rationale, or the question of an answer is missing.
     """
     found = list(_from_rows(path) if questions is None else _from_answers(path, questions))
     if not found:
@@ -87,7 +85,7 @@ def score(
     weights: Mapping[str, float] = EQUAL_WEIGHTS,
     logprobs: Sequence[float | None] | None = None,
 ) -> list[ScoredRationale]:
-    """Score each rationale; without log-probabilities fluency is left out."""
+    """Score each rationale, without fluency if no log-probabilities are given."""
     known = logprobs or [None] * len(given)
     return [_scored(one, weights, logprob) for one, logprob in zip(given, known, strict=True)]
 
@@ -96,29 +94,25 @@ def score(
 def mean_logprobs(
     reference: Opened, prompts: RationalePrompts, given: Sequence[RationaleToScore]
 ) -> list[float]:
-    """Return the mean log-probability a token of each rationale, its end token included, under a model."""
+    """Return the mean log-probability per token of each rationale and its end token under a model."""
     model = reference.model.eval()
     examples = [prompts.example(one.row, one.rationale) for one in given]
-    return [
-        mean for at in range(0, len(examples), BATCH) for mean in _batch(model, examples[at : at + BATCH])
-    ]
+    batches = (examples[at : at + BATCH] for at in range(0, len(examples), BATCH))
+    return [mean for batch in batches for mean in _batch_means(model, batch)]
 
 
-def _batch(model: PreTrainedModel, examples: Sequence[TokenizedExample]) -> Iterator[float]:
-    pad = int(model.config.pad_token_id)
+def _batch_means(model: PreTrainedModel, examples: Sequence[TokenizedExample]) -> list[float]:
     encoder = is_encoder_decoder(model)
-    inputs = [e.prompt if encoder else [*e.prompt, *e.completion] for e in examples]
-    labels = [e.completion if encoder else [*[-100] * len(e.prompt), *e.completion] for e in examples]
-    output = model(
-        input_ids=_padded(inputs, pad),
-        attention_mask=_padded([[1] * len(ids) for ids in inputs], 0),
-        labels=_padded(labels, -100),
-    )
-    wanted, logits = _padded(labels, -100), output.logits
+    columns = [example.columns(encoder=encoder) for example in examples]
+    inputs = [one["input_ids"] for one in columns]
+    labels = _padded([one["labels"] for one in columns], IGNORED)
+    mask = _padded([[1] * len(ids) for ids in inputs], 0)
+    logits = model(_padded(inputs, int(model.config.pad_token_id)), attention_mask=mask, labels=labels).logits
     if not encoder:
-        wanted, logits = wanted[:, 1:], logits[:, :-1]
-    losses = torch.nn.functional.cross_entropy(logits.transpose(1, 2).float(), wanted, reduction="none")
-    yield from (-losses.sum(1) / (wanted != -100).sum(1)).tolist()
+        labels, logits = labels[:, 1:], logits[:, :-1]
+    losses = torch.nn.functional.cross_entropy(logits.transpose(1, 2).float(), labels, reduction="none")
+    means: list[float] = (-losses.sum(1) / (labels != IGNORED).sum(1)).tolist()
+    return means
 
 
 def _padded(rows: Sequence[Sequence[int]], value: int) -> torch.Tensor:
@@ -144,7 +138,7 @@ def _from_rows(path: Path) -> Iterator[RationaleToScore]:
 
 
 def _hint(path: Path) -> str:
-    """Say what is missing where the file is not of rows but of answers, which have no context."""
+    """Return what is missing if the file holds answers, which have no context, instead of rows."""
     first = next(iter(read_source(path)), None)
     answers = first is not None and not isinstance(first, BadRow) and "samples" in first.value
     return "; this is an output of lmcot answer: give its questions too, --questions FILE" if answers else ""
@@ -159,7 +153,7 @@ def _from_answers(path: Path, questions: Path) -> Iterator[RationaleToScore]:
         if row is None:
             raise InputError(
                 f"{path}:{record.line}: {questions} has no row {record.value.get('id')!r}: give the questions"
-                " that these are the answers to"
+                " of these answers"
             )
         try:
             yield from _of_samples(row, record.value)

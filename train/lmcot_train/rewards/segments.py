@@ -1,4 +1,4 @@
-"""Sentences and words of any script, by ICU: dictionaries divide Chinese, Japanese, Thai, Khmer, Lao and Burmese."""
+"""Split text of any script into sentences and words by ICU, which has dictionaries for Chinese, Japanese, Thai, etc."""
 
 from __future__ import annotations
 
@@ -10,19 +10,17 @@ from icu4py.breakers import SentenceBreaker, WordBreaker
 from lmcot_train.rewards.languages import ABBREVIATIONS
 
 _LOOK_BACK = 80
-"""Characters before a full stop that tell whether a sentence ends with it: no abbreviation is as long."""
+"""Characters before a full stop that decide whether it ends a sentence: no abbreviation is longer."""
 _ROOT = "en"  # the rules for words and sentences are those of all languages
 _JOINERS = frozenset("-&\u2010\u2011\u00b7\u30fb")
 _ABBREVIATED = re.compile(r"([^\W_](?:[^\W_]|\.)*)\.\s*$")
 _NUMBERED = re.compile(r"[A-Z]\w+ [A-Z]\w+ $")  # "World War I.", not "when I. Newton"
-_BEFORE_NUMBER = re.compile(
-    r"(?<=[^\W_]{3}[.!?])\s+(?=\d)"
-)  # ICU sees a decimal number in "was in 1934. 1937 is"
+_BEFORE_NUMBER = re.compile(r"(?<=[^\W_]{3}[.!?])\s+(?=\d)")  # ICU sees a number in "was in 1934. 1937 is"
 _GERMAN_DAY = re.compile(r"\b(?:am|vom|zum|bis|den|dem|der)\s+\d{1,2}\.\s*$")
 
 
 def sentences(text: str) -> Iterator[str]:
-    """Divide a text into sentences; a line end divides, "Dr.", "U.S." and initials do not."""
+    """Split a text into sentences: at line ends, but not after "Dr.", "U.S." and initials."""
     for line in text.splitlines():
         open_piece = ""
         for piece in SentenceBreaker(line, _ROOT):
@@ -35,10 +33,10 @@ def sentences(text: str) -> Iterator[str]:
 
 
 def words(text: str) -> list[tuple[str, bool]]:
-    """Return the words of a text in order: what holds a letter or a digit, joined over hyphens and middle dots.
+    """Return the words of a text: what holds a letter or a digit, joined at hyphens and middle dots.
 
     Returns:
-        Each word, and whether only a space, or the full stop of an initial, parts it from the one before.
+        Each word, and whether only a space, or the full stop of an initial, separates it from the one before.
     """
     found: list[tuple[str, bool]] = []
     between, open_word = "", False

@@ -1,4 +1,4 @@
-"""The weights of the aspects: read from a file, or fitted to rationales that people called good or bad."""
+"""Weights of the aspects: read from a file, or fitted to rationales that people labelled good or bad."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _LABELS = {"good": True, "bad": False, "1": True, "0": False, "true": True, "fal
 
 @dataclass(frozen=True, slots=True)
 class Annotated:
-    """A rationale's aspects, and whether a person called it good."""
+    """The aspects of a rationale, and whether a person called it good."""
 
     aspects: Mapping[str, float]
     good: bool
@@ -33,14 +33,15 @@ class Annotated:
 
 @dataclass(frozen=True, slots=True)
 class Fit:
-    """Weights of the aspects, and how well they tell good from bad.
+    """Weights of the aspects, and how well they tell good rationales from bad ones.
 
     Attributes:
-        weights: Of each aspect that was there, 0 or more, together 1.
-        coefficients: The regression's own; a negative one has weight 0.
-        accuracy: Share of rationales told right by a regression that has not seen them (cross-validation).
-        majority: The same for calling all what most of them are.
-        rows, good: Rationales, and how many of them are good.
+        weights: 0 or more for each aspect that was known; their sum is 1.
+        coefficients: Those of the regression; a negative one has weight 0.
+        accuracy: Share of rationales that a regression tells right without having seen them (cross-validation).
+        majority: The same for giving all rationales the more frequent label.
+        rows: Number of rationales.
+        good: Number of good ones.
     """
 
     weights: dict[str, float]
@@ -55,7 +56,7 @@ def read_annotated(path: Path) -> list[Annotated]:
     """Read rows with `rationale` and `label` (good or bad), and optional `logprob` for fluency.
 
     Raises:
-        InputError: The file cannot be read, or a row lacks one of them.
+        InputError: The file cannot be read, or a row has no rationale or label.
     """
     return [_annotated(record, str(path)) for record in at_least_one(read_source(path), path)]
 
@@ -63,11 +64,11 @@ def read_annotated(path: Path) -> list[Annotated]:
 def fit_weights(annotated: Sequence[Annotated]) -> Fit:
     """Fit a logistic regression of the label on the aspects.
 
-    The aspects all have the range 0 to 1, so their coefficients compare as they are. A coefficient below 0 would
-    reward what people call bad; its weight is 0.
+    All aspects range from 0 to 1, so their coefficients can be compared. A coefficient below 0 would reward what people
+    call bad; its weight is 0.
 
     Raises:
-        InputError: Too few good or bad rationales, or no aspect speaks for good ones.
+        InputError: There are too few good or bad rationales, or no coefficient is above 0.
     """
     labels = np.array([one.good for one in annotated])
     good = int(labels.sum())
@@ -92,7 +93,7 @@ def fit_weights(annotated: Sequence[Annotated]) -> Fit:
 
 
 def write_weights(path: Path, fit: Fit, source: Path) -> None:
-    """Write the weights, and what they were fitted to.
+    """Write the weights and the digest of the annotated file.
 
     Raises:
         OutputError: The file cannot be written.
@@ -102,7 +103,7 @@ def write_weights(path: Path, fit: Fit, source: Path) -> None:
 
 
 def load_weights(path: Path) -> dict[str, float]:
-    """Read the weights of the aspects; an aspect that the file does not name has none.
+    """Read the weights of the aspects; an aspect that the file does not name has weight 0.
 
     Raises:
         InputError: The file cannot be read or holds no such weights.

@@ -1,4 +1,4 @@
-"""Prompts with the completions sampled from them, and the padded tensors the network reads."""
+"""Prompts with the completions sampled from them, and the padded tensors that the network reads."""
 
 from __future__ import annotations
 
@@ -14,32 +14,24 @@ Side: TypeAlias = Literal["left", "right"]
 
 
 @dataclass(frozen=True, slots=True)
-class Group:
+class RolloutGroup:
     """A prompt and its completions, as token ids; a completion ends with the end-of-text token if it has one."""
 
     prompt: tuple[int, ...]
     completions: tuple[tuple[int, ...], ...]
 
     @property
-    def length(self) -> int:
-        """Tokens of the longest completion."""
-        return max(map(len, self.completions))
-
-    @property
     def cost(self) -> int:
         """Tokens that a pass over the group takes, padding among its completions included."""
-        return len(self.prompt) + len(self.completions) * self.length
+        return len(self.prompt) + len(self.completions) * max(map(len, self.completions))
 
 
 @dataclass(frozen=True, slots=True)
 class RolloutBatch:
-    """Groups as tensors.
+    """Groups as tensors: token ids, and masks that are true at real tokens.
 
-    Attributes:
-        prompts: Token ids, padded on the side the network wants [groups, prompt tokens].
-        prompt_mask: True at real prompt tokens [groups, prompt tokens].
-        completions: Token ids, padded on the right [groups, samples, tokens].
-        mask: True at real completion tokens [groups, samples, tokens].
+    `prompts` and `prompt_mask` are [groups, prompt tokens], padded on the side that the network wants; `completions`
+    and `mask` are [groups, samples, tokens], padded on the right.
     """
 
     prompts: Tensor
@@ -48,14 +40,8 @@ class RolloutBatch:
     mask: Tensor
 
 
-def collate(groups: Sequence[Group], side: Side, device: torch.device) -> RolloutBatch:
-    """Pad groups of equally many completions to one shape.
-
-    Args:
-        groups: What to stack.
-        side: Where prompts are padded; completions always are on the right.
-        device: Where the tensors are to be.
-    """
+def collate(groups: Sequence[RolloutGroup], side: Side, device: torch.device) -> RolloutBatch:
+    """Pad groups of equally many completions to one shape, their prompts on one side."""
     prompts, prompt_mask = pad([group.prompt for group in groups], side, device)
     flat, flat_mask = pad([one for group in groups for one in group.completions], "right", device)
     shape = (len(groups), -1, flat.shape[-1])
@@ -63,7 +49,7 @@ def collate(groups: Sequence[Group], side: Side, device: torch.device) -> Rollou
 
 
 def pad(rows: Sequence[Sequence[int]], side: Side, device: torch.device) -> tuple[Tensor, Tensor]:
-    """Stack rows of token ids; return them, with 0 for padding, and the mask of real ones, each [rows, tokens]."""
+    """Stack rows of token ids; return them, padded with 0, and the mask of real ones, each [rows, tokens]."""
     longest = max(map(len, rows))
     blanks = [[0] * (longest - len(row)) for row in rows]
     pairs = list(zip(rows, blanks, strict=True))
@@ -75,15 +61,15 @@ def pad(rows: Sequence[Sequence[int]], side: Side, device: torch.device) -> tupl
 
 
 def passes(items: Sequence[T], cost: Callable[[T], int], budget: int) -> Iterator[list[int]]:
-    """Divide items into passes of like size, so that padding is little and no pass costs more than `budget`.
+    """Divide items into passes of similar size, so that there is little padding and none costs more than `budget`.
 
     Args:
         items: What to divide.
-        cost: Tokens of an item, its padded size.
-        budget: Most tokens a pass; an item that is larger than that goes alone.
+        cost: Returns the tokens of an item, padding included.
+        budget: Maximum tokens per pass; an item that is larger has a pass of its own.
 
     Yields:
-        Indices of the items of one pass, the largest items first.
+        Indices of the items of a pass, the largest items first.
     """
     order = sorted(range(len(items)), key=lambda index: -cost(items[index]))
     start = 0

@@ -1,8 +1,8 @@
 """Decoder-only models: each prompt is read once for all its completions, in sampling and in learning.
 
-A prompt and its completions lie in one row, [prompt | first completion | second | ...]. Every completion goes on at the
-position where the prompt ends and sees the prompt and itself, not the others. What is computed is what separate rows
-would compute, gradients included; `check_packing` makes sure of it for the model at hand.
+A prompt and its completions are in one row, [prompt | first completion | second | ...]. Every completion starts at the
+position where the prompt ends, and attends to the prompt and itself, not to the others. The results are those of
+separate rows, gradients included; `Policy.fit` makes sure of it for the model at hand.
 """
 
 from __future__ import annotations
@@ -16,9 +16,6 @@ from transformers import Cache
 
 from lmcot_train.rollouts.batch import RolloutBatch, pad
 from lmcot_train.rollouts.network import DecoderOnly
-
-Masks = Tensor | dict[str, Tensor]
-"""An additive mask, or one for each kind of layer, by the names that transformers gives them."""
 
 
 class CausalNetwork(DecoderOnly):
@@ -44,17 +41,14 @@ class CausalNetwork(DecoderOnly):
     def _run(
         self, tokens: Tensor, positions: Tensor, seen: Tensor, mask: Tensor, cache: Cache | None = None
     ) -> Tensor:
-        """Run the decoder under a mask of any form.
+        """Run the decoder with a mask of any form; return the last hidden states [rows, tokens, width].
 
         Args:
-            tokens: [rows, tokens].
-            positions: Theirs, [rows, tokens].
-            seen: The positions of all that the rows hold, [rows, all].
-            mask: True where one may attend to the other, [rows, 1, tokens, all].
-            cache: What the rows hold already, if anything; it takes up what is computed.
-
-        Returns:
-            The last hidden states, [rows, tokens, width].
+            tokens: Token ids [rows, tokens].
+            positions: Their positions [rows, tokens].
+            seen: The positions of all that the rows hold [rows, all].
+            mask: True where a token may attend to another [rows, 1, tokens, all].
+            cache: What the rows hold already, if anything; what is computed is added to it.
         """
         out = self.decoder(
             input_ids=tokens,
@@ -65,17 +59,15 @@ class CausalNetwork(DecoderOnly):
         )
         return cast(Tensor, out.last_hidden_state)
 
-    def _masks(self, positions: Tensor, seen: Tensor, mask: Tensor) -> Masks:
-        """Write a mask as the layers read it, narrowed to their window where they have one.
+    def _masks(self, positions: Tensor, seen: Tensor, mask: Tensor) -> Tensor | dict[str, Tensor]:
+        """Return the additive mask that the layers read, or one for each kind of layer, narrowed to its window.
 
-        A mask that is given is taken by transformers as it is, so the window (Gemma 3, Phi-3, Mistral...) is ours to
-        apply. It counts positions, not places in the row: the completions of a prompt stand side by side.
+        transformers uses a given mask as it is, so the window (Gemma 3, Phi-3, Mistral...) is applied here. It counts
+        positions, not places in the row: the completions of a prompt are side by side.
         """
         config = self.model.config
-        kinds, window = (
-            set(getattr(config, "layer_types", None) or ()),
-            getattr(config, "sliding_window", None),
-        )
+        kinds = set(getattr(config, "layer_types", None) or ())
+        window = getattr(config, "sliding_window", None)
         if not window or kinds == {"full_attention"}:
             return self._additive(mask)
         near = mask & (positions[:, None, :, None] - seen[:, None, None, :] < window)
@@ -84,16 +76,11 @@ class CausalNetwork(DecoderOnly):
         return {"full_attention": self._additive(mask), "sliding_attention": self._additive(near)}
 
     def _additive(self, mask: Tensor) -> Tensor:
-        """Return 0 where a mask is true, and the least number elsewhere."""
-        additive = torch.zeros(mask.shape, dtype=self._mask_dtype, device=mask.device)
-        return additive.masked_fill_(~mask, torch.finfo(additive.dtype).min)
-
-    @property
-    def _mask_dtype(self) -> torch.dtype:
+        """Return 0 where a mask is true, and the lowest number elsewhere."""
         kind = self.device.type
-        if torch.is_autocast_enabled(kind):
-            return torch.get_autocast_dtype(kind)
-        return cast(torch.dtype, self.model.dtype)
+        dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else self.model.dtype
+        additive = torch.zeros(mask.shape, dtype=dtype, device=mask.device)
+        return additive.masked_fill_(~mask, torch.finfo(additive.dtype).min)
 
 
 def prompt_positions(mask: Tensor) -> Tensor:
@@ -104,7 +91,7 @@ def prompt_positions(mask: Tensor) -> Tensor:
 def packed_mask(batch: RolloutBatch) -> Tensor:
     """Return which token may attend to which [groups, 1, row, row]; padding attends to padding only.
 
-    With a prompt of two tokens and two completions of two, a row sees (1 = may attend):
+    A prompt of two tokens with two completions of two (1 = may attend):
 
         p0  1 . . . . .
         p1  1 1 . . . .
@@ -122,7 +109,7 @@ def packed_mask(batch: RolloutBatch) -> Tensor:
 
 
 class CausalDecoding:
-    """Completions being written: a step gives each one a token, and lays all tokens of a group in its one row."""
+    """Completions being written: a step gives each one a token, and appends all tokens of a group to its one row."""
 
     def __init__(
         self, network: CausalNetwork, prompts: Tensor, mask: Tensor, samples: int, tokens: int
@@ -141,21 +128,21 @@ class CausalDecoding:
 
     def step(self, tokens: Tensor) -> None:
         """Append a token to each completion; tokens is [groups, samples]."""
-        seen = self._cache.length + self._samples
+        seen = self._cache.get_seq_length() + self._samples
         positions = (self._next_positions + self._written).expand(-1, self._samples)
         self._seen = torch.cat([self._seen, positions], 1)
         self.hidden = self._network._run(tokens, positions, self._seen, self._mask[..., :seen], self._cache)
         self._written += 1
 
     def keep(self, groups: Tensor) -> None:
-        """Go on with these groups only."""
+        """Continue with these groups only."""
         self.hidden, self._mask = self.hidden[groups], self._mask[groups]
         self._next_positions, self._seen = self._next_positions[groups], self._seen[groups]
         self._cache.keep(groups)
 
 
 class SharedPrompts(Cache):  # type: ignore[misc]
-    """Keys and values of rows that grow by a token of each completion at a time, in room set aside once."""
+    """Keys and values of rows that grow by one token of each completion at a time, in preallocated memory."""
 
     def __init__(self, capacity: int) -> None:
         super().__init__(layers=[])
@@ -164,15 +151,10 @@ class SharedPrompts(Cache):  # type: ignore[misc]
         self._values: list[Tensor] = []
         self._lengths: list[int] = []
 
-    @property
-    def length(self) -> int:
-        """Tokens a row holds."""
-        return self._lengths[0]
-
     def update(
         self, key_states: Tensor, value_states: Tensor, layer_idx: int, *_: Any, **__: Any
     ) -> tuple[Tensor, Tensor]:
-        """Append to a layer, each [groups, heads, tokens, head width]; return all that it holds."""
+        """Append to a layer, each [groups, heads, tokens, head width]; return everything that it holds."""
         if layer_idx == len(self._keys):
             shape = (*key_states.shape[:2], self._capacity, key_states.shape[3])
             self._keys.append(key_states.new_empty(shape))

@@ -11,9 +11,9 @@ from lmcot_cli.pipeline.seeds import sample_seed
 from lmcot_train.ppo.options import PPOOptions
 from lmcot_train.rewards.large_answers import LargeCallsSpentError
 from lmcot_train.rewards.reward import Reward, RolledOut
-from lmcot_train.rollouts.batch import Group
+from lmcot_train.rollouts.batch import RolloutGroup
 from lmcot_train.rollouts.policy import Policy
-from lmcot_train.rollouts.sampling import CompletionReader, Draw, RolloutSampling, sample
+from lmcot_train.rollouts.sampling import CompletionReader, Draw, sample
 from lmcot_train.rollouts.scored import ScoredRollouts, score
 from lmcot_train.rollouts.workers import Workers
 
@@ -21,16 +21,8 @@ RewardFunction = Callable[[Sequence[RolledOut]], list[Reward]]
 
 
 @dataclass(frozen=True, slots=True)
-class Task:
-    """What is to be learned.
-
-    Attributes:
-        rows: Rows to write rationales for while learning.
-        held_out: Rows to validate on; none: no validation.
-        encode: Turns a row into the token ids of its prompt.
-        reader: Reads what was written.
-        reward: Rewards rationales.
-    """
+class RefineTask:
+    """Rows to learn from and to validate on (none: no validation), and how rationales are asked for, read, rewarded."""
 
     rows: Sequence[Row]
     held_out: Sequence[Row]
@@ -40,7 +32,7 @@ class Task:
 
 
 @dataclass(frozen=True, slots=True)
-class Judged:
+class JudgedRationale:
     """A rationale with its reward."""
 
     item: RolledOut
@@ -51,28 +43,24 @@ class Judged:
 class Judge:
     """Lets a policy write rationales, and judges them.
 
-    Attributes:
-        policy: What writes; its reference judges fluency.
-        task: The rows, and how rationales are read and rewarded.
-        options: The settings of the sampling.
-        workers: The processes that train together. Each writes and scores its share; the first one asks for rewards.
+    Of several processes each writes and scores its share, and the first asks for the rewards of all.
     """
 
     policy: Policy
-    task: Task
+    task: RefineTask
     options: PPOOptions
     workers: Workers = field(default_factory=Workers)
 
     def write(
         self, rows: Sequence[Row], names: Sequence[str], samples: int, *, greedy: bool = False
-    ) -> list[Group]:
+    ) -> list[RolloutGroup]:
         """Write rationales for this process's share of the rows.
 
         Args:
-            rows: What to write for.
-            names: A name for each row; the seeds of its samples follow from it.
+            rows: The rows of all processes.
+            names: A name for each row, from which the seeds of its samples follow.
             samples: Rationales per row.
-            greedy: Take the likeliest tokens instead of drawing them.
+            greedy: Take the likeliest tokens instead of drawing.
         """
         draws = [
             Draw(
@@ -81,22 +69,20 @@ class Judge:
             )
             for row, name in zip(rows, names, strict=True)
         ]
-        sampling = RolloutSampling(
-            self.task.reader, self.options.max_tokens, self.options.tokens_per_pass, greedy=greedy
-        )
         self.policy.eval()  # without dropout, whatever a trainer has set
-        return sample(self.policy, self.workers.share(draws), sampling)
+        share = self.workers.share(draws)
+        return sample(self.policy, share, self.task.reader, self.options, greedy=greedy)
 
-    def score(self, groups: Sequence[Group]) -> list[ScoredRollouts]:
+    def score(self, groups: Sequence[RolloutGroup]) -> list[ScoredRollouts]:
         """Score this process's groups; return those of all processes."""
         return self.workers.gather(score(self.policy, groups, self.options.tokens_per_pass))
 
-    def reward(self, rows: Sequence[Row], scored: Sequence[ScoredRollouts]) -> list[Judged]:
+    def reward(self, rows: Sequence[Row], scored: Sequence[ScoredRollouts]) -> list[JudgedRationale]:
         """Reward every rationale of all processes.
 
         Raises:
             LargeCallsSpentError: More calls of the large LM are needed than are left.
-            ModelError: The large LM as a whole cannot go on.
+            ModelError: The large LM as a whole cannot continue.
         """
         items = [
             self._rolled_out(row, completion, mean)
@@ -106,7 +92,7 @@ class Judge:
         rewards = self.workers.from_first(self._ask(items) if self.workers.first else [])
         if isinstance(rewards, LargeCallsSpentError):
             raise rewards
-        return [Judged(item, reward) for item, reward in zip(items, rewards, strict=True)]
+        return [JudgedRationale(item, reward) for item, reward in zip(items, rewards, strict=True)]
 
     def validate(self) -> dict[str, float]:
         """Write a greedy rationale for each row held out; return the mean rewards."""
@@ -127,7 +113,7 @@ class Judge:
         return RolledOut(row, text.rationale, text.finished, logprob)
 
 
-def reward_figures(judged: Sequence[Judged]) -> dict[str, float]:
+def reward_figures(judged: Sequence[JudgedRationale]) -> dict[str, float]:
     """Average the rewards of rationales and their parts."""
     rewards = [one.reward for one in judged]
     figures = {

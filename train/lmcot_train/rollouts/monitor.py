@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from lmcot_train.ppo.options import PPOOptions
 from lmcot_train.rewards.large_answers import LargeCallsSpentError
 from lmcot_train.rollouts.best_weights import BestWeights
 from lmcot_train.rollouts.judge import Judge
@@ -13,57 +12,41 @@ from lmcot_train.rollouts.judge import Judge
 
 @dataclass(frozen=True, slots=True)
 class RefineProgress:
-    """How far a run has come.
-
-    Attributes:
-        coefficient: Weight of the KL penalty in the next update.
-        update: Updates made.
-        seconds: Time of training, all sessions together.
-        best: Highest validation reward so far.
-        best_update: Updates that had been made when it was reached.
-    """
+    """How far a run has come; `coefficient` is the weight of the KL penalty in the next update."""
 
     coefficient: float
     update: int = 0
-    seconds: float = 0.0
-    best: float | None = None
+    seconds: float = 0.0  # of all sessions
+    best: float | None = None  # validation reward
     best_update: int = 0
 
 
 class Monitor:
     """Follows a run.
 
-    Args:
-        judge: Validates.
-        progress: Where the run stands.
-        best: Keeps the weights that validate best; None keeps none.
-
     Attributes:
+        judge: Validates.
         progress: How far the run has come.
-        stopped: Why it ends before its last update; None while it continues, or if it came to its end.
-        owes_validation: Whether the large LM did not let a validation finish. Such a state is not kept: a run that
-            continued from it would never make that validation.
+        best: Keeps the weights that validate best; None keeps none.
+        stopped: Why the run ends before its last update; None otherwise.
+        owes_validation: Whether a validation could not finish, since the calls of the large LM were spent. Such a state
+            is not kept: a run that continued from it would never make that validation.
     """
 
     def __init__(self, judge: Judge, progress: RefineProgress, best: BestWeights | None = None) -> None:
-        if best and not best.path.is_file():  # none was kept, or it was removed by hand as it was damaged
+        if best and not best.path.is_file():  # removed by hand, since it was damaged
             progress = replace(progress, best=None, best_update=0)
-        self.judge, self.progress, self.best = judge, progress, best
+        self.judge, self.options, self.progress, self.best = judge, judge.options, progress, best
         self.stopped: str | None = self._out_of_time()
         self.owes_validation = False
 
     @property
-    def options(self) -> PPOOptions:
-        """The settings of the run."""
-        return self.judge.options
-
-    @property
-    def goes_on(self) -> bool:
-        """Whether another update is to be made."""
+    def continues(self) -> bool:
+        """Whether another update follows."""
         return self.progress.update < self.options.updates and not self.stopped
 
     def is_due(self, every: int) -> bool:
-        """Whether something is due now that is done every so many updates, and after the last one."""
+        """Whether something is due that is done every so many updates and after the last one."""
         done = self.progress.update
         return every > 0 and (done % every == 0 or done == self.options.updates)
 

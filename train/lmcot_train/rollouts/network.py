@@ -1,4 +1,4 @@
-"""What PPO asks of a language model, whatever its shape: hidden states of given completions, and the next ones."""
+"""What a policy needs of a language model: hidden states of given completions, and those of the next tokens."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from lmcot_train.rollouts.batch import RolloutBatch, Side
 
 
 class Decoding(Protocol):
-    """Completions that are being written, several a prompt, with what the network remembers of them."""
+    """Completions that are being written, several for each prompt, with what the network remembers of them."""
 
     @property
     def hidden(self) -> Tensor:
-        """Hidden states from which each completion's next token follows [groups, samples, width]."""
+        """Hidden states that predict the next token of each completion [groups, samples, width]."""
         ...
 
     def step(self, tokens: Tensor) -> None:
@@ -27,7 +27,7 @@ class Decoding(Protocol):
         ...
 
     def keep(self, groups: Tensor) -> None:
-        """Go on with these groups only (indices of the present ones)."""
+        """Continue with these groups only (indices of the present ones)."""
         ...
 
 
@@ -57,10 +57,7 @@ class Network(nn.Module, ABC):
 
     @abstractmethod
     def hidden(self, batch: RolloutBatch) -> Tensor:
-        """Return the hidden state that each real completion token is predicted from [real tokens, width].
-
-        The order is that of `tensor[batch.mask]`.
-        """
+        """Return the hidden state that predicts each token of `completions[mask]` [real tokens, width]."""
 
     @abstractmethod
     def logits(self, hidden: Tensor) -> Tensor:
@@ -68,7 +65,7 @@ class Network(nn.Module, ABC):
 
     @abstractmethod
     def decode(self, prompts: Sequence[Sequence[int]], samples: int, tokens: int) -> Decoding:
-        """Read the prompts, and be ready to write up to `tokens` tokens of `samples` completions of each."""
+        """Read the prompts, to write `samples` completions of up to `tokens` tokens for each."""
 
     @abstractmethod
     def plain_logits(self, prompt: Sequence[int], completion: Sequence[int]) -> Tensor:
@@ -76,7 +73,7 @@ class Network(nn.Module, ABC):
 
 
 class DecoderOnly(Network):
-    """What the networks of decoder-only models have in common: the model's own decoder, head and forward pass."""
+    """The common part of decoder-only models: the model's own decoder, head and forward pass."""
 
     side: Side = "left"
 
@@ -95,14 +92,14 @@ class DecoderOnly(Network):
         )
 
     def logits(self, hidden: Tensor) -> Tensor:
-        """Map hidden states [..., width] to logits [..., vocabulary] as the model does it itself.
+        """Map hidden states [..., width] to logits [..., vocabulary] by the model's own forward pass.
 
-        The model's own forward pass runs, with a stand-in for its decoder: Granite and Cohere scale the logits, Gemma
-        2 caps them, and what the next family does to them is done here as well.
+        It runs with a stand-in for its decoder, so whatever a family does to the logits is done: Granite and Cohere
+        scale them, Gemma 2 caps them.
         """
         name, decoder = self._named_decoder
         flat = hidden.reshape(1, -1, hidden.shape[-1])
-        self.model._modules[name] = _Given(flat)
+        self.model._modules[name] = _KnownStates(flat)
         try:
             ids = torch.zeros(flat.shape[:2], dtype=torch.long, device=flat.device)
             found = self.model(input_ids=ids, use_cache=False).logits
@@ -116,13 +113,13 @@ class DecoderOnly(Network):
         return cast(Tensor, self.model(input_ids=ids).logits[0, len(prompt) - 1 : -1])
 
 
-class _Given(nn.Module):
-    """Stands in for a decoder whose last hidden states are known."""
+class _KnownStates(nn.Module):
+    """Stands in for a decoder, and returns known hidden states."""
 
     def __init__(self, hidden: Tensor) -> None:
         super().__init__()
         self.hidden = hidden
 
     def forward(self, *_: Any, **__: Any) -> BaseModelOutputWithPast:
-        """Return them."""
+        """Return the hidden states."""
         return BaseModelOutputWithPast(last_hidden_state=self.hidden)

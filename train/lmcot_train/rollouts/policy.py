@@ -13,7 +13,7 @@ from peft import PeftModel
 from torch import Tensor, nn
 
 from lmcot_cli.errors import ModelError
-from lmcot_train.rollouts.batch import Group, RolloutBatch, collate
+from lmcot_train.rollouts.batch import RolloutBatch, RolloutGroup, collate
 from lmcot_train.rollouts.causal import CausalNetwork
 from lmcot_train.rollouts.network import DecoderOnly, Network
 from lmcot_train.rollouts.separate import WORKING, SeparateNetwork, check_cache
@@ -23,13 +23,13 @@ from lmcot_train.rollouts.token_math import chosen_logprobs, entropies
 
 @dataclass(frozen=True, slots=True)
 class TokenScores:
-    """What the policy thinks of given completions, per token; 0 at padding.
+    """The policy's scores of given completions, each [groups, samples, tokens]; 0 at padding.
 
     Attributes:
-        logprobs: Log-probability of each token [groups, samples, tokens].
-        values: Reward still to come, as seen before each token is written [groups, samples, tokens].
-        entropies: Entropy of the distribution each token was drawn from [groups, samples, tokens].
-        untempered: Log-probability of each token at temperature 1 [groups, samples, tokens], without a gradient.
+        logprobs: Log-probability of each token.
+        values: Reward still to come, as estimated before each token is written.
+        entropies: Entropy of the distribution that each token was drawn from.
+        untempered: Log-probability of each token at temperature 1, without a gradient.
     """
 
     logprobs: Tensor
@@ -41,12 +41,12 @@ class TokenScores:
 class Policy(nn.Module):
     """A language model with a value head.
 
-    With LoRA (a `PeftModel`) the reference is the same weights with the adapter switched off; without, all weights
-    learn and the reference is a frozen copy, which takes their memory once more.
+    With LoRA (a `PeftModel`) the reference is the same model with the adapter switched off. Without LoRA all weights
+    learn, and the reference is a frozen copy, which doubles the memory for weights.
 
     Args:
-        model: A `PeftModel`, or a transformers model all of whose weights are to learn.
-        temperature: Logits are divided by it, in sampling and in learning alike.
+        model: A `PeftModel`, or a transformers model whose weights all learn.
+        temperature: Divisor of the logits, in sampling and in learning alike.
         bfloat16: Compute in bfloat16; what learns stays float32.
     """
 
@@ -56,18 +56,19 @@ class Policy(nn.Module):
         inner: Any = self.adapted.get_base_model() if self.adapted else model
         kind = Seq2SeqNetwork if inner.config.is_encoder_decoder else CausalNetwork
         self.network: Network = kind(inner)
+        # In a list, so that it is no submodule.
         self._frozen: list[Network] = (
             [] if self.adapted else [kind(deepcopy(inner).requires_grad_(False)).eval()]
-        )  # not a submodule
+        )
         self.value_head = nn.Linear(self.network.width, 1, device=self.network.device)
         nn.init.zeros_(self.value_head.weight)
         nn.init.zeros_(self.value_head.bias)
         self.temperature, self._in_bfloat16 = temperature, bfloat16
-        self.eval()  # dropout would make what was sampled differ from what is learnt from
+        self.eval()  # dropout would make the sampling policy differ from the one that learns
 
     @property
     def weights(self) -> dict[str, nn.Parameter]:
-        """What learns of the language model, by name."""
+        """The weights of the language model that learn, by name."""
         return {name: p for name, p in self.network.model.named_parameters() if p.requires_grad}
 
     def learned(self) -> dict[str, Tensor]:
@@ -90,14 +91,14 @@ class Policy(nn.Module):
             parameter.copy_(tensors[f"value_head.{name}"])
 
     def precision(self) -> AbstractContextManager[Any]:
-        """Compute in bfloat16 where the policy is to."""
+        """Return the context to compute in: bfloat16, if the policy uses it."""
         if not self._in_bfloat16:
             return nullcontext()
         return torch.autocast(self.network.device.type, torch.bfloat16)
 
     @contextmanager
     def as_reference(self) -> Iterator[None]:
-        """Make the policy be its own reference for a while; its value head stays."""
+        """Make the policy its own reference within; its value head stays."""
         if self.adapted:
             with self.adapted.disable_adapter():
                 yield
@@ -110,7 +111,7 @@ class Policy(nn.Module):
             self.network = learning
 
     def forward(self, batch: RolloutBatch, *, entropy_gradient: bool = False) -> TokenScores:
-        """Score completions; entropies carry a gradient only on demand, for it takes memory."""
+        """Score completions; entropies carry a gradient only on demand, since it takes memory."""
         with self.precision():
             hidden = self.network.hidden(batch)
             logits = self.network.logits(hidden)
@@ -128,20 +129,20 @@ class Policy(nn.Module):
 
     @property
     def reference_model(self) -> nn.Module | None:
-        """The frozen copy of a model all of whose weights learn; None where switching the adapter off gives it."""
+        """The frozen copy of a model whose weights all learn; None where there is an adapter to switch off."""
         return self._frozen[0].model if self._frozen else None
 
     @torch.no_grad()
-    def fit(self, group: Group) -> bool:
-        """Make sure that a group's completions get the probabilities the model gives each by itself.
+    def fit(self, group: RolloutGroup) -> bool:
+        """Make sure that completions get the probabilities that the model's own forward pass gives them.
 
-        Where those of a decoder-only model get others when they share their prompt, each is read by itself from now on.
+        Where the completions of a decoder-only model do not when they share a row, each has its own from now on.
 
         Returns:
-            Whether they share their prompts.
+            Whether completions share rows.
 
         Raises:
-            ModelError: They get other probabilities all the same.
+            ModelError: They get other probabilities either way.
         """
         if isinstance(self.network, DecoderOnly):
             check_cache(self.network)
@@ -165,8 +166,8 @@ class Policy(nn.Module):
     def _tolerance(self) -> float:
         return 0.1 if self._in_bfloat16 else 1e-3
 
-    def _packing_error(self, group: Group) -> float:
-        """Return how far the probabilities of a group's completions are from the model's own, in nats a token."""
+    def _packing_error(self, group: RolloutGroup) -> float:
+        """Return how far the log-probabilities of completions are from the model's own, in nats per token."""
         batch = collate([group], self.network.side, self.network.device)
         with self.precision():
             plain = [self.network.plain_logits(group.prompt, one) for one in group.completions]

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from lmcot_train.rollouts.batch import Group, collate, passes
+from lmcot_train.rollouts.batch import RolloutGroup, collate, passes
 from lmcot_train.rollouts.policy import Policy
 from lmcot_train.rollouts.token_math import k1, k3, masked_mean
 
@@ -21,7 +21,7 @@ class ScoredRollouts:
     `fluency` is the reference's log-probability at temperature 1, whatever the temperature of the sampling.
     """
 
-    group: Group
+    group: RolloutGroup
     mask: Tensor
     logprobs: Tensor
     values: Tensor
@@ -35,7 +35,7 @@ class ScoredRollouts:
 
 
 @torch.no_grad()
-def score(policy: Policy, groups: Sequence[Group], budget: int) -> list[ScoredRollouts]:
+def score(policy: Policy, groups: Sequence[RolloutGroup], budget: int) -> list[ScoredRollouts]:
     """Score groups with the policy and with the reference, in passes of about `budget` tokens."""
     scored: dict[int, ScoredRollouts] = {}
     for indices in passes(groups, lambda group: group.cost, budget):

@@ -12,7 +12,7 @@ from lmcot_train.rollouts.batch import RolloutBatch, Side, pad
 from lmcot_train.rollouts.network import Network
 
 _SCALED = ("t5", "mt5", "umt5", "longt5", "switch_transformers")
-"""Families that scale what they hand to tied output embeddings."""
+"""Families that scale the input of tied output embeddings."""
 
 
 class Seq2SeqNetwork(Network):
@@ -49,7 +49,7 @@ class Seq2SeqNetwork(Network):
         return cast(Tensor, self.model(input_ids=ids, decoder_input_ids=inputs).logits[0])
 
     def encode(self, prompts: Tensor, mask: Tensor, samples: int) -> tuple[Tensor, Tensor]:
-        """Encode prompts once; return their states and mask, repeated for each sample [groups * samples, ...]."""
+        """Encode prompts once; return the states and the mask, repeated for each sample [groups * samples, ...]."""
         states = self.model.get_encoder()(input_ids=prompts, attention_mask=mask.long()).last_hidden_state
         return states.repeat_interleave(samples, 0), mask.long().repeat_interleave(samples, 0)
 
@@ -60,7 +60,7 @@ class Seq2SeqNetwork(Network):
 
     @property
     def start(self) -> int:
-        """The token every completion starts from."""
+        """The token that every completion starts from."""
         return int(self.model.config.decoder_start_token_id)
 
 
@@ -85,7 +85,7 @@ class Seq2SeqDecoding:
         self.hidden = out.last_hidden_state.view(*tokens.shape, -1)
 
     def keep(self, groups: Tensor) -> None:
-        """Go on with these groups only."""
+        """Continue with these groups only."""
         rows = (groups[:, None] * self._samples + torch.arange(self._samples, device=groups.device)).flatten()
         self.hidden = self.hidden[groups]
         self._encoded, self._mask = self._encoded[rows], self._mask[rows]

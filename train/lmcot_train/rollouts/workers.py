@@ -1,8 +1,8 @@
 """Several processes that train one policy (`accelerate launch`), or a single one.
 
-Each samples and scores its share of the prompts, all of them then hold the whole batch, and each learns from its share
-of every minibatch. What a draw depends on (its seed) and what a loss is divided by (all tokens of the minibatch) do
-not change with the number of processes, so they learn what one would, up to the order of sums.
+Each process samples and scores its share of the prompts; then all of them hold the whole batch, and each learns from
+its share of every minibatch. The seed of a draw and the divisor of a loss (all tokens of the minibatch) do not depend
+on the number of processes, so they learn what one process would, up to the order of sums.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class Workers:
 
     @classmethod
     def join(cls) -> Workers:
-        """Join the processes that were launched together (the launcher sets WORLD_SIZE); alone, be the only one."""
+        """Join the processes that were launched together (the launcher sets WORLD_SIZE), if there are any."""
         if process_count() == 1:
             return cls()
         if not distributed.is_initialized():
@@ -43,11 +43,11 @@ class Workers:
         return self.rank == 0
 
     def share(self, items: Sequence[T]) -> list[T]:
-        """Return the items this process works on."""
+        """Return the items that this process works on."""
         return list(items[self.rank :: self.count])
 
     def gather(self, share: list[T]) -> list[T]:
-        """Return what all processes made of their shares, in the order of the items."""
+        """Return the results of all processes for their shares, in the order of the items."""
         if self.count == 1:
             return share
         shares: list[list[T]] = [[] for _ in range(self.count)]
@@ -56,7 +56,7 @@ class Workers:
         return [part[i] for i in range(longest) for part in shares if i < len(part)]
 
     def from_first(self, value: T) -> T:
-        """Return the first process's value in all of them."""
+        """Return the value of the first process."""
         if self.count == 1:
             return value
         box = [value]
@@ -64,13 +64,13 @@ class Workers:
         return box[0]
 
     def sum(self, tensor: Tensor) -> Tensor:
-        """Add a tensor up over all processes, in place."""
+        """Sum a tensor over all processes, in place."""
         if self.count > 1:
             distributed.all_reduce(tensor)
         return tensor
 
     def sum_gradients(self, parameters: Iterable[nn.Parameter]) -> None:
-        """Add gradients up over all processes; a process without a share has none, and adds 0."""
+        """Sum gradients over all processes; a process without a share has none, and adds 0."""
         if self.count == 1:
             return
         for parameter in parameters:
@@ -80,6 +80,6 @@ class Workers:
 
 
 def _leave() -> None:
-    """Leave the group: its threads abort a process that ends while they still wait for the others."""
+    """Leave the group: its threads abort a process that ends while they wait for the others."""
     if distributed.is_initialized():
         distributed.destroy_process_group()

@@ -1,9 +1,9 @@
 """Choose the next tokens of many sequences from their logits at once.
 
-llama.cpp has sampler chains too; they take 5 ms a token at a vocabulary of 49,000. Here nothing is sorted: a
-token is drawn from the whole softmax, and drawn again where it lies outside the nucleus (rejection sampling,
-as in FlashInfer). What is left are a few passes over the logits that numpy runs with the processor's vector
-instructions and without the interpreter's lock, so that threads share them.
+llama.cpp's own sampler chains take 5 ms per token at a vocabulary of 49,000. Here nothing is sorted: a token is drawn
+from the whole softmax, and drawn again where it lies outside the nucleus (rejection sampling, as in FlashInfer). That
+leaves a few passes over the logits, which numpy runs with vector instructions and without the interpreter's lock, so
+that threads can share them.
 """
 
 from __future__ import annotations
@@ -17,32 +17,35 @@ import numpy as np
 import numpy.typing as npt
 
 from lmcot_cli.backends.base import Sampling
-from lmcot_cli.backends.llama.context import Logits
 from lmcot_cli.backends.masks.base import Mask
 from lmcot_cli.errors import ModelError
 
+Logits: TypeAlias = npt.NDArray[np.float32]
+"""The model's output, [rows, vocabulary]."""
+
 Weights: TypeAlias = npt.NDArray[np.float32]
+"""Unnormalised probabilities, [rows, vocabulary]."""
 
 GROUP = 128
-"""Tokens whose weights are summed up, so that a draw looks at one group instead of the whole vocabulary."""
+"""Tokens whose weights are summed, so that a draw searches one group instead of the whole vocabulary."""
 
 CACHED_VALUES = 1 << 17
-"""Logits worked on at a time by one thread: with their weights they stay in a core's cache (2 x 512 KiB)."""
+"""Logits that a thread works on at a time: with their weights they stay in a core's cache (2 x 512 KiB)."""
 
 WORTH_A_THREAD = 1 << 18
-"""Logits from which on a second thread pays."""
+"""Minimum logits for which a second thread pays."""
 
 
 class SamplerDraws:
     """How one completion's tokens are drawn: temperature first, then the nucleus of mass top-p.
 
-    Nucleus sampling is Holtzman et al. 2020 (arXiv 1904.09751); the order is that of transformers and vLLM.
-    What is drawn depends on the seed and on the logits alone. Temperature 0 takes the likeliest token.
+    Nucleus sampling is Holtzman et al. 2020 (arXiv 1904.09751); the order is that of transformers and vLLM. A draw
+    depends only on the seed and the logits. Temperature 0 takes the likeliest token.
 
     Attributes:
-        mask: What may come next; None where anything may. A token it does not allow is drawn again, from the
-            allowed ones alone (and their nucleus), with the next random number: what llama.cpp's tools do, and
-            at top-p 1 the same as drawing from the allowed ones at once.
+        mask: What may come next; None where anything may. Where it does not allow a token, another is drawn from the
+            allowed ones (and their nucleus) with the next random number. llama.cpp's tools do the same, and at top-p 1
+            it is equivalent to drawing from the allowed ones at once.
     """
 
     __slots__ = ("mask", "random", "temperature", "top_p")
@@ -55,12 +58,7 @@ class SamplerDraws:
 
 
 class Sampler:
-    """Chooses tokens for up to a batch of sequences at a time.
-
-    Args:
-        vocabulary_size: Logits a token.
-        threads: Threads that share the work.
-    """
+    """Chooses the next tokens of a batch of sequences."""
 
     def __init__(self, vocabulary_size: int, threads: int) -> None:
         self._rows_at_once = max(CACHED_VALUES // vocabulary_size, 1)
@@ -69,11 +67,11 @@ class Sampler:
         self._pool = ThreadPoolExecutor(threads, "sampling") if threads > 1 else None
 
     def choose(self, logits: Logits, draws: Sequence[SamplerDraws]) -> tuple[list[int], list[float]]:
-        """Choose one token a row.
+        """Choose one token per row.
 
         Args:
-            logits: [rows, vocabulary]; they stay as they are.
-            draws: One a row.
+            logits: [rows, vocabulary]; not changed.
+            draws: One per row.
 
         Returns:
             The tokens, and their natural-log probabilities at temperature 1 under the whole distribution.
@@ -118,16 +116,16 @@ class Sampler:
 def choose_rows(
     logits: Logits, draws: Sequence[SamplerDraws], scratch: Weights
 ) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.float32]]:
-    """Choose one token a row, in one thread; see `Sampler.choose`.
+    """Choose one token per row, in one thread; see `Sampler.choose`.
 
     Args:
         logits: [rows, vocabulary].
-        draws: One a row.
-        scratch: Room to work in, [rows, vocabulary rounded up to whole groups], 0 beyond the vocabulary.
+        draws: One per row.
+        scratch: Memory to work in, [rows, vocabulary rounded up to whole groups], 0 beyond the vocabulary.
     """
     highest = logits.max(axis=1, keepdims=True)
     if not np.isfinite(highest).all():
-        raise ModelError("the model computed values that are no numbers; its file may be damaged")
+        raise ModelError("the model computed values that are not numbers; its file may be damaged")
     weights = scratch[:, : logits.shape[1]]
     np.exp(np.subtract(logits, highest, out=weights), out=weights)
     log_totals = np.log(weights.sum(axis=1))
@@ -151,19 +149,19 @@ def _mend(
     logits: Logits,
     draws: Sequence[SamplerDraws],
 ) -> None:
-    """Choose again, in place, where a mask does not allow what was chosen; see `SamplerDraws.mask`."""
+    """Choose again, in place, where a mask does not allow the choice; see `SamplerDraws.mask`."""
     for row, draw in enumerate(draws):
         if draw.mask is None or draw.mask.allows(int(tokens[row])):
             continue
         allowed = draw.mask.allowed()
-        if len(allowed):  # else the reply cannot go on, and the mask ends it at the token chosen first
+        if len(allowed):  # otherwise the reply cannot continue, and the mask ends it at the first choice
             token = allowed[_choose_among(logits[row, allowed], draw)]
             logprobs[row] += logits[row, token] - logits[row, tokens[row]]
             tokens[row] = token
 
 
 def _choose_among(logits: Logits, draw: SamplerDraws) -> int:
-    """Choose one of a few tokens by their logits alone, and return its index."""
+    """Choose one of a few tokens by their logits, [tokens], and return its index."""
     if draw.temperature == 0:
         return int(logits.argmax())
     weights = np.zeros((1, -(-len(logits) // GROUP) * GROUP), np.float32)
@@ -172,19 +170,19 @@ def _choose_among(logits: Logits, draw: SamplerDraws) -> int:
 
 
 def draw_tokens(weights: Weights, draws: Sequence[SamplerDraws]) -> npt.NDArray[np.intp]:
-    """Draw one token a row from its nucleus.
+    """Draw one token per row from its nucleus.
 
-    A draw from the whole distribution that falls into the nucleus is a draw from the nucleus; any other is
-    repeated, each time without the tokens that are known to lie outside. The nucleus are the fewest tokens
-    whose share of the weight is top-p or more, of equal ones those with the lowest ids.
+    A draw from the whole distribution that falls into the nucleus is a draw from the nucleus; any other is repeated,
+    each time without the tokens that are known to lie outside. The nucleus is the smallest set of tokens whose share of
+    the weight is at least top-p; among equal tokens, those with the lowest ids belong to it.
 
     Args:
         weights: Unnormalised probabilities, [rows, a multiple of GROUP]; they may be overwritten.
-        draws: One a row.
+        draws: One per row.
     """
     tokens, totals = _draw(weights, [draw.random() for draw in draws])
     top_p = np.array([draw.top_p for draw in draws])
-    # A token that has more than the rest the nucleus leaves out must be in it: nearly all need no closer look.
+    # A token that weighs more than all that the nucleus leaves out is in it: nearly all need no closer look.
     unsure = weights[np.arange(len(tokens)), tokens] <= (1 - top_p) * totals
     for row in np.flatnonzero(unsure).tolist():
         tokens[row] = _insist(weights[row : row + 1], int(tokens[row]), top_p[row] * totals[row], draws[row])
@@ -205,7 +203,7 @@ def _insist(weights: Weights, token: int, mass: float, draw: SamplerDraws) -> in
 
 
 def mass_before(weights: Weights, token: int) -> float:
-    """Return the weight of the tokens that come before `token` when they are ranked by weight, then by id.
+    """Return the total weight of the tokens that rank before `token` by weight, then by id.
 
     Args:
         weights: [vocabulary].
@@ -221,9 +219,9 @@ def mass_before(weights: Weights, token: int) -> float:
 def _draw(
     weights: Weights, uniforms: Sequence[float]
 ) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.float64]]:
-    """Draw one token a row by its share of the weight; return the tokens and the rows' total weights.
+    """Draw one token per row by its share of the weight; return the tokens and the rows' total weights.
 
-    By token id, not by rank: near-equal tokens that swap ranks in the last bits keep their places here.
+    Tokens are ordered by id, not by rank: near-equal ones that swap ranks in the last bits keep their places.
     """
     rows = np.arange(len(weights))
     groups = weights.reshape(len(weights), -1, GROUP)

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from lmcot_cli.backends.base import Sampling
-from lmcot_cli.backends.llama.sampling import GROUP, Sampler, SamplerDraws, mass_before
+from lmcot_cli.backends.sampling import GROUP, Sampler, SamplerDraws, mass_before
 from lmcot_cli.errors import ModelError
 
 WEIGHTS = hnp.arrays(np.float32, st.integers(1, 40), elements=st.floats(0.015625, 1.0, width=32))
@@ -121,5 +121,5 @@ def test_logprobs_are_those_of_the_whole_distribution_and_stable_for_large_logit
 
 
 def test_logits_that_are_no_numbers_are_an_error() -> None:
-    with pytest.raises(ModelError, match="no numbers"):
+    with pytest.raises(ModelError, match="not numbers"):
         choose(np.array([1, np.nan, 2], np.float32), Sampling(1.0), [0])

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lmcot_cli.backends.llama.gguf_header import TENSOR_TYPES, read_header
 from lmcot_cli.errors import ModelError
+from lmcot_cli.model_files.gguf_header import TENSOR_TYPES, read_header
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +39,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "model.gguf")
-    with pytest.raises(ModelError, match="is no file, but a pipe or a device"):
+    with pytest.raises(ModelError, match="is not a file but a pipe or a device"):
         read_header(tmp_path / "model.gguf")
 
 
@@ -95,8 +95,8 @@ def test_what_is_no_model_says_why(tmp_path: Path, content: bytes, said: str) ->
 
 
 def test_a_folder_and_a_missing_file_are_errors(tmp_path: Path) -> None:
-    for path in (tmp_path, tmp_path / "none.gguf"):
-        with pytest.raises(ModelError, match="cannot be read"):
+    for path, said in ((tmp_path, "is a folder"), (tmp_path / "none.gguf", "no such model file")):
+        with pytest.raises(ModelError, match=said):
             read_header(path)
 
 

@@ -1,8 +1,8 @@
-"""Read a GGUF file's header: what the model is, and whether the file is whole, without loading its weights.
+"""Read the header of a GGUF file: what the model is, and whether the file is whole, without loading its weights.
 
-llama.cpp reports a damaged file as a bare failure to load, or aborts; here it is a `ModelError` that says
-what is wrong. The layout is GGUF versions 2 and 3, little-endian: magic, version, counts, key-value pairs,
-tensor infos, padding, tensor data.
+llama.cpp reports a damaged file as a bare failure to load, or aborts; here it is a `ModelError` that says what is
+wrong. The layout is GGUF versions 2 and 3, little-endian: magic, version, counts, key-value pairs, tensor infos,
+padding, tensor data.
 """
 
 from __future__ import annotations
@@ -21,29 +21,19 @@ MAGIC = b"GGUF"
 VERSIONS = (2, 3)
 DEFAULT_ALIGNMENT = 32
 MAX_COUNT = 1 << 20
-"""More tensors or keys than this are a damaged count, not a model."""
+"""Maximum tensors or keys; a higher count is a damaged one."""
 
-_SCALARS = {
-    0: "<B",
-    1: "<b",
-    2: "<H",
-    3: "<h",
-    4: "<I",
-    5: "<i",
-    6: "<f",
-    7: "<?",
-    10: "<Q",
-    11: "<q",
-    12: "<d",
-}
+_SCALARS = dict(enumerate(("<B", "<b", "<H", "<h", "<I", "<i", "<f", "<?"))) | {10: "<Q", 11: "<q", 12: "<d"}
+"""Types of values by their numbers, as `struct` writes them."""
+
 _STRING, _ARRAY = 8, 9
 
 SPLIT_COUNT, SPLIT_NUMBER = "split.count", "split.no"
-"""Into how many files a model was split, and which of them this is, from 0."""
+"""The number of files that a model was split into, and which of them this is, from 0."""
 
 
 class TensorType(NamedTuple):
-    """How a tensor type packs its values: `block` values in `size` bytes."""
+    """How a type of tensor packs its values: `block` values in `size` bytes."""
 
     name: str
     block: int
@@ -51,43 +41,20 @@ class TensorType(NamedTuple):
 
 
 TENSOR_TYPES = {
-    0: TensorType("F32", 1, 4),
-    1: TensorType("F16", 1, 2),
-    2: TensorType("Q4_0", 32, 18),
-    3: TensorType("Q4_1", 32, 20),
-    6: TensorType("Q5_0", 32, 22),
-    7: TensorType("Q5_1", 32, 24),
-    8: TensorType("Q8_0", 32, 34),
-    9: TensorType("Q8_1", 32, 40),
-    10: TensorType("Q2_K", 256, 84),
-    11: TensorType("Q3_K", 256, 110),
-    12: TensorType("Q4_K", 256, 144),
-    13: TensorType("Q5_K", 256, 176),
-    14: TensorType("Q6_K", 256, 210),
-    15: TensorType("Q8_K", 256, 292),
-    16: TensorType("IQ2_XXS", 256, 66),
-    17: TensorType("IQ2_XS", 256, 74),
-    18: TensorType("IQ3_XXS", 256, 98),
-    19: TensorType("IQ1_S", 256, 50),
-    20: TensorType("IQ4_NL", 32, 18),
-    21: TensorType("IQ3_S", 256, 110),
-    22: TensorType("IQ2_S", 256, 82),
-    23: TensorType("IQ4_XS", 256, 136),
-    24: TensorType("I8", 1, 1),
-    25: TensorType("I16", 1, 2),
-    26: TensorType("I32", 1, 4),
-    27: TensorType("I64", 1, 8),
-    28: TensorType("F64", 1, 8),
-    29: TensorType("IQ1_M", 256, 56),
-    30: TensorType("BF16", 1, 2),
-    34: TensorType("TQ1_0", 256, 54),
-    35: TensorType("TQ2_0", 256, 66),
-    39: TensorType("MXFP4", 32, 17),
-    40: TensorType("NVFP4", 64, 36),
-    41: TensorType("Q1_0", 128, 18),
-}
+    number: TensorType(name, block, size)
+    for number, name, block, size in (
+        (0, "F32", 1, 4), (1, "F16", 1, 2), (2, "Q4_0", 32, 18), (3, "Q4_1", 32, 20), (6, "Q5_0", 32, 22),
+        (7, "Q5_1", 32, 24), (8, "Q8_0", 32, 34), (9, "Q8_1", 32, 40), (10, "Q2_K", 256, 84),
+        (11, "Q3_K", 256, 110), (12, "Q4_K", 256, 144), (13, "Q5_K", 256, 176), (14, "Q6_K", 256, 210),
+        (15, "Q8_K", 256, 292), (16, "IQ2_XXS", 256, 66), (17, "IQ2_XS", 256, 74), (18, "IQ3_XXS", 256, 98),
+        (19, "IQ1_S", 256, 50), (20, "IQ4_NL", 32, 18), (21, "IQ3_S", 256, 110), (22, "IQ2_S", 256, 82),
+        (23, "IQ4_XS", 256, 136), (24, "I8", 1, 1), (25, "I16", 1, 2), (26, "I32", 1, 4), (27, "I64", 1, 8),
+        (28, "F64", 1, 8), (29, "IQ1_M", 256, 56), (30, "BF16", 1, 2), (34, "TQ1_0", 256, 54),
+        (35, "TQ2_0", 256, 66), (39, "MXFP4", 32, 17), (40, "NVFP4", 64, 36), (41, "Q1_0", 128, 18),
+    )
+}  # fmt: skip
 
-# `general.file_type`, the writer's own word for the mixture of tensor types (llama.cpp's `llama_ftype`).
+# `general.file_type`: what the writer calls the mixture of tensor types (llama.cpp's `llama_ftype`).
 FILE_TYPES = {
     0: "F32", 1: "F16", 2: "Q4_0", 3: "Q4_1", 7: "Q8_0", 8: "Q5_0", 9: "Q5_1", 10: "Q2_K", 11: "Q3_K_S",
     12: "Q3_K_M", 13: "Q3_K_L", 14: "Q4_K_S", 15: "Q4_K_M", 16: "Q5_K_S", 17: "Q5_K_M", 18: "Q6_K",
@@ -99,7 +66,7 @@ FILE_TYPES = {
 
 @dataclass(frozen=True, slots=True)
 class TensorInfo:
-    """One tensor: its shape (fastest dimension first), type, and place in the data section in bytes."""
+    """One tensor: its shape (fastest dimension first), type, and offset in the data section in bytes."""
 
     name: str
     shape: tuple[int, ...]
@@ -108,18 +75,18 @@ class TensorInfo:
 
     @property
     def values(self) -> int:
-        """How many values it holds."""
+        """Number of its values."""
         return prod(self.shape)
 
     @property
     def size(self) -> int:
-        """Bytes it takes in the file, padding not counted."""
+        """Its size in the file in bytes, without padding."""
         return -(-self.values // self.type.block) * self.type.size
 
 
 @dataclass(frozen=True, slots=True)
 class GgufHeader:
-    """What a GGUF file says of itself.
+    """What a GGUF file says about itself.
 
     Attributes:
         metadata: Every key with its value; arrays are lists.
@@ -135,9 +102,13 @@ class GgufHeader:
         """llama.cpp's name of the architecture (`llama`, `qwen2`, ...)."""
         return str(self.metadata["general.architecture"])
 
+    def setting(self, name: str, default: Any = None) -> Any:
+        """Return the value of `ARCHITECTURE.name`, such as `llama.block_count`."""
+        return self.metadata.get(f"{self.architecture}.{name}", default)
+
     @property
     def name(self) -> str | None:
-        """The model's own name, if its file has one."""
+        """The name of the model, if the file states one."""
         return self._text("general.name")
 
     @property
@@ -148,12 +119,12 @@ class GgufHeader:
     @property
     def context_length(self) -> int | None:
         """Tokens of context the model was trained for."""
-        length = self.metadata.get(f"{self.architecture}.context_length")
+        length = self.setting("context_length")
         return length if isinstance(length, int) else None
 
     @property
     def quantization(self) -> str:
-        """The file type its writer named, else the type that most weights have."""
+        """The file type that the writer stated, else the type of most weights."""
         named = self.metadata.get("general.file_type")
         if isinstance(named, int) and named in FILE_TYPES:
             return FILE_TYPES[named]
@@ -164,13 +135,13 @@ class GgufHeader:
 
     @property
     def vocabulary_size(self) -> int | None:
-        """Number of tokens, if the file carries its tokenizer."""
+        """Number of tokens, if the file has a tokenizer."""
         tokens = self.metadata.get("tokenizer.ggml.tokens")
         return len(tokens) if isinstance(tokens, list) else None
 
     @property
     def tokenizer(self) -> str | None:
-        """Kind of tokenizer and its pre-tokenizer (`gpt2/smollm`), if the file carries one."""
+        """Kind of tokenizer and its pre-tokenizer (`gpt2/smollm`), if the file has one."""
         parts = [self._text("tokenizer.ggml.model"), self._text("tokenizer.ggml.pre")]
         return "/".join(part for part in parts if part) or None
 
@@ -184,26 +155,43 @@ class GgufHeader:
         return value if isinstance(value, str) else None
 
 
+def check_gguf(path: Path) -> None:
+    """Name the everyday mistakes, before a library sees the file.
+
+    Raises:
+        ModelError: There is no GGUF file there.
+    """
+    if path.is_dir():
+        raise ModelError(f"{path}: is a folder; name the .gguf file in it")
+    if not path.exists():
+        raise ModelError(f"{path}: no such model file; check the path, or see `lmcot models list`")
+    if not path.is_file():  # a pipe would be waited for
+        raise ModelError(f"{path}: is not a file but a pipe or a device; name a .gguf model")
+    try:
+        with path.open("rb") as file:
+            start = file.read(len(MAGIC))
+    except OSError as error:
+        raise ModelError(f"{path}: cannot be read: {error.strerror or error}") from error
+    if start != MAGIC:
+        raise ModelError(f"{path}: is not a GGUF file (it does not start with {MAGIC!r}); name a .gguf model")
+
+
 def read_header(path: Path, *, later_part: bool = False) -> GgufHeader:
     """Read and check the header of `path`.
 
     Args:
         path: The file.
-        later_part: Whether it is a part of a split model, not the first, and so says nothing but which part it is.
+        later_part: Whether it is a later part of a split model, whose header states only which part it is.
 
     Raises:
-        ModelError: The file cannot be opened, is no GGUF, is truncated, or its header contradicts itself.
+        ModelError: The file cannot be opened, is no GGUF file, is truncated, or its header contradicts itself.
     """
-    if path.exists() and not (path.is_file() or path.is_dir()):  # a pipe would be waited for
-        raise ModelError(f"{path}: is no file, but a pipe or a device; name a .gguf model")
+    check_gguf(path)
     try:
-        with path.open("rb") as file:
-            if file.read(len(MAGIC)) != MAGIC:
-                raise ModelError(f"{path}: not a GGUF file (it does not start with `GGUF`)")
-            with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-                return _parse(data, path, later_part)
+        with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+            return _parse(data, path, later_part)
     except OSError as error:
-        raise ModelError(f"{path}: cannot be read ({error.strerror or error})") from error
+        raise ModelError(f"{path}: cannot be read: {error.strerror or error}") from error
 
 
 def _parse(data: mmap.mmap, path: Path, later_part: bool) -> GgufHeader:
@@ -219,8 +207,8 @@ def _parse(data: mmap.mmap, path: Path, later_part: bool) -> GgufHeader:
     tensors = tuple(cursor.tensor() for _ in range(tensor_count))
     if metadata.get(SPLIT_NUMBER, 0) != 0 and not later_part:
         raise ModelError(
-            f"{path}: is a later part of a model that was split; name the first, NAME-00001-of-NNNNN.gguf, with the"
-            " others beside it"
+            f"{path}: is a later part of a split model; name the first, NAME-00001-of-NNNNN.gguf, with the others"
+            " beside it"
         )
     if not isinstance(metadata.get("general.architecture"), str) and not later_part:
         raise ModelError(f"{path}: damaged GGUF header (no general.architecture)")
@@ -244,7 +232,7 @@ def _check_whole(
 
 
 class _Cursor:
-    """A place in the mapped file; every read checks that the file goes on that far."""
+    """A position in the mapped file; every read checks that the file is long enough."""
 
     def __init__(self, data: mmap.mmap, path: Path, at: int) -> None:
         self.data, self.path, self.at = data, path, at
@@ -269,7 +257,7 @@ class _Cursor:
         return number
 
     def string(self, errors: str = "replace") -> str:
-        # Token texts may hold halves of UTF-8 sequences, so nothing is refused here.
+        # Token texts may contain halves of UTF-8 sequences, so nothing is refused here.
         return self.take(self.scalar("<Q")).decode("utf-8", errors)
 
     def value(self, kind: int) -> Any:
@@ -287,7 +275,7 @@ class _Cursor:
             form = _SCALARS[kind]
             return [item for (item,) in struct.iter_unpack(form, self.take(length * struct.calcsize(form)))]
         if kind == _STRING:
-            # Tokens that differ in such halves alone are to stay different.
+            # Tokens that differ only in such halves must stay different.
             return [self.string("surrogateescape") for _ in range(length)]
         raise self.damaged(f"an array of type {kind}")
 

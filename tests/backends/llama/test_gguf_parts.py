@@ -81,12 +81,12 @@ def test_a_part_that_is_missing_lies_elsewhere_or_is_a_pipe(
         opened(parts[0])
     parts[2].unlink()
     os.mkfifo(parts[2])
-    with pytest.raises(ModelError, match=rf"{parts[2].name}: is no file, but a pipe"):
+    with pytest.raises(ModelError, match=rf"{parts[2].name}: is not a file but a pipe"):
         opened(parts[0])
-    with pytest.raises(ModelError, match="is a later part of a model that was split; name the first"):
+    with pytest.raises(ModelError, match="is a later part of a split model; name the first"):
         opened(parts[1])
     parts[0].rename(tmp_path / "renamed.gguf")
-    with pytest.raises(ModelError, match="is the first of 3 parts of a model, but is not called so"):
+    with pytest.raises(ModelError, match="is the first of 3 parts of a model, but is not named so"):
         opened(tmp_path / "renamed.gguf")
     assert capfd.readouterr() == ("", "")
 
@@ -94,7 +94,7 @@ def test_a_part_that_is_missing_lies_elsewhere_or_is_a_pipe(
 def test_a_pipe_is_no_model_and_no_adapter(tiny_gguf: TinyGguf, tmp_path: Path) -> None:
     pipe = tmp_path / "pipe.gguf"
     os.mkfifo(pipe)
-    with pytest.raises(ModelError, match=r"pipe\.gguf: is no file, but a pipe or a device"):
+    with pytest.raises(ModelError, match=r"pipe\.gguf: is not a file but a pipe or a device"):
         opened(pipe)
     with pytest.raises(ModelError, match=r"pipe\.gguf: no such adapter"):
         opened(tiny_gguf(), str(pipe))

@@ -9,8 +9,8 @@ import numpy.typing as npt
 import pytest
 
 from lmcot_cli.backends.base import Sampling
-from lmcot_cli.backends.llama.sampling import Sampler, SamplerDraws
 from lmcot_cli.backends.masks.base import Mask
+from lmcot_cli.backends.sampling import Sampler, SamplerDraws
 
 
 class OnlyThese(Mask):

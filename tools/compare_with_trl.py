@@ -3,7 +3,7 @@
 TRL removed PPO in 1.13, so it needs an environment of its own:
 
     python -m venv trl && trl/bin/pip install 'trl==1.12.*' 'transformers==4.57.6' torch peft
-    python examples/train/compare_with_trl.py --trl trl/bin/python
+    python tools/compare_with_trl.py --trl trl/bin/python
 
 Both sides get the same random Llama, the same prompts, LoRA of the same rank on the same layers, as many samples,
 epochs and minibatches, completions of exactly the same length, and a reward that costs next to nothing. TRL wants its
@@ -31,7 +31,7 @@ RANK = 16
 
 
 @dataclass(frozen=True)
-class Case:
+class TimedCase:
     """A model and a batch."""
 
     name: str
@@ -50,16 +50,17 @@ class Case:
 CASES = {
     case.name: case
     for case in (
-        Case("4M", 256, 512, 4, 2304, prompts=16, samples=4, prompt_tokens=400, tokens=64),
-        Case("4M-unshared", 256, 512, 4, 2304, prompts=64, samples=1, prompt_tokens=400, tokens=64),
-        Case("4M-small-batch", 256, 512, 4, 2304, prompts=4, samples=4, prompt_tokens=400, tokens=64),
-        Case("tiny", 64, 128, 2, 256, prompts=4, samples=2, prompt_tokens=16, tokens=8),
-        Case("34M", 512, 1408, 8, 8192, prompts=4, samples=4, prompt_tokens=256, tokens=64),
+        TimedCase("4M", 256, 512, 4, 2304, prompts=16, samples=4, prompt_tokens=400, tokens=64),
+        TimedCase("4M-unshared", 256, 512, 4, 2304, prompts=64, samples=1, prompt_tokens=400, tokens=64),
+        TimedCase("4M-small-batch", 256, 512, 4, 2304, prompts=4, samples=4, prompt_tokens=400, tokens=64),
+        TimedCase("tiny", 64, 128, 2, 256, prompts=4, samples=2, prompt_tokens=16, tokens=8),
+        TimedCase("34M", 512, 1408, 8, 8192, prompts=4, samples=4, prompt_tokens=256, tokens=64),
     )
 }
 
 
-def model_of(case: Case) -> LlamaForCausalLM:
+def model_of(case: TimedCase) -> LlamaForCausalLM:
+    """Make the random model of a case."""
     torch.manual_seed(0)
     config = LlamaConfig(
         vocab_size=case.vocabulary,
@@ -75,31 +76,29 @@ def model_of(case: Case) -> LlamaForCausalLM:
     return LlamaForCausalLM(config)
 
 
-def prompts_of(case: Case) -> list[list[int]]:
+def prompts_of(case: TimedCase) -> list[list[int]]:
+    """Make the random prompts of a case."""
     generator = torch.Generator().manual_seed(1)
     return torch.randint(2, case.vocabulary, (case.prompts, case.prompt_tokens), generator=generator).tolist()
 
 
-def time_lmcot(case: Case, updates: int) -> list[float]:
+def time_lmcot(case: TimedCase, updates: int) -> list[float]:
+    """Return the seconds of each update by lmcot."""
     from peft import LoraConfig, get_peft_model
 
     from lmcot_cli.datasets.row import Row
     from lmcot_train.ppo.options import PPOOptions
     from lmcot_train.ppo.trainer import Trainer
+    from lmcot_train.prompting import WrittenRationale
     from lmcot_train.rewards.reward import Reward, RolledOut
-    from lmcot_train.rollouts.judge import Judge, Task
+    from lmcot_train.rollouts.judge import Judge, RefineTask
     from lmcot_train.rollouts.policy import Policy
-
-    @dataclass(frozen=True)
-    class Read:
-        rationale: str = ""
-        finished: bool = False
 
     class Endless:
         end_ids = frozenset[int]()
 
-        def read(self, ids: object) -> Read:
-            return Read()
+        def read(self, ids: object) -> WrittenRationale:
+            return WrittenRationale("", finished=False)
 
     def reward(items: list[RolledOut]) -> list[Reward]:
         return [Reward(float(i % 2), 0.0, {}, {}, None, 0.0) for i, _ in enumerate(items)]
@@ -108,7 +107,7 @@ def time_lmcot(case: Case, updates: int) -> list[float]:
     policy = Policy(get_peft_model(model_of(case), config))
     prompts = prompts_of(case)
     rows = [Row(str(i), "", (), ("x",), None, None, i) for i in range(case.prompts)]
-    task = Task(rows, [], lambda row: prompts[int(row.id)], Endless(), reward)  # type: ignore[arg-type]
+    task = RefineTask(rows, [], lambda row: prompts[int(row.id)], Endless(), reward)  # type: ignore[arg-type]
     options = PPOOptions(
         updates=updates, batch=case.prompts, samples=case.samples, max_tokens=case.tokens, epochs=case.epochs,
         minibatches=case.minibatches, epoch_kl=1e9, validate_every=0,
@@ -122,7 +121,8 @@ def time_lmcot(case: Case, updates: int) -> list[float]:
     return seconds
 
 
-def time_trl(case: Case, updates: int) -> list[float]:
+def time_trl(case: TimedCase, updates: int) -> list[float]:
+    """Return the seconds of each update by TRL."""
     from datasets import Dataset
     from peft import LoraConfig
     from tokenizers import Tokenizer, models
@@ -145,8 +145,8 @@ def time_trl(case: Case, updates: int) -> list[float]:
     tiny = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1, "num_attention_heads": 1}
     small = LlamaConfig(**{**same, **tiny, "num_key_value_heads": 1, "head_dim": 16}, num_labels=1)
     judge = LlamaForSequenceClassification(small)
-    backend = Tokenizer(models.WordLevel({f"t{i}": i for i in range(case.vocabulary)}, unk_token="t0"))
-    tokenizer = PreTrainedTokenizerFast(tokenizer_object=backend, pad_token="t0", eos_token="t1")
+    backend = Tokenizer(models.WordLevel({f"t{i}": i for i in range(case.vocabulary)}, unk_token="t0"))  # noqa: S106
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=backend, pad_token="t0", eos_token="t1")  # noqa: S106
     batch = case.prompts * case.samples
     stopwatch = Stopwatch()
     with tempfile.TemporaryDirectory() as folder:
@@ -168,17 +168,18 @@ def time_trl(case: Case, updates: int) -> list[float]:
     return [after - before for before, after in zip(stopwatch.times, stopwatch.times[1:], strict=False)]
 
 
-def measure(side: str, case: Case, updates: int) -> None:
+def measure(side: str, case: TimedCase, updates: int) -> None:
     """Run one side in this process; print the best time of an update after the first, and the peak of its memory."""
     seconds = (time_lmcot if side == "lmcot" else time_trl)(case, updates)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     print(json.dumps({"seconds": min(seconds[1:]), "all": seconds, "peak_mib": peak}))
 
 
-def run_side(side: str, case: Case, python: str, given: argparse.Namespace) -> dict[str, Any]:
+def run_side(side: str, case: TimedCase, python: str, given: argparse.Namespace) -> dict[str, Any]:
+    """Time one side in a process of its own, by the Python that has its packages."""
     command = [python, __file__, "--side", side, "--case", case.name, "--updates", str(given.updates)]
     command += ["--threads", str(given.threads), *(["--cpu"] if given.cpu else [])]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=1200)
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=1200)  # noqa: S603
     if done.returncode:
         sys.exit(f"{side} failed:\n{done.stderr}")
     found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
@@ -186,6 +187,7 @@ def run_side(side: str, case: Case, python: str, given: argparse.Namespace) -> d
 
 
 def main() -> None:
+    """Time both sides in turn, and print how they compare."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--trl", default=sys.executable, help="python of the environment with TRL 1.12")
     parser.add_argument("--case", choices=CASES, action="append")
