@@ -235,21 +235,9 @@ class AnswerRun:
 
 def row_result(row: Row | BadRow, outcome: Outcome | None, options: AnswerOptions) -> Result:
     """Count the votes of a row's samples, or record why it failed; `outcome` is None for a bad row."""
-    keep = options.rows.keep_columns
-    if isinstance(row, BadRow):
-        columns, failure = Columns().kept(keep), Failure.of(row.error, unnamed="bad_row")
-        return Result(row.id, row.question, options.method, columns=columns, error=failure, line=row.line)
-    assert outcome is not None
-    result = Result(
-        row.id,
-        row.question,
-        options.method,
-        row.answers,
-        row.type,
-        row_digest=row.digest,
-        columns=row.extra.kept(keep),
-        line=row.line,
-    )
+    result = _empty_result(row, options)
+    if isinstance(row, BadRow) or outcome is None:
+        return result
     if isinstance(outcome, RowError):
         return replace(result, error=Failure.of(outcome))
     dropped = outcome.dropped
@@ -265,6 +253,25 @@ def row_result(row: Row | BadRow, outcome: Outcome | None, options: AnswerOption
         votes=vote.votes,
         samples_saved=0 if outcome.cut_short else options.samples - len(outcome.samples),
         cut_short=outcome.cut_short,
+    )
+
+
+def _empty_result(row: Row | BadRow, options: AnswerOptions) -> Result:
+    """Return what a result has of its row, which is the error of a bad row."""
+    keep, method = options.rows.keep_columns, options.method
+    if isinstance(row, BadRow):
+        columns, failure = Columns().kept(keep), Failure.of(row.error, unnamed="bad_row")
+        return Result(row.id, row.question, method, columns=columns, error=failure, line=row.line)
+    columns = row.extra.kept(keep)
+    return Result(
+        row.id,
+        row.question,
+        method,
+        row.answers,
+        row.type,
+        row_digest=row.digest,
+        columns=columns,
+        line=row.line,
     )
 
 

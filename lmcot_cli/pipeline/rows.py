@@ -1,4 +1,4 @@
-"""The input of a run, read so that waiting for a row never holds up those under way."""
+"""The input of a run, read so that waiting for a row never delays those in flight."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ _ROWS_AHEAD = 64
 
 
 class Rows(Iterator[Row | BadRow]):
-    """The rows of a source, the first of which has been read. A pipe is read in a thread of its own.
+    """The rows of a source, the first of which is read at once. A pipe is read in a thread of its own.
 
     Args:
         source: A file, a binary stream, or `Path("-")` for standard input.
-        limit: Rows to read at most; None reads all.
-        options: Where rows have what.
+        limit: The most rows to read; None reads all.
+        options: Which column holds what.
         ids: The rows to read, if not all of them.
 
     Raises:
@@ -51,7 +51,7 @@ class Rows(Iterator[Row | BadRow]):
         self._items: Iterator[Row | BadRow] = chain([next(items)], items)
 
     def first(self, count: int) -> list[Row | BadRow]:
-        """Return the next rows, so many at most, and leave them there; none of a pipe, where that might take long."""
+        """Return up to `count` of the next rows without consuming them; none of a pipe, where that may take long."""
         if self._ahead is not None:
             return []
         taken = list(islice(self._items, count))
@@ -83,12 +83,12 @@ def _with_ids(rows: Iterator[Row | BadRow], ids: Collection[str], source: str) -
 
 
 def _never_waits(source: Path | BinaryIO) -> bool:
-    """Whether reading waits for nobody: a regular file does not, a pipe or a terminal does."""
+    """Whether reading never waits for anyone, as it does with a pipe or a terminal."""
     return not isinstance(source, Path) or (source != STDIN and not source.is_fifo())
 
 
 class ReadAhead(Iterator[T], Generic[T]):
-    """Reads items in a thread of its own, a few ahead; what reading raises is raised where it would have been."""
+    """Reads items in a thread of its own, a few ahead; errors of reading are raised in their place."""
 
     def __init__(self, items: Iterator[T]) -> None:
         self._items = items

@@ -98,11 +98,11 @@ def test_a_retry_asks_what_failed(work: Path):
 def test_a_file_that_is_no_output_is_one_line(work: Path):
     (work / "deep").write_text("[" * 100_000 + "\n")
     deep = CliRunner().invoke(app, ["answer", "q.jsonl", "--dry-run", "-o", "deep", "--retry-errors"])
-    assert (deep.exit_code, deep.stderr) == (1, "error: deep: is no output of lmcot: choose another -o\n")
+    assert (deep.exit_code, deep.stderr) == (1, "error: deep: is not an output of lmcot: choose another -o\n")
 
     result = CliRunner().invoke(
         app, ["answer", "q.jsonl", "--dry-run", "-o", "script.jsonl", "--retry-errors"]
     )
 
     assert result.exit_code == 1
-    assert result.stderr == "error: script.jsonl: is no output of lmcot: choose another -o\n"
+    assert result.stderr == "error: script.jsonl: is not an output of lmcot: choose another -o\n"

@@ -286,4 +286,4 @@ def test_a_teacher_thinks_where_it_is_asked_to() -> None:
     given = {"thinking": "on", "max_thinking_tokens": 99, "answer_regex": "<(.*)>"}
     options = teacher_options(given, None)
     assert (options.method, options.answer_regex) == ("cot", "<(.*)>")
-    assert (options.chain_sampling.thinking, options.chain_sampling.max_thinking_tokens) == ("on", 99)
+    assert (options.sampling_of("cot").thinking, options.sampling_of("cot").max_thinking_tokens) == ("on", 99)

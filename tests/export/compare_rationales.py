@@ -48,7 +48,8 @@ def rationales(spec: str, prompts: Sequence[str]) -> list[str]:
     requests = [Request(prompt, seed=0) for prompt in prompts]
     with open_model(spec, role="small", aliases={}, options=ENGINE) as backend:
         return [
-            completion.text for completion in backend.complete(requests, AnswerOptions().rationale_sampling)
+            completion.text
+            for completion in backend.complete(requests, AnswerOptions().sampling_of("guided_rationale"))
         ]
 
 
