@@ -54,7 +54,7 @@ class LoggedWarnings(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Show a record."""
-        self.say(printable(record.getMessage()))
+        self._say(printable(record.getMessage()))
 
 
 class AnswerReport:
