@@ -55,8 +55,10 @@ def test_a_validation_is_greedy_and_without_dropout(judge: Judge) -> None:
     figures = judge.validate()
     assert figures["validation_reward"] == 1.5
     assert not judge.policy.training
-    judge.validate()
-    assert seen[:4] == seen[4:]
+    greedy = judge.write(judge.task.held_out, list("abcd"), 1, greedy=True)
+    assert [one.rationale for one in seen] == [
+        judge.task.reader.read(one.completions[0]).rationale for one in greedy
+    ]
 
 
 def test_the_monitor_validates_when_that_is_due_and_keeps_the_best(tmp_path: Path, judge: Judge) -> None:
