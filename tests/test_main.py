@@ -77,7 +77,7 @@ def test_help_is_wrapped_to_the_terminal_alone(monkeypatch: pytest.MonkeyPatch):
 
     shown = CliRunner().invoke(app, ["train", "all", "--help"]).stdout
 
-    assert "A stage is skipped when\n its output is there and nothing that it was made from has" in re.sub(
+    assert "A stage is skipped if its\n output is there and nothing that it was made from has" in re.sub(
         " +\n", "\n", shown
     )
 
