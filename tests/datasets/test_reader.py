@@ -13,7 +13,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lmcot_cli.datasets import fields
 from lmcot_cli.datasets.layouts import layout_of
+from lmcot_cli.datasets.names import Place
 from lmcot_cli.datasets.native import to_record
 from lmcot_cli.datasets.reader import at_least_one, read_rows
 from lmcot_cli.datasets.record import BadRow
@@ -331,3 +333,8 @@ def test_real_fields_are_the_records_own() -> None:
         texts = [paragraph["paragraph_text"] for paragraph in record["paragraphs"]]
         assert [paragraph.sentences for paragraph in row.context] == [(text,) for text in texts]
     assert replace(rows[0], line=1) == rows[0]
+
+
+def test_a_string_that_spells_an_object_of_other_keys_is_an_answer_itself() -> None:
+    assert fields.answers(Place("answer", '{"colour": "red"}')) == ('{"colour": "red"}',)
+    assert fields.answers(Place("answer", '{"text": "red", "colour": "x"}')) == ("red",)
