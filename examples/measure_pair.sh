@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # The score table of the embedded pair: every way of answering 1,000 MicroHop questions with names never trained on.
 # Run as `make measure`, or where lmcot is installed: bash examples/measure_pair.sh [OUTPUT FOLDER]
-# What examples/train_pair.sh made on the way, its base and its distilled model, is measured beside it, if it is in
-# runs/pair (PAIR=FOLDER names another place). A run that was interrupted goes on where it stopped.
+# The base and the distilled model that examples/train_pair.sh made are measured as well if they are in runs/pair
+# (PAIR=FOLDER names another place). An interrupted run continues where it stopped.
 set -euo pipefail
 lmcot=${BIN:+$BIN/}lmcot
 python=${BIN:+$BIN/}python

@@ -1,4 +1,4 @@
-"""Print the score table of the embedded pair as Markdown: python pair_table.py FOLDER (which measure_pair.sh fills).
+"""Print the score table of the embedded pair as Markdown: python pair_table.py FOLDER (filled by measure_pair.sh).
 
 EM and F1 by HotpotQA's rules, and R_aspect, the equally weighted mean of the aspects of a rationale that need no
 model (all but fluency); of several samples, their mean. Percent, with 95% intervals as `lmcot_cli.scoring.intervals`
@@ -44,7 +44,7 @@ PAIRS = (
 
 
 class Scored(NamedTuple):
-    """The scores of one row; `aspects` is None where there is no rationale."""
+    """The scores of one row; `aspects` is None if there is no rationale."""
 
     em: float
     f1: float

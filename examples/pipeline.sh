@@ -7,7 +7,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")"
 # The first three answers, as plain text.
 head -n 3 questions.jsonl | lmcot answer --quiet | python show_answers.py
 
-# Where do three samples disagree? Those are the questions to look at first.
+# Where do three samples disagree? Look at these questions first.
 lmcot answer questions.jsonl --samples 3 --quiet |
   python -c '
 import json, sys
@@ -15,6 +15,6 @@ for result in map(json.loads, sys.stdin):
     if (result["agreement"] or 0) < 1:
         print(result["id"], result["votes"], sep="\t")'
 
-# A question of your own, typed in.
+# Your own question.
 echo '{"question": "Who is the spouse of the director of Winter Harbor?", "context": ["Winter Harbor is a film directed by Una Lanwell.", "Una Lanwell is married to Wendel Kelford.", "Wendel Kelford was born in Port Dungrad."]}' |
   lmcot answer --quiet | python show_answers.py

@@ -1,6 +1,6 @@
 """Record a real session as a picture: python examples/record_session.py > examples/session.svg
 
-The commands run on a pseudo-terminal, so what they show is what a person sees; nothing is edited.
+The commands run on a pseudo-terminal, so the picture shows what a person sees; nothing is edited.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ COMMANDS = (
 
 
 def terminal_output(command: str) -> str:
-    """Run a command on a terminal of its own and return everything it showed.
+    """Run a command on a new terminal and return everything it showed.
 
     Raises:
         subprocess.CalledProcessError: The command failed.
@@ -44,7 +44,7 @@ def terminal_output(command: str) -> str:
 
 
 def read_all(terminal: int) -> bytes:
-    """Read until the other side is closed, which Linux reports as an error and others as an empty read."""
+    """Read until the other side is closed, which Linux reports as an error and other systems as an empty read."""
     shown = b""
     with os.fdopen(terminal, "rb", buffering=0) as stream:
         while True:
@@ -58,7 +58,7 @@ def read_all(terminal: int) -> bytes:
 
 
 def settled(output: str) -> Text:
-    """Return what is left on the screen at the end: a progress bar goes up a line and erases itself."""
+    """Return what remains on the screen at the end: a progress bar moves up a line and erases itself."""
     kept: list[str] = []
     for line in output.replace("\r\n", "\n").split("\n"):
         up = line.count("\x1b[1A")

@@ -1,6 +1,6 @@
-"""Print what `lmcot answer` wrote, one question a line: python show_answers.py answers.jsonl
+"""Print what `lmcot answer` wrote, one question per line: python show_answers.py answers.jsonl
 
-The file is JSONL, so the standard library is all it takes; `-` or nothing reads standard input.
+The file is JSONL, so the standard library is enough; `-` or no argument reads standard input.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any
 
 
 def printable(text: str) -> str:
-    """Drop what a terminal would obey rather than show: a model may write anything."""
+    """Drop characters that a terminal would obey instead of showing: a model may write anything."""
     return "".join(character for character in text if character.isprintable())
 
 
@@ -34,5 +34,5 @@ def main() -> None:
 if __name__ == "__main__":
     try:
         main()
-    except BrokenPipeError:  # whoever reads this has seen enough: `| head`
+    except BrokenPipeError:  # the reader has seen enough: `| head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

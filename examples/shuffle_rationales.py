@@ -1,8 +1,8 @@
 """Give every question the rationale of another one: python shuffle_rationales.py QUESTIONS ANSWERS > shuffled.jsonl
 
 ANSWERS is what `lmcot answer` wrote for QUESTIONS; each question gets the first rationale of the next one (the last
-gets the first's). Answer the result with --given-rationales: where the text alone helped, and not what it says about
-the question, the answers stay as good.
+gets the first's). Answer the result with --given-rationales: if the text alone helped, and not what it says about the
+question, the answers stay as good.
 """
 
 from __future__ import annotations

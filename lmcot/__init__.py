@@ -8,9 +8,9 @@
     for result in answer(rows, large="model.gguf", samples=5):
         print(result.id, result.answer, result.agreement)
 
-What stands in `__all__` is the public surface; everything else, `lmcot_cli` included, may change without notice.
-No settings file is read for models, prices or defaults: give them here. Keys come from the environment, and for hosts
-that `[keys]` of the user's own settings file names, from there, as on the command line.
+The names in `__all__` are the public surface; everything else, `lmcot_cli` included, may change without notice.
+No settings file is read for models, prices or defaults: give them here. API keys come from the environment or, for
+hosts in `[keys]` of the user's own settings file, from there, as on the command line.
 """
 
 from __future__ import annotations

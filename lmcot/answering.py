@@ -1,4 +1,4 @@
-"""Answer rows of a program, and open models for other uses."""
+"""Answer rows from Python, and open models for other uses."""
 
 from __future__ import annotations
 
@@ -33,24 +33,25 @@ def answer(
     retry_errors: bool = False,
     **settings: Any,
 ) -> Iterator[Result]:
-    """Answer rows; yield a result for each, in their order, as soon as it is there.
+    """Answer rows; yield the result of each in their order, as soon as it is known.
 
-    Rows are taken as they are needed, so they may come from a generator. A row that fails has its error in
-    `Result.error` and stops nothing. Closing the iterator ends the run.
+    Rows are consumed as they are needed, so they may come from a generator. A row that fails has its error in
+    `Result.error` and does not stop the others. Closing the iterator ends the run.
 
     Args:
         rows: The questions.
         options: How they are answered; None takes the defaults.
-        output: File that keeps the results. Calling again with the same settings continues where it ended: what is
-            there already is not yielded again.
+        output: File that keeps the results. Another call with the same settings continues where this one ended, and
+            yields only the rest.
         overwrite: Start the output anew.
         retry_errors: Answer the rows again that failed in the output.
         settings: Single settings in place of `options`, named as the options of `lmcot answer` (`samples=5`,
-            `max_tokens=128`, `n_ctx=4096`); two are called otherwise: `answer_kind`, `request_fields`.
+            `max_tokens=128`, `n_ctx=4096`), except for `answer_kind` (`--answer`) and `request_fields`
+            (`--request-field`).
 
     Raises:
         UsageError: Settings that do not exist or cannot work together.
-        InputError: There is no row, or one is not JSON.
+        InputError: There is no row, or one cannot be written as JSON.
         ModelError: A model cannot be found, loaded or reached.
         OutputError: The output cannot be written, or holds results of other settings.
     """
@@ -71,7 +72,7 @@ def _results(run: AnswerRun) -> Iterator[Result]:
 
 def _source(rows: Rows) -> Path | BinaryIO:
     if isinstance(rows, Mapping | Row):
-        raise UsageError("one row is no list of rows: give [row], or use answer_one")
+        raise UsageError("one row is not a list of rows: give [row], or use answer_one")
     if not isinstance(rows, Path | str):
         return cast("BinaryIO", RowStream(rows).buffered())
     if isinstance(rows, str) and not Path(rows).exists():
@@ -91,7 +92,7 @@ def answer_one(
 
     Args:
         question: The question.
-        context: What the answer is to be found in: text, or paragraphs.
+        context: The text, or the paragraphs, that the answer should be found in.
         options: How it is answered; None takes the defaults.
         settings: Single settings in place of `options`; see `answer`.
 
@@ -112,7 +113,7 @@ def open_model(spec: str, **settings: Any) -> Backend:
     Args:
         spec: A GGUF file, a folder, `hf:ORG/REPO:FILE.gguf`, `openai:MODEL`, `http://HOST:PORT/v1#MODEL`, a name of
             `lmcot models list`, or `builtin:small`.
-        settings: Engine and endpoint settings, named as in the options of `lmcot answer` (`n_ctx`, `threads`, `rpm`).
+        settings: Engine and endpoint settings, named as the options of `lmcot answer` (`n_ctx`, `threads`, `rpm`).
 
     Raises:
         UsageError: A setting that does not exist, or a spec that names no model.

@@ -1,4 +1,4 @@
-"""Rows of a program as a stream of JSON lines, which is what a run reads."""
+"""Rows of a Python program as a stream of JSON lines, which a run reads."""
 
 from __future__ import annotations
 
@@ -16,11 +16,7 @@ if TYPE_CHECKING:
 
 
 class RowStream(io.RawIOBase):
-    """Reads rows as they are asked for, each as a line of JSON.
-
-    Args:
-        rows: Dicts in any layout, or `Row`.
-    """
+    """A stream of rows (dicts in any layout, or `Row`), each a line of JSON, read as they are needed."""
 
     name = "rows"
 
@@ -33,10 +29,10 @@ class RowStream(io.RawIOBase):
         return True
 
     def readinto(self, buffer: WriteableBuffer) -> int:
-        """Fill a buffer with what is left of a row, or with the next one.
+        """Fill a buffer with the rest of a row, or with the next one.
 
         Raises:
-            InputError: A row is no JSON object.
+            InputError: A row cannot be written as JSON.
         """
         if not self._left:
             self._left = next((_line(place, row) for place, row in self._rows), b"")
@@ -46,7 +42,7 @@ class RowStream(io.RawIOBase):
         return len(taken)
 
     def buffered(self) -> io.BufferedReader:
-        """Return the stream as a file opened for reading; its buffer holds one row at a time."""
+        """Return the stream as a file that is open for reading; its buffer holds one row at a time."""
         return io.BufferedReader(self)
 
 
@@ -55,4 +51,4 @@ def _line(place: int, row: Mapping[str, Any] | Row) -> bytes:
     try:
         return json.dumps(record).encode() + b"\n"
     except (TypeError, ValueError, RecursionError) as error:
-        raise InputError(f"row {place}: is no JSON object: {error}") from error
+        raise InputError(f"row {place}: is not a JSON object: {error}") from error

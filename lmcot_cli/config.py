@@ -10,11 +10,11 @@
     [prices]  # of a million tokens
     "openai:gpt-4o-mini" = { prompt = 0.15, completion = 0.60 }
 
-The file in the working directory is taken, else the one in the user's configuration folder. A file may come with
-somebody else's data, so nothing in it is run, and it cannot loosen how a key is kept: the options for those,
-`--key-command` and `--allow-plain-http-key`, have no key here, and neither has `--trust-remote-code`. One that is found
-in the working directory, and names hosts, prices or prompts, is used once the user has confirmed it. `[keys]`, which
-says what key a host gets, is for the user's own file alone (`lmcot_cli.settings.keys`).
+lmcot reads the file in the working directory, or else the one in the user's configuration folder. A file may come with
+somebody else's data, so nothing in it is run, and it cannot weaken the protection of keys: `--key-command`,
+`--allow-plain-http-key` and `--trust-remote-code` have no key here. A file that is found in the working directory and
+names hosts, models, prices or prompts is used only once the user has confirmed it. `[keys]`, which says what key a host
+gets, is allowed only in the user's own file (`lmcot_cli.settings.keys`).
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 
 from lmcot_cli.backends.naming import FromSettings, why_taken
-from lmcot_cli.errors import InputError, ModelError, ModelSpecError
+from lmcot_cli.errors import InputError, ModelError, ModelSpecError, did_you_mean
 from lmcot_cli.pipeline.cost import Price
 from lmcot_cli.pipeline.options import AnswerOptions
 from lmcot_cli.prompts.system import names_file
@@ -38,9 +38,9 @@ from lmcot_cli.settings.reach import reach_of
 from lmcot_cli.settings.trust import Confirm, check_trust, nobody_confirms
 
 _MOST_SHOWN = 80
-"""Characters of a wrong value or name that a message repeats."""
+"""Characters of a wrong value or name that a message quotes."""
 _MOST_TOLD = 5
-"""Faults of a file that a message tells of one by one."""
+"""Faults of a file that a message lists."""
 
 
 class _Section(BaseModel):
@@ -55,7 +55,7 @@ class TokenPrice(_Section):
 
 
 ANSWER = file_section("Answer", AnswerOptions)
-"""The section `[answer]`; what is None is left to the defaults of `AnswerOptions`."""
+"""The section `[answer]`; a value of None stands for the default of `AnswerOptions`."""
 _SECTIONS: dict[str, Any] = {
     "models": (dict[str, str], {}),
     "prices": (dict[str, TokenPrice], {}),
@@ -67,14 +67,14 @@ _File = create_model("File", __base__=_Section, **_SECTIONS)
 
 @dataclass(frozen=True, slots=True)
 class Config:
-    """A whole settings file that may be used.
+    """The content of a settings file.
 
     Attributes:
-        models: Names of model specs.
-        prices: What tokens cost, by these names or by spec.
-        keys: The keys of hosts, see `lmcot_cli.settings.keys`, where they are read.
+        models: Model specs by alias.
+        prices: Prices of tokens, by alias or by spec.
+        keys: The keys of hosts; `lmcot_cli.settings.keys` reads them.
         answer: Defaults of `lmcot answer`.
-        file: The file that it was read from; None where there is none.
+        file: The file it was read from; None if there is none.
     """
 
     models: Mapping[str, str] = field(default_factory=dict)
@@ -85,22 +85,22 @@ class Config:
 
     @property
     def reach(self) -> tuple[str, ...]:
-        """What the file does beside setting numbers and switches, see `reach_of`."""
+        """What the file does besides setting numbers and switches; see `reach_of`."""
         return reach_of(self.models, self.answer, prices=bool(self.prices))
 
 
 def load_config(path: Path | None = None, confirm: Confirm = nobody_confirms) -> Config:
-    """Read the settings file named by the user, else the first that exists, else none.
+    """Read the settings file that the user names, or else the first that exists.
 
-    Relative paths in it, `prompts`, `shots_from` and `reply_cache`, and system messages that name a file there, are
-    taken from the folder of the file.
+    Relative paths in the file start at its folder: `prompts`, `shots_from`, `reply_cache`, and system messages that are
+    the name of a file there.
 
     Args:
         path: The file that the user names.
-        confirm: Asks the user whether one that was found in the working directory may do what it would do.
+        confirm: Asks the user whether a file that was found in the working directory may be used.
 
     Raises:
-        UnconfirmedSettingsError: The user has not confirmed it.
+        UnconfirmedSettingsError: The user does not confirm it.
         InputError: The file cannot be read, is not TOML, or has a key or value that is not allowed.
     """
     file = find_file(path)
@@ -113,10 +113,10 @@ def load_config(path: Path | None = None, confirm: Confirm = nobody_confirms) ->
 
 
 def parse_config(file: SettingsFile) -> Config:
-    """Understand a file, whoever has written it: it is not to be used before it is known whose it is.
+    """Return the content of a file that anybody may have written; the caller checks whether it may be used.
 
     Raises:
-        InputError: It is not TOML, or has a key or value that is not allowed, or not allowed in this place.
+        InputError: It is not TOML, or has a key or value that is not allowed, or not allowed in such a file.
     """
     try:
         read = _File.model_validate(parse_toml(file)).model_dump(exclude_none=True)
@@ -133,19 +133,19 @@ def parse_config(file: SettingsFile) -> Config:
 
 
 def answer_options(config: Config, given: Given) -> AnswerOptions:
-    """Join what was typed with the file's defaults; what was typed wins.
+    """Return the settings of a call: what was typed, and the file's defaults for the rest.
 
     Args:
         config: The settings file.
         given: The settings that were typed, by name.
 
     Raises:
-        UsageError: Values out of their range, all of them in one message.
+        UsageError: Values are out of range; the message names all of them.
     """
     named = {role: FromSettings(config.answer[role]) for role in ("small", "large") if role in config.answer}
     values = {**config.answer, **named, **{name: value for name, value in given.items() if value is not None}}
     if given.get("shots") == 0 and "shots_from" not in given:
-        values.pop("shots_from", None)  # switched off for once
+        values.pop("shots_from", None)  # switched off for this call
     file = config.file.path if config.file else None
     return build(AnswerOptions, values, aliases=config.models, prices=config.prices, settings_file=file)
 
@@ -158,17 +158,19 @@ def _reach(file: SettingsFile, config: Config) -> tuple[str, ...]:
 
 
 def _check_place(file: SettingsFile, config: Config) -> None:
-    """Refuse what a file may not say where it is.
+    """Refuse what a file may not set in its place.
 
     Raises:
-        InputError: It sends keys to hosts and is not the user's own, or brings replies from a working directory.
+        InputError: It sets keys and is not the user's own, or names a reply cache and is in the working directory.
     """
     if config.keys and file.standing is not Standing.OWN:
-        raise InputError(f"{file.path}: [keys] is for your own settings file alone: move it to {own_path()}")
+        raise InputError(
+            f"{file.path}: [keys] is allowed only in your own settings file: move it to {own_path()}"
+        )
     if "reply_cache" in config.answer and file.in_working_directory:
         raise InputError(
-            f"{file.path}: [answer] reply_cache: replies that come with a folder are not believed: remove the line;"
-            " for a file of your own, type --reply-cache FILE"
+            f"{file.path}: [answer] reply_cache: replies that come with a folder are not trusted: remove the line,"
+            " and name a file of your own with --reply-cache FILE"
         )
     try:
         parse_keys(config.keys)
@@ -177,10 +179,10 @@ def _check_place(file: SettingsFile, config: Config) -> None:
 
 
 def _check_names(file: SettingsFile, config: Config) -> None:
-    """Refuse aliases that would change what a spec or another name means.
+    """Refuse aliases that would change the meaning of a spec or of another alias.
 
     Raises:
-        InputError: Names the alias.
+        InputError: There is such an alias; the message names it.
     """
     for alias, spec in config.models.items():
         if taken := why_taken(alias):
@@ -192,17 +194,17 @@ def _check_names(file: SettingsFile, config: Config) -> None:
 
 
 def _all_told(details: Sequence[Mapping[str, Any]], explain: Callable[[Mapping[str, Any]], str]) -> str:
-    """Say where a file or section is wrong; of very many places the first."""
+    """Return where a file or section is wrong; of very many places, only the first ones."""
     more = [f"and {len(details) - _MOST_TOLD} more"] if len(details) > _MOST_TOLD else []
     return "; ".join([*map(explain, details[:_MOST_TOLD]), *more])
 
 
 def _explain(detail: Mapping[str, Any]) -> str:
-    """Say where the file is wrong, and what is allowed there."""
+    """Return one place where the file is wrong, and what is allowed there."""
     section, *keys = (str(part) for part in detail["loc"])
     place = f"[{_word(section)}] {_word('.'.join(keys))}".rstrip()
     if detail["type"] == "model_type" and section == "prices":
-        return f"{place}: write what a million tokens cost: {{ prompt = 0.15, completion = 0.60 }}"
+        return f"{place}: write the prices of a million tokens: {{ prompt = 0.15, completion = 0.60 }}"
     models: dict[str, type[BaseModel]] = {"answer": ANSWER, "prices": TokenPrice}
     model = models.get(section, _File) if keys else _File
     return f"{place}: {_explain_value(detail, model, 'key' if keys else 'section')}"
@@ -210,33 +212,38 @@ def _explain(detail: Mapping[str, Any]) -> str:
 
 def _explain_value(detail: Mapping[str, Any], model: type[BaseModel], kind: str = "key") -> str:
     if detail["type"] == "extra_forbidden":
-        return f"unknown {kind}; allowed are {', '.join(model.model_fields)}"
+        name = str(detail["loc"][-1])
+        return f"unknown {kind}{did_you_mean(name, model.model_fields) or _allowed(model)}"
     return f"{detail['msg'][0].lower()}{detail['msg'][1:]}, not {_shortened(detail['input'])}"
 
 
+def _allowed(model: type[BaseModel]) -> str:
+    return f"; allowed are {', '.join(model.model_fields)}"
+
+
 def _word(name: str) -> str:
-    """Write the name of a section or key on one line, and not too much of it."""
+    """Return the name of a section or key on one line, cut where it is very long."""
     return (name if name.isprintable() else repr(name))[:_MOST_SHOWN]
 
 
 def _shortened(value: object) -> str:
-    """Write a value so that it can be recognised, whatever its size."""
+    """Return a value as text, cut where it is very long."""
     text = repr(value) if isinstance(value, str | int | float | bool) else f"a {type(value).__name__}"
     return text if len(text) <= _MOST_SHOWN else f"{text[:_MOST_SHOWN]}..."
 
 
 def with_paths_from(folder: Path, values: Given) -> Given:
-    """Return the settings with relative paths, and system messages that name a file, taken from a folder."""
+    """Return settings whose relative paths, and system messages that name a file, start at a folder."""
     found = {name: folder / value for name, value in values.items() if isinstance(value, Path)}
     texts = {name: folder / values[name] for name in ("small_system", "large_system") if values.get(name)}
     return {**values, **found, **{name: str(path) for name, path in texts.items() if names_file(path)}}
 
 
 def read_section(model: type[BaseModel], values: Mapping[str, Any], place: str) -> Given:
-    """Check the values of a section, and return those that are set.
+    """Check the values of a section and return those that are set.
 
     Raises:
-        InputError: A key that is unknown, or a value of another type; the message begins with `place`.
+        InputError: A key is unknown, or a value has the wrong type; the message begins with `place`.
     """
     try:
         return model.model_validate(values).model_dump(exclude_none=True)

@@ -4,24 +4,24 @@
     ├── UsageError              2   options or settings that cannot work together
     │   └── ModelSpecError      2   a string that names no model
     ├── MissingExtraError       3   an optional part is not installed
-    ├── InputError              1   a file that cannot be read as questions, answers or settings
-    │   └── UnconfirmedSettingsError  1   a settings file of the working directory that the user has not confirmed
-    ├── OutputError             1   a file that cannot be written, or belongs to another run
+    ├── InputError              1   a file cannot be read as questions, answers or settings
+    │   └── UnconfirmedSettingsError  1   the user has not confirmed a settings file in the working directory
+    ├── OutputError             1   a file cannot be written, or belongs to another run
     ├── ProcessError            1   a process of our own cannot be started
     ├── TooManyErrorsError      1   more rows failed than --max-errors allows
     ├── FirstRowsFailError      1   the first rows of the input all fail alike
-    ├── ModelError              1   a model that cannot be found, loaded or run
-    └── RowError                1   one row failed; it becomes the row's error record, the others go on
+    ├── ModelError              1   a model cannot be found, loaded or run
+    └── RowError                1   one row failed; it becomes the row's error record, and other rows continue
         ├── PromptTooLongError  1   a prompt does not fit the model's context
         ├── DuplicateIdError    1   an earlier row has the same id
-        ├── MissingRationaleError   1   a rationale was to come with the row, and did not
-        ├── MissingChoicesError 1   a row that is to be answered by a choice names none
+        ├── MissingRationaleError   1   the row should bring a rationale and does not
+        ├── MissingChoicesError 1   the row should bring choices and does not
         ├── ReplyCutError       1   a limit left no room for an answer
         ├── SlowPatternError    1   --answer-regex takes too long on a reply
-        ├── TooFewShotsError    1   the row itself is among too few examples
-        └── OutOfBudgetError    1   what the run may spend was spent before the row began
+        ├── TooFewShotsError    1   the row is itself an example, and there is none to replace it
+        └── OutOfBudgetError    1   the run's budget was spent before the row began
 
-A bug is none of these: anything else keeps its traceback.
+Everything else is a bug and keeps its traceback.
 """
 
 from __future__ import annotations
@@ -52,13 +52,13 @@ class LmcotError(Exception):
 
 
 class UsageError(LmcotError):
-    """Options or settings that cannot work; the message names the option."""
+    """Options or settings cannot work; the message names the option."""
 
     exit_code = 2
 
 
 class ModelSpecError(UsageError):
-    """A model spec that names no backend or no model."""
+    """A model spec names no backend or no model."""
 
 
 class MissingExtraError(LmcotError):
@@ -71,11 +71,11 @@ class MissingExtraError(LmcotError):
 
 
 class InputError(LmcotError):
-    """A file that cannot be read; the message starts with `FILE:` or `FILE:LINE:`."""
+    """A file cannot be read; the message starts with `FILE:` or `FILE:LINE:`."""
 
 
 class UnconfirmedSettingsError(InputError):
-    """A settings file found in the working directory that would do more than set numbers and switches.
+    """A settings file found in the working directory would do more than set numbers and switches.
 
     Attributes:
         reached: What it would do.
@@ -89,36 +89,36 @@ class UnconfirmedSettingsError(InputError):
         would = "; ".join([*shown, *([f"do {more} more things"] if more > 0 else [])])
         super().__init__(
             f"{file}: was found here and is not confirmed; it would {would}. If you trust it, name it:"
-            f" --config {file}, or run lmcot on a terminal, which asks once; --config {os.devnull} goes without it"
+            f" --config {file}, or run lmcot on a terminal, which asks once; --config {os.devnull} ignores it"
         )
 
 
 class OutputError(LmcotError):
-    """A file that cannot be written, or that holds another run's results."""
+    """A file cannot be written, or holds another run's results."""
 
 
 class ModelError(LmcotError):
-    """A model file that is missing, damaged or cannot be loaded or run."""
+    """A model file is missing or damaged, or cannot be loaded or run."""
 
 
 class ProcessError(LmcotError):
-    """A process of our own, such as the one that templates run in, cannot be started."""
+    """A process of our own, such as the one that renders templates, cannot be started."""
 
 
 class TooManyErrorsError(LmcotError):
-    """More rows failed than were to be put up with; what is done is in the output, where there is one (`kept`)."""
+    """More rows failed than --max-errors allows; finished rows are in the output, if there is one (`kept`)."""
 
     def __init__(self, failed: int, rows: int, limit: str, *, kept: bool) -> None:
-        done = "; what is done is kept" if kept else ""
-        redo = ", with --retry-errors to redo those that failed" if kept else ""
+        done = "; finished rows are kept" if kept else ""
+        redo = ", with --retry-errors for the failed rows" if kept else ""
         super().__init__(
             f"stopped: {failed} of {rows} rows failed (--max-errors {limit}){done}:"
-            f" mend the cause and run the same command again{redo}"
+            f" fix the cause and run the same command again{redo}"
         )
 
 
 class FirstRowsFailError(LmcotError):
-    """The first rows of an input all fail alike: it holds no questions, or not what the settings need."""
+    """The first rows of an input all fail alike: it holds no questions, or lacks what the settings need."""
 
 
 class RowError(LmcotError):
@@ -126,19 +126,19 @@ class RowError(LmcotError):
 
 
 class PromptTooLongError(RowError):
-    """A prompt and its completion need more tokens than there is room for.
+    """A prompt and its completion do not fit.
 
     Attributes:
-        share: The part of the tokens that are too many, as far as is known.
-        refused: Whether an endpoint said so, which alone can count the tokens.
+        share: The share of the tokens by which they exceed the room, as far as known.
+        refused: Whether an endpoint said so; only it can count the tokens.
 
     Args:
         prompt_tokens: Tokens of the prompt.
-        max_tokens: Tokens that may be written.
-        context_tokens: Tokens there is room for.
+        max_tokens: Maximum tokens of the completion.
+        context_tokens: Tokens that fit.
         option: The option that `max_tokens` comes from.
-        limit: What limits the tokens there is room for.
-        advice: What to type for more room; None where there is no more to be had.
+        limit: What sets that number.
+        advice: What to type for more room; None if there is no more.
     """
 
     def __init__(
@@ -160,7 +160,7 @@ class PromptTooLongError(RowError):
 
     @classmethod
     def of_endpoint(cls, said: str, share: float) -> Self:
-        """Return the error for an endpoint's refusal: its words, and which share of the tokens is too many."""
+        """Return the error for an endpoint's refusal: its words, and the share of the tokens that is too many."""
         return cls._saying(said, share, refused=True)
 
     def also(self, advice: str) -> Self:
@@ -174,40 +174,40 @@ class PromptTooLongError(RowError):
         return error
 
     def _advice(self, option: str) -> str:
-        """Say how to get by with the room there is: fewer tokens to write help a prompt that fits by itself."""
+        """Return how to use the room there is: a lower limit helps only a prompt that fits by itself."""
         left = self.context_tokens - self.prompt_tokens
         lower = f", or lower {option} to {left}" if left > 0 else ""
         return f"shorten the row's context{lower}"
 
 
 class DuplicateIdError(RowError):
-    """A row whose id an earlier row of the same input has."""
+    """An earlier row of the same input has the row's id."""
 
 
 class MissingRationaleError(RowError):
-    """A row without the rationale it was to be answered from."""
+    """A row lacks the rationale from which it should be answered."""
 
 
 class MissingChoicesError(RowError):
-    """A row without the choices that its answer was to be one of."""
+    """A row lacks the choices of which its answer should be one."""
 
 
 class ReplyCutError(RowError):
-    """A row none of whose replies came to an answer before a limit cut it."""
+    """A limit cut every reply of a row before it came to an answer."""
 
 
 class SlowPatternError(RowError):
-    """A reply on which the expression of `--answer-regex` takes too long."""
+    """The expression of `--answer-regex` takes too long on a reply."""
 
 
 class TooFewShotsError(RowError):
-    """A row that is an example itself, with none to take its place."""
+    """A row is itself an example, and there is none to replace it."""
 
 
 class OutOfBudgetError(RowError):
-    """A row that could not begin: the limit that `limit` names was reached before."""
+    """A row could not begin: the limit that `limit` names had been reached."""
 
     def __init__(self, limit: str) -> None:
         super().__init__(
-            f"--{limit.replace('_', '-')} was reached before this row began; answer it with --retry-errors"
+            f"--{limit.replace('_', '-')} was reached before this row began; --retry-errors answers it"
         )

@@ -1,6 +1,6 @@
-"""What the installation and the machine allow: packages that are missing or do not fit, disk, a container's limits.
+"""What the installation and the machine allow: missing and unfit packages, disk space, a container's limits.
 
-`lmcot doctor` shows it. Nothing is imported for it but what tells of packages, and nothing is changed.
+`lmcot doctor` shows it. Only metadata of packages is read, and nothing is changed.
 """
 
 from __future__ import annotations
@@ -29,20 +29,20 @@ TESTED = {
     "transformers": "4.57.6",
     "trl": "1.16.0",
 }
-"""Packages whose newer versions have broken things before, with the newest that lmcot is tested with."""
+"""Packages whose newer versions have broken lmcot before, with the newest version that it is tested with."""
 
 FOR_DEVELOPERS = frozenset({"dev", "fuzz"})
-"""Extras that only who works on lmcot itself has a use for."""
+"""Extras for people who work on lmcot itself."""
 
 LITTLE_SPACE = 2_000_000_000
-"""Bytes that a small model and what is made of it soon take."""
+"""Bytes that a small model and what is made from it easily take."""
 
 _EXTRA = re.compile(r'extra == "([\w-]+)"')
 _CGROUP = Path("/sys/fs/cgroup")
 
 
 def version_of(package: str) -> str | None:
-    """Return the installed version of a package, None where it is not installed."""
+    """Return the installed version of a package, None if it is not installed."""
     try:
         return metadata.version(package)
     except metadata.PackageNotFoundError:
@@ -61,10 +61,10 @@ def machine() -> dict[str, str | int | None]:
 
 
 def missing_packages(requirements: Iterable[str]) -> dict[str, tuple[str, ...]]:
-    """Sort the packages that are not installed by the extra that asks for them, in extras of extras too.
+    """Return the packages that are not installed, by the extra that requires them, directly or through another.
 
     Args:
-        requirements: As package metadata has them: `torch>=2.9; extra == "train"`.
+        requirements: Requirements as in package metadata: `torch>=2.9; extra == "train"`.
     """
     read = [*_read(requirements)]
     names = dict.fromkeys(extra for one in read for extra in _EXTRA.findall(str(one.marker)))
@@ -77,7 +77,7 @@ def missing_packages(requirements: Iterable[str]) -> dict[str, tuple[str, ...]]:
 
 
 def unfit_packages(requirements: Iterable[str]) -> dict[str, str]:
-    """Return the packages that are installed in a version that lmcot does not work with, and what mends that."""
+    """Return the packages installed in a version that lmcot does not work with, and the command that fixes it."""
     found = {}
     for one in _read(requirements):
         version = version_of(one.name)
@@ -88,7 +88,7 @@ def unfit_packages(requirements: Iterable[str]) -> dict[str, str]:
 
 
 def newer_packages() -> dict[str, str]:
-    """Return the packages that are newer, by more than a patch, than what lmcot is tested with; they may well work."""
+    """Return the packages that are newer, by more than a patch, than the tested version; they may well work."""
     from packaging.version import Version
 
     found = {}
@@ -103,7 +103,7 @@ def newer_packages() -> dict[str, str]:
 
 
 def free_space() -> dict[str, int]:
-    """Return the bytes that are free where models and replies are kept, by folder; one folder for each disk."""
+    """Return the free bytes where models and replies are kept, by folder; one folder per disk."""
     from huggingface_hub.constants import HF_HUB_CACHE
     from platformdirs import user_cache_path
 
@@ -116,7 +116,7 @@ def free_space() -> dict[str, int]:
 
 
 def core_quota(cgroup: Path = _CGROUP) -> float | None:
-    """Return how many cores' time a container may take; None where it is not limited."""
+    """Return how many cores' time a container may use, None if that is not limited."""
     quota, period = (*_words(cgroup / "cpu.max"), "", "")[:2]
     if not quota:
         quota, period = (
@@ -126,7 +126,7 @@ def core_quota(cgroup: Path = _CGROUP) -> float | None:
 
 
 def memory_limit(cgroup: Path = _CGROUP) -> int | None:
-    """Return the bytes of main memory that this process may take at most; None where the system does not say."""
+    """Return the maximum memory of this process in bytes, None if the system does not say."""
     own = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") if hasattr(os, "sysconf") else None
     files = (cgroup / "memory.max", cgroup / "memory" / "memory.limit_in_bytes")
     limits = [int(words[0]) for words in map(_words, files) if words and words[0].isdigit()]
@@ -147,7 +147,7 @@ def _read(requirements: Iterable[str]) -> Iterator[Requirement]:
 
 
 def _wanted(read: Iterable[Requirement], extra: str) -> Iterator[Requirement]:
-    """Yield what an extra asks for, and the extras of lmcot that it names."""
+    """Yield the requirements of an extra, and those of the extras of lmcot that it names."""
     for one in read:
         if (
             one.marker is None

@@ -1,15 +1,15 @@
-"""Hear Ctrl-C, SIGTERM and SIGHUP wherever the process is, and end in time.
+"""Handle Ctrl-C, SIGTERM and SIGHUP at any point of the program, and end in time.
 
-Python runs a signal's handler in the main thread, between two bytecodes: what computes in C for a minute is deaf for a
-minute. So a thread of our own hears each signal at once. It tells those who asked for it (`telling`), and sees to it
-that the process ends.
+Python runs a signal handler in the main thread, between two bytecodes: code that computes in C for a minute delays it
+for a minute. So a thread of our own receives each signal at once. It calls those that asked for it (`telling`), and
+makes sure that the process ends.
 
-    the first signal    begins to stop, where somebody knows how to (`stopping`); else it raises KeyboardInterrupt
+    the first signal    begins to stop, if there is a way to (`stopping`), or else raises KeyboardInterrupt
     the second          raises KeyboardInterrupt, as does the end of the time that stopping may take
-    the third           ends the process where it stands, as does a process that takes too long to end by itself
+    the third           ends the process at once, as happens when it takes too long to end by itself
 
-Ending so loses nothing that was written: outputs are journals, and other files are replaced whole or not at all.
-Without `listening`, in a program that uses this one as a library, signals are left to that program.
+Ending at once loses nothing that was written: outputs are journals, and other files are replaced whole or not at all.
+Without `listening`, as in a program that imports lmcot, signals are left to that program.
 """
 
 from __future__ import annotations
@@ -28,23 +28,23 @@ from typing import NoReturn
 from lmcot_cli.errors import INTERRUPTED
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-"""Those that end a run: Ctrl-C, what schedulers and containers send, and a terminal that closes."""
+"""The signals that end a run: Ctrl-C, what schedulers and containers send, and a terminal that closes."""
 
 UNWINDING_SECONDS = 1.5
-"""How long the process may take to end after it was told to leave off; it closes files and models by then."""
+"""How long the process may take to end after KeyboardInterrupt; it closes files and models in that time."""
 
 LEAST_SECONDS = 6.5
-"""How long it may take after the first signal in any case: interpreters, models and connections close slowly."""
+"""How long it may take at least after the first signal: interpreters, models and connections close slowly."""
 
 _TIME_IS_OVER = signal.SIGALRM
 _LEAVE_AFTER = 3
 
 
 class Ears:
-    """What was heard, and what is to be done about it. There is one of it in a process: `EARS`.
+    """The signals received so far and how to react to them. A process has one instance: `EARS`.
 
     Attributes:
-        first: The first signal; None as long as there was none.
+        first: The first signal, None before it.
     """
 
     def __init__(self) -> None:
@@ -61,7 +61,7 @@ class Ears:
 
     @contextmanager
     def listening(self) -> Iterator[None]:
-        """Hear signals within; those that are ignored, as under nohup or in the background, stay so."""
+        """Handle signals in this block; those that are ignored, as under nohup or in the background, stay ignored."""
         heeded = [number for number in SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
         self._receiver, self._sender = os.pipe()
         for end in (self._receiver, self._sender):
@@ -85,7 +85,7 @@ class Ears:
 
     @contextmanager
     def leaving_at_once(self) -> Iterator[None]:
-        """Let any signal end the process where it stands: nothing has been begun."""
+        """Let any signal end the process at once: nothing has begun."""
         self._at_once = True
         try:
             yield
@@ -94,10 +94,10 @@ class Ears:
 
     @contextmanager
     def stopping(self, stop: Callable[[], bool], patience: float) -> Iterator[None]:
-        """Let the first signal within call `stop`, from the main thread and at any point of it.
+        """Let the first signal in this block call `stop` in the main thread, at any point of the program.
 
         Args:
-            stop: Begins to stop and says whether there is something to finish; if not, KeyboardInterrupt is raised.
+            stop: Begins to stop and returns whether there is something to finish; if not, KeyboardInterrupt is raised.
             patience: Seconds to finish in.
         """
         before = self._stop, self._patience
@@ -112,8 +112,8 @@ class Ears:
 
     @contextmanager
     def held(self) -> Iterator[None]:
-        """Let no signal raise within: a file that is being written is written. What came is raised at the end."""
-        if current_thread() is not main_thread():  # signals raise in that one alone
+        """Delay KeyboardInterrupt to the end of this block, so that a file is written whole."""
+        if current_thread() is not main_thread():  # signals raise only there
             yield
             return
         self._held += 1
@@ -127,7 +127,7 @@ class Ears:
 
     @contextmanager
     def telling(self, told: Callable[[], None]) -> Iterator[None]:
-        """Call `told` at each signal within, at once and from another thread."""
+        """Call `told` at each signal in this block, at once and from another thread."""
         self._told.append(told)
         try:
             yield
@@ -136,18 +136,18 @@ class Ears:
 
     @property
     def code(self) -> int:
-        """The exit code: 128 and the signal, as a shell has it; that of Ctrl-C where none was heard."""
+        """The exit code: 128 plus the signal, as in a shell; that of Ctrl-C if there was no signal."""
         return 128 + self.first if self.first else INTERRUPTED
 
     def leave(self, code: int | None = None) -> NoReturn:
-        """End the process; threads that wait for something hold up nothing any more."""
+        """End the process without waiting for its threads."""
         for stream in (sys.stdout, sys.stderr):
             with suppress(OSError, ValueError, AttributeError):
                 stream.flush()
         os._exit(self.code if code is None else code)
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
-        """Act on a signal in the main thread."""
+        """React to a signal in the main thread."""
         if number == _TIME_IS_OVER:
             self._raise()
             return
@@ -167,7 +167,7 @@ class Ears:
             raise KeyboardInterrupt
 
     def _listen(self) -> None:
-        """Hear signals in a thread, and watch the time."""
+        """Receive signals in a thread, and watch the time."""
         while True:
             wait = min(self._over_at, self._gone_at) - monotonic()
             ready, _, _ = select.select(
@@ -204,12 +204,12 @@ class Ears:
         if now >= self._gone_at:
             with suppress(OSError):
                 _, writable, _ = select.select([], [2], [], 0)
-                if writable:  # nothing may hold this up
+                if writable:  # this must not block
                     os.write(2, b"stopped at once; what was written is kept\n")
             os._exit(self.code)
 
     def _leave_to_parent(self, before: Mapping[signal.Signals, object]) -> None:
-        """Be as without us in a process that was forked: the pipe is the parent's."""
+        """Restore the handlers in a forked process: the pipe belongs to the parent."""
         if self._sender >= 0:
             signal.set_wakeup_fd(-1)
             for number, handler in before.items():
@@ -217,7 +217,7 @@ class Ears:
 
 
 def _let_go_of_terminal() -> None:
-    """Send to nowhere what would be written to a terminal that is gone: each such write would fail."""
+    """Discard what would be written to a terminal that is gone: each such write would fail."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
     for stream in (1, 2):
         with suppress(OSError):
@@ -237,12 +237,12 @@ def exit_code() -> int:
 
 
 def how_to_stop_now() -> str:
-    """Return the end of a message about what is finished first: what ends the process before that."""
+    """Return the end of a message about what is being finished: what stops the process now."""
     if EARS.first in (None, signal.SIGINT):
         return "Ctrl-C again to stop now"
     return f"received {signal.Signals(EARS.first).name}, another signal stops now"
 
 
 def interrupted() -> bool:
-    """Whether a signal has asked for the end."""
+    """Return whether a signal has been received."""
     return EARS.first is not None

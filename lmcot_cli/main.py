@@ -22,61 +22,52 @@ from lmcot_cli.interrupts import exit_code
 
 
 class LazyCommand(NamedTuple):
-    """A command that is imported when it is asked for: a plain function, or a `typer.Typer` of several."""
+    """A command of the module with its name in `lmcot_cli.commands`, imported only when it is needed.
 
-    module: str
-    attribute: str
+    Attributes:
+        help: One line of help.
+        attribute: The name in the module if it differs: of a function, or of a `typer.Typer` of several commands.
+    """
+
     help: str
+    attribute: str | None = None
 
 
 COMMANDS = {
     "answer": LazyCommand(
-        "answer",
-        "answer",
-        "Answer questions: a small LM writes a rationale for each, a large LM answers from it.",
+        "Answer questions: a small LM writes a rationale for each, a large LM answers from it."
     ),
     "eval": LazyCommand(
-        "eval",
-        "evaluate",
         "Score answers: exact match, F1 and inclusion, overall and per question type, with 95% intervals.",
+        "evaluate",
     ),
     "compare": LazyCommand(
-        "compare",
-        "compare",
-        "Compare two files of answers, row by row: the difference B - A with its 95% interval, what flipped.",
+        "Compare two files of answers row by row: the difference B - A with its 95% interval, and rows that flipped."
     ),
     "revote": LazyCommand(
-        "revote",
-        "revote",
-        "Replay stopping rules and votes on stored samples: samples used, exact match, winners that change.",
+        "Replay stopping rules and votes on stored samples: samples used, exact match, and winners that change."
     ),
-    "data": LazyCommand("data", "app", "Look at question files, convert them, make new ones."),
-    "train": LazyCommand("train", "app", "Train the models of LM-guided chain-of-thought."),
+    "data": LazyCommand("Inspect question files, convert them, and make new ones.", "app"),
+    "train": LazyCommand("Train the models of LM-guided chain-of-thought.", "app"),
     "export": LazyCommand(
-        "export",
-        "export",
-        "Write a trained model as GGUF or ONNX, quantized, and verify each file against its source.",
+        "Write a trained model as GGUF or ONNX, quantized, and verify each file against its source."
     ),
-    "models": LazyCommand("models", "app", "List, look at and fetch models."),
+    "models": LazyCommand("List, inspect and download models.", "app"),
     "bench": LazyCommand(
-        "bench",
-        "bench",
-        "Measure how fast samples are written here, by width and type, and say which settings to use.",
+        "Measure how fast samples are written here, by width and type, and say which settings to use."
     ),
     "doctor": LazyCommand(
-        "doctor",
-        "doctor",
-        "Check this installation: llama.cpp, machine, embedded models, config file, keys and extras.",
+        "Check this installation: llama.cpp, machine, embedded models, settings file, keys and extras."
     ),
 }
-"""Every command in the order of `--help`: module in `lmcot_cli.commands`, name in it, one line of help.
+"""Every command in the order of `--help`.
 
-The line stands here too, so that `lmcot --help` imports no command; a test holds it to the command's own.
+The help is repeated here so that `lmcot --help` imports no command; a test compares it with the command's own.
 """
 
 
 class ErrorBoundary(Group):
-    """Turn what a user did wrong into one line on stderr and its exit code; bugs keep their traceback."""
+    """Turns errors of the user into one line on stderr and their exit code; bugs keep their traceback."""
 
     def make_context(self, *args: Any, **attributes: Any) -> Any:
         """Read the options of the group itself."""
@@ -98,7 +89,7 @@ def _one_line() -> Iterator[None]:
         _print_error(str(error))
         raise typer.Exit(error.exit_code) from error
     except TyperException as error:
-        if type(error).__name__ == "NoArgsIsHelpError":  # shows the help
+        if type(error).__name__ == "NoArgsIsHelpError":  # its message is the help
             raise
         _print_error(_usage_message(error))
         raise typer.Exit(error.exit_code) from error
@@ -116,7 +107,7 @@ def _print_error(message: str) -> None:
 
 
 def _usage_message(error: TyperException) -> str:
-    """Say what Typer found wrong with the words of a command, and where its help is."""
+    """Return what Typer found wrong with a command line, and the command that shows its help."""
     message = " ".join(error.format_message().split()).rstrip(".")
     message = message.replace("Value error, ", "").replace(". Did you mean", "; did you mean")
     message = re.sub(r" \(Possible options: (.*)\)", r"; did you mean \1?", message)
@@ -143,9 +134,9 @@ class LazyGroup(ErrorBoundary):
 
 
 def load_command(name: str) -> Any:
-    """Import a command of `COMMANDS` and make it ready to run."""
-    module = import_module(f"lmcot_cli.commands.{COMMANDS[name].module}")
-    target = getattr(module, COMMANDS[name].attribute)
+    """Import a command of `COMMANDS` and return it ready to run."""
+    module = import_module(f"lmcot_cli.commands.{name}")
+    target = getattr(module, COMMANDS[name].attribute or name)
     parent = App(add_completion=False, rich_markup_mode="rich")
     if isinstance(target, typer.Typer):
         parent.add_typer(target, name=name)
@@ -187,14 +178,14 @@ def _root(
         typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit."),
     ] = False,
 ) -> None:
-    """Hold the options that belong to no command."""
+    """Take the options that belong to no command."""
 
 
 def _open_standard_streams() -> None:
     """Open those of stdin, stdout and stderr that are closed (`lmcot ... >&-`), in that order.
 
-    Python has None in their place, and the next file that is opened would be taken for them. Reading stdin
-    then finds nothing, and writing to stdout fails, for what it was to carry would be lost.
+    Python sets them to None, and the next file that is opened would get their descriptor. A closed stdin then is empty,
+    and writing to a closed stdout fails, because its data would be lost.
     """
     if sys.stdin is None:
         sys.stdin = os.fdopen(os.open(os.devnull, os.O_RDONLY))
@@ -213,7 +204,7 @@ def main() -> None:
 
             complete(app)
         sys.exit(app())
-    except OSError as error:  # what typer and rich print themselves: --help, --version
+    except OSError as error:  # what Typer and Rich print themselves: --help, --version
         if error.errno != errno.ENOSPC or error.filename is not None:
             raise
         from lmcot_cli.commands.stdout import discard_stdout

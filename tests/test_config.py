@@ -91,9 +91,10 @@ def test_a_file_can_neither_run_a_command_nor_loosen_how_a_key_is_kept(folder: P
     [
         (
             "[answer]\nsampels = 5\n",
-            "[answer] sampels: unknown key; allowed are method, small, ",
+            "[answer] sampels: unknown key; did you mean 'samples'?",
         ),
-        ("[answers]\n", "[answers]: unknown section; allowed are models, prices, keys, answer"),
+        ("[answers]\n", "[answers]: unknown section; did you mean 'answer'?"),
+        ("[zz]\n", "[zz]: unknown section; allowed are models, prices, keys, answer"),
         ('[answer]\nsamples = "5"\n', "[answer] samples: input should be a valid integer, not '5'"),
         ("[answer]\nsamples = 2.5\n", "[answer] samples: input should be a valid integer, not 2.5"),
         (

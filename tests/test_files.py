@@ -29,8 +29,8 @@ from lmcot_cli.files import (
 from lmcot_cli.pipeline.ahead import Ahead
 from lmcot_cli.pipeline.journal import Journal
 from lmcot_cli.pipeline.result import Result
+from lmcot_cli.pipeline.retry import Retry
 from lmcot_cli.pipeline.run_file import PreviousRun, RunFile, read_run_file
-from lmcot_cli.pipeline.session import open_retry
 
 RUN = RunFile(("lmcot", "answer"), "q.jsonl", {"samples": 5}, {})
 RECORD: dict[str, Any] = json.loads(Result("a", "Who?", "cot", answer="Lyon").to_line())
@@ -63,7 +63,7 @@ def test_a_journal_writes_through_no_link_beside_it(tmp_path: Path, precious: Pa
 def test_a_retry_writes_through_no_link(tmp_path: Path, precious: Path) -> None:
     (tmp_path / ".out.retry").symlink_to(precious)
     with Journal(tmp_path / "out") as journal, pytest.raises(OutputError, match=r"\.out\.retry: cannot be"):
-        open_retry(journal)
+        Retry(journal)
 
 
 def test_rows_that_are_ahead_are_kept_through_no_link(tmp_path: Path, precious: Path) -> None:
@@ -101,7 +101,7 @@ def test_a_record_of_other_kinds_is_none(tmp_path: Path, odd: dict[str, Any]) ->
         journal.begin(RUN)
     line = json.dumps({**RECORD, **odd})
     out.write_text(line + "\n")
-    with Journal(out) as journal, pytest.raises(OutputError, match="out:1: is no result record"):
+    with Journal(out) as journal, pytest.raises(OutputError, match="out:1: is not a result record"):
         list(journal.records())
     (tmp_path / ".out.ahead").write_text(f"{json.dumps({'settings': {}, 'started': ''})}\n{line}\n")
     assert Ahead(out, run).rows == {}

@@ -77,7 +77,7 @@ def test_help_is_wrapped_to_the_terminal_alone(monkeypatch: pytest.MonkeyPatch):
 
     shown = CliRunner().invoke(app, ["train", "all", "--help"]).stdout
 
-    assert "A stage is skipped when\n its output is there and nothing that it was made from has" in re.sub(
+    assert "A stage is skipped if its\n output is there and nothing that it was made from has" in re.sub(
         " +\n", "\n", shown
     )
 
@@ -272,3 +272,19 @@ def test_a_closed_stream_is_one_line(closed: str, message: str):
     assert done.returncode == 1
     assert done.stderr.splitlines()[0].startswith(message)
     assert "Traceback" not in done.stderr
+
+
+def test_the_help_of_answer_lists_the_options_that_people_use_and_names_the_rest(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    monkeypatch.setenv("COLUMNS", "100")
+
+    def shown(option: str) -> tuple[str, list[str]]:
+        text = CliRunner().invoke(app, ["answer", option]).stdout
+        return text, re.findall(r"^│ +(--[\w-]+)", text, re.MULTILINE)
+
+    text, common = shown("-h")
+    assert len(common) == 22
+    assert {"--samples", "--output", "--help-all", "--help"} <= set(common)
+    assert "[default: guided]" in text
+    assert len(shown("--help-all")[1]) > 70

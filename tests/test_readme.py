@@ -24,6 +24,7 @@ DOCUMENTS = (
     "docs/own-data.md",
     "docs/python.md",
     "docs/real-models.md",
+    "docs/results.md",
     "docs/settings.md",
     "examples/README.md",
     "examples/bench.md",

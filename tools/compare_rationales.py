@@ -48,7 +48,7 @@ def rationales(spec: str, prompts: Sequence[str]) -> list[str]:
     """Write a rationale to each prompt as `lmcot answer` does by default."""
     requests = [Request(prompt, seed=0) for prompt in prompts]
     with open_model(spec, role="small", aliases={}, options=ENGINE) as backend:
-        replies = backend.complete(requests, AnswerOptions().rationale_sampling)
+        replies = backend.complete(requests, AnswerOptions().sampling_of("guided_rationale"))
     return [_text(reply) for reply in replies]
 
 

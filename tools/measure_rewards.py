@@ -21,10 +21,10 @@ from typing import Any
 
 from scipy.stats import binomtest
 
-from lmcot_cli.datasets.hotpotqa import to_row
 from lmcot_cli.datasets.microhop.names import NameBook
 from lmcot_cli.datasets.microhop.questions import Question, ask, plan
 from lmcot_cli.datasets.microhop.world import Fact, World
+from lmcot_cli.datasets.native import to_row
 from lmcot_cli.datasets.row import Paragraph, Row
 from lmcot_train.rewards.aspects import EQUAL_WEIGHTS, score_aspects, weighted_mean
 from lmcot_train.rewards.chain import read_chain

@@ -24,7 +24,7 @@ from lmcot_cli.backends.llama.library import first_error, forget_errors, llama
 from lmcot_cli.backends.llama.model import LlamaModel
 from lmcot_cli.backends.llama.vocabulary import LlamaVocabulary
 from lmcot_cli.datasets.reader import read_rows
-from lmcot_cli.datasets.records import BadRow
+from lmcot_cli.datasets.record import BadRow
 from lmcot_cli.datasets.row import Row
 from lmcot_cli.errors import InputError, ModelError
 from lmcot_cli.files import replacing

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Literal
 
 from lmcot_cli.backends.base import Role
-from lmcot_cli.backends.engine_options import usable_cores
+from lmcot_cli.backends.engine_options import EngineOptions
 from lmcot_cli.errors import UsageError
-from lmcot_cli.settings.declaration import COUNT, check, setting, setting_from
+from lmcot_cli.settings.declaration import COUNT, check, setting, setting_of
 
 Format = Literal["gguf", "onnx"]
 FULL_TYPES = ("f32", "bf16", "f16")
@@ -67,7 +67,7 @@ class ExportOptions:
         read=_read_types,
         in_file=str,
     )
-    threads: int = setting_from(usable_cores, "Threads that compute.", shown="the usable cores", rule=COUNT)
+    threads: int = setting_of(EngineOptions, "threads", panel=None)
     adapter_only: bool = setting(
         False, "Write the LoRA adapter by itself, for --small-adapter.", panel=_CONVERT
     )

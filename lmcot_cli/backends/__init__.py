@@ -1,1 +1,1 @@
-"""Everything that can run a model, behind one Protocol (`lmcot_cli.backends.base.Backend`)."""
+"""Everything that can run a model, behind one class (`lmcot_cli.backends.base.Backend`)."""

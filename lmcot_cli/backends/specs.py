@@ -17,10 +17,11 @@ from lmcot_cli.backends.endpoint.options import EndpointOptions
 from lmcot_cli.backends.engine_options import EngineOptions
 from lmcot_cli.backends.naming import ModelName, Resolved, resolve_name
 from lmcot_cli.backends.torch import checkpoint
-from lmcot_cli.errors import ModelSpecError, UsageError
+from lmcot_cli.errors import ModelSpecError, UsageError, did_you_mean
 from lmcot_cli.model_files.gguf_header import check_gguf
 from lmcot_cli.model_files.settings import ADAPTER_CONFIG, CONFIG
 from lmcot_cli.models import embedded, hub
+from lmcot_cli.models.completion import model_names
 
 _ENDPOINT = "lmcot_cli.backends.endpoint.backend:EndpointBackend"
 _LLAMA = "lmcot_cli.backends.llama.backend:LlamaBackend"
@@ -212,4 +213,5 @@ def _explain(spec: str, resolved: str, role: Role, aliases: Mapping[str, str]) -
     forms = [*(form.written for form in _FORMS.values()), "a name from lmcot models list"]
     if aliases:
         forms.append(f"an alias ({', '.join(sorted(aliases))})")
-    return f"--{role} {named} names no model; write one of: {', '.join(forms)}"
+    near = did_you_mean(spec, [*aliases, *model_names()])
+    return f"--{role} {named} names no model{near or '; write one of: ' + ', '.join(forms)}"

@@ -12,7 +12,7 @@ import typer
 from lmcot_cli.commands import options
 from lmcot_cli.errors import UsageError
 from lmcot_cli.pipeline.options import AnswerOptions
-from lmcot_cli.settings.declaration import Given, takes
+from lmcot_cli.settings.declaration import Given, build, takes
 
 EPILOG = """\
 [bold]Examples[/bold]
@@ -28,64 +28,75 @@ FileArgument = Annotated[
     Path | None,
     typer.Argument(
         metavar="FILE|-",
-        help="Questions: JSON, JSONL, CSV, TSV, Parquet, or a folder of datasets; JSON from standard input.",
+        help="Questions: JSON, JSONL, CSV, TSV, Parquet, or a folder saved by datasets; JSON from standard input.",
         show_default="standard input",
     ),
 ]
 
 
-@takes(AnswerOptions, brief=True)
+@takes(AnswerOptions, options.Delivery, brief=True)
 def answer(
     given: Given,
     file: FileArgument = None,
     config: options.ConfigOption = None,
-    output: options.OutputOption = None,
-    overwrite: options.OverwriteOption = False,
-    retry_errors: options.RetryErrorsOption = False,
-    dry_run: options.DryRunOption = False,
-    json: options.JsonOption = False,
-    quiet: options.QuietOption = False,
     help_all: options.HelpAllOption = False,
 ) -> None:
     """Answer questions: a small LM writes a rationale for each, a large LM answers from it."""
-    from lmcot_cli.commands.answer_report import AnswerReport, command_line, show_line, source_label
-    from lmcot_cli.commands.interrupt import finishing
     from lmcot_cli.commands.preview import show_preview
     from lmcot_cli.commands.settings_file import settings_from
-    from lmcot_cli.commands.stdout import write_data
     from lmcot_cli.config import answer_options
-    from lmcot_cli.pipeline.answer import AnswerRun
     from lmcot_cli.pipeline.preview import preview
 
-    source = _source(file)
+    source, delivery = _source(file), build(options.Delivery, given)
     settings = answer_options(settings_from(config), given)
-    if dry_run:
-        kept = None if overwrite else output
-        return show_preview(preview(source, settings, kept, retry_errors=retry_errors))
+    if not delivery.dry_run:
+        return _answer(source, settings, delivery)
+    kept = None if delivery.overwrite else delivery.output
+    show_preview(preview(source, settings, kept, retry_errors=delivery.retry_errors))
+
+
+def _answer(source: Path, settings: AnswerOptions, delivery: options.Delivery) -> None:
+    """Answer the questions and show the results.
+
+    Raises:
+        Exit: Rows failed.
+    """
+    from lmcot_cli.commands.answer_report import AnswerReport, command_line, finishing, show_line
+    from lmcot_cli.commands.stdout import write_data
+    from lmcot_cli.pipeline.answer import AnswerRun
+
     run = AnswerRun(
-        source, settings, output, overwrite=overwrite, retry_errors=retry_errors, command=command_line()
+        source,
+        settings,
+        delivery.output,
+        overwrite=delivery.overwrite,
+        retry_errors=delivery.retry_errors,
+        command=command_line(),
     )
-    on_terminal = output is None and sys.stdout.isatty()
-    readable = on_terminal and not json
+    to_stdout = delivery.output is None
+    on_terminal = to_stdout and sys.stdout.isatty()
     progress = sys.stderr.isatty() and not on_terminal
+    records = delivery.json and to_stdout
     with (
-        AnswerReport(
-            run, source_label(source), quiet=quiet, progress=progress, records=json and output is None
-        ) as report,
+        AnswerReport(run, quiet=delivery.quiet, progress=progress, records=records) as report,
         finishing(run, report.say),
         closing(run.results()) as results,
     ):
         for result in report.follow(results):
-            if readable:
+            if on_terminal and not delivery.json:
                 show_line(result)
-            elif output is None:
+            elif to_stdout:
                 write_data(result.to_line())
     if run.session.totals.failed:
         raise typer.Exit(1)
 
 
 def _source(file: Path | None) -> Path:
-    """Return the input; a person who gives none and pipes none in is told how."""
+    """Return the input.
+
+    Raises:
+        UsageError: There is none: no file is given, and standard input is a terminal.
+    """
     if file is None and sys.stdin.isatty():
         raise UsageError(
             "no questions given: lmcot answer questions.jsonl, or pipe them in: ... | lmcot answer"

@@ -1,4 +1,4 @@
-"""What `lmcot answer` shows: a line per result on a terminal; progress, warnings, summary on stderr."""
+"""What `lmcot answer` shows: one line per result on a terminal; progress, warnings and summary on stderr."""
 
 from __future__ import annotations
 
@@ -7,8 +7,7 @@ import shlex
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
-from pathlib import Path
+from contextlib import AbstractContextManager, suppress
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
@@ -18,8 +17,10 @@ from rich.text import Text
 
 from lmcot_cli.commands.console import stdout_console
 from lmcot_cli.commands.printable import escaped, printable
-from lmcot_cli.interrupts import held
+from lmcot_cli.datasets.streams import source_name
+from lmcot_cli.interrupts import held, how_to_stop_now, stopping
 from lmcot_cli.pipeline.destinations import destinations
+from lmcot_cli.pipeline.flow import Finishing
 from lmcot_cli.pipeline.result import Result
 
 if TYPE_CHECKING:
@@ -27,21 +28,21 @@ if TYPE_CHECKING:
 
 MOST_WARNINGS = 20
 LOGGER = logging.getLogger("lmcot_cli")
-"""What the library has to say while it works (an endpoint is down, say) is logged here."""
+"""The library logs here what happens while it works, such as an endpoint that is down."""
 
 
 _NO_ANSWERS = (
     "\nno row has an answer: the large LM wrote none; base models need solved examples (--shots) and, behind an"
-    " endpoint, --endpoint-api completions; other models may need prompts of their own (--prompts)"
+    " endpoint, --endpoint-api completions; other models may need their own prompts (--prompts)"
 )
 _NO_MATCH = (
-    "\nno row has an answer: --answer-regex matched nothing in the replies; leave it out to see how they look"
+    "\nno row has an answer: --answer-regex matches no reply; leave it out to see what the replies look like"
 )
-_NO_THOUGHT = "\nno model thought, although --thinking on asked for it: these models have no such switch"
+_NO_THOUGHT = "\nno model thought, although --thinking is on: these models have no such switch"
 
 
 class LoggedWarnings(logging.Handler):
-    """Shows what is logged as a warning, or worse.
+    """Shows log records at the level of warnings and above.
 
     Args:
         say: Shows one line.
@@ -52,35 +53,32 @@ class LoggedWarnings(logging.Handler):
         self._say = say
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Show one record."""
+        """Show a record."""
         self._say(printable(record.getMessage()))
 
 
 class AnswerReport:
-    """Everything that goes to stderr while a run goes on and when it ends; `quiet` says nothing.
+    """Everything that goes to stderr during a run and at its end; nothing if `quiet`.
 
-    Entering it says which settings file is in use, and which hosts will be asked.
-
-    Leaving it prints the summary, or, after Ctrl-C, what to type to go on. Where `records` were asked for on stdout
-    (--json), what a model made of a row is said there, once; only rows that could not be read are warned of, too.
+    Entering it prints which settings file is in use and which hosts will be asked. Leaving it prints the summary or,
+    after Ctrl-C, how to continue. With `records` on stdout (--json), a row that failed while it was answered has its
+    error there only; rows that could not be read are warned about as well.
     """
 
-    def __init__(
-        self, run: AnswerRun, source: str, *, quiet: bool, progress: bool, records: bool = False
-    ) -> None:
-        self._run, self._source, self._quiet = run, source, quiet
+    def __init__(self, run: AnswerRun, *, quiet: bool, progress: bool, records: bool = False) -> None:
+        self._run, self._quiet = run, quiet
         self._console = Console(stderr=True, soft_wrap=True, highlight=False, emoji=False)
         self._progress = _progress(self._console, run.options.limit) if progress and not quiet else None
         self._warnings = 0
         self._untold = ("out_of_budget", "row_failed") if records else ("out_of_budget",)
-        self._logged = LoggedWarnings(lambda message: self._say(f"warning: {message}", style="yellow"))
+        self._logged = LoggedWarnings(lambda message: self.say(f"warning: {message}", style="yellow"))
         self._started = time.monotonic()
         self._thought = False
 
     def __enter__(self) -> Self:
         options = self._run.options
         for line in destinations(options.models, options):
-            self._say(escaped(line), style="dim")
+            self.say(escaped(line), style="dim")
         LOGGER.addHandler(self._logged)
         if self._progress:
             self._progress.start()
@@ -93,35 +91,32 @@ class AnswerReport:
         if self._progress:
             self._progress.stop()
         if kind is None:
-            self._say(self._summary())
+            self.say(self._summary())
         elif issubclass(kind, KeyboardInterrupt):
             with held(), suppress(OSError):  # a terminal that is gone
-                self._say(self._interrupted())
+                self.say(self._interrupted())
 
     def follow(self, results: Iterator[Result]) -> Iterator[Result]:
-        """Pass results on, with a warning for each that failed."""
+        """Yield the results, and warn about each that failed."""
         for result in results:
             self._thought = self._thought or any(sample.thoughts for sample in result.samples)
-            if result.error and result.error.type not in self._untold:  # the summary counts those
-                self.warn(f"{self._source}:{result.line}: {result.error.message}")
+            if result.error and result.error.type not in self._untold:  # the summary counts them
+                self.warn(f"{source_name(self._run.source)}:{result.line}: {result.error.message}")
             if self._progress:
                 (task,), totals = self._progress.task_ids, self._run.session.totals
                 self._progress.update(task, completed=totals.rows, failed=totals.failed)
             yield result
 
-    def say(self, message: str) -> None:
-        """Print a message between the results."""
-        self._say(message)
-
     def warn(self, message: str) -> None:
-        """Print a warning; after many of them, say once that there are more."""
+        """Print a warning; after many of them, print once that there are more."""
         self._warnings += 1
         if self._warnings <= MOST_WARNINGS:
-            self._say(f"warning: {printable(message)}", style="yellow")
+            self.say(f"warning: {printable(message)}", style="yellow")
         elif self._warnings == MOST_WARNINGS + 1:
-            self._say("warning: more rows fail; the results hold the error of each", style="yellow")
+            self.say("warning: more rows failed; their errors are in the results", style="yellow")
 
-    def _say(self, message: str, style: str = "") -> None:
+    def say(self, message: str, style: str = "") -> None:
+        """Print a message between the results."""
         if not self._quiet:
             self._console.print(message, style=style, markup=False)
 
@@ -153,7 +148,7 @@ class AnswerReport:
         return f"{', '.join(parts)}; {spent}{results}{self._hints()}"
 
     def _hints(self) -> str:
-        """Say what may be wrong where no row has an answer, or no model did what it was told to."""
+        """Return what may be wrong if no row has an answer, or no model thought as told."""
         totals, options = self._run.session.totals, self._run.options
         hint = ""
         if totals.rows and totals.unanswered == totals.rows:
@@ -164,7 +159,7 @@ class AnswerReport:
         return hint
 
     def _cut(self) -> str:
-        """Say what limits cut in this session, and how to raise them."""
+        """Return how many replies limits cut in this session, and which option raises them."""
         now, chains = self._run.session.answered_now, self._run.options.method == "cot"
         limits = {
             ("reply", "replies", "--max-tokens" if chains else "--max-answer-tokens"): now.cut_replies,
@@ -178,23 +173,23 @@ class AnswerReport:
         )
 
     def _calls(self) -> str:
-        """Say which calls an endpoint left without an answer, and what that may cost."""
+        """Return how many calls an endpoint left unanswered, and how many may be billed twice."""
         calls = self._run.calls
         if calls is None:
             return ""
         counts = {
             "never answered": calls.unanswered,
-            "asked again beside the first (both may be billed)": calls.hedged,
+            "sent a second time (both may be billed)": calls.hedged,
         }
         return "".join(f"; {_counted(number)} {what}" for what, number in counts.items() if number)
 
     def _interrupted(self) -> str:
         done = f"stopped: {self._run.session.totals.rows:,} rows written"
         if self._run.output is None:
-            return f"{done}; with -o OUT they would be kept, and the same command would continue from there"
+            return f"{done}; with -o OUT they would be kept, and the same command would continue"
         if self._run.session.kept_ahead:
-            done += f" ({self._run.session.kept_ahead:,} more are done and kept for their turn)"
-        return f"{done} to {self._run.output}; go on with: {shlex.join(resuming(self._run.command))}"
+            done += f" ({self._run.session.kept_ahead:,} more are done and kept for later)"
+        return f"{done} to {self._run.output}; continue with: {shlex.join(resuming(self._run.command))}"
 
 
 def _counted(calls: int) -> str:
@@ -215,6 +210,23 @@ def _progress(console: Console, limit: int | None) -> Progress:
     return progress
 
 
+def finishing(run: AnswerRun, say: Callable[[str], None]) -> AbstractContextManager[None]:
+    """Let the first Ctrl-C or SIGTERM in this block finish the rows of a run that are nearly done."""
+
+    def stop() -> bool:
+        return run.stop(lambda finishing: say(_finishing(finishing)))
+
+    return stopping(stop, run.options.finish_within)
+
+
+def _finishing(finishing: Finishing) -> str:
+    """Return what will be finished before the end."""
+    rows = "1 row" if finishing.rows == 1 else f"{finishing.rows:,} rows"
+    seconds = finishing.seconds
+    time = f"at most {finishing.within:g} s" if seconds is None else f"about {max(round(seconds), 1)} s"
+    return f"finishing {rows}, {time}; {how_to_stop_now()}"
+
+
 def command_line() -> tuple[str, ...]:
     """Return the command as a user would type it."""
     return ("lmcot", *sys.argv[1:])
@@ -226,7 +238,7 @@ def resuming(command: tuple[str, ...]) -> list[str]:
 
 
 def result_line(result: Result) -> Text:
-    """Return a result as one line to read: gold mark, question, answer, agreement."""
+    """Return a result as one line to read: mark, question, answer, agreement."""
     line = Text(no_wrap=True, overflow="ignore")
     line.append(*_gold_mark(result))
     line.append(f" {printable(result.question or f'row {result.id}')}  ")
@@ -249,7 +261,7 @@ def _gold_mark(result: Result) -> tuple[str, str]:
 
 
 def show_line(result: Result) -> None:
-    """Print a result to the terminal: the line, and below it the rationale that led to the answer."""
+    """Print a result to the terminal: its line, and below it the rationale that led to the answer."""
     with stdout_console() as console:
         console.print(result_line(result), soft_wrap=True)
         if rationale := _winning_rationale(result):
@@ -258,10 +270,3 @@ def show_line(result: Result) -> None:
 
 def _winning_rationale(result: Result) -> str | None:
     return next((s.rationale for s in result.samples if s.answer == result.answer), None)
-
-
-def source_label(file: Path) -> str:
-    """Name the input in warnings, as `FILE` of `FILE:LINE:`."""
-    from lmcot_cli.datasets.reader import source_name
-
-    return source_name(file)

@@ -1,4 +1,4 @@
-"""The Typer app that commands are registered with: help as it reads best on a terminal."""
+"""The Typer app that commands are registered with, which makes help readable on a terminal."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typer.core import TyperCommand, TyperGroup
 
 
 class _ReadableHelp:
-    """Help without a type beside a switch, and without brackets around a default."""
+    """Help without a type beside a switch, and without parentheses around a default."""
 
     def get_params(self, ctx: Any) -> list[Any]:
         """Return the parameters, `--help` among them."""
@@ -21,7 +21,7 @@ class _ReadableHelp:
         return params
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
-        """Write the help; nothing is parsed afterwards, so that a default may be the words that describe it."""
+        """Write the help; nothing is parsed afterwards, so a default may become the words that describe it."""
         for one in self.get_params(ctx):
             if isinstance(one.show_default, str) and not getattr(one, "secondary_opts", None):
                 one.default, one.show_default = one.show_default, True
@@ -41,7 +41,7 @@ class Command(_ReadableHelp, TyperCommand):
 
 
 class App(typer.Typer):
-    """A Typer whose commands and groups are of our classes."""
+    """A Typer that uses our classes of commands and groups."""
 
     def __init__(self, **attributes: Any) -> None:
         super().__init__(**{"cls": Group, **attributes})
@@ -52,5 +52,5 @@ class App(typer.Typer):
 
 
 def unwrapped(text: str) -> str:
-    """Take the line ends out of the paragraphs of a docstring: a terminal wraps them to its own width."""
+    """Return a docstring without line ends inside its paragraphs: a terminal wraps them to its own width."""
     return "\n\n".join(" ".join(paragraph.split()) for paragraph in text.split("\n\n"))

@@ -1,7 +1,7 @@
-"""Completion in bash, which takes `builtin:small` for three words: it splits words at colons.
+"""Completion in bash, which splits words at colons: `builtin:small` is three words to it.
 
-Typer completes a word as bash hands it over. Here the pieces are put together before, and what stands before the last
-colon is taken off the completions after, for bash replaces only what follows it.
+Typer completes the words that bash passes on. Here they are joined before, and the part up to the last colon is removed
+from the completions afterwards, because bash replaces only what follows it.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ def complete(app: Callable[[], object]) -> None:
     """Print the completions of the word that the variables of bash describe, and end.
 
     Raises:
-        SystemExit: Always; Typer ends so.
+        SystemExit: Always, as Typer ends.
     """
     words = os.environ["COMP_WORDS"].split("\n")[: int(os.environ["COMP_CWORD"]) + 1]
     whole = joined(words)
@@ -32,9 +32,9 @@ def complete(app: Callable[[], object]) -> None:
 
 
 def joined(words: list[str]) -> list[str]:
-    """Put the pieces of words together that bash split at colons, and drop the `=` between an option and its value.
+    """Join the words that bash split at colons, and drop the `=` between an option and its value.
 
-    An empty word follows a blank and stays alone.
+    An empty word comes after a blank and is not joined.
 
     >>> joined(["lmcot", "answer", "--small", "=", "builtin", ":", "s"])
     ['lmcot', 'answer', '--small', 'builtin:s']

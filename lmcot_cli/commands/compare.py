@@ -12,11 +12,9 @@ import typer
 from lmcot_cli.commands.console import stdout_console
 from lmcot_cli.commands.printable import as_text
 from lmcot_cli.commands.scoring_arguments import (
+    SCORING,
     GoldOption,
     JsonOption,
-    ResamplesOption,
-    RulesOption,
-    SeedOption,
     percent,
     points_interval,
     refuse_stdin_twice,
@@ -33,7 +31,6 @@ if TYPE_CHECKING:
 
     from lmcot_cli.scoring.comparison import Comparison, Flip
 
-_DEFAULTS = ScoringOptions()
 
 EPILOG = """\
 [bold]Examples[/bold]
@@ -44,24 +41,21 @@ EPILOG = """\
 """
 
 
-@takes(RowOptions, only={"fields"})
+@takes(RowOptions, ScoringOptions, only=SCORING)
 def compare(
     given: Given,
     a: Annotated[Path, typer.Argument(metavar="A", help="What `lmcot answer` wrote; - for stdin.")],
     b: Annotated[Path, typer.Argument(metavar="B", help="Other answers to the same questions.")],
     gold: GoldOption = None,
-    rules: RulesOption = _DEFAULTS.rules,
-    seed: SeedOption = _DEFAULTS.seed,
-    resamples: ResamplesOption = _DEFAULTS.resamples,
-    show: Annotated[int, typer.Option("--show", min=0, help="How many rows that flipped to show.")] = 10,
+    show: Annotated[int, typer.Option("--show", min=0, help="Flipped rows to show.")] = 10,
     as_json: JsonOption = False,
 ) -> None:
-    """Compare two files of answers, row by row: the difference B - A with its 95% interval, what flipped."""
+    """Compare two files of answers row by row: the difference B - A with its 95% interval, and rows that flipped."""
     from lmcot_cli.scoring import comparison
     from lmcot_cli.scoring.answers import read_answers, read_gold
 
     refuse_stdin_twice(a, b, gold)
-    options = ScoringOptions(rules, seed, resamples)
+    options = build(ScoringOptions, given)
     golds = read_gold(gold, build(RowOptions, given)) if gold else None
     result = comparison.compare(read_answers(a), read_answers(b), golds, options)
     report_ids(result.only_in_a, f"rows of {a} only, not compared")

@@ -12,7 +12,7 @@ from lmcot_cli.commands.console import stdout_console
 from lmcot_cli.commands.printable import as_text, printable
 from lmcot_cli.datasets.names import Part
 from lmcot_cli.datasets.native import to_record
-from lmcot_cli.datasets.records import BadRow
+from lmcot_cli.datasets.record import BadRow
 from lmcot_cli.datasets.row import Row
 from lmcot_cli.datasets.summary import Spread, Summary, context_words
 from lmcot_cli.errors import InputError
@@ -25,19 +25,19 @@ MOST_WARNINGS = 20
 
 @dataclass(slots=True)
 class BadRowLog:
-    """Warns of the first rows of `source` that cannot be read, on stderr, and counts them all."""
+    """Counts the rows of `source` that cannot be read, and warns about the first ones on stderr."""
 
     source: str
     count: int = 0
 
     def add(self, row: BadRow) -> None:
-        """Count one row and say what is wrong with it."""
+        """Count a row and print what is wrong with it."""
         self.count += 1
         if self.count <= MOST_WARNINGS:
             typer.echo(f"warning: {printable(row.located(self.source))}", err=True)
 
     def filtered(self, rows: Iterator[Row | BadRow]) -> Iterator[Row]:
-        """Pass on the rows that can be read."""
+        """Yield the rows that can be read."""
         for row in rows:
             if isinstance(row, BadRow):
                 self.add(row)
@@ -45,10 +45,10 @@ class BadRowLog:
                 yield row
 
     def raise_if_any(self) -> None:
-        """End in an error that says how many rows could not be read, if any.
+        """Refuse to end well if rows could not be read.
 
         Raises:
-            InputError: There were such rows.
+            InputError: There are such rows; the message says how many.
         """
         if self.count:
             named = "named" if self.count <= MOST_WARNINGS else f"the first {MOST_WARNINGS} named"
@@ -56,7 +56,7 @@ class BadRowLog:
 
 
 def summary_record(summary: Summary) -> dict[str, Any]:
-    """Return a summary as it stands in JSON; sizes are null where there is no row."""
+    """Return a summary as a JSON object; sizes are null if there is no row."""
     paragraphs, words = Spread.of(summary.paragraphs), Spread.of(summary.words)
     return {
         "rows": summary.rows,
@@ -78,7 +78,7 @@ def summary_record(summary: Summary) -> dict[str, Any]:
 
 
 def print_summary(summary: Summary) -> None:
-    """Print a summary and the first rows, a fact a line."""
+    """Print a summary and the first rows, one fact per line."""
     bad = f" ({len(summary.bad)} more cannot be read)" if summary.bad else ""
     facts = {
         "layout": _counted(summary.layouts) or "none",
@@ -89,9 +89,9 @@ def print_summary(summary: Summary) -> None:
         "types": _counted(summary.types) or "none named",
         "paragraphs": _spread(Spread.of(summary.paragraphs)) + _closed_book(summary),
         "words": _spread(Spread.of(summary.words)),
-        "answers": f"{summary.with_answer} rows have one, {summary.with_aliases} of them several to accept"
+        "answers": f"{summary.with_answer} rows have one, {summary.with_aliases} of them several"
         + _unanswerable(summary),
-        "rationales": f"{summary.with_rationale} rows come with one",
+        "rationales": f"{summary.with_rationale} rows have one",
         "repeated ids": str(summary.repeated_ids),
     }
     with stdout_console() as console:
@@ -102,7 +102,7 @@ def print_summary(summary: Summary) -> None:
 
 
 def _places(summary: Summary) -> dict[str, dict[str, int]]:
-    """Return how often each part of a row was found in which place, by part."""
+    """Return the places where each part of a row was found, with how often."""
     found: dict[str, dict[str, int]] = {}
     for (part, path), count in summary.places.most_common():
         found.setdefault(part, {})[path] = count
@@ -115,17 +115,17 @@ def _read_as(summary: Summary) -> str:
 
 
 def _not_understood(summary: Summary) -> dict[str, str]:
-    """Name columns that sound like the gold answer which rows lack."""
+    """Return the columns that sound like gold answers, if rows have none."""
     if not summary.unread:
         return {}
     name = summary.unread.most_common(1)[0][0]
     counted = _counted(summary.unread)
-    return {"not read": f"{counted}, in rows without an answer; if it is the answer: --fields answer={name}"}
+    return {"not read": f"{counted}, in rows without an answer; if these are answers: --fields answer={name}"}
 
 
 def _unanswerable(summary: Summary) -> str:
     count = summary.unanswerable
-    return f"; {count} say that there is none, and are not scored" if count else ""
+    return f"; {count} say that there is none and are not scored" if count else ""
 
 
 def _closed_book(summary: Summary) -> str:
@@ -141,7 +141,7 @@ def _counted(counts: Mapping[str, int]) -> str:
 def _spread(spread: Spread | None) -> str:
     if spread is None:
         return "none"
-    return f"{spread.smallest} to {spread.largest} a context, median {spread.median:g}"
+    return f"{spread.smallest} to {spread.largest} per context, median {spread.median:g}"
 
 
 def _print_row(console: Console, row: Row) -> None:

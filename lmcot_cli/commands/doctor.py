@@ -1,4 +1,4 @@
-"""`lmcot doctor`: what this installation can do on this machine, and what would mend what it cannot."""
+"""`lmcot doctor`: what this installation can do on this machine, and what would fix the rest."""
 
 from __future__ import annotations
 
@@ -40,8 +40,8 @@ class Engine:
     """The llama.cpp that llama-cpp-python was built with.
 
     Attributes:
-        features: The instruction sets and back ends compiled in, in llama.cpp's own words.
-        own_layouts: Whether weights get llama.cpp's own layouts; not where those crash.
+        features: The instruction sets and back ends compiled in, as llama.cpp names them.
+        own_layouts: Whether weights get llama.cpp's own layouts, which they do unless these crash.
     """
 
     version: str
@@ -52,22 +52,22 @@ class Engine:
 
 @dataclass(frozen=True, slots=True)
 class DoctorReport:
-    """Everything `lmcot doctor` looks at; of keys it says only whether they are set.
+    """Everything that `lmcot doctor` checks; of keys, only whether they are set.
 
     Attributes:
         engine: None if llama-cpp-python cannot be used; `engine_error` then says why.
-        cores: CPU cores this process may use, and as many threads does an engine start by itself.
-        core_quota: How many cores' time a container may take; None where it is not limited.
-        memory: Bytes of main memory that this process may take; None where the system does not say.
+        cores: CPU cores that this process may use; an engine starts as many threads by default.
+        core_quota: How many cores' time a container may use; None if that is not limited.
+        memory: Maximum memory of this process in bytes; None if the system does not say.
         disk: Free bytes by the folder where models and replies are kept.
         embedded: State of the embedded models by name (`ok`, `missing`, `changed`, or what else is wrong).
         config: The settings file that `lmcot answer` would read; None if there is none.
-        config_error: What is wrong with that file, if something is.
-        config_reach: What that file does beside setting numbers and switches: hosts, prices, prompts.
-        config_used: Whether it is used; one found in the working directory has to be confirmed for that.
-        missing: Packages that each extra lacks, complete extras left out.
-        unfit: Packages of a version that lmcot does not work with, and what mends that.
-        doubtful: Packages that an extra does not work with, or newer than what lmcot is tested with, and what to do.
+        config_error: What is wrong with that file, if anything.
+        config_reach: What that file does besides setting numbers and switches: hosts, prices, prompts.
+        config_used: Whether it is used; one found in the working directory may have to be confirmed first.
+        missing: Missing packages by extra; complete extras are left out.
+        unfit: Packages in a version that lmcot does not work with, and the command that fixes it.
+        doubtful: Packages in a version that an extra does not work with, or newer than the tested one, and what to do.
     """
 
     lmcot: str
@@ -90,7 +90,7 @@ class DoctorReport:
 
     @property
     def ok(self) -> bool:
-        """Whether the basics work: an engine, packages that fit, a sound embedded pair, no broken settings file."""
+        """Whether the basics work: an engine, packages that fit, an intact embedded pair, no broken settings file."""
         sound = all(state == embedded.Integrity.OK.value for state in self.embedded.values())
         return self.engine is not None and sound and self.config_error is None and not self.unfit
 
@@ -98,7 +98,7 @@ class DoctorReport:
 def doctor(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")] = False,
 ) -> None:
-    """Check this installation: llama.cpp, machine, embedded models, config file, keys and extras."""
+    """Check this installation: llama.cpp, machine, embedded models, settings file, keys and extras."""
     report = examine()
     if as_json:
         write_text(json.dumps({"ok": report.ok} | asdict(report), indent=2))
@@ -108,7 +108,7 @@ def doctor(
 
 
 def examine() -> DoctorReport:
-    """Look at the installation and the machine; nothing is changed and nothing is sent."""
+    """Return what the installation and the machine are like; nothing is changed and nothing is sent."""
     engine, engine_error = _engine()
     requirements = metadata.requires("lmcot") or [] if installation.version_of("lmcot") else []
     of_extras = [requirement for requirement in requirements if "extra ==" in requirement]
@@ -151,7 +151,7 @@ def _engine() -> tuple[Engine | None, str | None]:
 
     try:
         module = llama()
-    except (ImportError, OSError, RuntimeError) as error:  # the last two: its shared library does not load
+    except (ImportError, OSError, RuntimeError) as error:  # the last two if its shared library does not load
         return None, f"{type(error).__name__}: {error}"
     if fault := _trial():
         return None, fault
@@ -166,7 +166,7 @@ def _engine() -> tuple[Engine | None, str | None]:
 
 
 def _trial() -> str | None:
-    """Return what goes wrong where the smallest model writes; None where nothing does, or the model is not sound."""
+    """Return what goes wrong when the smallest model writes; None if nothing does, or the model is damaged."""
     from lmcot_cli.backends.llama.trial import fault_of
 
     sound = _embedded_state("small") == embedded.Integrity.OK.value
@@ -181,17 +181,17 @@ def _embedded_state(name: str) -> str:
 
 
 def _key_variables() -> tuple[str, ...]:
-    """Return the variables that hold keys, those of the user's `[keys]` among them."""
+    """Return the variables that hold keys, including those of the user's `[keys]`."""
     from lmcot_cli.settings.keys import own_keys
 
     try:
         return tuple(dict.fromkeys((*KEYS, *own_keys().variables.values())))
-    except InputError:  # told of as what is wrong with the settings file, or by the run that needs it
+    except InputError:  # reported as a fault of the settings file, or by the run that needs it
         return KEYS
 
 
 def _config() -> tuple[str | None, str | None, tuple[str, ...], bool]:
-    """Return the settings file, what is wrong with it, what it reaches, and whether it is used."""
+    """Return the settings file, what is wrong with it, what it does, and whether it is used."""
     from lmcot_cli.config import load_config
     from lmcot_cli.settings.file import find_file
 
@@ -213,7 +213,7 @@ def _config_line(report: DoctorReport) -> str:
     if report.config_used:
         return f"{report.config}; it may {reach}"
     return (
-        f"{report.config} is not confirmed, and so not used; it would {reach}:"
+        f"{report.config} is not confirmed and therefore not used; it would {reach}:"
         " use it with --config lmcot.toml, or confirm it on a terminal"
     )
 
@@ -244,7 +244,7 @@ def _machine_lines(report: DoctorReport) -> list[tuple[str, str]]:
     if report.core_quota is not None and report.core_quota < report.cores:
         threads = max(1, int(report.core_quota))
         lines.append(
-            ("threads", f"the container may use {report.core_quota:g} cores' time: --threads {threads}")
+            ("threads", f"the container may use {report.core_quota:g} cores' time: use --threads {threads}")
         )
     for folder, free in report.disk.items():
         advice = (

@@ -12,11 +12,9 @@ from lmcot_cli.commands.console import stdout_console
 from lmcot_cli.commands.printable import as_text
 from lmcot_cli.commands.scoring_arguments import (
     INCLUSION,
+    SCORING,
     GoldOption,
     JsonOption,
-    ResamplesOption,
-    RulesOption,
-    SeedOption,
     percent,
     percent_interval,
     refuse_stdin_twice,
@@ -24,7 +22,7 @@ from lmcot_cli.commands.scoring_arguments import (
     write_json,
 )
 from lmcot_cli.datasets.options import RowOptions
-from lmcot_cli.datasets.reader import source_name
+from lmcot_cli.datasets.streams import source_name
 from lmcot_cli.scoring.options import ScoringOptions
 from lmcot_cli.settings.declaration import Given, build, takes
 
@@ -33,7 +31,6 @@ if TYPE_CHECKING:
 
     from lmcot_cli.scoring.evaluation import Evaluation, GroupScores
 
-_DEFAULTS = ScoringOptions()
 
 EPILOG = """\
 [bold]Examples[/bold]
@@ -44,27 +41,24 @@ EPILOG = """\
 """
 
 
-@takes(RowOptions, only={"fields"})
+@takes(RowOptions, ScoringOptions, only=SCORING)
 def evaluate(
     given: Given,
     answers: Annotated[
         Path, typer.Argument(metavar="ANSWERS", help="What `lmcot answer` wrote; - for stdin.")
     ],
     gold: GoldOption = None,
-    rules: RulesOption = _DEFAULTS.rules,
-    seed: SeedOption = _DEFAULTS.seed,
-    resamples: ResamplesOption = _DEFAULTS.resamples,
     as_json: JsonOption = False,
 ) -> None:
     """Score answers: exact match, F1 and inclusion, overall and per question type, with 95% intervals.
 
-    Gold answers come with the questions or from --gold, whose questions count as wrong if unanswered.
+    Gold answers come with the questions or from --gold. A question of --gold without an answer counts as wrong.
     """
     from lmcot_cli.scoring import evaluation
     from lmcot_cli.scoring.answers import read_answers, read_gold
 
     refuse_stdin_twice(answers, gold)
-    options = ScoringOptions(rules, seed, resamples)
+    options = build(ScoringOptions, given)
     golds = read_gold(gold, build(RowOptions, given)) if gold else None
     result = evaluation.evaluate(read_answers(answers), golds, options, source_name(answers))
     _report_unpaired(result)
@@ -76,7 +70,7 @@ def evaluate(
 
 def _report_unpaired(result: Evaluation) -> None:
     report_ids(result.missing, "questions of the gold file without an answer, counted as wrong")
-    report_ids(result.unknown, "answers that the gold file has no question for, not scored")
+    report_ids(result.unknown, "answers without a question in the gold file, not scored")
     report_ids(result.without_gold, "questions without a gold answer, not scored")
 
 
@@ -87,7 +81,7 @@ def _print_tables(result: Evaluation, options: ScoringOptions) -> None:
             console.print(_samples_table(result))
         elif result.stopped_early:
             console.print(
-                f"{result.stopped_early} rows stopped early; draw with --stop none to see what k samples give.",
+                f"{result.stopped_early} rows stopped early; answer with --stop none to see the scores of k samples.",
                 style="dim",
             )
         console.print(

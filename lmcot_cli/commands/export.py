@@ -1,4 +1,4 @@
-"""`lmcot export`: trained models as files that other programs run, verified against their source."""
+"""`lmcot export`: write trained models as files that other programs run, and verify them against their source."""
 
 from __future__ import annotations
 
@@ -52,15 +52,15 @@ def export(
 ) -> None:
     """Write a trained model as GGUF or ONNX, quantized, and verify each file against its source.
 
-    Exit code 1 where a file fails (its name then ends in .rejected), or where the questions are too few to tell whether
-    it answers as well as its source (.unverified); --allow-inconclusive lets the latter pass.
-    Files that no export wrote are never replaced.
+    The exit code is 1 if a file fails (its name then ends in .rejected), or if there are too few questions to tell
+    whether it answers as well as its source (.unverified); --allow-inconclusive lets the latter pass. Files that were
+    not written by an export are never replaced.
     """
     export_model(build(ExportOptions, given, source=source, output=output), as_json=as_json)
 
 
 def export_model(options: ExportOptions, *, as_json: bool = False) -> None:
-    """Export a model and show what came of it.
+    """Export a model and show the result.
 
     Raises:
         Exit: A file did not pass.

@@ -26,7 +26,7 @@ _VERDICTS = {
 
 
 class Bar:
-    """Progress on stderr, where that is a terminal; implements `lmcot_export.options.Progress`."""
+    """Progress on stderr if that is a terminal; implements `lmcot_export.options.Progress`."""
 
     def __init__(self) -> None:
         console = Console(stderr=True)
@@ -52,19 +52,19 @@ class Bar:
         self._progress.stop()
 
     def begin(self, what: str, total: int | None = None) -> None:
-        """Put the next step in the place of the last one."""
+        """Replace the last step by the next one."""
         for task in self._progress.task_ids:
             self._progress.remove_task(task)
         self._progress.add_task(printable(what).replace("[", r"\["), total=total)
 
     def advance(self, amount: int) -> None:
-        """Move the bar on."""
+        """Advance the bar."""
         for task in self._progress.task_ids:
             self._progress.advance(task, amount)
 
 
 def show(report: ExportReport) -> None:
-    """Print what was found of each file, the names of those that were asked for, and the recommendation."""
+    """Print the findings about each file, the paths of the requested files, and the recommendation."""
     notes = Console(stderr=True, soft_wrap=True, highlight=False)
     for note in report.notes:
         notes.print(printable(note), markup=False)
@@ -117,14 +117,14 @@ def _show_failures(console: Console, output: Output) -> None:
         console.print(Text(line, style="yellow" if check.inconclusive else "red"), soft_wrap=True)
     if found.verdict == "inconclusive" and not output.passed:
         console.print(
-            Text("  give more questions (--verify, --rows), or take it as it is with --allow-inconclusive"),
+            Text("  give more questions (--verify, --rows), or accept it with --allow-inconclusive"),
             soft_wrap=True,
         )
 
 
 def _quiet_libraries() -> None:
     """Keep what libraries log about loading files off the terminal."""
-    import transformers  # sets its logger's level itself when it is first used, so that ours has to come after
+    import transformers  # sets the level of its logger when it is first used, so ours must come after
 
     transformers.logging.set_verbosity_error()
     logging.getLogger("gguf").setLevel(logging.ERROR)

@@ -1,4 +1,4 @@
-"""`lmcot models list|show|pull`: which models there are, what a file is, and fetching one."""
+"""`lmcot models list|show|pull`: list models, show what a file is, and download one."""
 
 from __future__ import annotations
 
@@ -12,13 +12,14 @@ import typer
 from lmcot_cli.commands.app import App
 from lmcot_cli.commands.printable import printable
 from lmcot_cli.commands.stdout import write_text
-from lmcot_cli.errors import UsageError
+from lmcot_cli.errors import UsageError, did_you_mean
 from lmcot_cli.models import catalogue, embedded, hub
+from lmcot_cli.models.completion import complete_catalogue, complete_spec, model_names
 
 if TYPE_CHECKING:
     from lmcot_cli.model_files.gguf_header import GgufHeader
 
-app = App(no_args_is_help=True, help="List, look at and fetch models.")
+app = App(no_args_is_help=True, help="List, inspect and download models.")
 
 _SHOW_EPILOG = """\
 [bold]Examples[/bold]
@@ -39,17 +40,6 @@ _THINKING = {"never": "", "optional": "can think", "always": "thinks"}
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
 
 
-def _catalogue_names(incomplete: str) -> list[str]:
-    """Complete what can be pulled."""
-    return [entry.name for entry in catalogue.CATALOGUE if entry.name.startswith(incomplete)]
-
-
-def _names(incomplete: str) -> list[str]:
-    """Complete what can be shown: the embedded pair comes first."""
-    pair = (embedded.SCHEME + name for name in embedded.NAMES)
-    return [*(spec for spec in pair if spec.startswith(incomplete)), *_catalogue_names(incomplete)]
-
-
 @app.command("list")
 def list_models(as_json: Json = False) -> None:
     """List the embedded pair, the GGUF files already downloaded, and models worth trying."""
@@ -67,12 +57,12 @@ def show(
         str,
         typer.Argument(
             help="builtin:small, a GGUF file, a name of the catalogue, or hf:ORG/REPO:FILE.gguf",
-            autocompletion=_names,
+            autocompletion=complete_spec,
         ),
     ],
     as_json: Json = False,
 ) -> None:
-    """Show what a model is, from its file's header; its weights are not loaded."""
+    """Show what a model is, from the header of its file; its weights are not loaded."""
     facts = _facts(model)
     if as_json:
         write_text(json.dumps(facts, indent=2))
@@ -90,11 +80,11 @@ def pull(
         typer.Argument(
             metavar="MODEL",
             help="A name of the catalogue, or hf:ORG/REPO:FILE.gguf.",
-            autocompletion=_catalogue_names,
+            autocompletion=complete_catalogue,
         ),
     ],
 ) -> None:
-    """Download a model into the local Hugging Face cache and print the spec to use it by."""
+    """Download a model into the local Hugging Face cache and print its spec."""
     from lmcot_cli.model_files.gguf_header import read_header
 
     source = _hub_file(model)
@@ -104,7 +94,7 @@ def pull(
     try:
         path = hub.download(source)
     except KeyboardInterrupt:
-        typer.echo("stopped; the same command goes on with what has come so far", err=True)
+        typer.echo("stopped; the same command continues the download", err=True)
         raise
     header = read_header(path)
     size = _human("size", path.stat().st_size)
@@ -118,7 +108,7 @@ def _packaged(model: str) -> Path | None:
 
 
 def _hub_file(model: str) -> hub.HubFile:
-    """Find what to download.
+    """Return the file to download.
 
     Raises:
         UsageError: There is nothing to download under this name.
@@ -129,14 +119,12 @@ def _hub_file(model: str) -> hub.HubFile:
         raise UsageError(f"{model} comes with lmcot; there is nothing to download")
     entry = catalogue.find(model)
     if entry is None:
-        raise UsageError(
-            f"no model {model!r} here; see lmcot models list, or name a file: hf:ORG/REPO:FILE.gguf"
-        )
+        raise UsageError(f"no model {model!r} to download{_nearest(model)}")
     return hub.HubFile(entry.repository, entry.file)
 
 
 def _facts(model: str) -> dict[str, Any]:
-    """Gather what is known of a model: from the catalogue, and from its file where it is on this machine."""
+    """Return what is known about a model: from the catalogue, and from its file if that is on this machine."""
     if model.startswith(embedded.SCHEME):
         path = embedded.path_of(model)
         checksum = embedded.integrity(path.stem).value
@@ -153,8 +141,14 @@ def _facts(model: str) -> dict[str, Any]:
 
 def _existing(file: str) -> Path:
     if not Path(file).exists():
-        raise UsageError(f"no model and no file {file!r} here; lmcot models list shows what there is")
+        raise UsageError(f"no model and no file {file!r} here{_nearest(file)}")
     return Path(file)
+
+
+def _nearest(name: str) -> str:
+    return (
+        did_you_mean(name, model_names()) or "; see lmcot models list, or name a file: hf:ORG/REPO:FILE.gguf"
+    )
 
 
 def _cached_facts(source: hub.HubFile, model: str) -> dict[str, Any]:
@@ -167,11 +161,11 @@ def _cached_facts(source: hub.HubFile, model: str) -> dict[str, Any]:
 
 
 def _entry_record(entry: catalogue.Entry) -> dict[str, Any]:
-    return asdict(entry) | {
-        "spec": entry.spec,
-        "package": entry.package.distribution if entry.package else None,
-        "installed": entry.packaged is not None,
-    }
+    """Return an entry of the catalogue, with the file of its package if that is installed, or else the hub's."""
+    path = entry.packaged
+    here = {"repository": None, "file": path.name, "size": _size(path)} if path else {}
+    package = entry.package.distribution if entry.package else None
+    return asdict(entry) | here | {"spec": entry.spec, "package": package, "installed": path is not None}
 
 
 def _file_facts(path: Path) -> dict[str, Any]:
@@ -221,7 +215,7 @@ def _spec_line(row: dict[str, Any]) -> str:
 
 
 def _catalogue_line(entry: catalogue.Entry) -> str:
-    size = _human("size", entry.size)
+    size = _human("size", _entry_record(entry)["size"])
     line = f"  {size:>8}  {entry.name:<16} {entry.role:<6} {_THINKING[entry.thinking]:<16} {entry.license}"
     installed = (
         f"installed (package {entry.package.distribution})" if entry.package and entry.packaged else ""
@@ -230,7 +224,7 @@ def _catalogue_line(entry: catalogue.Entry) -> str:
 
 
 def _human(key: str, value: Any) -> str:
-    """Format a fact for reading: sizes in MB or GB (powers of ten), yes and no, thousands separated."""
+    """Return a fact as text: sizes in MB or GB (powers of ten), yes and no, thousands separated."""
     match value:
         case None:
             return "missing" if key == "size" else "-"

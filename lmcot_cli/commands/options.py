@@ -1,17 +1,20 @@
-"""Options of commands that are no settings: where things come from and go, and what is shown."""
+"""Options of commands that are not settings: where input and output are, and what is shown."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from lmcot_cli.settings.declaration import setting
+
 _OUTPUT = "Output"
 
 
 def _show_all(context: typer.Context, asked: bool) -> None:
-    """Print the help with every option in it, and end."""
+    """Print the help with every option, and exit."""
     if not asked:
         return
     command: Any = context.command
@@ -36,41 +39,34 @@ ConfigOption = Annotated[
         show_default="lmcot.toml here, else in the user's configuration folder",
     ),
 ]
-OutputOption = Annotated[
-    Path | None,
-    typer.Option(
-        "--output",
-        "-o",
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """Where the results of `lmcot answer` go, and what is shown."""
+
+    output: Path | None = setting(
+        None,
+        "Write results to OUT, and continue where an earlier run with the same settings ended.",
+        short="-o",
         metavar="OUT",
-        help="Write results to OUT, continuing where an earlier run of the same settings ended.",
-        rich_help_panel=_OUTPUT,
-    ),
-]
-OverwriteOption = Annotated[
-    bool, typer.Option("--overwrite", help="Start OUT anew, whatever it holds.", rich_help_panel=_OUTPUT)
-]
-RetryErrorsOption = Annotated[
-    bool,
-    typer.Option(
-        "--retry-errors",
-        help="Answer the rows again that failed in OUT, in their place; the others stay as they are.",
-        rich_help_panel=_OUTPUT,
-    ),
-]
-DryRunOption = Annotated[
-    bool,
-    typer.Option(
-        "--dry-run",
-        help="Ask no model: count the rows, show the prompts of the first, estimate tokens and cost.",
-        rich_help_panel=_OUTPUT,
-    ),
-]
-JsonOption = Annotated[
-    bool, typer.Option("--json", help="Write JSONL, on a terminal too.", rich_help_panel=_OUTPUT)
-]
-QuietOption = Annotated[
-    bool,
-    typer.Option(
-        "--quiet", "-q", help="No progress, warnings or summary on stderr.", rich_help_panel=_OUTPUT
-    ),
-]
+        common=True,
+        panel=_OUTPUT,
+    )
+    overwrite: bool = setting(False, "Replace OUT instead of continuing it.", common=True, panel=_OUTPUT)
+    retry_errors: bool = setting(
+        False,
+        "Answer the failed rows of OUT again, in their place; other rows stay as they are.",
+        common=True,
+        panel=_OUTPUT,
+    )
+    dry_run: bool = setting(
+        False,
+        "Ask no model: count the rows, show the prompts of the first one, estimate tokens and cost.",
+        common=True,
+        panel=_OUTPUT,
+    )
+    json: bool = setting(False, "Write JSONL even to a terminal.", common=True, panel=_OUTPUT)
+    quiet: bool = setting(
+        False, "No progress, warnings or summary on stderr.", short="-q", common=True, panel=_OUTPUT
+    )

@@ -14,7 +14,7 @@ from lmcot_cli.pipeline.preview import CHARACTERS_A_TOKEN, Preview
 
 
 def show_preview(preview: Preview) -> None:
-    """Print what is asked for the first row, then what all rows come to."""
+    """Print the prompts of the first row, then the totals over all rows."""
     with stdout_console() as console:
         for stage in preview.stages:
             console.print(Text(f"── {stage.stage}, to {printable(stage.model)} ──", style="bold"))
@@ -29,14 +29,14 @@ def show_preview(preview: Preview) -> None:
             console.print(Text(f"note: {printable(note)}"), soft_wrap=True)
         console.print(_rows(preview))
         console.print(
-            "Requests and completions at most: all samples drawn, each as long as it may be. Prompts about:"
-            f" {CHARACTERS_A_TOKEN} characters a token.",
+            "Requests and completions are upper limits: all samples, each of the maximum length. Prompts are estimated:"
+            f" {CHARACTERS_A_TOKEN} characters per token.",
             style="dim",
         )
 
 
 def _parts(request: Request) -> Iterator[tuple[str, str]]:
-    """Yield what a model is given, each with its heading; a prompt with nothing before it needs none."""
+    """Yield the parts of a request with their headings; a prompt that is alone has none."""
     if request.system:
         yield "system message", request.system
     for number, shot in enumerate(request.shots, 1):
@@ -47,7 +47,7 @@ def _parts(request: Request) -> Iterator[tuple[str, str]]:
 
 def _rows(preview: Preview) -> str:
     counted = f"{preview.rows:,} row{'' if preview.rows == 1 else 's'}"
-    done = f" left, {preview.done:,} done already" if preview.done else ""
+    done = f" left, {preview.done:,} already done" if preview.done else ""
     failing = f", and {preview.bad:,} that would fail" if preview.bad else ""
     return f"{counted}{done}{failing}. No model was asked."
 
@@ -55,7 +55,7 @@ def _rows(preview: Preview) -> str:
 def _table(preview: Preview) -> Table:
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     table.add_column("stage", no_wrap=True)
-    table.add_column("model", overflow="fold")  # what does not fit goes on below: a name is never cut
+    table.add_column("model", overflow="fold")  # a long name continues on the next line: none is cut
     for heading in ("requests", "prompt\ntokens", "completion\ntokens", "cost", "memory"):
         table.add_column(heading, justify="right", no_wrap=True)
     for stage in preview.stages:

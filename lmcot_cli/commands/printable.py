@@ -6,15 +6,15 @@ from rich.text import Text
 
 
 def printable(text: str) -> str:
-    """Put text on one line: white space becomes a space, other control and invisible characters go."""
+    """Return text on one line: white space becomes a space, other control and invisible characters are removed."""
     return "".join(character for character in " ".join(text.split()) if character.isprintable())
 
 
 def escaped(text: str) -> str:
-    r"""Put text on one line with nothing left out: what cannot be shown becomes its escape (`\x1b`)."""
+    r"""Return text on one line with nothing removed: what cannot be shown becomes an escape (`\x1b`)."""
     return "".join(character if character.isprintable() else ascii(character)[1:-1] for character in text)
 
 
 def as_text(text: str | None, style: str = "") -> Text:
-    """Make text that Rich shows as it is, without reading markup in it; None, no answer, shows as a dash."""
+    """Return text that Rich shows without reading markup in it; None (no answer) is a dash."""
     return Text("-", style="dim") if text is None else Text(printable(text), style=style)

@@ -1,4 +1,4 @@
-"""`lmcot revote`: what other stopping rules and votes would have made of stored samples."""
+"""`lmcot revote`: what other stopping rules and votes would make of stored samples."""
 
 from __future__ import annotations
 
@@ -10,11 +10,9 @@ import typer
 
 from lmcot_cli.commands.console import stdout_console
 from lmcot_cli.commands.scoring_arguments import (
+    SCORING,
     GoldOption,
     JsonOption,
-    ResamplesOption,
-    RulesOption,
-    SeedOption,
     percent,
     points_interval,
     refuse_stdin_twice,
@@ -31,11 +29,10 @@ if TYPE_CHECKING:
     from lmcot_cli.pipeline.revote import Outcome
     from lmcot_cli.scoring.intervals import Estimate
 
-_DEFAULTS = ScoringOptions()
 _RULES = ("none", "lossless", "beta:0.95", "window:5")
 _CAPTION = (
-    "samples: drawn a row, on average; fewer: how many times. EM in percent, its change from all samples in points,"
-    " with 95% bootstrap intervals. changed: rows with another winner than all samples give."
+    "samples: mean number drawn per row. fewer: how many times fewer. EM in percent, and its change from all samples"
+    " in points, with 95% bootstrap intervals. changed: rows whose winner differs from that of all samples."
 )
 
 EPILOG = """\
@@ -49,7 +46,7 @@ EPILOG = """\
 """
 
 
-@takes(RowOptions, only={"fields"})
+@takes(RowOptions, ScoringOptions, only=SCORING)
 def revote(
     given: Given,
     answers: Annotated[Path, typer.Argument(metavar="FILE", help="Results with all samples; - for stdin.")],
@@ -59,26 +56,25 @@ def revote(
         typer.Option(
             "--stop",
             metavar="RULE",
-            help="A rule to replay; may be given again.",
+            help="Rule to replay; give it again for several.",
             show_default=", ".join(_RULES),
         ),
     ] = None,
     samples: Annotated[
         int | None,
-        typer.Option("--samples", "-k", help="Use the first so many samples of a row.", show_default="all"),
+        typer.Option(
+            "--samples", "-k", help="Samples of each row to use, the first ones.", show_default="all"
+        ),
     ] = None,
-    vote: Annotated[VoteBy, typer.Option("--vote", help="What a sample's vote counts.")] = "majority",
-    rules: RulesOption = _DEFAULTS.rules,
-    seed: SeedOption = _DEFAULTS.seed,
-    resamples: ResamplesOption = _DEFAULTS.resamples,
+    vote: Annotated[VoteBy, typer.Option("--vote", help="Weight of a sample's vote.")] = "majority",
     as_json: JsonOption = False,
 ) -> None:
-    """Replay stopping rules and votes on stored samples: samples used, exact match, winners that change."""
+    """Replay stopping rules and votes on stored samples: samples used, exact match, and winners that change."""
     from lmcot_cli.pipeline import revote as replay
     from lmcot_cli.scoring.answers import read_answers, read_gold
 
     refuse_stdin_twice(answers, gold)
-    options = ScoringOptions(rules, seed, resamples)
+    options = build(ScoringOptions, given)
     golds = read_gold(gold, build(RowOptions, given)) if gold else None
     outcomes = replay.revote(
         read_answers(answers), golds, stop or _RULES, samples=samples, vote=vote, options=options
@@ -108,7 +104,7 @@ def _table(outcomes: list[Outcome]) -> Table:
 
 
 def _interval(estimate: Estimate | None) -> str:
-    """Write a score as `48.0 (45.1 to 51.2)`, in percent."""
+    """Return a score as `48.0 (45.1 to 51.2)`, in percent."""
     if estimate is None:
         return "-"
     return f"{percent(estimate.mean)} ({percent(estimate.low)} to {percent(estimate.high)})"

@@ -1,4 +1,4 @@
-"""Load the settings file for a command, and ask a person on a terminal about one that nobody has confirmed."""
+"""Load the settings file for a command, and ask a person on a terminal about one that is not confirmed."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ if TYPE_CHECKING:
 
 
 def settings_from(path: Path | None) -> Config:
-    """Read the settings file that is in use; see `load_config` for what it raises."""
+    """Return the settings in use; see `load_config` for what it raises."""
     from lmcot_cli.config import load_config
 
     return load_config(path, ask_on_terminal)
 
 
 def ask_on_terminal(file: SettingsFile, reached: Sequence[str]) -> bool:
-    """Show what a file would do and ask whether it may; without a terminal it may not."""
+    """Show what a file would do and ask whether it may be used; without a terminal it may not."""
     if not (sys.stdin.isatty() and sys.stderr.isatty()):
         return False
     typer.echo(f"{escaped(str(file.place))} was found here and is not confirmed. It would:", err=True)
     for one in reached:
         typer.echo(f"  - {escaped(one)}", err=True)
-    typer.echo("Use it, here and until it changes? [y/N] ", err=True, nl=False)
-    return sys.stdin.readline().strip().lower() in ("y", "yes")  # typer.confirm writes a blank to stdout
+    typer.echo("Use it here until it changes? [y/N] ", err=True, nl=False)
+    return sys.stdin.readline().strip().lower() in ("y", "yes")  # typer.confirm writes a space to stdout

@@ -1,4 +1,4 @@
-"""Standard output carries data and nothing else; a reader that has had enough ends the program quietly."""
+"""Standard output carries only data; a reader that closes the pipe ends the program quietly."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ CLOSED_PIPE = 141
 
 
 def write_data(data: bytes) -> None:
-    """Write to standard output and flush, so that a result can be read once it is there.
+    """Write to standard output and flush, so that each result can be read at once.
 
     Raises:
         typer.Exit: The reader has closed the pipe.
-        OutputError: The disk behind standard output is full, say.
+        OutputError: Standard output cannot be written, for example because the disk is full.
     """
     try:
-        while data:  # an unbuffered stdout (python -u) may take a part only
+        while data:  # an unbuffered stdout (python -u) may take only a part
             data = data[sys.stdout.buffer.write(data) :]
         sys.stdout.buffer.flush()
     except BrokenPipeError:
@@ -33,12 +33,12 @@ def write_data(data: bytes) -> None:
 
 
 def write_text(text: str) -> None:
-    """Write a text and a line end to standard output; what its encoding has no character for becomes `?`."""
+    """Write a text and a line end to standard output; what its encoding cannot express becomes `?`."""
     write_data(f"{text}\n".encode(sys.stdout.encoding or "utf-8", "replace"))
 
 
 def discard_stdout() -> None:
-    """Send what is still buffered nowhere: Python flushes once more at exit and would fail loudly."""
+    """Discard what is still buffered: Python flushes again at exit and would fail with a traceback."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, sys.stdout.fileno())
     os.close(nowhere)

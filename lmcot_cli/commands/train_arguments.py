@@ -15,9 +15,7 @@ RunOption = Annotated[
     Path,
     typer.Option("--output", "-o", metavar="RUN", help="Folder of the run; an unfinished one is continued."),
 ]
-OverwriteRunOption = Annotated[
-    bool, typer.Option("--overwrite", help="Start the run anew, even if the folder holds one.")
-]
+OverwriteRunOption = Annotated[bool, typer.Option("--overwrite", help="Start anew instead of continuing.")]
 QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="No progress on stderr.")]
 AspectWeightsOption = Annotated[
     Path | None,

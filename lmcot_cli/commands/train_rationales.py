@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, BinaryIO
 import typer
 
 from lmcot_cli.commands import options
-from lmcot_cli.commands.train_arguments import train_extra
+from lmcot_cli.commands.train_arguments import OverwriteRunOption, QuietOption, train_extra
 from lmcot_cli.datasets.options import RowOptions
 from lmcot_cli.errors import UsageError
 from lmcot_cli.pipeline.options import AnswerOptions
@@ -48,8 +48,8 @@ def rationales(
         typer.Option("--from", metavar="FILE", help="Filter the rationales of these rows; ask no large LM."),
     ] = None,
     config: options.ConfigOption = None,
-    overwrite: options.OverwriteOption = False,
-    quiet: options.QuietOption = False,
+    overwrite: OverwriteRunOption = False,
+    quiet: QuietOption = False,
 ) -> None:
     """Let a large LM answer by chain of thought, and keep the rationales that are fit to learn from.
 
@@ -102,15 +102,14 @@ def _ask_teacher(
     shown: Path | BinaryIO, origin: Origin, teacher: AnswerOptions, *, overwrite: bool, quiet: bool
 ) -> None:
     """Answer the questions that have no answer yet, as `lmcot answer --method cot` does."""
-    from lmcot_cli.commands.answer_report import AnswerReport, command_line, source_label
-    from lmcot_cli.commands.interrupt import finishing
+    from lmcot_cli.commands.answer_report import AnswerReport, command_line, finishing
     from lmcot_cli.pipeline.answer import AnswerRun
 
     if not isinstance(shown, Path):  # rows in lmcot's own layout
         teacher = replace(teacher, rows=RowOptions())
     run = AnswerRun(shown, teacher, origin.answers, overwrite=overwrite, command=command_line())
     with (
-        AnswerReport(run, source_label(origin.source), quiet=quiet, progress=sys.stderr.isatty()) as report,
+        AnswerReport(run, quiet=quiet, progress=sys.stderr.isatty()) as report,
         finishing(run, report.say),
         closing(run.results()) as results,
     ):

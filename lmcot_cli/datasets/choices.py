@@ -1,4 +1,4 @@
-"""The choices that a row names in another column of its record."""
+"""The choices that a row has in a column of its record."""
 
 from __future__ import annotations
 
@@ -11,29 +11,29 @@ from lmcot_cli.datasets.unpack import unpacked_or_none
 
 
 def row_choices(row: Row) -> tuple[str, ...]:
-    """Return the choices that a row names in its column `choices` or `options`; none where it names none.
+    """Return the choices in a row's column `choices` or `options`; none if it has no such column.
 
-    It is a list of texts, numbers or objects with a `text`; or an object with the lists `text` and `label`, as in ARC
-    and CommonsenseQA; or an object that has the text under each label.
+    The column is a list of texts, numbers or objects with a `text`; or an object with the lists `text` and `label`, as
+    in ARC and CommonsenseQA; or an object with the text under each label.
     """
     return _texts(_column(row))
 
 
 def row_choice_labels(row: Row) -> tuple[str, ...]:
-    """Return the labels of a row's choices (A, B, ...) where it names them, in their order."""
+    """Return the labels of a row's choices (A, B, ...) in their order, if it has labels."""
     return _labels(_column(row))
 
 
 def spelt_out(answers: tuple[str, ...], given: object, choices: object) -> tuple[str, ...]:
-    """Return gold answers with the text of a choice before the label that stands for it.
+    """Return gold answers with the text of a choice added before its label.
 
-    A number where choices have no labels is a position, from 0, as in MMLU; it is no answer itself then. An answer that
-    is the text of a choice stays alone.
+    If choices have no labels, a number is a position, from 0, as in MMLU, and is replaced by the text. The text of a
+    choice is returned alone.
 
     Args:
         answers: The gold answers.
-        given: What the record has as its answer.
-        choices: What the record has as its choices.
+        given: The answer as the record has it.
+        choices: The choices as the record has them.
     """
     texts, labels = _texts(choices), _labels(choices)
     if not texts or any(answer in texts for answer in answers):
@@ -67,7 +67,7 @@ def _labels(column: Any) -> tuple[str, ...]:
 
 
 def _opened(column: Any) -> Any:
-    """Return a column's value, or what it spells as JSON, as tables have it."""
+    """Return a column's value, decoded if it is a string of JSON, as in tables."""
     return unpacked_or_none(column) if isinstance(column, str) else column
 
 

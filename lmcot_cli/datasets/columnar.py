@@ -1,4 +1,4 @@
-"""Records from Parquet files and from folders that `datasets` saved, a few rows at a time."""
+"""Records from Parquet files and from folders saved by `datasets`, a few rows at a time."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from lmcot_cli.datasets.records import BadRow, Record, bad_record
+from lmcot_cli.datasets.record import JSON, BadRow, Record, bad_record
 from lmcot_cli.errors import InputError, MissingExtraError
 
 MAGIC = b"PAR1"
@@ -18,10 +18,10 @@ _INDEX_OF_PANDAS = "__index_level_"
 
 
 def read_parquet(path: Path, max_bytes: int) -> Iterator[Record | BadRow]:
-    """Read the rows of a Parquet file; their place is their number.
+    """Yield the rows of a Parquet file; their place is their number.
 
     Raises:
-        InputError: The file is damaged, or has two columns of one name.
+        InputError: The file is damaged, or two columns have the same name.
         MissingExtraError: pyarrow is not installed.
     """
     try:
@@ -35,7 +35,7 @@ def read_parquet(path: Path, max_bytes: int) -> Iterator[Record | BadRow]:
 
 
 def read_folder(path: Path, max_bytes: int) -> Iterator[Record | BadRow]:
-    """Read the rows of a folder that `Dataset.save_to_disk` wrote; their place is their number.
+    """Yield the rows of a folder that `Dataset.save_to_disk` wrote; their place is their number.
 
     Raises:
         InputError: The folder is something else, holds several splits, or is damaged.
@@ -55,17 +55,15 @@ def read_folder(path: Path, max_bytes: int) -> Iterator[Record | BadRow]:
 def _check_folder(path: Path) -> None:
     if (path / "dataset_dict.json").is_file():
         splits = sorted(one.parent.name for one in path.glob("*/state.json"))
-        named = f" ({', '.join(splits)}): name one of them: {path / splits[0]}" if splits else ""
-        raise InputError(f"{path}: holds the splits of a dataset{named}")
+        named = f" ({', '.join(splits)}): give one of them: {path / splits[0]}" if splits else ""
+        raise InputError(f"{path}: holds several splits of a dataset{named}")
     if not (path / "state.json").is_file():
-        raise InputError(
-            f"{path}: is a folder, but none that datasets saved (save_to_disk): name a file in it"
-        )
+        raise InputError(f"{path}: is a folder that datasets did not save (save_to_disk): give a file in it")
 
 
 @contextmanager
 def _explained(path: Path, what: str) -> Iterator[None]:
-    """Turn what the libraries raise at a damaged file into one line."""
+    """Turn what the libraries raise for a damaged file into one line."""
     from pyarrow import ArrowException
 
     try:
@@ -90,7 +88,7 @@ def _records(batches: Iterator[Any], schema: Any, path: Path, max_bytes: int) ->
 
 
 def _rows(batch: Any, max_bytes: int) -> Iterator[dict[str, Any] | None]:
-    """Yield the rows of a batch, None in place of one that is too large."""
+    """Yield the rows of a batch, None for one that is too large."""
     if batch.nbytes <= max_bytes:
         yield from batch.to_pylist()
         return
@@ -100,7 +98,7 @@ def _rows(batch: Any, max_bytes: int) -> Iterator[dict[str, Any] | None]:
 
 
 def _labels(schema: Any) -> dict[str, list[str]]:
-    """Return the names of the classes of columns that hold their numbers, which `datasets` notes in the schema."""
+    """Return the class names of columns of class numbers, which `datasets` stores in the schema."""
     try:
         features = json.loads((schema.metadata or {})[b"huggingface"])["info"]["features"]
         return {name: one["names"] for name, one in features.items() if one.get("_type") == "ClassLabel"}
@@ -109,30 +107,25 @@ def _labels(schema: Any) -> dict[str, list[str]]:
 
 
 def _json_record(row: Mapping[str, Any], labels: Mapping[str, list[str]]) -> dict[str, Any]:
-    return {
-        name: _label(value, labels[name]) if name in labels else _json_value(value)
+    """Return a row as JSON has it; NaN, which pandas writes for missing values, becomes null."""
+    columns = {
+        name: _label(value, labels[name]) if name in labels else value
         for name, value in row.items()
         if not name.startswith(_INDEX_OF_PANDAS)
     }
+    record: dict[str, Any] = JSON.decode(json.dumps(columns, default=_json_value))
+    return record
 
 
 def _label(value: Any, names: list[str]) -> Any:
     return names[value] if isinstance(value, int) and 0 <= value < len(names) else None
 
 
-def _json_value(value: Any) -> Any:
-    """Return a value as JSON has it: times in ISO 8601, decimals in digits, bytes as text or else in base 64."""
-    if value is None or isinstance(value, str | bool | int):
-        return value
-    if isinstance(value, float):
-        return None if value != value else value  # NaN, which pandas writes for what is missing
-    if isinstance(value, Mapping):
-        return {str(key): _json_value(one) for key, one in value.items()}
-    if isinstance(value, list | tuple):
-        return [_json_value(one) for one in value]
+def _json_value(value: Any) -> str:
+    """Return a value that JSON lacks: times in ISO 8601, decimals as digits, bytes as text or base 64."""
     if isinstance(value, bytes):
         return _text_of(value)
-    return value.isoformat() if hasattr(value, "isoformat") else str(value)
+    return str(value.isoformat() if hasattr(value, "isoformat") else value)
 
 
 def _text_of(value: bytes) -> str:

@@ -1,4 +1,4 @@
-"""The context of a row, read from whatever form a file keeps passages in."""
+"""The context of a row, read from the many forms in which files keep passages."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from lmcot_cli.datasets.names import Place
-from lmcot_cli.datasets.records import json_type
+from lmcot_cli.datasets.record import json_type
 from lmcot_cli.datasets.row import Paragraph
 from lmcot_cli.datasets.unpack import unpacked_or_none
 from lmcot_cli.errors import RowError
@@ -16,21 +16,21 @@ TEXTS = (
     "text", "content", "contents", "sentences", "body", "paragraph_text", "page_content", "passage", "passage_text",
     "snippet", "contexts", "wiki_context", "search_context",
 )  # fmt: skip
-"""What paragraphs that are objects call their title and their text; the first that is there is taken."""
+"""The keys of title and text in paragraphs that are objects; the first that exists is used."""
 
 _FORMS = "a string, a list of strings, [[title, [sentences]], ...] or [{title, text}, ...]"
 _A_FORM = "a string, [title, [sentences]] or {title, text}"
 
 
 def paragraphs(place: Place) -> tuple[Paragraph, ...]:
-    """Read the context.
+    """Return the paragraphs of the context.
 
-    It is a string, a list of strings, pairs of a title and its sentences or text, objects with a title and a text, or
-    an object of columns such as `{"title": [...], "sentences": [[...], ...]}`; any of these may stand inside a
-    string, as JSON. Nothing, null and blanks are a context without paragraphs.
+    The context is a string, a list of strings, pairs of a title and its sentences or text, objects with a title and a
+    text, or an object of columns such as `{"title": [...], "sentences": [[...], ...]}`; each may also be JSON in a
+    string. A missing, null or blank context has no paragraphs.
 
     Raises:
-        RowError: The value, or an element of it, has none of these forms; the message names the element.
+        RowError: The value or one of its elements has another form; the message names the element.
     """
     key, value = place
     if isinstance(value, str):
@@ -47,7 +47,7 @@ def paragraphs(place: Place) -> tuple[Paragraph, ...]:
 
 
 def _from_string(text: str) -> object:
-    """Return what a string spells, where that can be a context, else the string as the only paragraph."""
+    """Return what a string encodes if that can be a context, else the string as the only paragraph."""
     spelt = unpacked_or_none(text)
     if isinstance(spelt, Mapping) and not _first(spelt, TEXTS):
         spelt = None
@@ -57,11 +57,11 @@ def _from_string(text: str) -> object:
 
 
 def _from_object(value: Mapping[str, Any], key: str) -> list[Any]:
-    """Make a list of an object: of one paragraph, or of columns."""
+    """Return the paragraphs of an object: one paragraph, or columns."""
     title, text = _first(value, TITLES), _first(value, TEXTS)
     if text is None:
         raise RowError(
-            f'"{key}" is an object without "title" and "sentences" or "text"; name the place: --fields'
+            f'"{key}" is an object without "title" and "sentences" or "text"; name the place with --fields context=...'
         )
     texts = value[text]
     titles = value[title] if title else None
@@ -70,7 +70,7 @@ def _from_object(value: Mapping[str, Any], key: str) -> list[Any]:
     if title is None:
         return texts
     if not isinstance(titles, list) or len(titles) != len(texts):
-        raise RowError(f'"{key}" is an object without equally long lists "{title}" and "{text}"')
+        raise RowError(f'"{key}" must have lists "{title}" and "{text}" of the same length')
     return [list(pair) for pair in zip(titles, texts, strict=True)]
 
 
@@ -96,7 +96,7 @@ def _of_object(item: Mapping[str, Any], place: str) -> Paragraph:
     title, text = _first(item, TITLES), _first(item, TEXTS)
     if text is None:
         raise RowError(
-            f'{place} is an object without "text"; name the place of the texts: --fields context=...'
+            f'{place} is an object without "text"; name the place of the texts with --fields context=...'
         )
     heading = item[title] if title else ""
     if not isinstance(heading, str):

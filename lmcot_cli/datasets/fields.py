@@ -1,6 +1,6 @@
 """The parts that every layout has, read from a record and checked.
 
-A part of the wrong type is a `RowError` that says what was found and what is wanted.
+A part of the wrong type raises a `RowError` that says what was found and what is expected.
 """
 
 from __future__ import annotations
@@ -10,18 +10,18 @@ from itertools import zip_longest
 from typing import Any
 
 from lmcot_cli.datasets.names import Named, Place
-from lmcot_cli.datasets.records import json_type
+from lmcot_cli.datasets.record import json_type
 from lmcot_cli.datasets.row import Paragraph
 from lmcot_cli.datasets.unpack import unpacked, unpacked_or_none
 from lmcot_cli.errors import RowError
 
 _ANSWER_KEYS = ("text", "value", "aliases", "spans", "number", "date", "answer")
-"""What objects call answers: `text` (SQuAD), `value`, `aliases` (TriviaQA), the next three (DROP), `answer` (KILT)."""
+"""Keys of answers in objects: `text` (SQuAD), `value`, `aliases` (TriviaQA), the next three (DROP), `answer` (KILT)."""
 _DATE = ("day", "month", "year")
 
 
 def identifier(place: Place, line: int) -> str:
-    """Read an id; a number becomes its digits, and where there is none the line number serves.
+    """Return the id; a number becomes its digits, and a missing id the line number.
 
     Raises:
         RowError: The id is neither a string nor a whole number, or empty.
@@ -39,16 +39,14 @@ def identifier(place: Place, line: int) -> str:
 
 
 def question(named: Named) -> str:
-    """Read the question.
+    """Return the question.
 
     Raises:
         RowError: It is missing, empty or not a string.
     """
     key, value = named.place("question")
     if "question" not in named.places:
-        raise RowError(
-            f'there is no "{key}"; where the question stands elsewhere, say --fields question=COLUMN'
-        )
+        raise RowError(f'there is no "{key}"; if another column has the question: --fields question=COLUMN')
     if isinstance(value, Mapping) and isinstance(value.get("text"), str):  # Natural Questions
         value = value["text"]
     if not isinstance(value, str):
@@ -59,18 +57,18 @@ def question(named: Named) -> str:
 
 
 def texts(record: Mapping[str, Any], *keys: str) -> tuple[str, ...]:
-    """Read the answers under `keys`; see `answers`."""
+    """Return the answers under `keys`; see `answers`."""
     return answers(*(Place(key, record.get(key)) for key in keys))
 
 
 def answers(*places: Place) -> tuple[str, ...]:
-    """Read the accepted answers of some places, each once.
+    """Return the accepted answers at some places, each once.
 
-    A missing, null or blank answer is none, in a list too: test sets come without. A number is its digits, true and
-    false are `yes` and `no`. A list, or an object as SQuAD and TriviaQA have it, may stand inside a string, as JSON.
+    Missing, null and blank answers are left out, also in lists: test sets have none. A number becomes its digits; true
+    and false become `yes` and `no`. A list, or an object as in SQuAD and TriviaQA, may also be JSON in a string.
 
     Raises:
-        RowError: One of them holds something else.
+        RowError: One of the places holds something else.
     """
     found = [text for place in places for text in _strings(place.value, place.path)]
     return tuple(dict.fromkeys(text for text in found if text.strip()))
@@ -93,7 +91,7 @@ def _strings(value: object, key: str) -> list[str]:
 
 
 def _from_string(text: str, key: str) -> object:
-    """Return the list of strings or the object that a string spells, else the string itself."""
+    """Return the list of strings or the object that a string encodes, else the string itself."""
     try:
         spelt = unpacked(text)
     except RowError as error:
@@ -114,7 +112,7 @@ def _from_object(value: Mapping[str, Any], key: str) -> list[Any]:
 
 
 def _dated(value: Any) -> Any:
-    """Return a date of DROP, an object of day, month and year, as one text; anything else as it is."""
+    """Return a date of DROP, an object of day, month and year, as one text; anything else unchanged."""
     if not isinstance(value, Mapping) or not value.keys() <= {*_DATE}:
         return value
     return " ".join(str(value[part]) for part in _DATE if value.get(part))
@@ -133,20 +131,20 @@ def _text(value: object, key: str, inside: str) -> str:
 
 
 def text_or_none(value: object) -> str | None:
-    """Return a string that no method depends on; anything else counts as absent."""
+    """Return a value if it is a string that is not blank, else None; no method depends on it."""
     return value if isinstance(value, str) and value.strip() else None
 
 
 def optional_text(record: Mapping[str, Any], key: str) -> str | None:
-    """Read such a string from a record."""
+    """Return such a string from a record."""
     return text_or_none(record.get(key))
 
 
 def supporting(record: Mapping[str, Any], context: tuple[Paragraph, ...]) -> tuple[int, ...]:
-    """Find the paragraphs that the question needs, as positions in the context.
+    """Return the paragraphs that the question needs, as positions in the context.
 
-    They stand in `supporting`, as such positions, or in HotpotQA's `supporting_facts`, a list of [title, sentence
-    number] or the same as columns. No answer depends on them, so anything of another form counts as absent.
+    They are given in `supporting`, as such positions, or in HotpotQA's `supporting_facts`, a list of [title, sentence
+    number] or the same as columns. No answer depends on them, so other forms count as absent.
     """
     positions = record.get("supporting")
     if isinstance(positions, list):
@@ -158,10 +156,10 @@ def supporting(record: Mapping[str, Any], context: tuple[Paragraph, ...]) -> tup
 def supporting_sentences(
     record: Mapping[str, Any], context: tuple[Paragraph, ...]
 ) -> tuple[tuple[int, int], ...]:
-    """Find the sentences that the question needs, as positions of the paragraph and of the sentence in it.
+    """Return the sentences that the question needs, as positions of the paragraph and of the sentence in it.
 
-    They stand in `supporting_sentences`, as such positions, or in HotpotQA's `supporting_facts` (see `supporting`).
-    A record that names paragraphs only names all sentences of these. What is not there counts as absent.
+    They are given in `supporting_sentences`, as such positions, or in HotpotQA's `supporting_facts` (see `supporting`).
+    If a record names only paragraphs, all their sentences count. Positions that do not exist are left out.
     """
     pairs = record.get("supporting_sentences")
     if not isinstance(pairs, list):
@@ -179,7 +177,7 @@ def sentences_of(paragraphs: Iterable[int], context: tuple[Paragraph, ...]) -> l
 
 
 def _facts(record: Mapping[str, Any]) -> list[tuple[str, object]]:
-    """Read `supporting_facts` as pairs of a title and a sentence number."""
+    """Return `supporting_facts` as pairs of a title and a sentence number."""
     facts = record.get("supporting_facts")
     facts = unpacked_or_none(facts) if isinstance(facts, str) else facts
     if isinstance(facts, dict):

@@ -1,4 +1,4 @@
-"""Gold answers that a row has somewhere else than they are looked for: they are named, so that none is lost unseen."""
+"""Gold answers in columns where they are not looked for: lmcot names them, so that none is missed silently."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ _LIKE_AN_ANSWER = re.compile(
 _ABOUT_ANSWERS = re.compile(
     r"answerable|impossible|plausible|^(?:is|has|num|n)_|_(?:start|end|type|count|length|lang|language|time|score)s?$"
 )
-"""What is said of answers and is none: `is_answerable`, `answer_start`, `response_time`."""
+"""Names that are about answers but hold none: `is_answerable`, `answer_start`, `response_time`."""
 _MOST_ITEMS = 20
 
 
 def gold_like(columns: Mapping[str, Any]) -> list[str]:
-    """Return the places that sound as if they held gold answers and hold something, as paths for `--fields`.
+    """Return the places that sound like gold answers and hold something, as paths for `--fields`.
 
-    Those within objects, or lists of these, are found too, one level down.
+    Places one level down, in objects or lists of objects, are included.
     """
     found = [name for name, value in columns.items() if _like_an_answer(name) and _says_something(value)]
     nested = [f"{name}.{inner}" for name, value in columns.items() for inner in _like_inside(value)]
@@ -33,13 +33,13 @@ def gold_like(columns: Mapping[str, Any]) -> list[str]:
 
 
 def says_unanswerable(columns: Mapping[str, Any]) -> bool:
-    """Whether a row says that its question has no answer, as those of SQuAD 2 do."""
+    """Return whether a row says that its question has no answer, as rows of SQuAD 2 do."""
     said = {spelt_usually(name): value for name, value in columns.items()}
     return said.get("is_impossible") is True or False in (said.get("answerable"), said.get("is_answerable"))
 
 
 def name_lost_gold(rows: Iterable[Row | BadRow], source: str) -> Iterator[Row | BadRow]:
-    """Pass rows on; of the first that has no gold answer where it is looked for, but maybe elsewhere, say so."""
+    """Yield rows, and warn about the first one whose gold answer seems to be in another column."""
     told = False
     for row in rows:
         if not told and isinstance(row, Row) and (place := lost_gold(row)):
@@ -49,7 +49,7 @@ def name_lost_gold(rows: Iterable[Row | BadRow], source: str) -> Iterator[Row | 
 
 
 def lost_gold(row: Row) -> str | None:
-    """Say which column of a row without a gold answer looks like one, and how it is read; None for none."""
+    """Return which column of a row without a gold answer looks like one, and how to read it; None if none does."""
     if row.answers or says_unanswerable(row.extra):
         return None
     places = gold_like(row.extra)

@@ -1,6 +1,6 @@
-"""JSON values that are spread over many lines, decoded one by one from a window of text that moves on.
+"""JSON values that span many lines, decoded one by one from a moving window of text.
 
-An array, the list within one object, or objects one after the other as `jq` prints them.
+They are an array, the list in an object, or objects one after the other as `jq` prints them.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _SIMPLE = r'"[^"\\]*"|[-+.\w]+|\{[^{}\[\]]*\}|\[[^{}\[\]]*\]'
 _LIST_WITHIN = re.compile(
     rf'\{{\s*(?P<before>(?:"[^"\\]*"\s*:\s*(?:{_SIMPLE})\s*,\s*)*)"(?:{"|".join(_LIST_NAMES)})"\s*:\s*\[\s*(?=\{{|\Z)'
 )
-"""An object up to the list of rows in it, with only small things before that."""
+"""An object up to its list of rows, with only small values before it."""
 _KEY = re.compile(r'"([^"\\]*)"\s*:')
 _ESCAPED_BYTE = re.compile(r"[\udc80-\udcff]")  # what "surrogateescape" makes of a byte that is not UTF-8
 
@@ -38,19 +38,19 @@ _ESCAPED_BYTE = re.compile(r"[\udc80-\udcff]")  # what "surrogateescape" makes o
 class ArrayReader:
     """Decode the elements of a JSON array from a moving window of its text.
 
-    The window starts at the element that is being read and holds at most `max_chars` characters. It grows by
-    doubling until that element is whole, so that even a long one is decoded a few times only.
-    Bytes that are not UTF-8 are carried along escaped: they spoil their own element and no other.
+    The window starts at the current element and holds at most `max_chars` characters. It doubles until that element is
+    whole, so that even a long one is decoded only a few times. Bytes that are not UTF-8 are kept escaped: they spoil
+    only their own element.
     """
 
     def __init__(self, stream: BinaryIO, max_chars: int, held: bytes = b"") -> None:
-        """Start after the opening bracket, which has been read from `stream`, with `held` after it."""
+        """Start after the opening bracket, which has been read from `stream` together with `held` after it."""
         self._stream, self._max_chars = stream, max_chars
         self._decoder = codecs.getincrementaldecoder("utf-8")("surrogateescape")
         self._window, self._at = self._decoder.decode(held), 0
 
     def records(self) -> Iterator[Record | BadRow]:
-        """Yield the elements, then a `BadRow` if the array does not end as it should."""
+        """Yield the elements, then a `BadRow` if the array does not end properly."""
         if self._next_character() == "]":
             yield from self._end(1)
             return
@@ -71,7 +71,7 @@ class ArrayReader:
         """Decode the element that starts at or after the current place; return it and its end in the window.
 
         Raises:
-            ValueError: It is not JSON, breaks off or is longer than the window may grow.
+            ValueError: It is not JSON, breaks off, or is longer than the window may become.
             RecursionError: It is nested too deeply.
         """
         while True:
@@ -82,7 +82,7 @@ class ArrayReader:
                 if not self._grow():
                     raise
             else:
-                # Without a delimiter after it, "12" may be the start of "12.5": look further first.
+                # Without a delimiter after it, "12" may be the start of "12.5": read on first.
                 after = _SPACE.match(self._window, end)
                 assert after is not None
                 delimited = self._window[after.end() : after.end() + 1] in (",", "]", "}", ":")
@@ -90,7 +90,7 @@ class ArrayReader:
                     return value, end
 
     def _next_character(self) -> str:
-        """Move past white space; return the character there, empty at the end of the input."""
+        """Skip white space and return the next character, empty at the end of the input."""
         while True:
             space = _SPACE.match(self._window, self._at)
             assert space is not None
@@ -101,7 +101,7 @@ class ArrayReader:
                 return ""
 
     def _grow(self) -> bool:
-        """Drop what has been consumed and read on; False at the end of the input or of the room."""
+        """Drop what has been consumed and read on; return False at the end of the input or if the window is full."""
         held = len(self._window) - self._at
         room = self._max_chars - held
         if room <= 0:
@@ -123,7 +123,7 @@ class ArrayReader:
             return bad_record(line, "the JSON is nested too deeply")
 
     def _broken(self, error: Exception) -> str:
-        """Say why no further element can be decoded."""
+        """Return why no further element can be decoded."""
         rest = "; nothing after this is read"
         if isinstance(error, RecursionError):
             return "the JSON is nested too deeply" + rest
@@ -137,7 +137,7 @@ class ArrayReader:
         return f"not valid JSON: {json_reason(error)} (character {place} of this element){rest}"
 
     def _end(self, line: int) -> Iterator[BadRow]:
-        """Check that the array is closed here, where no comma is, and that nothing follows it."""
+        """Check that the array is closed here, and that nothing follows it."""
         character = self._next_character()
         if not character:
             yield bad_record(line, "the JSON array ends without its closing bracket: is the file cut short?")
@@ -152,9 +152,9 @@ class ArrayReader:
 
 
 def begins_documents(line: bytes) -> bool:
-    """Whether a first line begins something else than one object a line: an object of several lines, or a list.
+    """Return whether a first line begins an object of several lines or a list, instead of one object per line.
 
-    A whole line that holds a list and a question beside it is a row.
+    A complete line with a list and a question beside it is a row.
     """
     if line.strip() == b"{":
         return True
@@ -174,7 +174,7 @@ def _begins_list(text: str, at: int = 0) -> re.Match[str] | None:
 
 
 def _list_within(value: object) -> list[Any] | None:
-    """Return the list of rows that an object holds under one of its usual names; None for a row."""
+    """Return the list of rows that an object holds under a usual name; None if the object is a row."""
     if not isinstance(value, dict) or any(part_of(key) == "question" for key in value):
         return None
     lists = [value[name] for name in _LIST_NAMES if isinstance(value.get(name), list)]
@@ -182,10 +182,10 @@ def _list_within(value: object) -> list[Any] | None:
 
 
 class DocumentReader(ArrayReader):
-    """Decode objects of several lines one after the other, or the elements of the list within the first."""
+    """Decode objects of several lines one after the other, or the elements of the list in the first one."""
 
     def records(self) -> Iterator[Record | BadRow]:
-        """Yield the objects, then a `BadRow` if the last does not end as it should."""
+        """Yield the objects, then a `BadRow` if the last one does not end properly."""
         if self._enter_list():
             yield from super().records()
             return
@@ -209,7 +209,7 @@ class DocumentReader(ArrayReader):
             line += len(elements or [value]) - 1
 
     def _enter_list(self) -> bool:
-        """Move into the list of rows, where the object begins with one."""
+        """Move into the list of rows if the object begins with one; return whether it does."""
         while True:
             self._next_character()
             if found := _begins_list(self._window, self._at):
@@ -224,7 +224,7 @@ class DocumentReader(ArrayReader):
                 return False
 
     def _end(self, line: int) -> Iterator[BadRow]:
-        """Check that the list is closed here, then the object around it."""
+        """Check that the list is closed here, and the object around it after that."""
         if self._next_character() != "]":
             yield from super()._end(line)
             return
@@ -235,11 +235,11 @@ class DocumentReader(ArrayReader):
             closed = False
         if not closed:
             yield bad_record(
-                line, "the JSON object around the list does not end as it should: is the file cut short?"
+                line, "the JSON object around the list does not end properly: is the file cut short?"
             )
 
     def _skip_members(self) -> bool:
-        """Move past the rest of the object around the list; whether it ends and nothing follows."""
+        """Skip the rest of the object around the list; return whether it ends and nothing follows."""
         while self._next_character() == ",":
             self._at += 1
             for expected in (":", ",}"):

@@ -1,4 +1,4 @@
-"""Which column of a record is what: the usual names in a fixed order, and the places that a user names."""
+"""Which column of a record is which part of a row: usual names in a fixed order, and places that the user names."""
 
 from __future__ import annotations
 
@@ -29,22 +29,22 @@ NAMES: Mapping[Part, tuple[str, ...]] = {
     "rationale": ("rationale", "reasoning", "explanation", "chain_of_thought"),
     "choices": ("choices", "options"),
 }  # fmt: skip
-"""The usual names, spelt in lower case. Where a record has several of a part, the first that holds a value is taken.
+"""The usual names, in lower case. If a record has several for a part, the first one that holds a value is used.
 
-`input` is the context where `instruction` is the question.
+`input` is the context if `instruction` is the question.
 """
 
 Paths = Mapping[Part, str]
-"""Places that a user names: a part that has one is looked for nowhere else."""
+"""Places that the user names; such a part is not looked for elsewhere."""
 
 USUAL: Paths = {}
-"""None of them: the usual names serve."""
+"""The usual names only."""
 
 _MOST_LISTED = 20
 
 
 class Place(NamedTuple):
-    """Where a part of a record was found, and what stands there."""
+    """The path and the value of a part of a record."""
 
     path: str
     value: Any
@@ -52,12 +52,12 @@ class Place(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Named:
-    """A record of which the parts have been found.
+    """A record whose parts have been found.
 
     Attributes:
         record: All of it.
-        places: The parts that it has.
-        left: The columns that are no part, in their order.
+        places: The parts it has.
+        left: The other columns, in their order.
         paths: The places that the user named.
     """
 
@@ -67,12 +67,12 @@ class Named:
     paths: Paths
 
     def place(self, part: Part) -> Place:
-        """Return a part's place; that where it should be, without a value, where there is none."""
+        """Return the place of a part; if it is missing, where it should be, with None as its value."""
         return self.places.get(part) or Place(self.paths.get(part, NAMES[part][0]), None)
 
 
 def understand(record: Mapping[str, Any], paths: Paths) -> Named:
-    """Find the parts of a record, where the user says and else by the usual names."""
+    """Find the parts of a record: where the user says, or else by the usual names."""
     found = {part: Place(path, value_at(record, path)) for part, path in paths.items() if has(record, path)}
     taken = {place.path for place in found.values()}
     plain: dict[str, str] = {}
@@ -91,19 +91,19 @@ def understand(record: Mapping[str, Any], paths: Paths) -> Named:
 
 
 def part_of(name: str) -> Part | None:
-    """Return the part that a column of this name could be taken for."""
+    """Return the part for which a column of this name could be taken, None if there is none."""
     return next((part for part, names in NAMES.items() if spelt_usually(name) in names), None)
 
 
 def listed(columns: Iterable[str]) -> str:
-    """Write names of columns for a message, on one line; only the first of very many."""
+    """Return names of columns as one line for a message; of very many, only the first ones."""
     names = [" ".join(name.split()) for name in columns]
     more = [f"and {len(names) - _MOST_LISTED} more"] if len(names) > _MOST_LISTED else []
     return ", ".join([*names[:_MOST_LISTED], *more]) or "none"
 
 
 def has(record: Mapping[str, Any], path: str) -> bool:
-    """Whether a record has the place of this path."""
+    """Return whether a record has a place."""
     try:
         value_at(record, path)
     except LookupError:
@@ -112,9 +112,9 @@ def has(record: Mapping[str, Any], path: str) -> bool:
 
 
 def value_at(record: Mapping[str, Any], path: str) -> Any:
-    """Return what stands at a path: `a.b` is `b` in the object `a`, or in each object of the list `a`.
+    """Return the value at a path: `a.b` is `b` in the object `a`, or in each object of the list `a`.
 
-    A column whose own name has dots is taken as it is.
+    A column whose name has dots is found as well.
 
     Raises:
         LookupError: There is no such place.
@@ -137,7 +137,7 @@ def _walk(value: Any, steps: list[str]) -> Any:
 
 
 def _walk_each(items: list[Any], steps: list[str]) -> list[Any]:
-    """Go on in each item; where only some have the place, the others hold null there."""
+    """Walk on in each item; if only some have the place, the others give null."""
     found: list[Any] = []
     missing: LookupError | None = None
     for item in items:
@@ -162,10 +162,10 @@ def _key(record: Mapping[str, Any], plain: Mapping[str, str], name: str) -> str 
 
 
 def spelt_usually(name: str) -> str:
-    """Return the name of a column in the spelling of the usual names."""
+    """Return the name of a column as the usual names are spelt."""
     return name.strip().lower().replace(" ", "_").replace("-", "_")
 
 
 def holds(value: object) -> bool:
-    """Whether a value says anything: null, blanks and empty lists do not."""
+    """Return whether a value holds anything: null, blanks and empty lists do not."""
     return value is not None and value != [] and not (isinstance(value, str) and not value.strip())

@@ -1,7 +1,7 @@
-"""lmcot's own layout: `id`, `question`, `context`, and more where there is more.
+"""lmcot's own layout: `id`, `question`, `context`, and optionally more.
 
-That is `answer`, `type`, `rationale`, `supporting` and `supporting_sentences`.
-Files of other making are read as this layout, too: see `names` for what their columns may be called.
+The optional parts are `answer`, `type`, `rationale`, `supporting` and `supporting_sentences`. Files from elsewhere are
+read in this layout, too; `names` lists the names that their columns may have.
 """
 
 from __future__ import annotations
@@ -20,24 +20,19 @@ _READ_HERE = frozenset({"supporting", "supporting_sentences", "supporting_facts"
 _OUTPUT_KEYS = frozenset({"samples", "votes", "agreement"})
 
 
-def matches(record: Mapping[str, Any]) -> bool:
-    """Take every record: what is no other layout is meant to be this one."""
-    return True
-
-
 def to_row(
     record: Mapping[str, Any], line: int, paths: Paths = USUAL, *, aliases: tuple[str, ...] = ()
 ) -> Row:
-    """Make a row of a record.
+    """Return a record as a row.
 
     Args:
         record: The record.
         line: Its place in the file.
         paths: The places that the user named.
-        aliases: Columns with more answers to accept.
+        aliases: Columns with further accepted answers.
 
     Raises:
-        RowError: A part is missing or of the wrong type.
+        RowError: A part is missing or has the wrong type.
     """
     if _is_output(record):
         raise RowError("this is an answer that lmcot wrote, not a question: give the file of questions")
@@ -61,14 +56,14 @@ def to_row(
 
 
 def _is_output(record: Mapping[str, Any]) -> bool:
-    """Recognise what `lmcot answer` writes, whose answers must not be taken for gold."""
+    """Return whether `lmcot answer` wrote a record: its answer must not be taken for gold."""
     samples = record.get("samples")
     drawn = isinstance(samples, list) and all(isinstance(one, dict) and "rationale" in one for one in samples)
     return drawn and (bool(samples) or record.keys() >= _OUTPUT_KEYS)
 
 
 def _others(named: Named, read: frozenset[str]) -> Columns:
-    """Return the columns that are no part of the row; `choices` are among them, by that name."""
+    """Return the columns that are not parts of the row, and `choices` under that name."""
     others = Columns({key: named.record[key] for key in named.left if key not in read})
     if "choices" in named.places:
         others["choices"] = named.places["choices"].value
@@ -76,9 +71,9 @@ def _others(named: Named, read: frozenset[str]) -> Columns:
 
 
 def to_record(row: Row) -> dict[str, Any]:
-    """Make the record that reads back as `row`; keys without a value are left out.
+    """Return the record that reads back as `row`; keys without a value are left out.
 
-    A column that would be taken for a part of the row, because the user named another place for that, gets a `_`.
+    A column that would be taken for a part of the row, for which the user named another place, gets a `_`.
     """
     record: dict[str, Any] = {
         "id": row.id,
@@ -99,7 +94,7 @@ def to_record(row: Row) -> dict[str, Any]:
 
 
 def _column(name: str, record: Mapping[str, Any]) -> str:
-    """Name another column so that it is not taken for a part of the row."""
+    """Return a name for another column under which it is not taken for a part of the row."""
     part = part_of(name)
     own = name in record or name in _READ_HERE
     taken_for_it = part is not None and part != "choices" and not holds(record.get(NAMES[part][0]))

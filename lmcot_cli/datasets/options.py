@@ -1,4 +1,4 @@
-"""How rows are read, where that is not left to the usual names."""
+"""How rows are read, if not by the usual names."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def parse_fields(text: str) -> tuple[tuple[str, str], ...]:
     """Read `OURS=THEIRS,...`.
 
     Raises:
-        UsageError: A part of it is no pair.
+        UsageError: A part of it is not such a pair.
     """
     pairs = [part.partition("=") for part in text.split(",") if part.strip()]
     for ours, equals, theirs in pairs:
@@ -32,18 +32,18 @@ _PANEL = "Data"
 
 @dataclass(frozen=True, slots=True)
 class RowOptions:
-    """What a user says about the columns of a file.
+    """What the user says about the columns of a file.
 
-    `fields` are pairs of our name for a part of a row and theirs: a column, or a path into objects and lists such as
-    `answers.text`.
+    `fields` are pairs of our name for a part of a row and the file's name for it: a column, or a path into objects and
+    lists such as `answers.text`.
 
     Raises:
-        UsageError: A name of ours that there is not, or one that stands twice.
+        UsageError: One of our names does not exist or appears twice.
     """
 
     fields: tuple[tuple[str, str], ...] = setting(
         (),
-        "Columns of the rows, where they have no usual name: question=q,context=docs,answer=a.b.",
+        "Columns without a usual name: question=q,context=docs,answer=a.b.",
         metavar="OURS=THEIRS,...",
         read=_read_fields,
         in_file=dict[str, str] | str,
@@ -53,7 +53,7 @@ class RowOptions:
     )
     keep_columns: tuple[str, ...] = setting(
         (),
-        "Other columns of the rows to keep in the output; * stands for all.",
+        "Other columns to keep in the output; * for all.",
         metavar="A,B|*",
         read=read_names,
         in_file=list[str] | str,
@@ -66,10 +66,10 @@ class RowOptions:
         for name in ours:
             if name not in get_args(Part):
                 raise UsageError(
-                    f"--fields {name}=...: there is no {name}; ours are {', '.join(get_args(Part))}"
+                    f"--fields {name}=...: there is no {name}; the names are {', '.join(get_args(Part))}"
                 )
             if ours.count(name) > 1:
-                raise UsageError(f"--fields: {name} stands there twice; give one place for it")
+                raise UsageError(f"--fields: {name} appears twice; give one place for it")
 
     @property
     def paths(self) -> Paths:

@@ -9,68 +9,38 @@ JSONL and one JSON array are both read as a stream: memory does not grow with th
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple, TypeVar
+from typing import BinaryIO, TypeVar
 
-from lmcot_cli.datasets import columnar, hotpotqa, ircot, musique, native, squad, twowiki
-from lmcot_cli.datasets.names import Named, Paths, understand
+from lmcot_cli.datasets import columnar, squad
+from lmcot_cli.datasets.json_lines import MAX_RECORD_BYTES, read_records
+from lmcot_cli.datasets.layouts import to_row
 from lmcot_cli.datasets.options import DEFAULT, RowOptions
-from lmcot_cli.datasets.records import MAX_RECORD_BYTES, BadRow, Record, read_records
+from lmcot_cli.datasets.record import BadRow, Record
 from lmcot_cli.datasets.row import Row
 from lmcot_cli.datasets.streams import STDIN, head_of, opened, source_name
 from lmcot_cli.datasets.tables import delimiter_of, read_table
 from lmcot_cli.datasets.wanted import Wanted
-from lmcot_cli.errors import InputError, RowError
-
-__all__ = [
-    "STDIN",
-    "BadRow",
-    "Layout",
-    "at_least_one",
-    "layout_of",
-    "read_rows",
-    "read_source",
-    "source_name",
-    "to_row",
-    "watched",
-]
+from lmcot_cli.errors import InputError
 
 T = TypeVar("T")
-
-
-class Layout(NamedTuple):
-    """How one kind of record is recognised and made a row of."""
-
-    name: str
-    matches: Callable[[Mapping[str, Any]], bool]
-    to_row: Callable[[Mapping[str, Any], int, Paths], Row]
-
-
-LAYOUTS = (
-    Layout("musique", musique.matches, musique.to_row),
-    Layout("ircot", ircot.matches, ircot.to_row),
-    Layout("2wikimultihopqa", twowiki.matches, twowiki.to_row),
-    Layout("hotpotqa", hotpotqa.matches, hotpotqa.to_row),
-    Layout("native", native.matches, native.to_row),
-)
-"""Every layout, the more particular before the more general; the first that matches is taken."""
 
 
 def read_rows(
     source: Path | BinaryIO, options: RowOptions = DEFAULT, *, max_row_bytes: int = MAX_RECORD_BYTES
 ) -> Iterator[Row | BadRow]:
-    """Read rows in order, a `BadRow` in the place of each record that makes none.
+    """Yield rows in order, and a `BadRow` in the place of each record that cannot be a row.
 
     Args:
         source: A file, a binary stream, or `Path("-")` for standard input.
-        options: Where rows have what.
-        max_row_bytes: Longest record that is read; a longer one is a `BadRow`.
+        options: Where records have the parts of a row.
+        max_row_bytes: Longest record; a longer one is a `BadRow`.
 
     Raises:
-        InputError: The source cannot be opened or read; at the first row, for nothing is opened before.
-        UsageError: No row has a place or column that the options name: at the first row of a file, at the end of
-            what can be read once only.
+        InputError: The source cannot be opened or read. Raised at the first row, as nothing is opened before.
+        UsageError: No row has a place or column that the options name. Raised at the first row of a file, or at the end
+            of a stream, which can be read only once.
     """
     for record in watched(source, options, max_row_bytes):
         yield record if isinstance(record, BadRow) else to_row(record, options)
@@ -79,14 +49,15 @@ def read_rows(
 def read_source(
     source: Path | BinaryIO, max_bytes: int = MAX_RECORD_BYTES, options: RowOptions = DEFAULT
 ) -> Iterator[Record | BadRow]:
-    """Read the records of a file, folder, stream or standard input (see `read_rows`), whatever they stand for.
+    """Yield the records of a file, folder, stream or standard input (see `read_rows`), whatever they mean.
 
-    Content tells what a file is: JSON or JSON lines, CSV or TSV (which the ending of the name may tell, too), any of
-    these packed by gzip or Zstandard, Parquet, or a folder that `datasets` saved. Standard input and streams are JSON.
+    The content decides how a file is read: as JSON or JSON lines, CSV or TSV (by the ending of the name as well), any
+    of these compressed by gzip or Zstandard, Parquet, or a folder saved by `datasets`. Standard input and streams are
+    JSON.
 
     Raises:
         InputError: The source cannot be opened or read.
-        MissingExtraError: It takes a library that is not installed.
+        MissingExtraError: A library that reads it is not installed.
     """
     try:
         yield from squad.rows(_records(source, max_bytes, options))
@@ -98,10 +69,10 @@ def read_source(
 def watched(
     source: Path | BinaryIO, options: RowOptions, max_bytes: int = MAX_RECORD_BYTES
 ) -> Iterator[Record | BadRow]:
-    """Read records as `read_source` does, and see to it that the places which the options name are there.
+    """Yield records as `read_source` does, and check that the places that the options name exist.
 
     Raises:
-        UsageError: No record has one of them: at the first record of a file, at the end of what can be read once only.
+        UsageError: No record has one of them. Raised at the first record of a file, or at the end of a stream.
     """
     wanted = Wanted(options, source_name(source))
     if wanted and isinstance(source, Path) and (source.is_file() or source.is_dir()):
@@ -128,7 +99,7 @@ def _text_records(source: Path | BinaryIO, max_bytes: int, options: RowOptions) 
         head = head_of(stream)
         if head.startswith(columnar.MAGIC):
             raise InputError(
-                f"{name}: Parquet is read from a file of its own, neither packed nor through a pipe"
+                f"{name}: Parquet is read only from a file that is not compressed, and not from a pipe"
             )
         named = isinstance(source, Path) and source != STDIN
         delimiter = delimiter_of(Path(name), head) if named else None
@@ -139,7 +110,7 @@ def _text_records(source: Path | BinaryIO, max_bytes: int, options: RowOptions) 
 
 
 def at_least_one(rows: Iterator[T], source: Path | BinaryIO) -> Iterator[T]:
-    """Pass `rows` on, each as soon as it is there.
+    """Yield `rows`, each as soon as it is read.
 
     Raises:
         InputError: There are none.
@@ -149,30 +120,5 @@ def at_least_one(rows: Iterator[T], source: Path | BinaryIO) -> Iterator[T]:
         yield row
     if row is None:
         raise InputError(
-            f"{source_name(source)}: is empty: it should hold JSON objects, one a line or in one array"
+            f"{source_name(source)}: is empty: it should hold JSON objects, one per line or in one array"
         )
-
-
-def layout_of(record: Mapping[str, Any]) -> Layout:
-    """Recognise the layout of a record."""
-    return next(layout for layout in LAYOUTS if layout.matches(record))
-
-
-def to_row(record: Record, options: RowOptions = DEFAULT) -> Row | BadRow:
-    """Make a row of a record, whatever its layout."""
-    try:
-        return layout_of(record.value).to_row(record.value, record.line, options.paths)
-    except RowError as error:
-        named = understand(record.value, options.paths)
-        return BadRow(_usable_id(named, record.line), _usable_question(named), record.line, error)
-
-
-def _usable_id(named: Named, line: int) -> str:
-    value = named.place("id").value
-    usable = isinstance(value, str | int) and not isinstance(value, bool) and value != ""
-    return str(value) if usable else str(line)
-
-
-def _usable_question(named: Named) -> str | None:
-    question = named.place("question").value
-    return question if isinstance(question, str) else None

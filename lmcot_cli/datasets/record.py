@@ -1,4 +1,4 @@
-"""One record of an input, or what stands in its place; and what is checked of every one."""
+"""One record of an input, or what takes its place if it cannot be read, and the checks of every record."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from typing import Any
 
 from lmcot_cli.errors import RowError
 
-NO_UTF8 = "is not UTF-8; a file of an older encoding is converted by iconv -f WINDOWS-1252 -t UTF-8"
+NO_UTF8 = "is not UTF-8; to convert a file from an older encoding: iconv -f WINDOWS-1252 -t UTF-8"
 JSON = json.JSONDecoder(parse_constant=lambda name: None if name == "NaN" else float(name))
-"""Decodes JSON; NaN, which pandas writes for what is missing, is null."""
+"""Decodes JSON; NaN, which pandas writes for missing values, is null."""
 
 _ESCAPED_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 
@@ -26,11 +26,11 @@ class Record:
 
 @dataclass(frozen=True, slots=True)
 class BadRow:
-    """An input record that makes no row.
+    """An input record that cannot be a row.
 
     Attributes:
-        id: The record's own id where it has a usable one, else its line number.
-        question: Its question where that can be read.
+        id: The record's own id if it has a usable one, else its line number.
+        question: Its question if that can be read.
         line: 1-based place in the input (line of a JSONL file, element of a JSON array).
         error: What is wrong, in one line.
     """
@@ -41,36 +41,36 @@ class BadRow:
     error: RowError
 
     def located(self, source: str) -> str:
-        """Say what is wrong as `SOURCE:LINE: message`."""
+        """Return what is wrong as `SOURCE:LINE: message`."""
         return f"{source}:{self.line}: {self.error}"
 
 
 def bad_record(line: int, message: str) -> BadRow:
-    """Return what stands in place of a record that cannot be read."""
+    """Return the `BadRow` for a record that cannot be read."""
     return BadRow(id=str(line), question=None, line=line, error=RowError(message))
 
 
 def json_reason(error: json.JSONDecodeError) -> str:
-    """Say why something is not JSON, in a few words."""
+    """Return in a few words why something is not JSON."""
     return error.msg.removesuffix(" starting at").removesuffix(" at").lower()
 
 
 def checked(value: object, text: str, line: int) -> Record | BadRow:
-    """Make a record of a decoded value; `text` is the JSON it was decoded from."""
+    """Return a decoded value as a record; `text` is the JSON it was decoded from."""
     if not isinstance(value, dict):
         return bad_record(
             line, f"not a JSON object but {json_type(value)}; every row is an object like {{...}}"
         )
-    if _ESCAPED_SURROGATE.search(text):  # half a pair is no character, and no file could be written with it
+    if _ESCAPED_SURROGATE.search(text):  # half a pair is not a character and cannot be written to a file
         try:
             json.dumps(value, ensure_ascii=False).encode("utf-8")
         except UnicodeEncodeError:
-            return bad_record(line, "holds an escaped half of a surrogate pair, which is no character")
+            return bad_record(line, "holds an escaped half of a surrogate pair, which is not a character")
     return Record(value, line)
 
 
 def json_type(value: object) -> str:
-    """Name the JSON type of a decoded value, with its article, for an error message."""
+    """Return the JSON type of a decoded value, with its article, for a message."""
     if value is None or isinstance(value, bool):
         return json.dumps(value)
     names = {str: "a string", int: "a number", float: "a number", list: "a list", dict: "an object"}

@@ -1,4 +1,4 @@
-"""One input record, whatever layout it was read from."""
+"""A question with its context, as read from any layout."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class Paragraph:
-    """A paragraph of the context; `title` is empty where the source has none."""
+    """A paragraph of the context; `title` is empty if the source has none."""
 
     title: str
     sentences: tuple[str, ...]
@@ -22,10 +22,10 @@ class Paragraph:
 
 
 class Columns(dict[str, Any]):
-    """The columns of a record that are no part of the row itself, by name; a type of its own, for messages."""
+    """The columns of a record that are not parts of the row, by name; a type of its own for messages."""
 
     def kept(self, names: tuple[str, ...]) -> dict[str, Any]:
-        """Return those of these names, null for one that is not there; `*` stands for all."""
+        """Return the columns of these names, None for one that does not exist; `*` stands for all."""
         return dict(self) if "*" in names else {name: self.get(name) for name in names}
 
 
@@ -37,14 +37,15 @@ class Row:
         id: The record's own id, else its line number, as a string.
         question: The question.
         context: The paragraphs, in the order given.
-        answers: The accepted answers; empty where the record has no gold answer.
-        type: The question type (`compositional`, `comparison`, ...) where the record names one.
+        answers: The accepted answers; empty if the record has no gold answer.
+        type: The question type (`compositional`, `comparison`, ...), if the record has one.
         rationale: A rationale that came with the record (written by a human or a generator), if any.
         line: 1-based position in the input (line of a JSONL file, element of a JSON array).
-        supporting: Positions in `context` of the paragraphs that the record names as those the question needs; empty
-            where it names none. No answer is ever given from this: it serves `lmcot train rationales` and examples.
-        supporting_sentences: The sentences that the record names as those the question needs, as positions of the
-            paragraph and of the sentence in it, in the record's order; whole paragraphs where it names only these.
+        supporting: Positions in `context` of the paragraphs that the question needs according to the record; may be
+            empty. Answers never use it: it serves `lmcot train rationales` and examples.
+        supporting_sentences: The sentences that the question needs according to the record, in its order, as positions
+            of the paragraph and of the sentence in it; all sentences of the paragraphs if it names only these.
+        extra: The other columns.
     """
 
     id: str
@@ -60,7 +61,7 @@ class Row:
 
     @property
     def digest(self) -> str:
-        """A digest of what the answer depends on, so that a changed row is noticed: 16 hexadecimal digits."""
+        """A digest of what the answer depends on, to notice a changed row: 16 hexadecimal digits."""
         parts: list[Any] = [
             self.question,
             [(one.title, one.sentences) for one in self.context],

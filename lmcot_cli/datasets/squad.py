@@ -1,15 +1,15 @@
-"""SQuAD's own file: articles with paragraphs, each with its questions; and what is nested as it is."""
+"""SQuAD's own file, and files nested like it: articles with paragraphs, each with its questions."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from lmcot_cli.datasets.records import BadRow, Record
+from lmcot_cli.datasets.record import BadRow, Record
 
 
 def rows(records: Iterable[Record | BadRow]) -> Iterator[Record | BadRow]:
-    """Pass records on, an article as one record for each of its questions, numbered on."""
+    """Yield records, an article as one record per question, with consecutive numbers."""
     number = 0
     for record in records:
         questions = None if isinstance(record, BadRow) else _questions(record.value)
@@ -23,7 +23,7 @@ def rows(records: Iterable[Record | BadRow]) -> Iterator[Record | BadRow]:
 
 
 def _questions(article: dict[str, Any]) -> list[dict[str, Any]] | None:
-    """Return the questions of an article, each with its context; None for a record that is none."""
+    """Return the questions of an article, each with its context; None if the record is not an article."""
     paragraphs = article.get("paragraphs")
     if not isinstance(paragraphs, list) or not paragraphs:
         return None

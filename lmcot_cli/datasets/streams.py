@@ -1,4 +1,4 @@
-"""The bytes of a source, unpacked and in UTF-8, whatever they were kept as."""
+"""The bytes of a source, decompressed and in UTF-8."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ if TYPE_CHECKING:
 
 STDIN = Path("-")
 PEEKED = 2**16
-"""Bytes that are looked at to tell what a file is."""
+"""Bytes that are examined to tell what a file is."""
 
 _log = logging.getLogger(__name__)
 _GZIP, _ZSTANDARD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
 _NO_TEXT = {b"GGUF": "a model", b"%PDF": "a PDF", b"\x89PNG": "a picture"}
-_PACKED = {b"PK\x03\x04": "a zip archive", b"BZh": "packed by bzip2", b"\xfd7zXZ": "packed by xz"}
+_PACKED = {b"PK\x03\x04": "a zip archive", b"BZh": "compressed by bzip2", b"\xfd7zXZ": "compressed by xz"}
 _BYTE_ORDER_MARKS = (
     (codecs.BOM_UTF32_LE, "utf-32"),  # before UTF-16's, with which it begins
     (codecs.BOM_UTF32_BE, "utf-32"),
@@ -36,7 +36,7 @@ _BYTE_ORDER_MARKS = (
 
 
 def source_name(source: Path | BinaryIO) -> str:
-    """Name a source in messages, as `FILE` of `FILE:LINE:`."""
+    """Return the name of a source for messages, the `FILE` of `FILE:LINE:`."""
     if isinstance(source, Path):
         return "standard input" if source == STDIN else str(source)
     return str(getattr(source, "name", "standard input"))
@@ -44,12 +44,12 @@ def source_name(source: Path | BinaryIO) -> str:
 
 @contextmanager
 def opened(source: Path | BinaryIO) -> Iterator[BinaryIO]:
-    """Open a source; its text comes unpacked (gzip, Zstandard) and in UTF-8.
+    """Open a source; its text is decompressed (gzip, Zstandard) and in UTF-8.
 
     Raises:
         OSError: It cannot be opened or read.
-        InputError: It is packed in a way that is not known here.
-        MissingExtraError: What unpacks it is not installed.
+        InputError: It is a device, is compressed in another way, or is no text.
+        MissingExtraError: The library that decompresses it is not installed.
     """
     with ExitStack() as stack:
         stream = source if not isinstance(source, Path) else stack.enter_context(_open(source))
@@ -57,19 +57,23 @@ def opened(source: Path | BinaryIO) -> Iterator[BinaryIO]:
 
 
 def _open(source: Path) -> BinaryIO:
-    return _standard_input() if source == STDIN else source.open("rb", PEEKED)
+    if source == STDIN:
+        return _standard_input()
+    if source.is_char_device() and not Path("/dev/null").samefile(source):  # other devices never end
+        raise InputError(f"{source}: is a device: give a file, or - for standard input")
+    return source.open("rb", PEEKED)
 
 
 def _standard_input() -> BinaryIO:
-    """Open standard input anew: a thread that waits in Python's own stream would abort the process as it ends."""
+    """Open standard input anew: a thread that waits in Python's own stream would abort the process at its end."""
     try:
         return os.fdopen(os.dup(sys.stdin.fileno()), "rb")
-    except (OSError, ValueError):  # a stand-in without a file behind it
+    except (OSError, ValueError):  # a substitute without a file behind it
         return io.BufferedReader(_Unowned(sys.stdin.buffer))
 
 
 class _Unowned(io.RawIOBase):
-    """A stream that somebody else closes."""
+    """A stream that its owner closes."""
 
     def __init__(self, stream: BinaryIO) -> None:
         self._stream = stream
@@ -85,7 +89,7 @@ class _Unowned(io.RawIOBase):
 
 
 def head_of(stream: BinaryIO) -> bytes:
-    """Return the first bytes of a stream and leave them there; none where the stream cannot show them."""
+    """Return the first bytes of a stream without consuming them; none if the stream cannot do that."""
     return stream.peek(PEEKED) if isinstance(stream, io.BufferedReader) else b""
 
 
@@ -95,12 +99,14 @@ def _unpacked(stream: BinaryIO, stack: ExitStack, name: str) -> BinaryIO:
         return _buffered(stack.enter_context(gzip.GzipFile(fileobj=stream)), stack)
     if head.startswith(_ZSTANDARD):
         return _buffered(_zstandard(stream, name), stack)
+    if head and not head.strip(b"\0"):
+        raise InputError(f"{name}: begins with {len(head):,} zero bytes: it is not a file of JSON or CSV")
     for magic, what in _PACKED.items():
         if head.startswith(magic):
-            raise InputError(f"{name}: is {what}: unpack it first")
+            raise InputError(f"{name}: is {what}: decompress it first")
     for magic, what in _NO_TEXT.items():
         if head.startswith(magic):
-            raise InputError(f"{name}: is {what}, no file of JSON or CSV: give the file with the rows")
+            raise InputError(f"{name}: is {what}, not a file of JSON or CSV: give the file with the rows")
     return stream
 
 
@@ -129,12 +135,12 @@ def _in_utf8(stream: BinaryIO, stack: ExitStack, name: str) -> BinaryIO:
 
 @lru_cache(maxsize=256)
 def _say_once(message: str) -> None:
-    """Warn of a file, however often it is read."""
+    """Warn about a file once, even if it is read several times."""
     _log.warning("%s", message)
 
 
 def _encoding_of(head: bytes) -> str | None:
-    """Recognise UTF-16 and UTF-32 by their mark, or UTF-16 by every other byte of its ASCII being zero."""
+    """Recognise UTF-16 and UTF-32 by their mark, or UTF-16 by the zero in every other byte of ASCII."""
     marked = next((encoding for mark, encoding in _BYTE_ORDER_MARKS if head.startswith(mark)), None)
     zeros = [byte == 0 for byte in head[:4]]
     little, big = zeros == [False, True] * 2, zeros == [True, False] * 2
@@ -142,7 +148,7 @@ def _encoding_of(head: bytes) -> str | None:
 
 
 class _Utf8(io.RawIOBase):
-    """A stream of another encoding as UTF-8. What is no character comes out as bytes that are no UTF-8."""
+    """A stream of another encoding as UTF-8. Invalid characters become bytes that are not UTF-8."""
 
     def __init__(self, stream: BinaryIO, encoding: str) -> None:
         self._stream = stream

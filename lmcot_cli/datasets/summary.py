@@ -7,16 +7,16 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from lmcot_cli.datasets.gold import gold_like, says_unanswerable
+from lmcot_cli.datasets.layouts import layout_of, to_row
 from lmcot_cli.datasets.names import Named, Part, understand
 from lmcot_cli.datasets.options import DEFAULT, RowOptions
-from lmcot_cli.datasets.reader import layout_of, to_row
-from lmcot_cli.datasets.records import BadRow, Record
+from lmcot_cli.datasets.record import BadRow, Record
 from lmcot_cli.datasets.row import Row
 
 
 @dataclass(frozen=True, slots=True)
 class Spread:
-    """The smallest, middle and largest of some sizes."""
+    """The smallest, median and largest of some sizes."""
 
     smallest: int
     median: float
@@ -24,7 +24,7 @@ class Spread:
 
     @classmethod
     def of(cls, sizes: Counter[int]) -> Spread | None:
-        """Take the spread of sizes and how often each occurs; None where there are none."""
+        """Return the spread of sizes, given how often each occurs; None if there are none."""
         from statistics import median
 
         return cls(min(sizes), median(sizes.elements()), max(sizes)) if sizes else None
@@ -35,21 +35,21 @@ class Summary:
     """What a question file holds.
 
     Attributes:
-        layouts: Records by the name of their layout.
-        types: Rows by question type, those without one left out.
-        paragraphs: How many rows have a context of so many paragraphs.
-        words: How many rows have a context of so many words.
-        rows: Rows that can be read.
+        layouts: Number of records by layout.
+        types: Number of rows by question type; rows without one are left out.
+        paragraphs: Number of rows by the paragraphs of their context.
+        words: Number of rows by the words of their context.
+        rows: Number of rows that can be read.
         with_answer: Rows with a gold answer.
         with_aliases: Rows with more than one accepted answer.
-        unanswerable: Rows without one that say that there is none, as those of SQuAD 2 do.
-        with_rationale: Rows that came with a rationale.
-        places: How often each part of a row was found in which place.
+        unanswerable: Rows without one that say that there is none, as rows of SQuAD 2 do.
+        with_rationale: Rows with a rationale.
+        places: How often each part of a row was found at each place.
         left: How often other columns occur.
-        unread: Those of them that sound like a gold answer, in rows that have none.
-        repeated_ids: Rows whose id an earlier row has too.
-        bad: Records that make no row.
-        first: The first rows, as many as were asked for.
+        unread: How often columns that sound like gold answers occur in rows that have none.
+        repeated_ids: Rows with the id of an earlier row.
+        bad: Records that cannot be rows.
+        first: The first rows, as many as requested.
     """
 
     layouts: Counter[str] = field(default_factory=Counter)
@@ -69,7 +69,7 @@ class Summary:
     first: list[Row] = field(default_factory=list)
 
     def count(self, row: Row) -> None:
-        """Count one row, its id and layout apart."""
+        """Count a row, except for its id and layout."""
         self.rows += 1
         if row.type:
             self.types[row.type] += 1
@@ -81,7 +81,7 @@ class Summary:
         self.with_rationale += row.rationale is not None
 
     def count_columns(self, named: Named, row: Row | BadRow) -> None:
-        """Count where a record has what, and which columns are left."""
+        """Count the places of a record's parts, and its other columns."""
         self.places.update((part, place.path) for part, place in named.places.items())
         left = [name for name in named.left if isinstance(row, BadRow) or name in row.extra]
         self.left.update(left)
@@ -90,12 +90,12 @@ class Summary:
 
 
 def context_words(row: Row) -> int:
-    """Count the words of a row's context, titles included."""
+    """Return the number of words in a row's context, titles included."""
     return sum(len(paragraph.title.split()) + len(paragraph.text.split()) for paragraph in row.context)
 
 
 def summarize(records: Iterable[Record | BadRow], first: int, options: RowOptions = DEFAULT) -> Summary:
-    """Count the rows of some records and keep the `first` ones."""
+    """Return the summary of some records, with the `first` rows."""
     summary, seen = Summary(), set[str]()
     for record in records:
         row = record if isinstance(record, BadRow) else to_row(record, options)

@@ -1,4 +1,4 @@
-"""Records from CSV and TSV: the first line names the columns, every other one is a record of strings."""
+"""Records from CSV and TSV: the first line names the columns, and every other line is a record of strings."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from lmcot_cli.datasets.names import NAMES, Paths, listed, part_of
-from lmcot_cli.datasets.records import NO_UTF8, BadRow, Record, bad_record
+from lmcot_cli.datasets.record import NO_UTF8, BadRow, Record, bad_record
 from lmcot_cli.errors import InputError
 
 _DELIMITERS = ",;\t|"
@@ -21,10 +21,10 @@ _ESCAPED_BYTE = re.compile(r"[\udc80-\udcff]")
 
 
 def delimiter_of(path: Path, head: bytes) -> str | None:
-    """Return what parts the cells of a file, None where it is no table.
+    """Return the delimiter of a file, None if it is not a table.
 
-    JSON begins with a bracket. A table is known by the ending of its name, or by a first line that names a question
-    and something else.
+    JSON begins with a bracket. A table is recognised by the ending of its name, or by a first line that names a
+    question and another column.
     """
     text = head.decode("utf-8-sig", "replace").lstrip()
     if not text or text[0] in "{[":
@@ -44,10 +44,10 @@ def delimiter_of(path: Path, head: bytes) -> str | None:
 def read_table(
     stream: BinaryIO, delimiter: str, name: str, paths: Paths, max_bytes: int
 ) -> Iterator[Record | BadRow]:
-    """Read records; an empty cell is null. Their place is the number of the row, the line of names not counted.
+    """Yield records; an empty cell is null. Their place is the number of the row, without the line of names.
 
     Raises:
-        InputError: The first line does not name the columns, or names two alike.
+        InputError: The first line does not name the columns, or two columns have the same name.
     """
     csv.field_size_limit(max(max_bytes, 1))
     text = io.TextIOWrapper(stream, "utf-8-sig", errors="surrogateescape", newline="")
@@ -60,11 +60,11 @@ def read_table(
             elif any(cells):
                 yield _record(header, cells, number)
     finally:
-        text.detach()  # whoever opened the stream closes it
+        text.detach()  # the caller closes the stream
 
 
 def _rows(reader: Iterator[list[str]]) -> Iterator[list[str] | csv.Error]:
-    """Yield the cells of each row that is not an empty line, or what is wrong with it."""
+    """Yield the cells of each row that is not empty, or what is wrong with it."""
     while True:
         try:
             if cells := next(reader):
@@ -80,7 +80,7 @@ def _cells(line: str, delimiter: str) -> list[str]:
 
 
 def _lines(text: io.TextIOWrapper, longest: int) -> Iterator[str]:
-    """Yield lines, one that is too long in pieces: they make no record, and no memory is filled."""
+    """Yield lines; one that is too long comes in pieces, which form no record and do not fill the memory."""
     while line := text.readline(longest + 1):
         yield line
 
@@ -100,8 +100,8 @@ def _header(reader: Iterator[list[str]], name: str, paths: Paths) -> list[str]:
     if header and not paths and not any(map(part_of, header)):
         raise InputError(
             f"{name}: no column has a usual name, such as {NAMES['question'][0]}, context or answer; the first line has"
-            f" {listed(header)[:80]}: say which is which (--fields 'question=COLUMN,answer=COLUMN'), or, if that line"
-            " is a row already, put one with names before it"
+            f" {listed(header)[:80]}: name the columns (--fields 'question=COLUMN,answer=COLUMN'), or, if that line"
+            " is already a row, add a line with names before it"
         )
     return header
 

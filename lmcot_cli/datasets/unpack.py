@@ -1,4 +1,4 @@
-"""Lists and objects that stand inside a string: as JSON, or as Python prints them (what pandas writes into CSV)."""
+"""Lists and objects inside a string: as JSON, or as Python prints them (which is what pandas writes to CSV)."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _NUMPY = re.compile(r"""['"]\s+['"]|\barray\(\[""")
 
 
 def unpacked(text: str) -> Any:
-    """Return the list or object that a string spells, None where it spells none.
+    """Return the list or object that a string encodes, None if it encodes none.
 
     Raises:
         RowError: It is a list as numpy prints it, whose items cannot be told apart.
@@ -31,7 +31,7 @@ def unpacked(text: str) -> Any:
 
 
 def unpacked_or_none(text: str) -> Any:
-    """Return the same, None for numpy's list too."""
+    """Return the list or object that a string encodes; None also for a list as numpy prints it."""
     try:
         return unpacked(text)
     except RowError:
@@ -46,7 +46,7 @@ def _from_repr(text: str) -> Any:
             "holds a list as numpy prints it, whose items cannot be told apart: save the file as Parquet or JSON"
         )
     try:
-        with warnings.catch_warnings(action="ignore"):  # of escapes that Python does not know
+        with warnings.catch_warnings(action="ignore"):  # about escapes that Python does not know
             return json.loads(json.dumps(ast.literal_eval(text)))
     except (ValueError, SyntaxError, TypeError, RecursionError, MemoryError):
         return None

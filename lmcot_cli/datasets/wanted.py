@@ -1,4 +1,4 @@
-"""Check that the columns which a user names are there, before anything is asked of a model."""
+"""Check that the columns that the user names exist, before any model is asked."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from typing import Any
 
 from lmcot_cli.datasets.names import Named, Part, has, listed, understand
 from lmcot_cli.datasets.options import RowOptions
-from lmcot_cli.datasets.records import BadRow, Record
+from lmcot_cli.datasets.record import BadRow, Record
 from lmcot_cli.errors import UsageError
 
 
 class Wanted:
-    """The places of `--fields` and `--keep-columns` that no record had so far.
+    """The places of `--fields` and `--keep-columns` that no record has had so far.
 
     Args:
-        options: They name the places.
+        options: Options that name the places.
         source: Name of the file, for messages.
     """
 
@@ -29,10 +29,10 @@ class Wanted:
         return bool(self._places or self._columns)
 
     def watch(self, records: Iterable[Record | BadRow]) -> Iterator[Record | BadRow]:
-        """Pass records on and look at each.
+        """Yield records and look for the places in each.
 
         Raises:
-            UsageError: All have been read, and none had one of the places.
+            UsageError: All records have been read, and none had one of the places.
         """
         for record in records:
             if self and isinstance(record, Record):
@@ -41,7 +41,7 @@ class Wanted:
         self._check()
 
     def find(self, records: Iterable[Record | BadRow]) -> None:
-        """Read records until all places have been seen.
+        """Read records until all places have been found.
 
         Raises:
             UsageError: No record has one of them.
@@ -66,6 +66,6 @@ class Wanted:
             )
         others = listed(self._first.left)
         raise UsageError(
-            f"--keep-columns {','.join(sorted(self._columns))}: no row of {self._source} has it beside question,"
-            f" context, answer and the like; other columns of the first: {others}"
+            f"--keep-columns {','.join(sorted(self._columns))}: no row of {self._source} has such a column besides"
+            f" question, context, answer and the like; the first has {others}"
         )

@@ -1,4 +1,4 @@
-"""Model specs that begin as what was typed so far, for the shell's completion."""
+"""Names of models, for the shell's completion and for messages that name the nearest one."""
 
 from __future__ import annotations
 
@@ -7,11 +7,22 @@ from pathlib import Path
 from lmcot_cli.models import catalogue, embedded
 
 
+def model_names() -> list[str]:
+    """Return the specs of the embedded models and the names of the catalogue."""
+    return [
+        *(embedded.SCHEME + name for name in embedded.NAMES),
+        *(entry.name for entry in catalogue.CATALOGUE),
+    ]
+
+
+def complete_catalogue(incomplete: str) -> list[str]:
+    """Return the names of the catalogue that begin with what was typed so far."""
+    return [entry.name for entry in catalogue.CATALOGUE if entry.name.startswith(incomplete)]
+
+
 def complete_spec(incomplete: str) -> list[str]:
-    """Return the embedded models, the names of the catalogue, and the GGUF files and folders there are."""
-    names = [f"{embedded.SCHEME}{role}" for role in ("small", "large")]
-    names += [entry.name for entry in catalogue.CATALOGUE]
-    return [name for name in names if name.startswith(incomplete)] + _files(incomplete)
+    """Return the models, GGUF files and folders whose names begin with what was typed so far."""
+    return [name for name in model_names() if name.startswith(incomplete)] + _files(incomplete)
 
 
 def _files(incomplete: str) -> list[str]:

@@ -14,7 +14,7 @@ from lmcot_cli.files import hex_digest
 NAMES = ("small", "large")
 SCHEME = "builtin:"
 FOLDER = Path(__file__).parent
-PURPOSE = "a demonstration and a test bed; for real questions name real models"
+PURPOSE = "a demonstration and a test bed; use real models for real questions"
 
 
 class Integrity(Enum):
@@ -43,7 +43,7 @@ def path_of(spec: str) -> Path:
 
 
 def integrity(name: str, folder: Path | None = None) -> Integrity:
-    """Compare `NAME.gguf` in `folder` (ours, if None) with the SHA-256 that `checksums.txt` there states.
+    """Compare `NAME.gguf` in `folder` (by default, this one) with the SHA-256 in its `checksums.txt`.
 
     Raises:
         ModelError: `checksums.txt` is missing or has no line for the file.
@@ -65,7 +65,7 @@ def card() -> str:
 
 
 def _stated(file_name: str, checksums: Path) -> str:
-    """Look up `file_name` in a file of `sha256sum` lines: digest, two spaces, name."""
+    """Return the digest of `file_name` in a file of `sha256sum` lines: digest, two spaces, name."""
     if checksums.is_file():
         for line in checksums.read_text(encoding="utf-8").splitlines():
             digest, _, name = line.partition("  ")

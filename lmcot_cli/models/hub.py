@@ -1,7 +1,7 @@
-"""Models on the Hugging Face hub: name GGUF files (`hf:org/repo:FILE.gguf`), fetch, list the local cache.
+"""Models on the Hugging Face hub: GGUF files (`hf:org/repo:FILE.gguf`), downloads, and the local cache.
 
-`huggingface_hub` does the work, so HF_ENDPOINT, HF_HOME, HF_TOKEN and HF_HUB_OFFLINE mean what they mean
-elsewhere. It is imported where it is used, to keep the command line quick to start.
+`huggingface_hub` does the work, so HF_ENDPOINT, HF_HOME, HF_TOKEN and HF_HUB_OFFLINE have their usual meaning. It is
+imported inside functions, so that the command line starts quickly.
 """
 
 from __future__ import annotations
@@ -24,16 +24,16 @@ if TYPE_CHECKING:
 
 SCHEME = "hf:"
 CONNECT_TIMEOUT = 10.0
-"""Seconds the hub may take to say whether it has a file."""
+"""Seconds in which the hub must say whether it has a file."""
 MODEL_FILES = ("*.json", "*.safetensors", "*.jinja", "*.model", "*.txt")
-"""Files of a repository that make up a transformers model; weights as pickles are not among them."""
+"""Files of a repository that make up a transformers model; pickled weights are left out."""
 _REPOSITORY = re.compile(r"([\w.-]+/)?[\w.-]+", re.ASCII)
 _SPEC = re.compile(r"hf:(?P<repository>[\w.-]+/[\w.-]+):(?P<file>[^:]+\.gguf)", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
 class HubFile:
-    """A file of a repository on the hub; `file` may lie in a folder of it."""
+    """A file of a repository on the hub; `file` may be in a folder of it."""
 
     repository: str
     file: str
@@ -57,7 +57,7 @@ def parse(spec: str) -> HubFile:
     """Read `hf:org/repo:FILE.gguf`.
 
     Raises:
-        ModelSpecError: It is written in another way.
+        ModelSpecError: It has another form.
     """
     match = _SPEC.fullmatch(spec)
     if match is None or not {"", ".", ".."}.isdisjoint(match["file"].split("/")):
@@ -66,7 +66,7 @@ def parse(spec: str) -> HubFile:
 
 
 def host() -> str:
-    """Return the host of the hub: huggingface.co, or the one of HF_ENDPOINT."""
+    """Return the host of the hub: huggingface.co, or that of HF_ENDPOINT."""
     from huggingface_hub import constants
 
     return urlsplit(constants.ENDPOINT).netloc.rpartition("@")[2]
@@ -78,19 +78,19 @@ def _without_password(url: str) -> str:
 
 
 def is_repository(name: str) -> bool:
-    """Whether a name may be a repository's, `ORG/REPO`."""
+    """Return whether a name may be that of a repository, `ORG/REPO`."""
     return bool(_REPOSITORY.fullmatch(name))
 
 
 def token_name() -> str:
-    """Say whether it is given a token."""
+    """Return, in words, whether the hub gets a token."""
     from huggingface_hub import get_token
 
     return "with your Hugging Face token" if get_token() else "without a token"
 
 
 def find(source: HubFile) -> Path | None:
-    """Return the file's place in the local cache, None where it is not there; nothing is asked of the hub.
+    """Return the file's path in the local cache, None if it is not there; nothing is sent to the hub.
 
     Raises:
         ModelSpecError: The hub accepts no such repository name.
@@ -106,9 +106,9 @@ def find(source: HubFile) -> Path | None:
 
 
 def download(source: HubFile) -> Path:
-    """Return the file's place in the local cache, fetching it first if it is not there, and its other parts if split.
+    """Return the file's path in the local cache; download it first if it is not there, with its other parts if split.
 
-    A file that is there is used as it is, without asking the hub: what works once works with the network off.
+    A file that is there is used without a request to the hub, so that what worked once works with the network off.
 
     Raises:
         ModelSpecError: The hub accepts no such repository name.
@@ -136,15 +136,15 @@ def download(source: HubFile) -> Path:
 
 @contextmanager
 def switched_off() -> Iterator[None]:
-    """Have whatever runs meanwhile find the hub switched off, as with HF_HUB_OFFLINE=1.
+    """Switch the hub off in this block, as HF_HUB_OFFLINE=1 does.
 
-    Libraries that open a model ask it for more than one thinks: for a base that an adapter names, for kernels, for a
-    conversion of its weights. Requests end in `OfflineModeIsEnabled`.
+    Libraries that open a model request more from it than one would expect: the base that an adapter names, kernels, a
+    conversion of the weights. Their requests end in `OfflineModeIsEnabled`.
     """
     from huggingface_hub import constants, utils
 
     before = constants.HF_HUB_OFFLINE
-    # Sessions remember whether they were made online; of version 1 on, they look when they are used.
+    # Sessions remember whether they were created online; from version 1 on, they look when they are used.
     forget = getattr(utils, "reset_sessions", lambda: None)
     constants.HF_HUB_OFFLINE = True
     forget()
@@ -156,7 +156,7 @@ def switched_off() -> Iterator[None]:
 
 
 def cached_model(repository: str, named_by: Path) -> Path:
-    """Return the folder of a repository's model in the local cache; nothing is asked of the hub.
+    """Return the folder of a repository's model in the local cache; nothing is sent to the hub.
 
     Args:
         repository: `ORG/REPO`.
@@ -220,7 +220,7 @@ def download_model(repository: str, *, remote_code: bool = False) -> Path:
 
 
 def _is_complete(folder: Path) -> bool:
-    """Whether all the weights are there; a download that was broken off leaves some out."""
+    """Return whether all weights are there; an interrupted download lacks some."""
     if not (folder / MODEL_INDEX).is_file():
         return any(folder.glob("*.safetensors"))
     try:
@@ -230,7 +230,7 @@ def _is_complete(folder: Path) -> bool:
 
 
 def _ask_once(source: HubFile) -> None:
-    """Raise what stands in the way of a download; the download itself would retry for half a minute first."""
+    """Raise the error that a download would meet; the download itself would retry for half a minute first."""
     from huggingface_hub import hf_hub_url
     from huggingface_hub.utils import build_hf_headers, get_session, hf_raise_for_status
 
@@ -239,7 +239,7 @@ def _ask_once(source: HubFile) -> None:
 
 
 def cached() -> list[CachedFile]:
-    """List the GGUF files of the local cache, by repository and name."""
+    """Return the GGUF files of the local cache, sorted by repository and name."""
     from huggingface_hub import CacheNotFound, scan_cache_dir
 
     try:
@@ -258,7 +258,7 @@ def cached() -> list[CachedFile]:
 
 
 def _explain(source: HubFile, error: Exception) -> LmcotError:
-    """Say in one line what went wrong and what to do; subclasses are asked for before their bases."""
+    """Return what went wrong and what to do; subclasses come before their bases."""
     from huggingface_hub import constants, errors
 
     page = f"{_without_password(constants.ENDPOINT)}/{source.repository}"
@@ -284,11 +284,13 @@ def _explain(source: HubFile, error: Exception) -> LmcotError:
 def _explain_status(page: str, error: HfHubHTTPError) -> str:
     status = error.response.status_code if error.response is not None else None
     if status in (401, 403):
-        return f"{page}: no permission (HTTP {status}); set HF_TOKEN to a token that may read it"
+        return f"{page}: no permission (HTTP {status}); set HF_TOKEN to a token with read access"
     return f"{page}: the hub answered HTTP {status}; try again later"
 
 
 def _explain_disk(cache: Path, number: int, reason: str | None) -> OutputError:
     if number == errno.ENOSPC:
-        return OutputError(f"{cache}: no space left on the disk; free some, or set HF_HOME to another one")
-    return OutputError(f"{cache}: {reason}; set HF_HOME to a folder that can be written")
+        return OutputError(
+            f"{cache}: no space left on the disk; free some, or set HF_HOME to a folder on another disk"
+        )
+    return OutputError(f"{cache}: {reason}; set HF_HOME to a writable folder")

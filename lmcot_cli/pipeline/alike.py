@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 
-from lmcot_cli.datasets.reader import BadRow
+from lmcot_cli.datasets.record import BadRow
 from lmcot_cli.datasets.row import Row
 from lmcot_cli.errors import FirstRowsFailError
 from lmcot_cli.pipeline.journal import Recorded
@@ -79,8 +79,8 @@ def _all_fail(
 ) -> FirstRowsFailError:
     assert failure is not None
     hint = f"; is {source} a question file?" if failure.type == "bad_row" else ""
-    done = "their errors are all that was written" if written else "nothing was written"
+    done = "only their errors were written" if written else "nothing was written"
     return FirstRowsFailError(
         f"{source}: the first {rows} rows all fail alike; row {line}: {failure.message}{hint} ({done};"
-        " --max-errors N lets so many rows fail)"
+        " --max-errors N allows N failed rows)"
     )

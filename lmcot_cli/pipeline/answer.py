@@ -11,8 +11,10 @@ from typing import BinaryIO
 from lmcot_cli.backends.base import Backend, Role
 from lmcot_cli.backends.endpoint.counters import Counters
 from lmcot_cli.backends.specs import names_endpoint, open_model
-from lmcot_cli.datasets.reader import BadRow, read_rows, source_name
+from lmcot_cli.datasets.reader import read_rows
+from lmcot_cli.datasets.record import BadRow
 from lmcot_cli.datasets.row import Columns, Row
+from lmcot_cli.datasets.streams import source_name
 from lmcot_cli.errors import RowError, TooManyErrorsError
 from lmcot_cli.interrupts import held
 from lmcot_cli.pipeline.alike import FIRST_ROWS, check_first, held_back
@@ -82,7 +84,7 @@ class AnswerRun:
         options.check()
         session.check(self.source, options.files_read)
         prompts = PromptBuilder(options.prompt_options, options.stages)
-        rows = Rows(self.source, options.limit, options.rows)
+        rows = Rows(self.source, options.limit, options.rows, options.ids)
         with session.opened(method_settings(options, prompts)), ExitStack() as stack:
             if watched := options.max_errors is None and session.is_new:
                 first = rows.first(FIRST_ROWS)
@@ -233,21 +235,9 @@ class AnswerRun:
 
 def row_result(row: Row | BadRow, outcome: Outcome | None, options: AnswerOptions) -> Result:
     """Count the votes of a row's samples, or record why it failed; `outcome` is None for a bad row."""
-    keep = options.rows.keep_columns
-    if isinstance(row, BadRow):
-        columns, failure = Columns().kept(keep), Failure.of(row.error, unnamed="bad_row")
-        return Result(row.id, row.question, options.method, columns=columns, error=failure, line=row.line)
-    assert outcome is not None
-    result = Result(
-        row.id,
-        row.question,
-        options.method,
-        row.answers,
-        row.type,
-        row_digest=row.digest,
-        columns=row.extra.kept(keep),
-        line=row.line,
-    )
+    result = _empty_result(row, options)
+    if isinstance(row, BadRow) or outcome is None:
+        return result
     if isinstance(outcome, RowError):
         return replace(result, error=Failure.of(outcome))
     dropped = outcome.dropped
@@ -263,6 +253,25 @@ def row_result(row: Row | BadRow, outcome: Outcome | None, options: AnswerOption
         votes=vote.votes,
         samples_saved=0 if outcome.cut_short else options.samples - len(outcome.samples),
         cut_short=outcome.cut_short,
+    )
+
+
+def _empty_result(row: Row | BadRow, options: AnswerOptions) -> Result:
+    """Return what a result has of its row, which is the error of a bad row."""
+    keep, method = options.rows.keep_columns, options.method
+    if isinstance(row, BadRow):
+        columns, failure = Columns().kept(keep), Failure.of(row.error, unnamed="bad_row")
+        return Result(row.id, row.question, method, columns=columns, error=failure, line=row.line)
+    columns = row.extra.kept(keep)
+    return Result(
+        row.id,
+        row.question,
+        method,
+        row.answers,
+        row.type,
+        row_digest=row.digest,
+        columns=columns,
+        line=row.line,
     )
 
 

@@ -1,7 +1,7 @@
-"""Kinds of answers (`--answer`): what a model is held to, and what counts as an answer where it cannot be held to it.
+"""Kinds of answers (`--answer`): how a model is constrained, and what counts as an answer where it cannot be.
 
-A kind reads the text that stands for an answer in a reply and gives it in one spelling: "Yes, both are." is `yes`,
-"(B)" the second choice, "$1,500.00" is `1500`. So the vote, which goes by value, needs to know nothing of kinds.
+A kind gives the answer of a reply one spelling: "Yes, both are." is `yes`, "(B)" the second choice, "$1,500.00" is
+`1500`. So the vote, which compares values, need not know kinds.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _NUMBER = re.compile(
     re.IGNORECASE,
 )
 _PART_OF_MORE = re.compile(r"\s*[/:\u2013-]\s*\d")
-"""What follows the first number of a fraction, a time, a date, a score or a range, none of which is that number."""
+"""The rest of a fraction, a time, a date, a score or a range after its first number, which is not the answer."""
 _SCALES = {"thousand": 3, "million": 6, "billion": 9, "trillion": 12, "k": 3, "K": 3, "M": 6, "B": 9}
 _SCALE = re.compile(r"\s*(?:%\s*)?((?i:thousand|million|billion|trillion))\b|([kKMB])\b")
 _MOST_DIGITS = 40
@@ -43,32 +43,17 @@ _ARTICLE = re.compile(r"^(?:the|an?)\s+(?=\S)", re.IGNORECASE)
 
 
 class AnswerKind(Protocol):
-    """What an answer is.
-
-    Attributes:
-        name: What tells one from another between runs: the option, with a digest of what a file holds.
-    """
+    """A kind of answer. Its methods raise RowError where the row lacks something that the kind needs."""
 
     @property
     def name(self) -> str:
-        """See above."""
-        ...
+        """The kind as a run file names it: the option, with a digest of its file."""
 
     def constraint(self, row: Row, rationale: str | None) -> Constraint | None:
-        """Return what a reply that is an answer and nothing else must be; None where it may be anything.
-
-        Raises:
-            RowError: The row lacks what the kind needs.
-        """
-        ...
+        """Return the constraint of a reply that is only an answer; None where it may be anything."""
 
     def spelling(self, answer: str, row: Row, rationale: str | None) -> str | None:
-        """Return an answer in its one spelling; None if it is not of this kind.
-
-        Raises:
-            RowError: The row lacks what the kind needs.
-        """
-        ...
+        """Return an answer in its one spelling; None if it is not of this kind."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,26 +63,26 @@ class FreeText:
     name: str = "text"
 
     def constraint(self, row: Row, rationale: str | None) -> Constraint | None:
-        """Return none."""
+        """Return None: any text will do."""
         return None
 
     def spelling(self, answer: str, row: Row, rationale: str | None) -> str | None:
-        """Return the answer as it is."""
+        """Return the answer unchanged."""
         return answer
 
 
 @dataclass(frozen=True, slots=True)
 class SpanOfText:
-    """Words of the context, its titles or the rationale as they stand there, or yes or no."""
+    """Words that occur in the context, its titles or the rationale, or yes or no."""
 
     name: str = "span"
 
     def constraint(self, row: Row, rationale: str | None) -> Constraint | None:
-        """Return the texts that the answer must be a part of."""
+        """Return the texts that must contain the answer."""
         return Span(_texts(row, rationale), ("yes", "no"))
 
     def spelling(self, answer: str, row: Row, rationale: str | None) -> str | None:
-        """Return the answer if it is a part of these texts, but for case and an article before it."""
+        """Return the answer if one of these texts contains it, apart from case and an article before it."""
         if closed := _yes_or_no(answer, whole=True):
             return closed
         wanted = [_flat(one) for one in (answer, _ARTICLE.sub("", answer))]
@@ -116,13 +101,13 @@ class YesNo:
         return Choices(("yes", "no"))
 
     def spelling(self, answer: str, row: Row, rationale: str | None) -> str | None:
-        """Return the one that the answer begins with, or else the only one in it."""
+        """Return the one at the start of the answer, else the only one in it."""
         return _yes_or_no(answer, whole=False)
 
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """One of several answers: those of the option, else those of the row."""
+    """One of several answers, from the option or else from the row."""
 
     given: tuple[str, ...] = ()
     name: str = "choice"
@@ -132,7 +117,7 @@ class Choice:
         return Choices(self._texts_of(row))
 
     def spelling(self, answer: str, row: Row, rationale: str | None) -> str | None:
-        """Return the choice that the answer is, names by its letter or number, or alone speaks of."""
+        """Return the choice that the answer equals, names by letter or number, or is the only one to mention."""
         texts, labels = self._texts_of(row), self._labels_of(row)
         by_value = {answer_key(text): text for text in texts}
         if exact := by_value.get(answer_key(answer)):
@@ -169,16 +154,16 @@ class Choice:
 
 @dataclass(frozen=True, slots=True)
 class NumberInDigits:
-    """A number, given in digits without what parts thousands; percent signs and units are left out."""
+    """A number in digits, without separators of thousands, percent sign or unit."""
 
     name: str = "number"
 
     def constraint(self, row: Row, rationale: str | None) -> Constraint | None:
-        """Return that of a number."""
+        """Return the constraint of a number."""
         return Number()
 
     def spelling(self, answer: str, row: Row, rationale: str | None) -> str | None:
-        """Return the only number of the answer, or the one that it begins with."""
+        """Return the only number of the answer, or the one at its start."""
         found = list(_NUMBER.finditer(answer))
         if not found or (len(found) > 1 and answer[: found[0].start()].strip(" \"'(~")):
             return None
@@ -189,10 +174,10 @@ class NumberInDigits:
 
 
 def parse_kind(text: str, choices: Sequence[str] = ()) -> AnswerKind:
-    """Read a kind as the command line writes it.
+    """Parse a kind as `--answer` writes it.
 
     Raises:
-        UsageError: It is none, its schema cannot be used, or `--choices` does not go with it.
+        UsageError: There is no such kind, its schema cannot be used, or it takes no `--choices`.
     """
     if text != "choice" and choices:
         raise UsageError(f"--choices goes with --answer choice, not with --answer {text}")
@@ -209,9 +194,9 @@ def parse_kind(text: str, choices: Sequence[str] = ()) -> AnswerKind:
 
 
 def _checked(choices: Sequence[str]) -> tuple[str, ...]:
-    """Refuse choices that leave none, or that the vote could not tell apart."""
+    """Refuse fewer than two choices, or choices that the vote could not tell apart."""
     if choices and len({answer_key(choice) for choice in choices}) < max(len(choices), 2):
-        raise UsageError(f"--choices {','.join(choices)}: give two or more answers, each another value")
+        raise UsageError(f"--choices {','.join(choices)}: give two or more answers with different values")
     return tuple(choices)
 
 
@@ -226,7 +211,7 @@ def _flat(text: str) -> str:
 
 
 def _stands_in(part: str, text: str) -> bool:
-    """Whether words stand in a text as whole words; scripts that write no spaces have no bounds to keep."""
+    """Whether a text contains words as whole words; in scripts without spaces, anywhere."""
     at = text.find(part) if part else -1
     while at >= 0:
         if not (_joined(text[at - 1 : at], part[0]) or _joined(part[-1], text[at + len(part) :][:1])):
@@ -251,7 +236,7 @@ def _yes_or_no(answer: str, *, whole: bool) -> str | None:
 
 
 def _in_digits(written: re.Match[str], scale: int) -> str | None:
-    """Write a number in digits: no sign but minus, no zeros that say nothing."""
+    """Return a number in digits: no sign but minus, no superfluous zeros."""
     sign = "-" if re.search(r"[-\u2212]|[mn]", written["sign"], re.IGNORECASE) else ""
     digits = (written["plain"] or "").replace(",", ".") or _joined_up(written["parted"])
     value = (Decimal(digits + (written["power"] or "")) * Decimal(10) ** scale).normalize()
@@ -262,5 +247,5 @@ def _in_digits(written: re.Match[str], scale: int) -> str | None:
 
 
 def _joined_up(parted: str) -> str:
-    """Take out what parts the thousands of a number."""
+    """Return a number without the separators of its thousands."""
     return re.sub(r"[^\d.]" if parted.count(".") < 2 else r"\D", "", parted)

@@ -1,4 +1,4 @@
-"""Answers that are JSON of a schema of one's own (`--answer json:SCHEMA`)."""
+"""Answers in JSON that fit a user's schema (`--answer json:SCHEMA`)."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from lmcot_cli.pipeline.json_answers import values
 from lmcot_cli.pipeline.schema_check import bounded_check
 
 MAX_BYTES = 2**20
-"""Longest file that is read as a schema; more is surely another file."""
+"""The most bytes of a schema; a longer file is surely another one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +33,7 @@ class Json:
 
     @property
     def name(self) -> str:
-        """The option with a digest of the schema, which a file may hold."""
+        """The option with a digest of the schema."""
         return f"json:sha256:{sha256(self.text.encode()).hexdigest()[:16]}"
 
     def constraint(self, row: Row, rationale: str | None) -> Constraint | None:
@@ -41,34 +41,34 @@ class Json:
         return JsonSchema(self.text, self.schema)
 
     def spelling(self, answer: str, row: Row, rationale: str | None) -> str | None:
-        """Return the last value in the text that fits; text without quotes counts where a string would fit."""
+        """Return the last value in the text that fits; where a string would fit, the text needs no quotes."""
         if value := self.within(answer):
             return value
         return json.dumps(answer, ensure_ascii=False) if self.fits(answer) else None
 
     def within(self, reply: str) -> str | None:
         """Return the last value in a reply that fits."""
-        found = [value for value, _ in values(reply) if self.fits(value)]
+        found = [value for value in values(reply) if self.fits(value)]
         return json.dumps(found[-1], ensure_ascii=False) if found else None
 
     def fits(self, value: object) -> bool:
         """Whether a value fits the schema.
 
         Raises:
-            SlowPatternError: To tell takes too long.
+            SlowPatternError: The check takes too long.
         """
         return bounded_check(self.text).fits(value)
 
     def has_answer(self, reply: str) -> bool:
-        """Whether a reply holds a value that fits, so that it need not be gone on with."""
+        """Whether a reply holds a value that fits, so that it need not continue."""
         try:
-            return any(self.fits(value) for value, _ in values(reply))
-        except SlowPatternError:  # told to whoever reads the reply
+            return any(map(self.fits, values(reply)))
+        except SlowPatternError:  # reported when the reply is read
             return True
 
 
 def read_json_kind(source: str) -> Json:
-    """Read a schema, as it stands or from a file.
+    """Read a schema from the option itself or from a file.
 
     Raises:
         UsageError: It cannot be read or used.
@@ -93,7 +93,7 @@ def _read_schema(source: str) -> Mapping[str, Any]:
         raise UsageError(f"--answer json:{source}: the schema cannot be read: {error.strerror}") from error
     except (ValueError, RecursionError) as error:
         place = "what follows json:" if inline else source
-        raise UsageError(f"--answer json: {place} is no JSON ({error})") from error
+        raise UsageError(f"--answer json: {place} is not JSON ({error})") from error
     if not isinstance(schema, dict):
         raise UsageError(f'--answer json:{source}: a JSON schema is an object, such as {{"type": "object"}}')
     return schema
@@ -122,7 +122,7 @@ def _check_schema(schema: Mapping[str, Any], source: str) -> None:
 
 
 def _resolve_all(schema: Mapping[str, Any]) -> None:
-    """Look up every reference, so that a missing one is told before the first row."""
+    """Look up every reference, so that a missing one is reported before the first row."""
     from referencing import Registry
     from referencing.exceptions import Unresolvable
     from referencing.jsonschema import DRAFT202012

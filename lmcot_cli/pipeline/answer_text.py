@@ -1,4 +1,4 @@
-"""Reduce a text that holds an answer to the answer: its first line, without what explains or introduces it."""
+"""Reduce a text to the answer in it: its first line, without introduction or explanation."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from lmcot_cli.pipeline.markup import bare, only_bold, without_emphasis
 from lmcot_cli.pipeline.sentences import first_sentence
 
 _SHORT_WORDS = 6
-"""Words of a direct answer up to which a sentence after it is taken for its explanation."""
+"""The most words of a direct answer whose next sentence counts as its explanation."""
 
 _FENCE = re.compile(r"^\s*(?:`{3,}|~{3,})\s*[\w+-]*\s*$")
 _RULE = re.compile(r"^[\s*_=~\-#$\\\[\]()]{2,}$")
@@ -42,7 +42,7 @@ _NO_ANSWER = re.compile(r"^not\s+(?!guilty\b|applicable\b)")
 
 
 def content_lines(text: str) -> list[str]:
-    """Return the lines that say something, without the marks of headings, quotations and lists."""
+    """Return the lines with content, without the marks of headings, quotations and lists."""
     lines = [
         line for line in text.splitlines() if line.strip() and not (_FENCE.match(line) or _RULE.match(line))
     ]
@@ -55,7 +55,7 @@ def content_lines(text: str) -> list[str]:
 
 
 def unfenced(text: str) -> str:
-    """Return the inside of the code fence that a text begins with, else the text."""
+    """Return the content of the code fence at the start of a text, else the text."""
     lines = text.strip().split("\n")
     if not _FENCE.match(lines[0]):
         return text
@@ -64,12 +64,12 @@ def unfenced(text: str) -> str:
 
 
 def introduces(line: str) -> bool:
-    """Whether a line ends in a colon, so that the answer is below it."""
+    """Whether a line ends with a colon, so that the answer is below it."""
     return bool(_INTRODUCES.search(line))
 
 
 def says_something(line: str) -> bool:
-    """Whether there is a letter or digit in a line."""
+    """Whether a line has a letter or digit."""
     return any(character.isalnum() for character in line)
 
 
@@ -82,12 +82,12 @@ def without_trailing_rules(text: str) -> str:
 
 
 def denies(text: str) -> bool:
-    """Whether what follows a marker says that there is no answer: "(the answer is) not given"."""
+    """Whether the text after a marker says that there is no answer: "(the answer is) not given"."""
     return bool(_NO_ANSWER.match(text.strip()))
 
 
 def marked_answer(text: str) -> str | None:
-    """Return the answer that stands after a marker; what follows its sentence is no part of it."""
+    """Return the answer at the start of the text after a marker; later sentences are not part of it."""
     after = _TAG_END.split(_MARK_LEFT.sub("", text), maxsplit=1)[0]
     line = next((one for one in content_lines(after) if not introduces(one)), "")
     if bold := _BOLD_START.match(line):
@@ -100,7 +100,7 @@ def marked_answer(text: str) -> str | None:
 
 
 def plain_answer(line: str) -> str | None:
-    """Return the answer of a line that should hold nothing else; a short one may be explained after it."""
+    """Return the answer of a line that should hold nothing else; an explanation may follow a short one."""
     bold = only_bold(line)
     if bold and len(line.split()) - len(bold.split()) >= 4:  # a sentence that stresses its answer
         return bare(bold)
@@ -112,7 +112,7 @@ def plain_answer(line: str) -> str | None:
 
 
 def _without_aside(line: str) -> str:
-    """Cut off a clause after yes or no, and a remark in brackets."""
+    """Return a line without the clause after yes or no, or without a remark in brackets."""
     closed = _YES_NO.match(line)
     if closed and len(line[closed.end() :].split()) > 1 and _VERB.search(line, closed.end()):
         return closed[1]
@@ -120,7 +120,7 @@ def _without_aside(line: str) -> str:
 
 
 def _explains(first: str, rest: str) -> bool:
-    """Whether a direct answer is its first sentence: short, and followed by a whole sentence."""
+    """Whether the rest explains the first sentence, which is short and followed by a whole sentence."""
     if "\u3002" in first:
         return len(first) <= 4 * _SHORT_WORDS
     words = rest.split()

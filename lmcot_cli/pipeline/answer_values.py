@@ -1,7 +1,7 @@
-"""When two answers are the same: one value in two spellings, and nothing else.
+"""When two answers are the same: only if they are two spellings of one value.
 
 Case, articles and punctuation around words make no difference, as in the official scorers. But a scorer deletes every
-sign, and so to it 1.5 is 15, -4 is 4 and C++ is C; a vote must not merge what is not the same. What counts here:
+sign, so that 1.5 is 15, -4 is 4 and C++ is C; a vote must not merge different values. What counts here:
 
 - a sign, a decimal point, a percent sign, a currency or a comparison at a number; separators between digits (2:1, 3-2);
 - `+` and `#` at the end of a word (C++, C#), and the one letter of "Vitamin A";
@@ -54,7 +54,7 @@ _DATES = [
 
 @lru_cache(maxsize=4096)  # the samples of a row repeat a few answers, at every wave
 def answer_key(answer: str) -> str:
-    """Return a string that two answers share exactly where they are the same value."""
+    """Return a string that is the same for two answers if and only if they have the same value."""
     if answer.lstrip()[:1] in ("{", "[") and (value := _json_key(answer)):
         return value
     text = _plain(answer)
@@ -74,7 +74,7 @@ def _json_key(answer: str) -> str | None:
 
 
 def _plain(answer: str) -> str:
-    """Write signs that mean the same in one way, and numbers without what only parts their digits."""
+    """Return a text with one form of equivalent signs, and numbers without separators of thousands."""
     text = unicodedata.normalize("NFC", answer).translate(_WIDE)
     text = _DASHES.sub("-", _APOSTROPHES.sub("'", _QUOTES.sub('"', text)))
     text = _RANGE.sub("-", _PERCENT.sub("%", text))
@@ -86,13 +86,13 @@ def _plain(answer: str) -> str:
 
 
 def _sign_first(found: re.Match[str]) -> str:
-    """Write a sign before a currency, and no plus."""
+    """Return a match with the sign before the currency, and no plus."""
     sign = (found["sign"] or found["then"] or "").replace("+", "")
     return f"{sign}{found['unit'] or found['first'] or ''}{found['digit']}"
 
 
 def _number_key(text: str) -> str | None:
-    """Return the value of an answer that is a number and nothing else."""
+    """Return the value of an answer that is only a number."""
     bare = text.strip("\"'() ")
     found = _NUMBER.fullmatch(bare.rstrip(".")) if len(bare) < 100 else None
     if not found or re.match(r"0\d", found[3]):  # 007 is a name

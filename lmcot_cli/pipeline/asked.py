@@ -1,4 +1,4 @@
-"""One model with what it is asked, and how much of a row's context its prompt has room for."""
+"""A model with its stage, and how much of a row's context its prompt has room for."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from lmcot_cli.pipeline.draws import RowDraws
 from lmcot_cli.pipeline.options import AnswerOptions
 from lmcot_cli.pipeline.reading import AnswerReader
 from lmcot_cli.pipeline.waves import Ask, Wave
-from lmcot_cli.prompts.conversation import PromptBuilder, role_of
-from lmcot_cli.prompts.options import Stage
+from lmcot_cli.prompts.conversation import PromptBuilder
+from lmcot_cli.prompts.options import Stage, role_of
 from lmcot_cli.prompts.truncation import Droppable
 
 MOST_TRIES = 8
-"""Times that an endpoint is asked with less and less of a context; each takes away at least one paragraph."""
+"""Times that an endpoint is asked with less and less of a context; each time at least one paragraph is dropped."""
 
 
 @dataclass(frozen=True, slots=True)
 class AskedModel:
-    """One model with the template and the sampling it is asked with."""
+    """A model with the template and the sampling of its stage."""
 
     model: Backend
     name: Stage
@@ -33,14 +33,14 @@ class AskedModel:
 
     @property
     def role(self) -> Role:
-        """The part that the model plays."""
+        """The role of the model."""
         return role_of(self.name)
 
     def render(self, row: Row, rationale: str | None = None) -> Request:
-        """Render the prompt, with what stands before it.
+        """Return the request of a row: the prompt, and what comes before it.
 
         Raises:
-            RowError: The row holds what no prompt can.
+            RowError: The row holds text that no prompt can hold.
         """
         request = self.prompts.request(self.name, row, rationale)
         if self.name in ("standard", "guided_answer"):  # elsewhere the answer is a part of the reply only
@@ -51,12 +51,12 @@ class AskedModel:
             request.prompt.encode()
         except UnicodeEncodeError as error:
             raise RowError(
-                "question, context or rationale holds half a surrogate pair, which is no character"
+                "question, context or rationale holds half a surrogate pair, which is not a character"
             ) from error
         return request
 
     def ask(self, request: Request, seed: int = 0) -> Ask:
-        """Ask for one completion."""
+        """Return a request with its seed, for this model."""
         return Ask(self.model, replace(request, seed=seed), self.sampling)
 
     def text_of(self, done: Completion) -> str:
@@ -66,14 +66,14 @@ class AskedModel:
 
 @dataclass(slots=True)
 class Asking:
-    """What one model is asked about one row: prompts with as much of the context as there is room for.
+    """The requests to one model about one row, with as much of the context as there is room for.
 
-    A model that runs here counts its tokens, so that the fewest paragraphs are dropped. An endpoint says no to what is
+    A model that runs here counts its tokens, so the fewest paragraphs are dropped. An endpoint refuses a prompt that is
     too long, and is asked again with less.
 
     Attributes:
         asked: The model.
-        draws: The samples of the row; it is told how many paragraphs were dropped.
+        draws: The samples of the row, which note how many paragraphs were dropped.
         options: Whether paragraphs may be dropped, and which of them first.
     """
 
@@ -94,7 +94,7 @@ class Asking:
 
         Raises:
             PromptTooLongError: There is no room for a prompt, whatever may be dropped of it.
-            RowError: The row holds what no prompt can.
+            RowError: The row holds text that no prompt can hold.
         """
         tries = 0
         while True:
@@ -112,7 +112,7 @@ class Asking:
         return self._requests[rationale]
 
     def _fitting(self, rationale: str | None) -> Request:
-        """Render the prompt from which the fewest paragraphs are dropped; from one that never fits, all but one."""
+        """Return the request with the fewest paragraphs dropped; all but one where none fits."""
         if self.options.truncate == "none":
             return self._without(0, rationale)
         whole = self._without(self._least, rationale)
@@ -137,7 +137,11 @@ class Asking:
         return request
 
     def _drop_more(self, error: PromptTooLongError, wave: Wave, *, last: bool) -> bool:
-        """Drop more, as an endpoint's refusal asks for, and all that can be before the last try; False for nothing."""
+        """Drop more, as an endpoint's refusal demands; before the last try, all that can be dropped.
+
+        Returns:
+            Whether there was anything to drop.
+        """
         most = 0 if self.options.truncate == "none" else self._context.most
         if not error.refused or self._least >= most:
             return False
@@ -147,7 +151,7 @@ class Asking:
         return True
 
     def _advice(self, error: PromptTooLongError) -> str:
-        """Say what else may help, of which the model knows nothing."""
+        """Return advice that the model itself cannot give."""
         helps = (
             [f"give fewer --shots than {self.options.prompting.shots}"]
             if self.options.prompting.shots

@@ -20,19 +20,19 @@ _DURATION = re.compile(r"(\d+(?:\.\d+)?)([smh])")
 
 @dataclass(slots=True)
 class Budget:
-    """Counts what is spent, and reckons what the requests that are out will take.
+    """Counts what is spent, and estimates what the requests in flight will use.
 
-    Rows under way when a limit is reached are finished, so it can be overrun by what they still need.
+    Rows in flight when a limit is reached are finished, so a run can exceed it by what they still need.
 
     Attributes:
-        max_tokens: Prompt and completion tokens of both models together; None sets no limit.
-        seconds: Time from `started`; None sets no limit.
-        max_cost: Of the tokens, by their price; None sets no limit.
-        rows: Rows of the input, so that each gets its share; None where nobody knows.
-        tokens: Those spent.
-        cost: What they cost.
-        begun: Rows that were begun.
-        clock: Tells the time in seconds.
+        max_tokens: Limit of prompt and completion tokens of both models together; None sets no limit.
+        seconds: Limit of the time from `started`; None sets no limit.
+        max_cost: Limit of the tokens' cost; None sets no limit.
+        rows: Rows of the input, so that each gets its share; None if unknown.
+        tokens: The tokens spent.
+        cost: Their cost.
+        begun: Rows that have begun.
+        clock: Returns the time in seconds.
         started: When the run began.
     """
 
@@ -53,16 +53,16 @@ class Budget:
         self.started = self.clock()
 
     def reserve(self, request: Request, sampling: Sampling) -> None:
-        """Set aside what a request will take, so that those that are out do not overrun the budget by much."""
+        """Set aside what a request will use, so that those in flight do not exceed the budget by much."""
         written = (
             self._written / self._replies if self._replies else sampling.room(sampling.thinking != "off") / 4
         )
         self._reserved.append(len(request.text) / _CHARACTERS_A_TOKEN + written)
 
     def spend(self, done: Completion | RowError, price: Price) -> None:
-        """Count a reply; a completion that was kept from an earlier run costs nothing.
+        """Count a reply; a completion that was cached by an earlier run costs nothing.
 
-        Calls for it that were not answered count as much again, for an endpoint may bill them.
+        Each call for it that was not answered counts as much again, because an endpoint may bill it.
         """
         self._reserved.popleft()
         if isinstance(done, RowError):
@@ -72,24 +72,24 @@ class Budget:
         self.cost += (1 + done.lost_calls) * price.of(TokenCounts.of(done))
 
     def spent(self) -> CutShort | None:
-        """Say which limit is reached; None while there is something left."""
+        """Return the limit that is reached; None while there is something left."""
         return next((limit for limit, share in self._shares().items() if share >= 1), None)
 
     def is_tight(self, share: float = 1.0) -> bool:
-        """Whether the requests that are out may take all that is left of a share; others wait for their replies."""
+        """Whether the requests in flight may use all that is left of a share; others wait for their replies."""
         return self.max_tokens is not None and self.tokens + sum(self._reserved) >= self.max_tokens * share
 
     def refused(self) -> CutShort | None:
-        """Say which limit keeps a row from samples that it can do without; None if there is enough for them.
+        """Return the limit that keeps a row from samples that it does not need; None if there is enough for them.
 
-        Rows that have not begun keep their share: what the first half of the rows spends is half of the budget,
-        or less, and what rows leave over is there for the later ones.
+        Rows that have not begun keep their share: the first half of the rows spends half of the budget at most, and
+        what they do not spend is left for later ones.
         """
         return next((limit for limit, share in self._shares().items() if share >= self.share_of_begun), None)
 
     @property
     def share_of_begun(self) -> float:
-        """The share of the rows that has begun; 1 where nobody knows how many there are."""
+        """The share of the rows that has begun; 1 if their number is unknown."""
         return self.begun / max(self.rows, self.begun) if self.rows else 1.0
 
     def _shares(self) -> dict[CutShort, float]:
@@ -104,10 +104,10 @@ class Budget:
 
 
 def parse_duration(text: str) -> float:
-    """Read `90s`, `10m`, `1h30m` or `2.5h`; return seconds.
+    """Return the seconds of `90s`, `10m`, `1h30m` or `2.5h`.
 
     Raises:
-        UsageError: It is none.
+        UsageError: The text is no such time.
     """
     parts = _DURATION.findall(text)
     seconds = sum(float(number) * _SECONDS[unit] for number, unit in parts)

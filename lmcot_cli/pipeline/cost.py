@@ -1,4 +1,4 @@
-"""What tokens cost, by the price table of the settings file."""
+"""The cost of tokens by the price table of the settings file."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ _PER = 1_000_000
 
 @dataclass(frozen=True, slots=True)
 class Price:
-    """What a million tokens cost, in whatever currency the table is in."""
+    """The price of a million tokens, in whatever currency the table uses."""
 
     prompt: float
     completion: float
 
     def of(self, tokens: TokenCounts) -> float:
-        """Return what so many tokens cost; those of replies that were kept cost nothing."""
+        """Return the cost of tokens; cached ones cost nothing."""
         paid = tokens.prompt - tokens.cached_prompt, tokens.completion - tokens.cached_completion
         return (paid[0] * self.prompt + paid[1] * self.completion) / _PER
 
@@ -28,5 +28,5 @@ FREE = Price(0.0, 0.0)
 
 
 def cost_of(usage: Usage, prices: Mapping[Role, Price]) -> float:
-    """Return what the tokens of both models cost."""
+    """Return the cost of both models' tokens."""
     return prices["small"].of(usage.small) + prices["large"].of(usage.large)

@@ -32,9 +32,9 @@ class AsksModels(Protocol):
 
 
 def destinations(models: Mapping[Role, ModelName], options: AsksModels) -> tuple[str, ...]:
-    """Return, a line each, what the user is to know before anything is sent.
+    """Return what the user should know before anything is sent, one line for each host.
 
-    Nothing is said of models that are on this machine, nor of its own servers, unless they are given a key.
+    Models on this machine are not mentioned, nor are its own servers, unless a key is sent to them.
 
     Raises:
         LmcotError: A spec cannot be understood, or the user's settings file cannot be read.
@@ -61,7 +61,7 @@ def _asked(name: ModelName, options: AsksModels) -> Iterator[str]:
 
 
 def _chosen(models: Mapping[Role, ModelName], aliases: Mapping[str, str]) -> str:
-    """Name the models that the file chose, and what its names stand for."""
+    """Return the models that the settings file chose, and what its names stand for."""
     named = {role: (name, resolve_name(name, aliases)) for role, name in models.items()}
     chosen = [
         f"{role} is {resolved.spec}"

@@ -1,4 +1,4 @@
-"""The samples of one row as they come in, and their votes."""
+"""The samples of one row as they arrive, and their votes."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from lmcot_cli.pipeline.waves import Drawn, RowWork
 
 @dataclass(slots=True)
 class RowDraws:
-    """The samples of a row as they come in.
+    """The samples of a row as they arrive.
 
     Attributes:
         row: The row.
         options: How many there may be, and when they are enough.
-        samples: Those that are there.
+        samples: The samples so far.
         dropped: See `Drawn.dropped`.
     """
 
@@ -34,22 +34,22 @@ class RowDraws:
     _cuts: list[str] = field(default_factory=list)
 
     def kept(self, work: RowWork) -> RowWork:
-        """Do the work; where the row fails in it, return what was drawn before, with the error."""
+        """Run the work; where the row fails in it, return the samples drawn before, with the error."""
         try:
             return (yield from work)
         except RowError as error:
             return Drawn(tuple(self.samples), dropped=self.dropped, error=error)
 
     def add(self, sample: Sample, cut: str | None) -> None:
-        """Add a sample; `cut` says what kept it from saying anything, where something did."""
+        """Add a sample; `cut` says why its last reply is empty, where a limit left it so."""
         self.samples.append(sample)
         self._cuts += [cut] if cut and sample.answer is None else []
 
     def end(self, cut_short: CutShort | None = None) -> Drawn:
-        """Return what was drawn.
+        """Return the samples.
 
         Raises:
-            ReplyCutError: A limit cut every sample before it said anything.
+            ReplyCutError: A limit left every sample empty.
         """
         if self._cuts and len(self._cuts) == len(self.samples):
             raise ReplyCutError(self._cuts[0])
@@ -79,7 +79,7 @@ def ballots(samples: Iterable[Sample], by: VoteBy) -> list[Ballot]:
     """Return the votes of samples.
 
     Raises:
-        ModelError: Votes are to be weighted by log-probabilities, and the model gave none.
+        ModelError: Votes are weighted by log-probabilities, and the model gives none.
     """
     if by == "majority":
         return [Ballot(sample.answer) for sample in samples]

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import closing
 from hashlib import blake2b
 
-from lmcot_cli.datasets.reader import BadRow
+from lmcot_cli.datasets.record import BadRow
 from lmcot_cli.datasets.row import Row
 from lmcot_cli.errors import DuplicateIdError, OutputError
 
@@ -15,9 +15,9 @@ _CACHE_KIB = 2048
 
 
 def mark_duplicates(rows: Iterable[Row | BadRow]) -> Iterator[Row | BadRow]:
-    """Pass rows on, the second and later ones of an id as a `BadRow` that names both places.
+    """Yield the rows; a row with the id of an earlier one becomes a `BadRow` that names both places.
 
-    A row that is bad already keeps its error and takes no id from a good one.
+    A row that is bad already keeps its error and claims no id.
 
     Raises:
         OutputError: The disk that holds temporary files is full.
@@ -37,7 +37,7 @@ class _SeenIds:
     """Digests of ids in a private temporary database, which SQLite keeps on disk behind a small cache."""
 
     def __init__(self) -> None:
-        # Whichever thread collects a generator that was left half-way closes this.
+        # An abandoned generator is closed by whichever thread collects it.
         self._database = sqlite3.connect("", isolation_level=None, check_same_thread=False)
         self._database.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
         self._database.execute("PRAGMA journal_mode = OFF")
@@ -51,7 +51,7 @@ class _SeenIds:
             new = self._database.execute("INSERT OR IGNORE INTO seen VALUES (?, ?)", (digest, line)).rowcount
         except sqlite3.OperationalError as error:
             raise OutputError(
-                f"the ids seen so far find no room in the folder of temporary files: {error}"
+                f"no room for the ids seen so far in the folder of temporary files: {error}"
             ) from error
         if new:
             return line

@@ -1,4 +1,4 @@
-"""How many rows may fail before a run is given up."""
+"""How many rows may fail before a run stops."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from lmcot_cli.errors import UsageError
 
 _ENOUGH_ROWS = 20
-"""Rows before a share of them means something."""
+"""Rows after which a share of them means something."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,10 +26,10 @@ class ErrorLimit:
 
 
 def parse_error_limit(text: str) -> ErrorLimit:
-    """Read `25` (rows) or `10%` (of the rows so far, once there are 20).
+    """Parse `25` (rows) or `10%` (of the rows so far, once there are 20).
 
     Raises:
-        UsageError: It is neither.
+        UsageError: The text is neither.
     """
     try:
         if text.endswith("%") and 0 <= (percent := float(text[:-1])) < 100:

@@ -1,8 +1,8 @@
-r"""Find the answer in what a model wrote.
+r"""Find the answer in a reply.
 
-A direct answer is asked for in a few words; models put a label, an introduction, Markdown, a code fence or JSON around
-it, or go on to explain it. In a chain of thought the answer follows the last marker ("So the answer is", a label,
-`\boxed{}`), and what stands before the sentence with the marker is the rationale.
+A direct answer should be a few words; models put a label, an introduction, Markdown, a code fence or JSON around it, or
+go on to explain it. In a chain of thought the answer follows the last marker ("So the answer is", a label, `\boxed{}`),
+and the text before the sentence with the marker is the rationale.
 """
 
 from __future__ import annotations
@@ -28,17 +28,17 @@ from lmcot_cli.pipeline.markup import boxes, only_bold
 from lmcot_cli.pipeline.sentences import sentence_starts
 
 NEXT_PART = ("\nQuestion:", "\nContext:")
-"""Where a model has gone on to a next example of its own making."""
+"""Where a model goes on to invent another example."""
 
 _SENTENCE_WORDS = 12
 _MOST_LEADS = 4
-"""Lines that may lead to an answer; a small model that writes more of them is in a loop ("Answer:", "Answer:")."""
+"""The most lines that lead to an answer; a small model that writes more is in a loop ("Answer:", "Answer:")."""
 
 _MOST_LAYERS = 10
-"""Labels, introductions and marks around an answer, one within the other; what has more is a loop."""
+"""The most nested labels, introductions and marks around an answer; a text with more is a loop."""
 
 _LONGEST = 1000
-"""Characters after a marker in which an answer is looked for."""
+"""The most characters after a marker that are searched for an answer."""
 
 _POLITE = re.compile(
     r"^(?:sure|certainly|of course|okay|ok|alright|here(?:['\u2019]s| is) (?:the|my|your) answer)[!.,]*$",
@@ -49,12 +49,7 @@ _DRESS = " \t\n*_:$`"
 
 
 class ChainAnswer(NamedTuple):
-    """What a chain of thought holds.
-
-    Attributes:
-        rationale: The text before the sentence with the answer.
-        answer: The answer; None where there is none.
-    """
+    """A chain of thought: the text before the sentence with the answer, and the answer, if there is one."""
 
     rationale: str
     answer: str | None
@@ -65,10 +60,10 @@ def answer_line(reply: str, own: Sequence[str] = ()) -> str | None:
 
     Args:
         reply: The reply.
-        own: What stands before an answer by one's own prompts, such as `Antwort:`.
+        own: Markers that the prompt itself asks for, such as `Antwort:`.
 
     Returns:
-        The answer on one line, without what introduces or dresses it; None where nothing is left.
+        The answer on one line, without introduction or markup; None where nothing is left.
     """
     known = tuple(own)
     answer = _direct(reply, known)
@@ -84,10 +79,10 @@ def chain_answer(chain: str, own: Sequence[str] = ()) -> ChainAnswer:
 
     Args:
         chain: The chain.
-        own: The markers that one's own prompt asks for, beside those that are built in.
+        own: Markers that the prompt itself asks for, beside the built-in ones.
 
     Returns:
-        The text before the sentence that holds the last marker, and what follows the marker. Without a marker the
+        The text before the sentence that holds the last marker, and the answer after the marker. Without a marker the
         whole chain is the rationale and there is no answer.
     """
     found = _marked(chain, tuple(own))
@@ -97,25 +92,25 @@ def chain_answer(chain: str, own: Sequence[str] = ()) -> ChainAnswer:
 
 
 def before_sentence(text: str, position: int) -> str:
-    """Return what stands before the sentence at a position: the rationale of an answer that is found there."""
+    """Return the text before the sentence at a position: the rationale of an answer that is found there."""
     starts = [start for start in sentence_starts(text, position) if start <= position]
     return tidy_rationale(text[: starts[-1]]) if starts else ""
 
 
 def tidy_rationale(text: str) -> str:
-    """Take the echo of the cue off a rationale."""
+    """Return a rationale without an echo of the cue."""
     return markers.RATIONALE_LABEL.sub("", text, count=1).strip()
 
 
 def before_answer(rationale: str) -> str:
-    """Return a rationale without the answer that its writer went on to give under a label of its own."""
+    """Return a rationale without an answer that follows it under its own label."""
     tidied = tidy_rationale(rationale)
     found = markers.ANSWER_LABEL_LINE.search(tidied)
     return tidied[: found.start()].rstrip() if found and found.start() else tidied
 
 
 def has_answer(reply: str) -> bool:
-    """Whether the whole lines of a reply hold its answer, or only ever labels, so that no more need be written."""
+    """Whether the complete lines of a reply hold its answer, or nothing but labels, so that it need not continue."""
     lines, _, _ = reply.rpartition("\n")
     begun = lines.lstrip().removeprefix("```json").removeprefix("```").lstrip()
     if begun.startswith("{"):
@@ -125,7 +120,7 @@ def has_answer(reply: str) -> bool:
 
 
 def answer_ends_early(reply: str, answer: str) -> bool:
-    """Whether a reply went on after its answer, so that a limit that cut it took nothing of the answer."""
+    """Whether a reply continued after its answer, so that a limit cut nothing of the answer."""
     _, found, after = reply.rpartition(answer)
     return bool(found and after.strip(_DRESS))
 
@@ -134,9 +129,9 @@ class _Mark(NamedTuple):
     """A place where a text may state its answer.
 
     Attributes:
-        start: Where it begins.
+        start: Where the place begins.
         source: The text that holds the answer.
-        after: Where in that the answer would begin.
+        after: Where the answer would begin in it.
     """
 
     start: int
@@ -145,7 +140,7 @@ class _Mark(NamedTuple):
 
     @property
     def text(self) -> str:
-        """What the answer stands at the beginning of."""
+        """The text that begins with the answer."""
         return self.source[self.after : self.after + _LONGEST]
 
     @property
@@ -199,7 +194,7 @@ def _is_mention(text: str, end: int) -> bool:
 
 
 def _rationale_before(text: str, marks: Sequence[_Mark], answer: str | None) -> str:
-    """Return the text before the sentence of the last mark, and before sentences above it that say the answer too."""
+    """Return the text before the sentence of the last mark, and before earlier sentences that state the answer too."""
     starts = [0, *sentence_starts(text)]
     sentences = [bisect_right(starts, mark.start) - 1 for mark in marks]
     first = sentences.pop()
@@ -215,7 +210,7 @@ def _rationale_before(text: str, marks: Sequence[_Mark], answer: str | None) -> 
 
 
 def _direct(reply: str, own: tuple[str, ...]) -> str | None:
-    """Find the answer of a direct reply once; what is found may be dressed still."""
+    """Return the answer of a direct reply, from which more layers may have to be stripped."""
     text = _own_part(reply)
     if found := leading_json(unfenced(text)):
         return found.answer
@@ -235,7 +230,7 @@ def _direct(reply: str, own: tuple[str, ...]) -> str | None:
 def _settled(lines: Sequence[str], own: tuple[str, ...]) -> _Settled | None:
     """Return the answer of the first line that settles it; None where more must be read.
 
-    A line of many words is looked beyond: "I look at the context. ..." may come to "Answer: Gdynia" below.
+    A line of many words does not: "I look at the context. ..." may lead to "Answer: Gdynia" below.
     """
     for line in lines:
         label = markers.SHORT_LABEL.match(line) or _own_label(line, own)
@@ -255,7 +250,7 @@ def _settled(lines: Sequence[str], own: tuple[str, ...]) -> _Settled | None:
 
 
 def _leads_on(line: str, own: tuple[str, ...]) -> bool:
-    """Whether a line is no answer if another follows it: an introduction, an echo of the question, a lone label."""
+    """Whether a line only leads to the answer: an introduction, an echo of the question, a label alone."""
     patterns = (_POLITE, markers.ONLY_LABEL, markers.QUESTION_LABEL)
     return (
         introduces(line)
@@ -266,7 +261,7 @@ def _leads_on(line: str, own: tuple[str, ...]) -> bool:
 
 
 def _only_leads(line: str, own: tuple[str, ...]) -> bool:
-    """Whether a line is a marker with nothing after it; a lone word such as "Answer" may be the answer, too."""
+    """Whether a line is a marker with nothing after it; a single word such as "Answer" may be the answer itself."""
     marks = _marks(line, own)
     return bool(marks and marks[-1].is_empty and not markers.ONLY_LABEL.match(line))
 
@@ -283,7 +278,7 @@ def _own_label(line: str, own: tuple[str, ...]) -> re.Match[str] | None:
 
 
 def _own_part(reply: str) -> str:
-    """Return a reply up to where it goes on to a next example."""
+    """Return a reply up to where it invents another example."""
     text = reply.strip()
     places = [at for cue in NEXT_PART if (at := text.find(cue)) > 0]
     return text[: min(places)] if places else text

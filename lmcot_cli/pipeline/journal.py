@@ -12,14 +12,13 @@ import stat
 from collections.abc import Iterator, Mapping
 from contextlib import nullcontext, suppress
 from dataclasses import replace
-from itertools import islice
 from pathlib import Path
 from types import TracebackType
 from typing import Annotated, Any, NamedTuple, Self, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from lmcot_cli.datasets.reader import BadRow
+from lmcot_cli.datasets.record import BadRow
 from lmcot_cli.datasets.row import Row
 from lmcot_cli.errors import OutputError
 from lmcot_cli.files import cannot_write, lock
@@ -89,10 +88,10 @@ class Recorded(NamedTuple):
         if item.id != self.id:
             return f"but the input has row {item.id!r} there"
         if item.question != self.question:
-            return "whose question is another in the input"
+            return "whose question differs in the input"
         digest = item.digest if isinstance(item, Row) else None
         if None not in (digest, self.row_digest) and digest != self.row_digest:
-            return "whose context or rationale is another in the input, or another column"
+            return "whose context, rationale or another column differs in the input"
         return None
 
 
@@ -108,9 +107,10 @@ class Journal:
     Args:
         path: The file.
         overwrite: Whether to discard what it holds.
-        in_place_of: The journal whose place this one will take.
+        follow: Whether to follow a link.
 
     Attributes:
+        previous: The run of an earlier session; None where there are no results of one.
         totals: The sums over all records, those of earlier sessions included once they were read.
         calls: The calls of this session to endpoints, for the run file; None where no model is behind one.
 
@@ -118,26 +118,20 @@ class Journal:
         OutputError: The file cannot be written, is being written by another process, or is no output of ours.
     """
 
-    def __init__(self, path: Path, *, overwrite: bool = False, in_place_of: Journal | None = None) -> None:
+    def __init__(self, path: Path, *, overwrite: bool = False, follow: bool = True) -> None:
         self.path = path
         self.totals = Totals()
         self.calls: Mapping[str, int] | None = None
         self._run: RunFile | None = None
         self._finished = False
-        self._in_place_of = in_place_of
         self._created = not path.exists()
-        self._descriptor = _open_locked(path, follow=in_place_of is None)
+        self._descriptor = _open_locked(path, follow=follow)
         self._run_path = run_file_of(path)
         try:
-            self._previous = None if overwrite else self._find_previous()
+            self.previous = None if overwrite else self._find_previous()
         except OutputError:
             os.close(self._descriptor)
             raise
-
-    @property
-    def is_new(self) -> bool:
-        """Whether there are no results of an earlier session."""
-        return self._previous is None
 
     @property
     def run(self) -> PreviousRun:
@@ -151,28 +145,29 @@ class Journal:
         Raises:
             OutputError: Names each differing setting.
         """
-        if self._previous and (differences := differing(self._previous.settings, settings)):
+        if self.previous and (differences := differing(self.previous.settings, settings)):
             raise OutputError(
                 f"{self.path}: was begun with other settings ({'; '.join(differences)}): {INSTEAD}"
             )
 
-    def begin(self, run: RunFile) -> None:
+    def begin(self, run: RunFile, since: PreviousRun | None = None) -> None:
         """Start the output, or prepare it for more results of `run`.
+
+        Args:
+            run: The run.
+            since: The run that it continues, if that is not the one of the results that are there.
 
         Raises:
             OutputError: The settings differ from those of the results that are there, or the disk refuses.
         """
         self.check(run.settings)
-        if self._previous and not self._begins_as_ours():  # another file must not lose its last line as torn
-            raise OutputError(f"{self.path}:1: is no result record of lmcot: {INSTEAD}")
-        other = self._in_place_of
-        previous = other._previous if other else self._previous
-        started = previous.started if previous else now()
-        self._run = replace(run, started=started, calls=previous.calls if previous else None)
+        if self.previous and not self._begins_as_ours():  # another file must not lose its last line as torn
+            raise OutputError(f"{self.path}:1: is not a result record of lmcot: {INSTEAD}")
+        since = since or self.previous
+        started, calls = (since.started, since.calls) if since else (now(), None)
+        self._run = replace(run, started=started, calls=calls)
         try:
-            os.ftruncate(self._descriptor, self._end_of_records() if self._previous else 0)
-            if other:
-                os.fchmod(self._descriptor, stat.S_IMODE(os.fstat(other._descriptor).st_mode))
+            os.ftruncate(self._descriptor, self._end_of_records() if self.previous else 0)
         except OSError as error:
             raise cannot_write(self.path, error, _MEND) from error
         self._run.write(self._run_path, _MEND)
@@ -181,7 +176,7 @@ class Journal:
         """Read the records of earlier sessions and add them to the totals.
 
         Raises:
-            OutputError: A line is no result record.
+            OutputError: A line is not a result record.
         """
         with self.path.open("rb") as file:
             for number, line in enumerate(file, 1):
@@ -191,7 +186,7 @@ class Journal:
                     recorded = Recorded.read(line)
                 except NO_RECORD as error:
                     raise OutputError(
-                        f"{self.path}:{number}: is no result record of lmcot: {INSTEAD}"
+                        f"{self.path}:{number}: is not a result record of lmcot: {INSTEAD}"
                     ) from error
                 self.totals += recorded.totals
                 yield recorded
@@ -234,48 +229,6 @@ class Journal:
         except OSError as error:
             kept = f"{self.totals.rows} rows are kept: mend that and run the same command again to continue"
             raise cannot_write(self.path, error, kept) from error
-
-    def redoes(self) -> bool:
-        """Whether its records, left by a killed session, redo those of the journal it is in place of.
-
-        They do if both are of one run and differ only where the other one has an error.
-        """
-        other = self._in_place_of
-        assert other is not None
-        try:
-            if (run := read_run_file(self._run_path)) is None or run != other._previous:
-                return False
-            pairs = zip(other.records(), self.records(), strict=False)
-            return all(old.failed or old.text == new.text for old, new in pairs)
-        except OutputError:
-            return False
-
-    def take_place(self) -> None:
-        """Take the place of the journal it is in place of, if any; records that were not reached come along.
-
-        It can be repeated if it is cut short at any point: nothing is lost.
-
-        Raises:
-            OutputError: The files cannot be written or moved.
-        """
-        other = self._in_place_of
-        if other is None:
-            return
-        try:
-            os.ftruncate(self._descriptor, self._end_of_records())  # a full disk tears a line
-            with self.path.open("rb") as file:
-                reached = sum(1 for _ in file)
-            for recorded in islice(other.records(), reached, None):
-                self.write(recorded)
-            os.fsync(self._descriptor)
-            self.path.replace(other.path.resolve())
-            self._run_path.unlink(missing_ok=True)  # the run file that is there has the same settings
-        except OSError as error:
-            raise OutputError(
-                f"{other.path}: cannot be replaced by {self.path}: {error.strerror};"
-                " mend that and run the same command again, it goes on from there"
-            ) from error
-        self.path, self._run_path = other.path, other._run_path
 
     def _check_in_place(self) -> None:
         """Refuse to write to a file that was deleted, moved or replaced: its results would be lost."""
@@ -354,7 +307,12 @@ def run_file_of(output: Path) -> Path:
 def _open_locked(path: Path, *, follow: bool) -> int:
     """Open a regular file for appending, created where it does not exist, and lock it until it is closed.
 
-    A link is followed only where the user gave the path.
+    Args:
+        path: The file.
+        follow: Whether to follow a link, as only the path that the user gave may be one.
+
+    Raises:
+        OutputError: It cannot be written or locked, or is no regular file.
     """
     how = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NONBLOCK | (0 if follow else os.O_NOFOLLOW)
     try:
@@ -365,7 +323,7 @@ def _open_locked(path: Path, *, follow: bool) -> int:
         raise cannot_write(path, error, "choose another -o") from error
     try:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise OutputError(f"{path}: is no regular file: leave -o out and results go to standard output")
+            raise OutputError(f"{path}: is not a regular file; leave out -o to write to standard output")
         lock(descriptor, path)
     except OutputError:
         os.close(descriptor)

@@ -1,33 +1,18 @@
-"""Answers that come as JSON: an object with an answer field, by itself, in a code fence or after a text."""
+"""Answers in JSON: an object with an answer field, by itself, in a code fence or after a text."""
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 _ANSWER_KEYS = (
-    "answer",
-    "finalanswer",
-    "shortanswer",
-    "finalresponse",
-    "result",
-    "response",
-    "output",
-    "value",
-    "text",
-)
+    "answer", "finalanswer", "shortanswer", "finalresponse", "result", "response", "output", "value", "text",
+)  # fmt: skip
 _REASON_KEYS = (
-    "reasoning",
-    "rationale",
-    "explanation",
-    "thought",
-    "thoughts",
-    "analysis",
-    "steps",
-    "chainofthought",
-)
+    "reasoning", "rationale", "explanation", "thought", "thoughts", "analysis", "steps", "chainofthought",
+)  # fmt: skip
 _OBJECT = re.compile(r"\{\s*[\"'}]")
 _UNFINISHED = re.compile(
     r"^\{.*?[\"'](?:final[ _-]?|short[ _-]?)?answer[\"']\s*:\s*"
@@ -36,18 +21,11 @@ _UNFINISHED = re.compile(
 )
 _MOST_TRIED = 16
 _DECODER = json.JSONDecoder(parse_float=str, parse_int=str, parse_constant=str, strict=False)
-"""Numbers stay as they are written: 1.50 is an answer, and 1.5 another spelling of it."""
+"""Numbers keep their spelling: 1.50 is an answer, and 1.5 another spelling of it."""
 
 
 class JsonAnswer(NamedTuple):
-    """An answer that was found in JSON.
-
-    Attributes:
-        start: Where the object begins in the text.
-        end: Where it ends.
-        answer: The answer.
-        reason: What the object gives as the reason for it, if anything.
-    """
+    """An answer that was found in JSON: where its object starts and ends, and the reason that it gives, if any."""
 
     start: int
     end: int
@@ -69,7 +47,7 @@ def json_answers(text: str) -> Iterator[JsonAnswer]:
 
 
 def leading_json(text: str) -> JsonAnswer | None:
-    """Return the answer of the JSON object that a text begins with, even if it is cut or has single quotes."""
+    """Return the answer of the JSON object at the start of a text, even if it is cut or has single quotes."""
     start = len(text) - len(text.lstrip())
     if not _OBJECT.match(text, start):
         return None
@@ -81,33 +59,33 @@ def leading_json(text: str) -> JsonAnswer | None:
     return JsonAnswer(start, len(text), answer, None) if answer else None
 
 
-def values(text: str) -> Iterator[tuple[Any, int]]:
-    """Yield the JSON values in a text with where they end: the text as a whole, else objects and lists in it."""
+def values(text: str) -> Iterator[Any]:
+    """Yield the JSON values of a text: the text as a whole, else the objects and lists in it."""
     decoder = json.JSONDecoder(strict=False)
     try:
         value, end = decoder.raw_decode(stripped := text.strip())
         if end == len(stripped):
-            yield value, len(text)
+            yield value
             return
     except (ValueError, RecursionError):
         pass
     starts = [found.start() for found in re.finditer(r"[{\[]", text)]
     for start in starts[: 4 * _MOST_TRIED]:
         try:
-            yield decoder.raw_decode(text, start)
+            yield decoder.raw_decode(text, start)[0]
         except (ValueError, RecursionError):
             continue
 
 
 def _answer_of(value: Mapping[str, Any]) -> str | None:
-    """Return the answer field; an object with a single field of plain text or number needs no name for it."""
+    """Return the answer field, whatever the name of a single field with plain text or a number."""
     if answer := _field(value, _ANSWER_KEYS):
         return answer
     (only,) = value.values() if len(value) == 1 else (None,)
     return None if isinstance(only, dict | list) else _text(only)
 
 
-def _field(value: Mapping[str, Any], names: tuple[str, ...]) -> str | None:
+def _field(value: Mapping[str, Any], names: Sequence[str]) -> str | None:
     by_name = {re.sub(r"[\W_]", "", key).lower(): one for key, one in value.items()}
     return next((text for name in names if name in by_name and (text := _text(by_name[name]))), None)
 

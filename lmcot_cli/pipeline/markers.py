@@ -1,4 +1,4 @@
-r"""What stands before an answer: "the answer is", labels such as `**Answer:**`, and the endings of own prompts."""
+r"""Markers of answers: "the answer is", labels such as `**Answer:**`, and the endings that prompts ask for."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ _BEFORE = r"[ \t>#*_`\u2022\u2013-]*"
 _LABEL = rf"(?:^{_BEFORE}|(?<=[.!?\u3002][ \t])[*_]*)(?:{_NAMES})[*_]*{_COLON}"
 _HEADING = rf"^{_BEFORE}(?:{_NAMES})[ \t]*(?:[*_#]+[ \t]*)?$"
 _HASHES = r"^####[ \t]+(?=\S[^\n]*\s*\Z)"
-"""Four hashes at the start of the last line: what GSM8K's solutions end with. Elsewhere it is a heading."""
+"""Four hashes at the start of the last line, as at the end of GSM8K's solutions. Elsewhere they are a heading."""
 
 _TAG = r"<(?:final_?)?answer>|^\[(?:final[_ ]?)?answer\]:?"
 
@@ -44,10 +44,10 @@ _FLAGS = re.IGNORECASE | re.MULTILINE
 BUILT_IN = re.compile(
     rf"(?:{_IS}|{_ELSEWHERE}){_SIGNS}\s*[:\uff1a]?|{_LABEL}|{_HEADING}|{_HASHES}|{_TAG}", _FLAGS
 )
-"""Every marker that needs no prompt of one's own."""
+"""Every marker that does not depend on the prompt."""
 
 SHORT_LABEL = re.compile(rf"^{_BEFORE}(?:{_NAMES}|A)[*_]*{_COLON}", _FLAGS)
-"""What a direct answer may begin with: an echo of the cue, the one letter included."""
+"""A label at the start of a direct answer, which echoes the cue; it may be a single letter."""
 
 RATIONALE_LABEL = re.compile(
     r"^[\s#*_]*(?:rationale|reasoning|explanation|(?:step[- ]by[- ]step )?reasoning steps)[*_]*\s*[:\uff1a][*_]*\s*",
@@ -55,16 +55,16 @@ RATIONALE_LABEL = re.compile(
 )
 QUESTION_LABEL = re.compile(rf"^{_BEFORE}(?:question|q)[*_]*\s*[:\uff1a]", re.IGNORECASE)
 ONLY_LABEL = re.compile(_HEADING, re.IGNORECASE)
-"""A line that is nothing but a name for the answer, such as a heading: the answer comes below."""
+"""A line that holds only a name for the answer, such as a heading: the answer comes below."""
 ANSWER_LABEL_LINE = re.compile(rf"(?:^{_BEFORE}(?:{_NAMES})[*_]*{_COLON})|{_HEADING}", _FLAGS)
 """A line at which a rationale ends, because the model goes on to answer."""
 
 
 @lru_cache(maxsize=64)
 def marker_pattern(own: tuple[str, ...]) -> re.Pattern[str]:
-    """Return what finds the markers: the built-in ones, and those that a prompt names.
+    """Return the pattern of the built-in markers and of a prompt's own ones.
 
-    Own ones are found in any case, over a line end, and with Markdown or quotes between their words.
+    Own markers match in any case, across a line end, and with Markdown or quotes between their words.
     """
     endings = [pattern for one in own if (pattern := _loose(one))]
     return re.compile("|".join([*endings, BUILT_IN.pattern]), _FLAGS) if endings else BUILT_IN

@@ -1,6 +1,6 @@
-r"""Take off a short text what only dresses it: quotes, Markdown, LaTeX, a final period.
+r"""Strip quotes, Markdown, LaTeX and a final period from a short text.
 
-What is part of a name stays: "M*A*S*H", "U.S.", "rock 'n' roll", "A" and "B".
+Signs that are part of a name stay: "M*A*S*H", "U.S.", "rock 'n' roll", "A" and "B".
 """
 
 from __future__ import annotations
@@ -33,11 +33,7 @@ _LATEX_FRAMES = (("$$", "$$"), ("$", "$"), ("\\(", "\\)"), ("\\[", "\\]"))
 
 
 def bare(text: str) -> str | None:
-    """Strip quotes, Markdown, LaTeX and a final period, in whichever order they enclose the text.
-
-    Returns:
-        What is inside; None where nothing is left.
-    """
+    """Return a text without the quotes, Markdown, LaTeX and final period around it; None where nothing is left."""
     stripped = text.strip()
     while (shorter := _unquoted(_unframed(_without_period(stripped)))) != stripped:
         stripped = shorter
@@ -45,26 +41,26 @@ def bare(text: str) -> str | None:
 
 
 def without_emphasis(text: str) -> str:
-    """Remove the marks of bold, italic and code text from a line, and keep their words."""
+    """Return a line without the marks of bold, italic and code text."""
     return _EMPHASIS.sub(lambda found: next(filter(None, found.groups())), text)
 
 
 def only_bold(line: str) -> str | None:
-    """Return what a line sets in bold if it is one run of words; None where there is none, or are several."""
+    """Return the bold text of a line; None where there is none, or more than one."""
     found = [one["bold"] or one["strong"] for one in _EMPHASIS.finditer(line) if one["bold"] or one["strong"]]
     return found[0] if len(found) == 1 else None
 
 
 def boxes(text: str) -> list[tuple[int, int, str]]:
-    r"""Find every `\boxed{...}`, braces within it matched; return start, end and content of each.
+    r"""Return start, end and content of every `\boxed{...}`, with braces matched.
 
-    One that the text ends in goes to the end of its line.
+    One that is never closed ends with its line.
     """
     return [(found.start(), *_closed(text, found.end())) for found in _BOX.finditer(text)]
 
 
 def _closed(text: str, begin: int) -> tuple[int, str]:
-    """Return where the brace that was opened before `begin` is closed, and what is inside."""
+    """Return where the brace that was opened before `begin` is closed, and its content."""
     depth = 1
     window = text[begin : begin + _LONGEST_BOX]
     for brace in re.finditer(r"(?<!\\)[{}]", window):
@@ -83,7 +79,7 @@ def _without_period(text: str) -> str:
 
 
 def _unframed(text: str) -> str:
-    """Take off LaTeX: a box, a formula's dollars, words set as text."""
+    """Strip LaTeX: a box, the dollars of a formula, the commands of words set as text."""
     if not any(sign in text for sign in ("\\", "$", "{,}")):
         return text
     if box := _BOX.match(text):

@@ -1,24 +1,25 @@
-"""The three methods, each written as what happens to one row: which waves of requests it asks for, one after another.
+"""The three methods, each written as the work on one row: which waves of requests it asks for, one after another.
 
-A method is a generator (`RowWork`): it yields a `Wave`, is sent the completions, and returns the row's samples. Whoever
-runs it (`lmcot_cli.pipeline.flow`) has many rows under way at once, so that both models are busy.
+A method returns a generator (`RowWork`): it yields a `Wave`, is sent the completions, and returns the row's samples.
+`lmcot_cli.pipeline.flow` runs many of them at once, so that both models are busy.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+from abc import ABC, abstractmethod
+from collections.abc import Generator, Iterable
 from dataclasses import dataclass, replace
 
-from lmcot_cli.backends.base import Backend, Completion, Sampling
+from lmcot_cli.backends.base import Backend, Completion
 from lmcot_cli.datasets.row import Row
 from lmcot_cli.pipeline.asked import AskedModel, Asking
-from lmcot_cli.pipeline.cut_replies import cut_reply, finish_of, raw_of, seed_of, thoughts_of
 from lmcot_cli.pipeline.draws import RowDraws
 from lmcot_cli.pipeline.extract import before_answer
 from lmcot_cli.pipeline.options import AnswerOptions
-from lmcot_cli.pipeline.preconditions import Checked, Preconditions
+from lmcot_cli.pipeline.preconditions import Preconditions
 from lmcot_cli.pipeline.reading import AnswerReader
-from lmcot_cli.pipeline.result import Sample
+from lmcot_cli.pipeline.replies import cut_reply, finish_of, raw_of, thoughts_of
+from lmcot_cli.pipeline.result import RawReply, Sample
 from lmcot_cli.pipeline.seeds import sample_seed
 from lmcot_cli.pipeline.waves import CutShortError, Method, RowWork, Wave
 from lmcot_cli.prompts.conversation import ENDING, PromptBuilder, chain_reply
@@ -28,74 +29,120 @@ from lmcot_cli.prompts.options import Stage
 def build_method(
     options: AnswerOptions, prompts: PromptBuilder, small: Backend | None, large: Backend
 ) -> Method:
-    """Build the method that `options.method` names; `small` is None where no small LM is asked."""
+    """Build the method that `options.method` names; `small` is None where no small LM is asked.
 
-    def asked(model: Backend, stage: Stage, sampling: Sampling) -> AskedModel:
+    It begins no row that lacks what `preconditions_of` asks for.
+    """
+
+    def asked(model: Backend, stage: Stage) -> AskedModel:
         reader = AnswerReader(options.kind, options.answer_pattern, prompts.markers(stage))
-        return AskedModel(model, stage, prompts.sampling(stage, sampling), prompts, reader)
+        return AskedModel(model, stage, prompts.sampling(stage, options.sampling_of(stage)), prompts, reader)
 
-    return Checked(_method(options, asked, small, large), preconditions_of(options, prompts))
+    def method_of() -> Method:
+        if options.method == "standard":
+            return DirectAnswers(asked(large, "standard"), None, options)
+        answers = asked(large, "guided_answer")
+        if options.method == "cot":
+            return Chains(asked(large, "cot"), answers, options)
+        if small is None:
+            return GivenRationale(answers, options)
+        return Guided(asked(small, "guided_rationale"), answers, options)
+
+    method, preconditions = method_of(), preconditions_of(options, prompts)
+
+    def checked(row: Row) -> RowWork:
+        preconditions.check(row)
+        return (yield from method(row))
+
+    return checked
 
 
 def preconditions_of(options: AnswerOptions, prompts: PromptBuilder) -> Preconditions:
-    """Return what rows must have to be answered so."""
+    """Return what rows must have to be answered with these options."""
     return Preconditions(options.kind, options.stages, options.given_rationales, prompts)
 
 
-def _method(
-    options: AnswerOptions,
-    asked: Callable[[Backend, Stage, Sampling], AskedModel],
-    small: Backend | None,
-    large: Backend,
-) -> Method:
-    if options.method == "standard":
-        return SampledAnswers(asked(large, "standard", options.answer_sampling), options)
-    answers = asked(large, "guided_answer", options.guided_answer_sampling)
-    if options.method == "cot":
-        return Chains(asked(large, "cot", options.chain_sampling), answers, options)
-    if small is None:
-        return GivenRationale(answers, options)
-    return Guided(asked(small, "guided_rationale", options.rationale_sampling), answers, options)
-
-
 @dataclass(frozen=True, slots=True)
-class SampledAnswers:
-    """Standard prompting: the samples are the answers."""
+class SamplingMethod(ABC):
+    """A method that draws samples until the vote needs no more.
+
+    Attributes:
+        stage: The model that writes the samples.
+        answers: The model that answers from the rationales of samples that state no answer; None for no such model.
+        options: The options of the run.
+    """
 
     stage: AskedModel
+    answers: AskedModel | None
     options: AnswerOptions
 
     def __call__(self, row: Row) -> RowWork:
-        """Draw samples until the vote needs no more."""
+        """Begin a row."""
         draws = RowDraws(row, self.options)
-        return draws.kept(self._work(draws, Asking(self.stage, draws, self.options)))
+        stage = Asking(self.stage, draws, self.options)
+        answers = Asking(self.answers, draws, self.options) if self.answers else None
+        return draws.kept(self._work(draws, stage, answers))
 
-    def _work(self, draws: RowDraws, asking: Asking) -> RowWork:
+    @abstractmethod
+    def _read(self, row: Row, done: Completion, sample: Sample) -> Sample:
+        """Return a sample with what its reply says."""
+
+    def _open_rationale(self, sample: Sample) -> str | None:
+        """Return the rationale that the other model answers from; None where the sample needs no such answer."""
+        return None
+
+    def _work(self, draws: RowDraws, stage: Asking, answers: Asking | None) -> RowWork:
+        answered: dict[str, Completion] = {}
         while seeds := draws.next_seeds():
             try:
-                replies = yield from asking.ask([(None, seed) for seed in seeds], draws.lead)
-            except CutShortError as cut:
-                return draws.end(cut.reason)
-            for done, seed in zip(replies, seeds, strict=True):
-                draws.add(self._sample(draws.row, done, seed), cut_reply(done, self.stage.sampling, "large"))
+                replies = yield from stage.ask([(None, seed) for seed in seeds], draws.lead)
+            except CutShortError as limit:
+                return draws.end(limit.reason)
+            drawn = [self._drawn(draws.row, done, seed) for done, seed in zip(replies, seeds, strict=True)]
+            rationales = [None if cut else self._open_rationale(sample) for sample, cut in drawn]
+            if answers:
+                yield from _ask_new(answers, answered, rationales)
+            for (sample, cut), rationale in zip(drawn, rationales, strict=True):
+                if self.answers and rationale is not None:
+                    reply = answered[rationale]
+                    draws.add(*answered_sample(sample, reply, self.answers, draws.row, self.options))
+                else:
+                    draws.add(sample, cut)
         return draws.end()
 
-    def _sample(self, row: Row, done: Completion, seed: int) -> Sample:
-        read = self.stage.reader.direct(self.stage.text_of(done), row)
-        return Sample(
+    def _drawn(self, row: Row, done: Completion, seed: int) -> tuple[Sample, str | None]:
+        """Return the sample of a reply, and why a limit left it empty, where one did."""
+        sample = Sample(
             rationale=None,
+            answer=None,
+            logprob=None,
+            tokens=done.completion_tokens,
+            seed=seed if done.seeded else None,
+            thoughts=thoughts_of(self.stage.role, done, keep=self.options.keep_thinking),
+        )
+        return self._read(row, done, sample), cut_reply(done, self.stage.sampling, self.stage.role)
+
+    def _raw(self, done: Completion, as_read: str | None) -> tuple[RawReply, ...]:
+        return raw_of(self.stage.name, done, as_read, self.options.keep_raw)
+
+
+@dataclass(frozen=True, slots=True)
+class DirectAnswers(SamplingMethod):
+    """Standard prompting: the samples are the answers."""
+
+    def _read(self, row: Row, done: Completion, sample: Sample) -> Sample:
+        read = self.stage.reader.direct(self.stage.text_of(done), row)
+        return replace(
+            sample,
             answer=read.answer,
             logprob=done.logprob,
-            tokens=done.completion_tokens,
-            seed=seed_of(done, seed),
             finish_reason=finish_of(done, read),
-            thoughts=thoughts_of("large", done, keep=self.options.keep_thinking),
-            raw=raw_of("standard", done, read.answer, self.options.keep_raw),
+            raw=self._raw(done, read.answer),
         )
 
 
 @dataclass(frozen=True, slots=True)
-class Chains:
+class Chains(SamplingMethod):
     """Chain of thought: the large LM's own chains, which end in their answers.
 
     A chain that states none (base models often forget to) is given to the model once more, as a rationale, for the
@@ -103,118 +150,44 @@ class Chains:
     Where `--answer-regex` says what an answer looks like, a chain without one has none.
     """
 
-    chains: AskedModel
-    answers: AskedModel
-    options: AnswerOptions
+    def _open_rationale(self, sample: Sample) -> str | None:
+        states_one = sample.answer is not None or self.options.answer_regex is not None
+        return None if states_one else sample.rationale or None
 
-    def __call__(self, row: Row) -> RowWork:
-        """Draw chains until the vote needs no more."""
-        draws = RowDraws(row, self.options)
-        asking = [Asking(model, draws, self.options) for model in (self.chains, self.answers)]
-        return draws.kept(self._work(draws, *asking))
-
-    def _work(self, draws: RowDraws, chains: Asking, answers: Asking) -> RowWork:
-        answered: dict[str, Completion] = {}
-        while seeds := draws.next_seeds():
-            try:
-                replies = yield from chains.ask([(None, seed) for seed in seeds], draws.lead)
-            except CutShortError as cut:
-                return draws.end(cut.reason)
-            samples = [self._sample(draws.row, done, seed) for done, seed in zip(replies, seeds, strict=True)]
-            open_chains = [
-                sample.rationale for sample in samples if self._is_open(sample) and sample.rationale
-            ]
-            yield from ask_new(answers, answered, open_chains)
-            for sample, done in zip(samples, replies, strict=True):
-                cause = cut_reply(done, self.chains.sampling, "large")
-                if self._is_open(sample) and sample.rationale:
-                    reply = answered[sample.rationale]
-                    cause = cut_reply(reply, self.answers.sampling, "large")
-                    sample = answered_sample(sample, reply, self.answers, draws.row, self.options)
-                draws.add(sample, cause)
-        return draws.end()
-
-    def _is_open(self, sample: Sample) -> bool:
-        """Whether a chain leads to an answer that it does not state."""
-        return sample.answer is None and bool(sample.rationale) and self.options.answer_regex is None
-
-    def _sample(self, row: Row, done: Completion, seed: int) -> Sample:
-        reader = self.chains.reader
-        read = reader.chain(self.chains.text_of(done), row)
-        plain = read.rationale or None
+    def _read(self, row: Row, done: Completion, sample: Sample) -> Sample:
+        reader = self.stage.reader
+        read = reader.chain(self.stage.text_of(done), row)
+        as_read = read.rationale or None
         if read.answer:
-            plain = chain_reply(read.rationale, read.answer, (*reader.own, ENDING)[0])
-        return Sample(
+            as_read = chain_reply(read.rationale, read.answer, (*reader.own, ENDING)[0])
+        return replace(
+            sample,
             rationale=read.rationale,
             answer=read.answer,
             logprob=done.logprob,
-            tokens=done.completion_tokens,
-            seed=seed_of(done, seed),
             finish_reason=finish_of(done, read),
             rationale_finish_reason=done.finish_reason if read.answer is None else None,
-            thoughts=thoughts_of("large", done, keep=self.options.keep_thinking),
-            raw=raw_of("cot", done, plain, self.options.keep_raw),
+            raw=self._raw(done, as_read),
         )
 
 
-def ask_new(
-    answers: Asking, answered: dict[str, Completion], rationales: list[str]
-) -> Generator[Wave, list[Completion], None]:
-    """Have each rationale answered that was not before: greedy decoding answers equal ones alike."""
-    new = [rationale for rationale in dict.fromkeys(rationales) if rationale not in answered]
-    if new:
-        replies = yield from answers.ask([(rationale, 0) for rationale in new])
-        answered.update(zip(new, replies, strict=True))
-
-
 @dataclass(frozen=True, slots=True)
-class Guided:
-    """LM-guided CoT: the small LM samples rationales, the large LM answers each different one greedily."""
+class Guided(SamplingMethod):
+    """LM-guided CoT: the small LM samples rationales, the large LM answers each different one greedily.
 
-    rationales: AskedModel
-    answers: AskedModel
-    options: AnswerOptions
+    A rationale that a limit cut before it began leads to no answer, and the large LM is not asked for one.
+    """
 
-    def __call__(self, row: Row) -> RowWork:
-        """Draw rationales and their answers until the vote needs no more.
+    def _open_rationale(self, sample: Sample) -> str | None:
+        return sample.rationale
 
-        A rationale that a limit cut before it began leads to no answer, and the large LM is not asked for one.
-        """
-        draws = RowDraws(row, self.options)
-        asking = [Asking(model, draws, self.options) for model in (self.rationales, self.answers)]
-        return draws.kept(self._work(draws, *asking))
-
-    def _work(self, draws: RowDraws, rationales: Asking, answers: Asking) -> RowWork:
-        answered: dict[str, Completion] = {}
-        while seeds := draws.next_seeds():
-            try:
-                replies = yield from rationales.ask([(None, seed) for seed in seeds], draws.lead)
-            except CutShortError as cut:
-                return draws.end(cut.reason)
-            cuts = [cut_reply(done, self.rationales.sampling, "small") for done in replies]
-            drawn = [self._rationale(done, seed) for done, seed in zip(replies, seeds, strict=True)]
-            texts = [one.rationale or "" for one, cut in zip(drawn, cuts, strict=True) if not cut]
-            yield from ask_new(answers, answered, texts)
-            for sample, cut_short in zip(drawn, cuts, strict=True):
-                if cut_short:
-                    draws.add(sample, cut_short)
-                else:
-                    done = answered[sample.rationale or ""]
-                    cause = cut_reply(done, self.answers.sampling, "large")
-                    draws.add(answered_sample(sample, done, self.answers, draws.row, self.options), cause)
-        return draws.end()
-
-    def _rationale(self, done: Completion, seed: int) -> Sample:
-        rationale = before_answer(self.rationales.text_of(done))
-        return Sample(
+    def _read(self, row: Row, done: Completion, sample: Sample) -> Sample:
+        rationale = before_answer(self.stage.text_of(done))
+        return replace(
+            sample,
             rationale=rationale,
-            answer=None,
-            logprob=None,
-            tokens=done.completion_tokens,
-            seed=seed_of(done, seed),
             rationale_finish_reason=done.finish_reason,
-            thoughts=thoughts_of("small", done, keep=self.options.keep_thinking),
-            raw=raw_of("guided_rationale", done, rationale, self.options.keep_raw),
+            raw=self._raw(done, rationale),
         )
 
 
@@ -232,19 +205,28 @@ class GivenRationale:
 
     def _work(self, draws: RowDraws, asking: Asking) -> RowWork:
         row = draws.row
-        replies = yield from asking.ask([(row.rationale, 0)])
+        [reply] = yield from asking.ask([(row.rationale, 0)])
         sample = Sample(row.rationale, None, None, 0, sample_seed(self.options.seed, row.id, 0))
-        cause = cut_reply(replies[0], self.answers.sampling, "large")
-        draws.add(answered_sample(sample, replies[0], self.answers, row, self.options), cause)
+        draws.add(*answered_sample(sample, reply, self.answers, row, self.options))
         return draws.end()
+
+
+def _ask_new(
+    answers: Asking, answered: dict[str, Completion], rationales: Iterable[str | None]
+) -> Generator[Wave, list[Completion], None]:
+    """Have each rationale answered that was not before: greedy decoding answers equal ones alike."""
+    new = [one for one in dict.fromkeys(rationales) if one is not None and one not in answered]
+    if new:
+        replies = yield from answers.ask([(rationale, 0) for rationale in new])
+        answered.update(zip(new, replies, strict=True))
 
 
 def answered_sample(
     sample: Sample, done: Completion, answers: AskedModel, row: Row, options: AnswerOptions
-) -> Sample:
-    """Return a sample with the answer that the large LM gave to its rationale."""
+) -> tuple[Sample, str | None]:
+    """Return a sample with the large LM's answer to its rationale, and why a limit left that empty, where one did."""
     read = answers.reader.direct(answers.text_of(done), row, sample.rationale)
-    return replace(
+    sample = replace(
         sample,
         answer=read.answer,
         logprob=done.logprob,
@@ -253,3 +235,4 @@ def answered_sample(
         thoughts=(*sample.thoughts, *thoughts_of("large", done, keep=options.keep_thinking)),
         raw=(*sample.raw, *raw_of("guided_answer", done, read.answer, options.keep_raw)),
     )
+    return sample, cut_reply(done, answers.sampling, "large")

@@ -12,6 +12,7 @@ from lmcot_cli.backends.base import Role, Sampling, Thinking
 from lmcot_cli.backends.endpoint.options import EndpointOptions
 from lmcot_cli.backends.engine_options import DEFAULT_PARALLEL, EngineOptions
 from lmcot_cli.backends.naming import ModelName
+from lmcot_cli.backends.specs import names_endpoint
 from lmcot_cli.datasets.options import RowOptions
 from lmcot_cli.errors import UsageError
 from lmcot_cli.models.completion import complete_spec
@@ -25,7 +26,7 @@ from lmcot_cli.pipeline.reading import compile_pattern
 from lmcot_cli.pipeline.result import KeepRaw
 from lmcot_cli.pipeline.stopping import StoppingRule, parse_stop
 from lmcot_cli.pipeline.vote import VoteBy
-from lmcot_cli.prompts.options import PromptOptions, Stage
+from lmcot_cli.prompts.options import PromptOptions, Stage, role_of
 from lmcot_cli.prompts.truncation import Truncate
 from lmcot_cli.settings.declaration import (
     COUNT,
@@ -50,9 +51,11 @@ Method = Literal["standard", "cot", "guided"]
 
 _SEVERAL_TEMPERATURE = 0.7
 
-
-_MODELS, _SAMPLING, _SPENDING = "Models", "Sampling", "Spending"
-_ANSWER, _THINKING = "Answer", "Thinking"
+_model_setting = partial(setting, panel="Models")
+_answer_setting = partial(setting, panel="Answer", changes_answers=True)
+_thinking_setting = partial(setting, panel="Thinking")
+_sampling_setting = partial(setting, panel="Sampling", changes_answers=True)
+_spending_setting = partial(setting, panel="Spending", shown="no limit", in_file=None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +63,6 @@ class AnswerOptions:
     """How questions are answered.
 
     Attributes:
-        limit: Rows to answer at most; None answers all.
         aliases: Names that stand for model specs.
         prices: Prices of tokens, by model spec or alias.
         settings_file: The settings file that these come from; None where none is in use.
@@ -72,79 +74,67 @@ class AnswerOptions:
         changes_answers=True,
         common=True,
     )
-    small: ModelName = setting(
+    small: ModelName = _model_setting(
         "builtin:small",
         "LM that writes rationales: a GGUF file, hf:ORG/REPO:FILE.gguf, a folder or hub id of transformers,"
         " openai:MODEL, http://HOST:PORT/v1#MODEL, a name of `models list` or lmcot.toml.",
         metavar="SPEC",
         complete=complete_spec,
         common=True,
-        panel=_MODELS,
     )
-    small_adapter: Sequence[str] = setting(
+    small_adapter: Sequence[str] = _model_setting(
         (),
         "LoRA adapter (GGUF) to add to the small LM; give it again for several.",
         metavar="[NAME=]FILE[:SCALE]",
-        panel=_MODELS,
     )
-    large: ModelName = setting(
+    large: ModelName = _model_setting(
         "builtin:large",
         "LM that answers; named like the small one.",
         metavar="SPEC",
         complete=complete_spec,
         common=True,
-        panel=_MODELS,
     )
-    small_option: tuple[str, ...] = setting(
+    small_option: tuple[str, ...] = _model_setting(
         (),
         "Engine or endpoint setting for the small LM alone, such as n_ctx=4096 or request_timeout=60; give it again"
         " for several.",
         metavar="NAME=VALUE",
         in_file=None,
-        panel=_MODELS,
     )
-    large_option: tuple[str, ...] = setting(
-        (), "The same for the large LM.", metavar="NAME=VALUE", in_file=None, panel=_MODELS
+    large_option: tuple[str, ...] = _model_setting(
+        (), "The same for the large LM.", metavar="NAME=VALUE", in_file=None
     )
-    given_rationales: bool = setting(
+    given_rationales: bool = _model_setting(
         False,
         "Answer from the rationale that each row brings; no small LM is loaded.",
         in_file=None,
         changes_answers=True,
-        panel=_MODELS,
     )
     prompting: PromptOptions = group(PromptOptions)
-    answer_kind: str = setting(
+    answer_kind: str = _answer_setting(
         "text",
         "Kind of answer: text, span (words of the context, or yes or no), yes-no, choice, number, json:SCHEMA."
         " Local models, and endpoints that can, are held to it; votes are counted by value.",
         flag="--answer",
         metavar="KIND",
         common=True,
-        panel=_ANSWER,
+        changes_answers=False,  # the run file has it as `answer`, a schema by its digest
     )
-    choices: tuple[str, ...] = setting(
+    choices: tuple[str, ...] = _answer_setting(
         (),
         "Answers to choose from, for --answer choice.",
         metavar="A,B,...",
         shown="those of each row",
         read=read_names,
         in_file=list[str] | str,
-        changes_answers=True,
-        panel=_ANSWER,
     )
-    answer_regex: str | None = setting(
+    answer_regex: str | None = _answer_setting(
         None,
         "Regular expression that finds the answer in a reply: the first group of the last match, or all of it.",
         metavar="REGEX",
-        changes_answers=True,
-        panel=_ANSWER,
     )
-    keep_raw: KeepRaw = setting(
-        "odd",
-        "Replies to keep as they came. odd: those that are not word for word the rationale or answer.",
-        changes_answers=True,
-        panel=_ANSWER,
+    keep_raw: KeepRaw = _answer_setting(
+        "odd", "Replies to keep as they came. odd: those that are not word for word the rationale or answer."
     )
     rows: RowOptions = group(RowOptions)
     truncate: Truncate = setting(
@@ -155,94 +145,61 @@ class AnswerOptions:
         common=True,
         panel="Prompt",
     )
-    thinking: Thinking = setting(
+    thinking: Thinking = _thinking_setting(
         "off",
         "Whether models think before they reply, where that can be chosen. auto leaves it to the model.",
         common=True,
-        panel=_THINKING,
     )
-    small_thinking: Thinking | None = setting(
-        None, "The same for the small LM alone.", shown="--thinking", panel=_THINKING
+    small_thinking: Thinking | None = _thinking_setting(
+        None, "The same for the small LM alone.", shown="--thinking"
     )
-    large_thinking: Thinking | None = setting(
-        None, "The same for the large LM alone.", shown="--thinking", panel=_THINKING
+    large_thinking: Thinking | None = _thinking_setting(
+        None, "The same for the large LM alone.", shown="--thinking"
     )
-    max_thinking_tokens: int = setting(
+    max_thinking_tokens: int = _thinking_setting(
         1024,
         "Maximum tokens per thought, in addition to the other limits.",
         metavar="N",
         rule=COUNT,
         changes_answers=True,
-        panel=_THINKING,
     )
-    keep_thinking: bool = setting(
-        False,
-        "Keep the text of thoughts in the output, not only their length.",
-        changes_answers=True,
-        panel=_THINKING,
+    keep_thinking: bool = _thinking_setting(
+        False, "Keep the text of thoughts in the output, not only their length.", changes_answers=True
     )
-    samples: int = setting(
-        1,
-        "Samples per row; their answers are voted on.",
-        short="-k",
-        rule=COUNT,
-        changes_answers=True,
-        common=True,
-        panel=_SAMPLING,
+    samples: int = _sampling_setting(
+        1, "Samples per row; their answers are voted on.", short="-k", rule=COUNT, common=True
     )
-    stop: str = setting(
+    stop: str = _sampling_setting(
         "lossless",
         "Rule for when a row has enough samples: lossless (the leader cannot be caught), none (draw all), beta:0.95"
         " (Adaptive-Consistency), window:5 (early-stopping self-consistency).",
         metavar="RULE",
-        changes_answers=True,
-        panel=_SAMPLING,
     )
-    vote: VoteBy = setting(
+    vote: VoteBy = _sampling_setting(
         "majority",
         "Weight of a sample's vote: majority: one. logprob: the mean probability of its answer's tokens.",
-        changes_answers=True,
-        panel=_SAMPLING,
     )
-    temperature: float | None = setting(
+    temperature: float | None = _sampling_setting(
         None,
         "Temperature of rationales, chains or direct answers; 0 is greedy. Answers to rationales are always greedy.",
         shown="0 for one sample, 0.7 for several",
         rule=Rule(least=0, most=10),
-        changes_answers=True,
         common=True,
-        panel=_SAMPLING,
     )
-    top_p: float = setting(
-        0.95,
-        "Sample from the likeliest tokens that hold this much probability.",
-        rule=Rule(above=0, most=1),
-        changes_answers=True,
-        panel=_SAMPLING,
+    top_p: float = _sampling_setting(
+        0.95, "Sample from the likeliest tokens that hold this much probability.", rule=Rule(above=0, most=1)
     )
-    seed: int = setting(
+    seed: int = _sampling_setting(
         0,
         "Seed of the run; each sample's own seed follows from it, the row's id and the sample's index.",
-        changes_answers=True,
         common=True,
-        panel=_SAMPLING,
     )
-    max_tokens: int = setting(
-        256,
-        "Maximum tokens per rationale or chain.",
-        rule=COUNT,
-        changes_answers=True,
-        common=True,
-        panel=_SAMPLING,
+    max_tokens: int = _sampling_setting(
+        256, "Maximum tokens per rationale or chain.", rule=COUNT, common=True
     )
-    max_answer_tokens: int = setting(
-        48, "Maximum tokens per answer.", rule=COUNT, changes_answers=True, common=True, panel=_SAMPLING
-    )
-    deterministic: bool = setting(
-        False,
-        "One row per batch: slower, but the same bytes again on the same machine.",
-        changes_answers=True,
-        panel=_SAMPLING,
+    max_answer_tokens: int = _sampling_setting(48, "Maximum tokens per answer.", rule=COUNT, common=True)
+    deterministic: bool = _sampling_setting(
+        False, "One row per batch: slower, but the same bytes again on the same machine."
     )
     limit: int | None = setting(
         None,
@@ -253,32 +210,32 @@ class AnswerOptions:
         in_file=None,
         common=True,
     )
-    max_tokens_total: int | None = setting(
+    ids: tuple[str, ...] = setting(
+        (),
+        "Answer only the rows with these ids.",
+        metavar="A,B,...",
+        shown="all rows",
+        read=read_names,
+        in_file=None,
+        panel="Data",
+    )
+    max_tokens_total: int | None = _spending_setting(
         None,
         "Tokens to spend, prompts included. They go where the vote is closest; what is in flight is finished.",
         metavar="N",
-        shown="no limit",
         rule=COUNT,
-        in_file=None,
-        panel=_SPENDING,
     )
-    deadline: float | None = setting(
+    deadline: float | None = _spending_setting(
         None,
         "Time to spend: 90s, 10m, 1h30m. It goes where the vote is closest; what is in flight is finished.",
         metavar="TIME",
-        shown="no limit",
         read=parse_duration,
-        in_file=None,
-        panel=_SPENDING,
     )
-    max_cost: float | None = setting(
+    max_cost: float | None = _spending_setting(
         None,
         "Cost to spend, by the prices of the settings file. It goes where the vote is closest.",
         metavar="SUM",
-        shown="no limit",
         rule=POSITIVE,
-        in_file=None,
-        panel=_SPENDING,
     )
     finish_within: float = setting(
         10.0,
@@ -287,13 +244,10 @@ class AnswerOptions:
         rule=Rule(least=0, most=3600),
         panel="Output",
     )
-    max_errors: str | None = setting(
+    max_errors: str | None = _spending_setting(
         None,
         "Stop when more rows fail than this, a share of them (5%) from the 20th row on; what is done is kept.",
         metavar="N|P%",
-        shown="no limit",
-        in_file=None,
-        panel=_SPENDING,
     )
     engine: EngineOptions = group(EngineOptions)
     endpoint: EndpointOptions = group(EndpointOptions)
@@ -311,7 +265,7 @@ class AnswerOptions:
         self.prompt_options.check()
 
     def _unreadable(self) -> Iterator[str]:
-        """Say which settings cannot be read as what they stand for."""
+        """Say which settings cannot be parsed."""
         reads: tuple[Callable[[], object], ...] = (
             lambda: self.kind,
             lambda: self.answer_pattern,
@@ -335,36 +289,31 @@ class AnswerOptions:
         if self.temperature == 0 and self.samples > 1:
             yield f"--temperature 0 makes all {self.samples} samples alike: leave it out, or use --samples 1"
         if self.deterministic and self.deadline is not None:
-            yield "--deadline lets the clock decide what is drawn: leave out --deterministic, or it"
+            yield "--deadline lets the clock decide which samples are drawn: leave out --deterministic or --deadline"
         if self.max_cost is not None and all(self.role_prices[role] == FREE for role in self.models):
+            specs = (self.aliases.get(str(name), str(name)) for name in self.models.values())
+            paid = any(map(names_endpoint, specs))
+            why = "has no price" if paid else "runs on this machine and costs nothing"
             yield (
-                f"--max-cost: there is no price for {self.large}; write in lmcot.toml, per million tokens:"
+                f"--max-cost: {self.large} {why}; to give it a price, write in lmcot.toml, per million tokens:"
                 f' [prices] "{self.large}" = {{ prompt = 0.15, completion = 0.60 }}'
             )
 
     @property
     def models(self) -> dict[Role, ModelName]:
-        """The models that are asked, in the order in which they are."""
+        """The models that are asked, in that order."""
         asked: dict[Role, ModelName] = {"small": self.small} if "guided_rationale" in self.stages else {}
         return asked | {"large": self.large}
 
     def engine_of(self, role: Role) -> EngineOptions:
-        """Return the settings of the engine that runs a role's model here.
-
-        Raises:
-            UsageError: A setting of that model alone cannot be used.
-        """
+        """Return the engine settings for a role's model; raises UsageError if one of its own is invalid."""
         engine = changed(self.engine, self._settings_of(role))
         if self.deterministic and engine.parallel is None:  # nothing is left to a measurement
             return replace(engine, parallel=DEFAULT_PARALLEL)
         return engine
 
     def endpoint_of(self, role: Role) -> EndpointOptions:
-        """Return the settings of the endpoint that has a role's model.
-
-        Raises:
-            UsageError: A setting of that model alone cannot be used.
-        """
+        """Return the endpoint settings for a role's model; raises UsageError if one of its own is invalid."""
         return changed(self.endpoint, self._settings_of(role))
 
     def _settings_of(self, role: Role) -> Given:
@@ -384,7 +333,7 @@ class AnswerOptions:
         """Return the settings that change answers, as far as they are known before a model is loaded.
 
         How an engine batches and computes changes the last bits of its logits; only a deterministic run promises
-        to be the same again, so only there it counts. What endpoints are told counts where one is asked.
+        the same bytes again, so the engine's settings count only there. Those of endpoints are added by the run.
         """
         record = recorded(self)
         for name in recorded(self.endpoint):
@@ -410,83 +359,62 @@ class AnswerOptions:
 
     @property
     def sampled_temperature(self) -> float:
-        """The temperature of what is sampled, the default filled in."""
+        """The temperature of samples, with the default filled in."""
         if self.temperature is not None:
             return self.temperature
         return 0.0 if self.samples == 1 else _SEVERAL_TEMPERATURE
 
     @property
     def has_budget(self) -> bool:
-        """Whether what the run may spend is limited."""
+        """Whether the run has a limit of tokens, time or cost."""
         return any((self.max_tokens_total, self.deadline, self.max_cost))
 
     @property
     def stopping(self) -> StoppingRule:
-        """The rule that `stop` names.
-
-        Raises:
-            UsageError: It names none.
-        """
+        """The rule that `stop` names; raises UsageError if it names none."""
         return parse_stop(self.stop)
 
     @property
     def error_limit(self) -> ErrorLimit | None:
-        """The limit that `max_errors` writes down.
-
-        Raises:
-            UsageError: It writes down none.
-        """
+        """The limit that `max_errors` states; raises UsageError if it states none."""
         return None if self.max_errors is None else parse_error_limit(self.max_errors)
 
-    @property
-    def answer_sampling(self) -> Sampling:
-        """Sampling of an answer drawn directly (`standard`); else as for `guided`."""
-        return replace(self.guided_answer_sampling, temperature=self.sampled_temperature, top_p=self.top_p)
+    def sampling_of(self, stage: Stage) -> Sampling:
+        """Return how the replies of a stage are sampled; the answer to a rationale is greedy.
 
-    @property
-    def guided_answer_sampling(self) -> Sampling:
-        """Sampling of the answer to a rationale: greedy, up to the line that holds it.
-
-        No line end is a stop string: an introduction ("The port is:"), a label or a code fence may come before the
-        answer, with a blank line between, and a base model begins with one. Where tokens are seen as they come, the
-        reply ends with the line of the answer all the same; an endpoint's model ends by itself or at the limit, which
-        is low. For an expression of one's own nobody knows where it will match.
+        A chain may take several paragraphs; a rationale ends where the model would go on to answer. An answer ends with
+        the line that holds it, but no line end is a stop string: an introduction ("The port is:"), a label or a code
+        fence may come before it, with a blank line between, and a base model begins with one. Where tokens are seen as
+        they come, `enough` ends the reply; an endpoint's model ends by itself or at the limit, which is low. Where an
+        expression of the user's own (`answer_regex`) will match, nobody knows in advance.
         """
-        sampling = self._sampling(
-            "large", 0.0, 1.0, self.max_answer_tokens, stop=NEXT_PART, limit="--max-answer-tokens"
+        is_answer, greedy = stage in ("standard", "guided_answer"), stage == "guided_answer"
+        role = role_of(stage)
+        return Sampling(
+            temperature=0.0 if greedy else self.sampled_temperature,
+            top_p=1.0 if greedy else self.top_p,
+            max_tokens=self.max_answer_tokens if is_answer else self.max_tokens,
+            stop=(*NEXT_PART, "\nAnswer:") if stage == "guided_rationale" else NEXT_PART,
+            limit="--max-answer-tokens" if is_answer else "--max-tokens",
+            thinking=self.thinking_of(role),
+            max_thinking_tokens=self.max_thinking_tokens,
+            enough=self._holds_answer if is_answer and not self.answer_regex else None,
         )
-        if self.answer_regex:
-            return sampling
+
+    @property
+    def _holds_answer(self) -> Callable[[str], bool]:
+        """Whether a reply holds an answer of the kind already."""
         kind = self.kind
-        return replace(sampling, enough=kind.has_answer if isinstance(kind, Json) else has_answer)
-
-    @property
-    def chain_sampling(self) -> Sampling:
-        """Sampling of a chain of thought, which may take several paragraphs."""
-        return self._sampling("large", self.sampled_temperature, self.top_p, self.max_tokens, stop=NEXT_PART)
-
-    @property
-    def rationale_sampling(self) -> Sampling:
-        """Sampling of a rationale, which ends where the model would go on to answer."""
-        stop = (*NEXT_PART, "\nAnswer:")
-        return self._sampling("small", self.sampled_temperature, self.top_p, self.max_tokens, stop=stop)
+        return kind.has_answer if isinstance(kind, Json) else has_answer
 
     @property
     def kind(self) -> AnswerKind:
-        """What an answer is.
-
-        Raises:
-            UsageError: `answer_kind` or `choices` cannot be used.
-        """
+        """The kind of answer; raises UsageError if `answer_kind` or `choices` cannot be used."""
         return parse_kind(self.answer_kind, self.choices)
 
     @property
     def answer_pattern(self) -> regex.Pattern[str] | None:
-        """The expression that finds answers, where there is one.
-
-        Raises:
-            UsageError: It is none.
-        """
+        """The expression that finds answers, if any; raises UsageError if it is not valid."""
         return None if self.answer_regex is None else compile_pattern(self.answer_regex)
 
     @property
@@ -498,7 +426,7 @@ class AnswerOptions:
 
     @property
     def prompt_options(self) -> PromptOptions:
-        """What models are asked beside the question."""
+        """The settings of prompts, with those of rows and answers that concern them."""
         return replace(
             self.prompting,
             fields=self.rows.fields,
@@ -508,7 +436,7 @@ class AnswerOptions:
 
     @property
     def files_read(self) -> dict[str, Path]:
-        """Files beside the input that are read, by option; a system message may be text and none."""
+        """Files beside the input that are read, by option; a system message may be text instead of a file."""
         schema = self.answer_kind.removeprefix("json:") if self.answer_kind.startswith("json:") else None
         given = {
             "--shots-from": self.prompting.shots_from,
@@ -519,26 +447,6 @@ class AnswerOptions:
         return {option: Path(file) for option, file in given.items() if file}
 
     def thinking_of(self, role: Role) -> Thinking:
-        """Return whether a role's model is to think."""
+        """Return whether a role's model should think."""
         own = self.small_thinking if role == "small" else self.large_thinking
         return own or self.thinking
-
-    def _sampling(
-        self,
-        role: Role,
-        temperature: float,
-        top_p: float,
-        max_tokens: int,
-        *,
-        stop: tuple[str, ...],
-        limit: str = "--max-tokens",
-    ) -> Sampling:
-        return Sampling(
-            temperature,
-            top_p,
-            max_tokens,
-            stop,
-            limit,
-            thinking=self.thinking_of(role),
-            max_thinking_tokens=self.max_thinking_tokens,
-        )

@@ -1,4 +1,4 @@
-"""How fast the models reply in this run: what to tell somebody who waits for the last rows."""
+"""How fast the models reply in this run, to estimate how long the last rows will take."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from time import monotonic
 from lmcot_cli.backends.base import Backend
 
 _NEWEST = 0.2
-"""Share that the newest reply has in what is remembered of how long one takes."""
+"""Weight of the newest reply in the moving average of their latency."""
 
 
 @dataclass(slots=True)
 class _Seen:
-    """What one model has shown: replies, the seconds that it computed, and how long a reply took to come."""
+    """The replies of one model, the seconds that it computed, and the average latency of a reply."""
 
     replies: int = 0
     worked: float = 0.0
@@ -23,18 +23,18 @@ class _Seen:
 
 
 class Pace:
-    """Measures a run as it goes on."""
+    """Measures the models during a run."""
 
     def __init__(self) -> None:
         self._seen: dict[Backend, _Seen] = {}
         self._asked_at: dict[int, float] = {}
 
     def asked(self, ticket: int) -> None:
-        """Note that a reply is waited for."""
+        """Note that a request was submitted."""
         self._asked_at[ticket] = monotonic()
 
     def replied(self, model: Backend, ticket: int) -> None:
-        """Note that it came."""
+        """Note that its reply came."""
         seen = self._seen.setdefault(model, _Seen())
         took = monotonic() - self._asked_at.pop(ticket)
         seen.latency += (took - seen.latency) * (_NEWEST if seen.replies else 1)
@@ -50,8 +50,11 @@ class Pace:
     def seconds(self, rows: Sequence[Mapping[Backend, int]]) -> float | None:
         """Return how long the replies that some rows wait for will take; None where a model has not replied yet.
 
-        A model that computes here gives one after another, at the rate so far; one that is served gives a row's replies
-        at once, after the time that one has taken so far.
+        A model that computes here gives one reply after another, at the rate so far; one that is served gives all
+        replies of a row at once, after the average latency so far.
+
+        Args:
+            rows: For each row, how many replies it waits for from each model.
         """
         total = 0.0
         for model in {model: None for row in rows for model in row}:

@@ -1,4 +1,4 @@
-"""What a row must have before any model is asked about it, as far as the row itself shows that."""
+"""What a row must have before any model is asked about it, as far as the row itself shows it."""
 
 from __future__ import annotations
 
@@ -6,11 +6,10 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
-from lmcot_cli.datasets.reader import BadRow
+from lmcot_cli.datasets.record import BadRow
 from lmcot_cli.datasets.row import Row
 from lmcot_cli.errors import InputError, MissingRationaleError, RowError
 from lmcot_cli.pipeline.answer_kinds import AnswerKind
-from lmcot_cli.pipeline.waves import Method, RowWork
 from lmcot_cli.prompts.conversation import PromptBuilder
 from lmcot_cli.prompts.options import Stage
 
@@ -19,13 +18,13 @@ _SOME_RATIONALE = "(a rationale)"
 
 @dataclass(frozen=True, slots=True)
 class Preconditions:
-    """What the rows of one run must have.
+    """The preconditions of one run.
 
     Attributes:
-        kind: What an answer is; one of several choices needs these.
-        stages: What models will be asked, in order.
-        given_rationales: Whether the rationale is to come with the row.
-        prompts: What builds prompts; a template may need a column.
+        kind: The kind of answer; choices may come from the row.
+        stages: The stages that will be asked, in order.
+        given_rationales: Whether the rationale must come with the row.
+        prompts: Builds the prompts; a template may need a column.
     """
 
     kind: AnswerKind
@@ -61,20 +60,3 @@ class Preconditions:
     def _render(self, stage: Stage, row: Row) -> None:
         with suppress(InputError):  # of a template that works with another rationale, maybe
             self.prompts.request(stage, row, row.rationale or _SOME_RATIONALE)
-
-
-@dataclass(frozen=True, slots=True)
-class Checked:
-    """A method that begins no row without what the row must have."""
-
-    method: Method
-    preconditions: Preconditions
-
-    def __call__(self, row: Row) -> RowWork:
-        """Check the row and begin it.
-
-        Raises:
-            RowError: The row lacks something.
-        """
-        self.preconditions.check(row)
-        return (yield from self.method(row))

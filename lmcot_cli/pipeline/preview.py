@@ -1,4 +1,4 @@
-"""What a run would ask, before any model is opened."""
+"""What a run would ask and need, before any model is opened."""
 
 from __future__ import annotations
 
@@ -6,15 +6,16 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import BinaryIO
 
 from lmcot_cli.backends.base import Request, Role
 from lmcot_cli.backends.endpoint import address
 from lmcot_cli.backends.endpoint.key import key_source
 from lmcot_cli.backends.naming import ModelName, resolve_name
 from lmcot_cli.backends.specs import check_model, gguf_file, names_endpoint
-from lmcot_cli.datasets.reader import BadRow, source_name
+from lmcot_cli.datasets.record import BadRow
 from lmcot_cli.datasets.row import Row
+from lmcot_cli.datasets.streams import source_name
 from lmcot_cli.errors import InputError, OutputError
 from lmcot_cli.models import catalogue, hub
 from lmcot_cli.pipeline.alike import FIRST_ROWS, check_first
@@ -24,8 +25,8 @@ from lmcot_cli.pipeline.methods import preconditions_of
 from lmcot_cli.pipeline.options import AnswerOptions
 from lmcot_cli.pipeline.result import TokenCounts
 from lmcot_cli.pipeline.rows import Rows
-from lmcot_cli.prompts.conversation import PromptBuilder, role_of
-from lmcot_cli.prompts.options import Stage
+from lmcot_cli.prompts.conversation import PromptBuilder
+from lmcot_cli.prompts.options import Stage, role_of
 
 CHARACTERS_A_TOKEN = 4
 """Of English text, about: https://help.openai.com says so of its models, and others differ by a third or so."""
@@ -33,30 +34,18 @@ CHARACTERS_A_TOKEN = 4
 _A_RATIONALE = "(the rationale that the small LM writes)"
 
 
-class _Asked(NamedTuple):
-    """A stage of the method: its template, and the most that may be written."""
-
-    stage: Stage
-    max_tokens: int
-
-    @property
-    def role(self) -> Role:
-        """The role that is asked."""
-        return role_of(self.stage)
-
-
 @dataclass(frozen=True, slots=True)
 class StagePreview:
     """One stage of the method.
 
     Attributes:
-        stage: Its template.
-        model: The spec of the model it asks.
-        request: What it asks for the first good row: system message, examples and prompt.
-        requests: Requests at most: rows by samples.
-        tokens: Tokens: of prompts about so many, by their characters; of completions at most, by their limit.
-        cost: What these cost by the price table.
-        memory: Bytes that a process with this model alone takes at its peak; None for what is no GGUF file here.
+        stage: Its name.
+        model: The spec of the model that it asks.
+        request: The request of the first good row: system message, examples and prompt.
+        requests: The most requests: rows times samples.
+        tokens: Prompt tokens, estimated by their characters, and the most completion tokens, by their limit.
+        cost: Their cost by the price table.
+        memory: Peak memory of a process with this model alone, in bytes; None where it is no local GGUF file.
     """
 
     stage: str
@@ -73,11 +62,11 @@ class Preview:
     """A whole run.
 
     Attributes:
-        rows: Rows that would be asked about.
+        rows: Rows that would be answered.
         bad: Rows that would fail at once.
-        stages: What each stage would ask; none where no row is left.
+        stages: The stages; none where no row is left.
         done: Rows that the output holds already.
-        notes: What the run would need or lack: a download, a key, a price.
+        notes: Needs and gaps of the run: a download, a key, a price.
     """
 
     rows: int
@@ -94,77 +83,77 @@ def preview(
     *,
     retry_errors: bool = False,
 ) -> Preview:
-    """Read the input and render its prompts; ask nothing.
+    """Read the input and render its prompts without asking a model.
 
     Args:
         source: The questions.
         options: How they would be answered.
-        output: Results that the run would go on from; whether they belong to it is not looked at.
-        retry_errors: Answer those of its rows again that failed.
+        output: Results that the run would continue; whether they belong to it is not checked.
+        retry_errors: Whether rows that failed in it would be answered again.
 
     Raises:
         UsageError: Settings that cannot work together, or a model spec that names no model.
-        InputError: The input, or what prompts are made of, cannot be read, or none of its rows can be asked about.
+        InputError: The input, or a file of the prompts, cannot be read, or no row can be answered.
         FirstRowsFailError: The first rows all fail alike.
         OutputError: The output cannot be read.
-        ModelError: A model's file is not there.
+        ModelError: A model's file is missing.
     """
     options.check()
-    prompts, asked = PromptBuilder(options.prompt_options, options.stages), _stages(options)
-    for one in asked:
-        check_model(_model(one, options), role=one.role, aliases=options.aliases)
-    characters = dict.fromkeys(asked, 0)
-    first: dict[_Asked, Request] = {}
-    good = bad = done = 0
-    kept = _kept(output, retry_errors=retry_errors)
-    rows, preconditions = Rows(source, options.limit, options.rows), preconditions_of(options, prompts)
+    prompts = PromptBuilder(options.prompt_options, options.stages)
+    for role, model in options.models.items():
+        check_model(model, role=role, aliases=options.aliases)
+    rows = Rows(source, options.limit, options.rows, options.ids)
+    preconditions = preconditions_of(options, prompts)
     if options.max_errors is None and not (output and output.is_file()):
         check_first(rows.first(FIRST_ROWS), preconditions, source_name(source))
+    characters: dict[Stage, int] = dict.fromkeys(options.stages, 0)
+    first: dict[Stage, Request] = {}
+    good = bad = done = 0
+    kept = _kept(output, retry_errors=retry_errors)
     for item in rows:
         if next(kept, False):
             done += 1
-            continue
-        if isinstance(item, BadRow) or preconditions.failure(item):
+        elif isinstance(item, BadRow) or preconditions.failure(item):
             bad += 1
-            continue
-        good += 1
-        for one, request in _rendered(item, asked, prompts, options):
-            characters[one] += len(request.text)
-            first.setdefault(one, request)
+        else:
+            good += 1
+            for stage, request in _requests(item, prompts, options):
+                characters[stage] += len(request.text)
+                first.setdefault(stage, request)
     if not good and not done:
-        raise InputError("no row can be asked about: see what is wrong with lmcot data inspect")
-    stages = (_stage(one, first[one], good, characters[one], options) for one in asked if one in first)
-    asks = (f"the run {one}" for one in destinations(options.models, options))
-    notes = dict.fromkeys(note for one in asked for note in _notes(one.role, _model(one, options), options))
-    return Preview(good, bad, tuple(stages), done, (*asks, *_truncation(options), *notes))
+        raise InputError("no row can be answered: lmcot data inspect shows what is wrong")
+    stages = (_stage(stage, request, good, characters[stage], options) for stage, request in first.items())
+    return Preview(good, bad, tuple(stages), done, tuple(_run_notes(options)))
 
 
 def _kept(output: Path | None, *, retry_errors: bool) -> Iterator[bool]:
-    """Yield of each record of the output, which has them in the order of the rows, whether it stands."""
+    """Yield for each record of the output, which are in the order of the rows, whether it would be kept."""
     if output is None or not output.is_file():
         return
     try:
         with output.open("rb") as file:
             for line in file:
-                if line.endswith(b"\n"):  # what is torn is written anew
+                if line.endswith(b"\n"):  # a torn line would be cut off
                     yield not (retry_errors and json.loads(line)["error"])
     except OSError as error:
         raise OutputError(f"{output}: cannot be read: {error.strerror}") from error
     except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise OutputError(f"{output}: is no output of lmcot: choose another -o") from error
+        raise OutputError(f"{output}: is not an output of lmcot: choose another -o") from error
 
 
-def _truncation(options: AnswerOptions) -> list[str]:
-    """Say that contexts are counted whole here, where they would be cut to what a model has room for."""
-    if options.truncate == "none":
-        return []
-    return [
-        f"--truncate {options.truncate}: only a model that is loaded counts tokens; contexts stand here whole"
-    ]
+def _run_notes(options: AnswerOptions) -> Iterator[str]:
+    """Yield what to know about the run before it begins."""
+    for one in destinations(options.models, options):
+        yield f"the run {one}"
+    if options.truncate != "none":  # contexts are counted whole here
+        yield f"--truncate {options.truncate}: only a loaded model counts tokens; contexts are shown whole here"
+    yield from dict.fromkeys(
+        note for role, model in options.models.items() for note in _notes(role, model, options)
+    )
 
 
 def _notes(role: Role, model: ModelName, options: AnswerOptions) -> Iterator[str]:
-    """Say what there is to know of a model before it is asked."""
+    """Yield what to know about a model before it is asked."""
     named = resolve_name(model, options.aliases)
     resolved = named.spec
     if resolved.startswith(hub.SCHEME) and hub.find(hub.parse(resolved)) is None:
@@ -182,53 +171,27 @@ def _notes(role: Role, model: ModelName, options: AnswerOptions) -> Iterator[str
         yield f"no price for {model}: write [prices] in lmcot.toml"
 
 
-def _stages(options: AnswerOptions) -> list[_Asked]:
-    """Return the stages; one that ends in an answer alone has a limit of its own, and a thought another."""
-    chains: tuple[Stage, ...] = ("cot", "guided_rationale")
-    return [
-        _Asked(
-            stage,
-            (options.max_tokens if stage in chains else options.max_answer_tokens)
-            + (options.max_thinking_tokens if options.thinking_of(role_of(stage)) != "off" else 0),
-        )
-        for stage in options.stages
-    ]
-
-
-def _rendered(
-    row: Row, asked: list[_Asked], prompts: PromptBuilder, options: AnswerOptions
-) -> list[tuple[_Asked, Request]]:
-    """Return the requests of a row."""
+def _requests(row: Row, prompts: PromptBuilder, options: AnswerOptions) -> Iterator[tuple[Stage, Request]]:
+    """Yield the request of each stage for a row."""
     rationale = row.rationale if options.given_rationales else _A_RATIONALE
-    return [
-        (one, prompts.request(one.stage, row, rationale if one.stage == "guided_answer" else None))
-        for one in asked
-    ]
+    for stage in options.stages:
+        yield stage, prompts.request(stage, row, rationale if stage == "guided_answer" else None)
 
 
-def _stage(one: _Asked, request: Request, rows: int, characters: int, options: AnswerOptions) -> StagePreview:
-    read = characters
-    if (
-        one.stage == "guided_answer" and not options.given_rationales
-    ):  # each prompt ends with a whole rationale
-        read += rows * options.max_tokens * CHARACTERS_A_TOKEN
+def _stage(
+    stage: Stage, request: Request, rows: int, characters: int, options: AnswerOptions
+) -> StagePreview:
+    if stage == "guided_answer" and not options.given_rationales:  # each prompt ends with a whole rationale
+        characters += rows * options.max_tokens * CHARACTERS_A_TOKEN
+    sampling, role = options.sampling_of(stage), role_of(stage)
+    requests, model = rows * options.samples, options.models[role]
     tokens = TokenCounts(
-        options.samples * read // CHARACTERS_A_TOKEN, options.samples * rows * one.max_tokens
+        options.samples * characters // CHARACTERS_A_TOKEN,
+        requests * sampling.room(sampling.thinking != "off"),
     )
-    model = _model(one, options)
-    return StagePreview(
-        stage=one.stage,
-        model=str(model),
-        request=request,
-        requests=rows * options.samples,
-        tokens=tokens,
-        cost=options.role_prices[one.role].of(tokens),
-        memory=_memory(model, one.role, options),
-    )
-
-
-def _model(one: _Asked, options: AnswerOptions) -> ModelName:
-    return options.small if one.role == "small" else options.large
+    cost = options.role_prices[role].of(tokens)
+    memory = _memory(model, role, options)
+    return StagePreview(stage, str(model), request, requests, tokens, cost, memory)
 
 
 def _memory(model: ModelName, role: Role, options: AnswerOptions) -> int | None:

@@ -1,4 +1,4 @@
-"""How the replies of one run are read: by its kind of answer, its expression, and the markers of its prompts."""
+"""How replies are read: by the kind of answer, the user's own expression, and the markers of the prompts."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ if TYPE_CHECKING:
     import regex
 
 _SECONDS = 1.0
-"""Time that an expression may take on one reply; one that is not hostile takes a few microseconds."""
+"""Most time for an expression on one reply; one that is not hostile takes a few microseconds."""
 
 
 class Read(NamedTuple):
-    """What a reply holds.
+    """The content of a reply.
 
     Attributes:
-        rationale: What stands before the answer of a chain; empty for a direct answer.
+        rationale: The text before the answer of a chain; empty for a direct answer.
         answer: The answer; None where there is none, or none of the kind.
-        went_on: Whether the reply went on after its answer, so that a limit that cut it took nothing of that.
+        went_on: Whether the reply continued after its answer, so that a limit cut nothing of the answer.
     """
 
     rationale: str
@@ -44,9 +44,9 @@ class AnswerReader:
     """Reads the replies of one stage.
 
     Attributes:
-        kind: What an answer is.
-        pattern: The expression of `--answer-regex`; None for what is built in.
-        own: Markers that the stage's own template asks for.
+        kind: The kind of answer.
+        pattern: The expression of `--answer-regex`; None for the built-in rules.
+        own: Markers that the template of the stage asks for.
     """
 
     kind: AnswerKind = field(default_factory=FreeText)
@@ -57,7 +57,7 @@ class AnswerReader:
         """Read a reply that should be an answer and nothing else.
 
         Raises:
-            RowError: The expression takes too long, or the row lacks what the kind needs.
+            RowError: The expression takes too long, or the row lacks something that the kind needs.
         """
         return self._read(reply, ChainAnswer("", self._plain(reply)), row, rationale)
 
@@ -79,7 +79,7 @@ class AnswerReader:
 
     def _read(self, reply: str, found: ChainAnswer, row: Row, rationale: str | None) -> Read:
         whole = self.kind.within(reply) if isinstance(self.kind, Json) and not self.pattern else None
-        if whole or found.answer is None:  # the answer is the whole object, not a field of it
+        if whole or found.answer is None:  # the whole object is the answer, not a field of it
             return Read(found.rationale, whole, bool(whole))
         spelt = self.kind.spelling(found.answer, row, rationale)
         return Read(found.rationale, spelt, answer_ends_early(reply, found.answer))
@@ -103,7 +103,7 @@ def compile_pattern(text: str) -> regex.Pattern[str]:
     """Compile the expression of `--answer-regex`.
 
     Raises:
-        UsageError: It is none.
+        UsageError: The text is not a valid regular expression.
     """
     import regex
 
@@ -111,7 +111,7 @@ def compile_pattern(text: str) -> regex.Pattern[str]:
         pattern: regex.Pattern[str] = regex.compile(text)
     except (regex.error, RecursionError, OverflowError) as error:
         shown = text if text.isprintable() else repr(text)
-        raise UsageError(f"--answer-regex {shown}: is no regular expression: {error}") from error
+        raise UsageError(f"--answer-regex {shown}: is not a valid regular expression: {error}") from error
     if not text:
         raise UsageError("--answer-regex: is empty; write an expression, its first group around the answer")
     return pattern

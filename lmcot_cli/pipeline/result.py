@@ -1,4 +1,4 @@
-"""What answering one row gives, and the record that is written for it."""
+"""The result of answering one row, and the record that is written for it."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from lmcot_cli.errors import RowError
 from lmcot_cli.prompts.options import Stage
 
 CutShort = Literal["max_tokens_total", "deadline", "max_cost"]
-"""The limit of the run that kept a row from samples it would have drawn."""
+"""The limit of the run that kept a row from drawing more samples."""
 
 KeepRaw = Literal["all", "odd", "none"]
-"""Which replies are kept as they came: all, those that are not word for word what was read from them, or none."""
+"""Which replies are kept as they came: all, those that differ from what was read from them, or none."""
 
 
 @dataclass(frozen=True, slots=True)
 class RawReply:
-    """What a model replied in a stage, before anything was read from it, its thought left out."""
+    """A model's reply in a stage as it came, without its thought."""
 
     stage: Stage
     text: str
@@ -30,12 +30,12 @@ class RawReply:
 
 @dataclass(frozen=True, slots=True)
 class RoleThought:
-    """What a model thought before its reply.
+    """A model's thought before its reply.
 
     Attributes:
         role: The model.
-        tokens: Tokens of the thought; among those of the sample.
-        text: The thought, where it is to be kept (`--keep-thinking`).
+        tokens: Tokens of the thought; those of the sample include them.
+        text: The thought, if it is kept (`--keep-thinking`).
     """
 
     role: Role
@@ -49,15 +49,15 @@ class Sample:
 
     Attributes:
         rationale: The rationale; None where the method asks for none (`standard`).
-        answer: The answer as the model wrote it; None where none could be found.
+        answer: The answer as the model wrote it; None where none was found.
         logprob: Mean natural-log probability per token of the completion that held the answer.
         tokens: Tokens written for this sample, rationale and answer together.
-        seed: The seed the sample was drawn with; None where an endpoint was given none for it.
+        seed: The seed that the sample was drawn with; None where the endpoint was sent none.
         finish_reason: Why the reply that held the answer ended: `stop`, or `length` where a limit cut it before the
             answer was complete.
-        rationale_finish_reason: The same of the rationale; None where none was asked for by itself.
-        thoughts: What the models thought before their replies; none of one that did not think.
-        raw: The replies as they came, as far as they are kept (`--keep-raw`).
+        rationale_finish_reason: The same for the rationale; None where no rationale was asked for separately.
+        thoughts: The thoughts of the models that think.
+        raw: The replies as they came, if they are kept (`--keep-raw`).
     """
 
     rationale: str | None
@@ -73,11 +73,11 @@ class Sample:
 
 @dataclass(frozen=True, slots=True)
 class Truncated:
-    """What models were not shown of a row's context for lack of room.
+    """The part of a row's context that models were not shown for lack of room.
 
     Attributes:
         paragraphs: Paragraphs of the whole context, as `--truncate` counts them.
-        dropped: How many of them each model was not shown, at most; no entry for one that was shown all.
+        dropped: The most of them that each model was not shown; no entry for a model that was shown all.
     """
 
     paragraphs: int
@@ -86,13 +86,13 @@ class Truncated:
 
 @dataclass(frozen=True, slots=True)
 class TokenCounts:
-    """Tokens a model read and wrote; a prompt counts once for every completion asked of it.
+    """Tokens that a model read and wrote; a prompt counts once for each of its completions.
 
     Attributes:
         prompt: Tokens read.
         completion: Tokens written.
-        cached_prompt: Those of `prompt` that cost nothing: the reply was kept from an earlier run.
-        cached_completion: Those of `completion`, likewise.
+        cached_prompt: Prompt tokens that cost nothing, because the reply was cached by an earlier run.
+        cached_completion: Completion tokens that cost nothing.
     """
 
     prompt: int = 0
@@ -105,7 +105,7 @@ class TokenCounts:
 
     @classmethod
     def of(cls, done: Completion) -> Self:
-        """Return what a completion took."""
+        """Return the tokens of a completion."""
         tokens = done.prompt_tokens, done.completion_tokens
         return cls(*tokens, *(tokens if done.cached else ()))
 
@@ -128,14 +128,14 @@ class Usage:
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """Why a row has no result: `type` is a fixed word to sort by, `message` is for people."""
+    """Why a row has no result: `type` is a fixed word for programs, `message` a sentence for people."""
 
     type: str
     message: str
 
     @classmethod
     def of(cls, error: RowError, unnamed: str = "row_failed") -> Self:
-        """Name the error by its class: `PromptTooLongError` is `prompt_too_long`, a plain one `unnamed`."""
+        """Name an error by its class: `PromptTooLongError` is `prompt_too_long`, a plain `RowError` is `unnamed`."""
         if type(error) is RowError:
             return cls(unnamed, str(error))
         words = re.findall(r"[A-Z][a-z0-9]*", type(error).__name__.removesuffix("Error"))
@@ -144,7 +144,7 @@ class Failure:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """The outcome of one row, worked or failed.
+    """The outcome of one row, whether it worked or failed.
 
     Attributes:
         id: The row's id.
@@ -153,17 +153,17 @@ class Result:
         gold: The accepted answers; empty where the row gave none.
         type: The question type that the row names, if any.
         answer: The winner of the vote; None where no sample held an answer, or the row failed.
-        agreement: The winner's share of the votes of the samples drawn, 0 to 1; None where the row failed.
-        votes: Votes of each answer, most first.
-        samples: The samples drawn, in the order of their index; of a row that failed, those drawn before it did.
+        agreement: The winner's share of the votes of all samples, 0 to 1; None where the row failed.
+        votes: The votes of each answer, most first.
+        samples: The samples in the order of their index; those of a failed row were drawn before it failed.
         samples_saved: How many more the row could have drawn; None where it failed.
         cut_short: The limit that kept the row from drawing them; None where the vote needed no more.
-        truncated: What models were not shown of the context; None where all of it.
+        truncated: The part of the context that models were not shown; None where they were shown all.
         usage: Tokens spent on the row, whether it worked or failed.
-        row_digest: Of question, context, given rationale and other columns; None where the row could not be read.
-        columns: Other columns of the row, as far as they are to be kept (`--keep-columns`).
+        row_digest: See `Row.digest`; None where the row could not be read.
+        columns: Other columns of the row that are kept (`--keep-columns`).
         error: Why the row failed; None where it worked.
-        line: The row's place in the input (1-based), for messages; it is no part of the record.
+        line: The row's place in the input (1-based), for messages; not part of the record.
     """
 
     id: str
@@ -202,7 +202,7 @@ class Result:
             "type": self.type,
             "row_digest": self.row_digest,
             "columns": dict(self.columns),
-            "error": {"type": self.error.type, "message": self.error.message} if self.error else None,
+            "error": asdict(self.error) if self.error else None,
         }
 
     def to_line(self) -> bytes:

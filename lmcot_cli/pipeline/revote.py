@@ -1,4 +1,4 @@
-"""What other stopping rules and votes would have made of samples that are stored: nothing is asked again."""
+"""What other stopping rules and votes would have made of stored samples; no model is asked again."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from lmcot_cli.scoring.options import ScoringOptions
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What one rule comes to.
+    """The outcome of one rule.
 
     Attributes:
         stop: The rule.
-        samples: Samples a row, on average.
-        times_fewer: All samples over those of the rule.
-        exact_match: Of the winners; None where no row has a gold answer.
+        samples: Average number of samples per row.
+        times_fewer: The number of all samples divided by that of the rule.
+        exact_match: Exact match of the winners; None where no row has a gold answer.
         difference: Exact match less that of all samples, row by row; None likewise.
-        other_winners: Rows whose winner is not that of all samples.
+        other_winners: Rows whose winner differs from that of all samples.
     """
 
     stop: str
@@ -54,16 +54,16 @@ def revote(
     """Replay each rule of `stops` on the stored samples, in the order in which they were drawn.
 
     Args:
-        answers: Output records, every row with the same number of samples; rows that failed are left out.
-        gold: The gold rows; None takes the gold answers that the records carry.
+        answers: Output records, every row with the same number of samples; failed rows are left out.
+        gold: The gold rows; None takes the gold answers of the records.
         stops: Rules as `--stop` writes them.
-        samples: Use only so many samples a row; None uses all.
-        vote: What a vote counts.
+        samples: The number of samples to use per row; None uses all.
+        vote: The weight of a vote.
         options: Rules of scoring, and settings of the bootstrap.
 
     Raises:
-        InputError: Rows differ in the number of their samples, have fewer than asked for, or no log-probability.
-        UsageError: A rule that there is none of.
+        InputError: Rows differ in the number of their samples, or have no log-probability.
+        UsageError: A rule does not exist, or rows have fewer samples than asked for.
     """
     rules = {stop: parse_stop(stop) for stop in stops}
     rows = [_row(answer, gold, vote) for answer in answers.values() if not answer.failed]
@@ -94,7 +94,7 @@ def _weight(answer: Answer, text: str | None, logprob: float | None, vote: VoteB
 def _planned(rows: Sequence[_Row], samples: int | None) -> int:
     counts = {len(row.ballots) for row in rows}
     if not counts or counts == {0}:
-        raise InputError("there is no row that was answered from samples")
+        raise InputError("no row was answered from samples")
     if len(counts) > 1:
         raise InputError(
             f"rows have from {min(counts)} to {max(counts)} samples: draw all of them with --stop none"
@@ -128,7 +128,7 @@ def _replayed(
 
 
 def _draw(rule: StoppingRule, ballots: Sequence[Ballot]) -> list[Ballot]:
-    """Draw from stored votes as a run of that rule would have."""
+    """Return the stored votes that a run with the rule would have drawn."""
     drawn: list[Ballot] = []
     while wave := rule.next_wave(drawn, len(ballots)):
         drawn += ballots[len(drawn) : len(drawn) + wave]

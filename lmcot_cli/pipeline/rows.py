@@ -1,8 +1,8 @@
-"""The input of a run, read so that waiting for a row never holds up those under way."""
+"""The input of a run, read so that waiting for a row never delays those in flight."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from itertools import chain, islice
 from pathlib import Path
 from queue import Queue
@@ -11,8 +11,11 @@ from typing import BinaryIO, Generic, TypeVar, cast
 
 from lmcot_cli.datasets.gold import name_lost_gold
 from lmcot_cli.datasets.options import DEFAULT, RowOptions
-from lmcot_cli.datasets.reader import STDIN, BadRow, at_least_one, read_rows, source_name
+from lmcot_cli.datasets.reader import at_least_one, read_rows
+from lmcot_cli.datasets.record import BadRow
 from lmcot_cli.datasets.row import Row
+from lmcot_cli.datasets.streams import STDIN, source_name
+from lmcot_cli.errors import InputError
 from lmcot_cli.pipeline.duplicates import mark_duplicates
 
 T = TypeVar("T")
@@ -21,30 +24,34 @@ _ROWS_AHEAD = 64
 
 
 class Rows(Iterator[Row | BadRow]):
-    """The rows of a source, the first of which has been read. A pipe is read in a thread of its own.
+    """The rows of a source, the first of which is read at once. A pipe is read in a thread of its own.
 
     Args:
         source: A file, a binary stream, or `Path("-")` for standard input.
-        limit: Rows to read at most; None reads all.
-        options: Where rows have what.
+        limit: The most rows to read; None reads all.
+        options: Which column holds what.
+        ids: The rows to read, if not all of them.
 
     Raises:
-        InputError: The source cannot be read or holds no row.
+        InputError: The source cannot be read, or does not have the rows.
     """
 
-    def __init__(self, source: Path | BinaryIO, limit: int | None, options: RowOptions = DEFAULT) -> None:
-        items: Iterator[Row | BadRow] = islice(
-            mark_duplicates(
-                name_lost_gold(at_least_one(read_rows(source, options), source), source_name(source))
-            ),
-            limit,
-        )
+    def __init__(
+        self,
+        source: Path | BinaryIO,
+        limit: int | None,
+        options: RowOptions = DEFAULT,
+        ids: Collection[str] = (),
+    ) -> None:
+        name = source_name(source)
+        rows = mark_duplicates(name_lost_gold(at_least_one(read_rows(source, options), source), name))
+        items: Iterator[Row | BadRow] = islice(_with_ids(rows, ids, name) if ids else rows, limit)
         self._ahead = None if _never_waits(source) else ReadAhead(items)
         items = self._ahead or items
         self._items: Iterator[Row | BadRow] = chain([next(items)], items)
 
     def first(self, count: int) -> list[Row | BadRow]:
-        """Return the next rows, so many at most, and leave them there; none of a pipe, where that might take long."""
+        """Return up to `count` of the next rows without consuming them; none of a pipe, where that may take long."""
         if self._ahead is not None:
             return []
         taken = list(islice(self._items, count))
@@ -59,13 +66,29 @@ class Rows(Iterator[Row | BadRow]):
         return next(self._items)
 
 
+def _with_ids(rows: Iterator[Row | BadRow], ids: Collection[str], source: str) -> Iterator[Row | BadRow]:
+    """Yield the rows with some ids, and read no further than the last of them.
+
+    Raises:
+        InputError: There is no row with one of the ids; raised at the end of the rows.
+    """
+    missing = dict.fromkeys(ids)
+    while missing:
+        row = next(rows, None)
+        if row is None:
+            raise InputError(f"{source}: no row has the id {', '.join(map(repr, missing))} of --ids")
+        if row.id in missing:
+            del missing[row.id]
+            yield row
+
+
 def _never_waits(source: Path | BinaryIO) -> bool:
-    """Whether reading waits for nobody: a regular file does not, a pipe or a terminal does."""
+    """Whether reading never waits for anyone, as it does with a pipe or a terminal."""
     return not isinstance(source, Path) or (source != STDIN and not source.is_fifo())
 
 
 class ReadAhead(Iterator[T], Generic[T]):
-    """Reads items in a thread of its own, a few ahead; what reading raises is raised where it would have been."""
+    """Reads items in a thread of its own, a few ahead; errors of reading are raised in their place."""
 
     def __init__(self, items: Iterator[T]) -> None:
         self._items = items

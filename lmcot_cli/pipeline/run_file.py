@@ -19,24 +19,24 @@ _LONGEST_SHOWN = 200
 Settings = Mapping[str, str | int | float | bool | None]
 
 ADDED: Settings = {"keep_raw": "odd", "truncate": "none", "kv_type": "f16"}
-"""The defaults of settings that older versions did not have: results of theirs may be gone on from with these."""
+"""The defaults of settings that older versions did not have: their results may be continued with these."""
 
 
 @dataclass(frozen=True, slots=True)
 class Totals:
-    """What the records of an output add up to.
+    """The sums over the records of an output.
 
     Attributes:
         rows: Records written.
         failed: Rows that have an error instead of a result.
-        unanswered: Rows that worked, but none of whose samples held an answer.
-        cut_short: Rows that a limit of the run kept from samples.
+        unanswered: Rows that worked, but without an answer in any sample.
+        cut_short: Rows that got fewer samples because of a limit of the run.
         samples: Samples drawn.
-        samples_saved: Samples that rows could have drawn and did not.
+        samples_saved: Samples that rows could have drawn but did not.
         cut_replies: Replies that a limit cut before their answer was complete, failed rows included.
         cut_rationales: Rationales of the small LM that a limit cut.
-        thoughts: Samples before whose reply a model thought.
-        truncated: Rows of whose context a model was not shown all.
+        thoughts: Samples for which a model thought.
+        truncated: Rows whose context was not shown to a model as a whole.
         usage: Tokens of both models.
     """
 
@@ -54,13 +54,6 @@ class Totals:
 
     def __add__(self, other: Self) -> Self:
         return type(self)(*(getattr(self, one.name) + getattr(other, one.name) for one in fields(self)))
-
-    @property
-    def are_counts(self) -> bool:
-        """Whether all of them are numbers, which those of a file need not be."""
-        usage = (*asdict(self.usage.small).values(), *asdict(self.usage.large).values())
-        own = (getattr(self, one.name) for one in fields(self) if one.name != "usage")
-        return all(type(count) is int for count in (*own, *usage))
 
     @property
     def answered(self) -> int:
@@ -89,20 +82,10 @@ class Totals:
         )
 
     def to_record(self) -> dict[str, Any]:
-        """Return the totals as they stand in the run file."""
-        counts = {
-            "rows": self.rows,
-            "answered": self.answered,
-            "failed": self.failed,
-            "unanswered": self.unanswered,
-            "cut_short": self.cut_short,
-            "samples": self.samples,
-            "samples_saved": self.samples_saved,
-            "cut_replies": self.cut_replies,
-            "cut_rationales": self.cut_rationales,
-            "truncated": self.truncated,
-        }
-        return {**counts, "usage": asdict(self.usage)}
+        """Return the totals as the run file has them."""
+        counts = asdict(self)
+        del counts["thoughts"]
+        return {"rows": counts.pop("rows"), "answered": self.answered, **counts}
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,14 +94,14 @@ class RunFile:
 
     Attributes:
         command: The command line that made the results.
-        input: Name of the file the rows came from.
+        input: Name of the file that the rows came from.
         settings: Everything that changes results, by the name of its option; a resume must have the same.
         engine: Settings of local engines, which change the speed only.
-        endpoint: Those of endpoints that change no results; None where no model is behind one.
+        endpoint: Settings of endpoints that do not change results; None where no model is behind one.
         totals: The sums over all records written so far.
-        calls: What endpoints were asked in all sessions that came to their end; None where no model is behind one.
+        calls: The calls to endpoints in all sessions that ended; None where no model is behind one.
         started: Start of the first session, ISO 8601 with time zone.
-        ended: End of the last session; None while one runs or after one was killed.
+        ended: End of the last session; None while one runs or if it was killed.
         finished: Whether every row of the input has its record.
     """
 
@@ -146,32 +129,20 @@ class RunFile:
         write_json(path, self._to_record(), advice)
 
     def ending(self, totals: Totals, calls: Mapping[str, int] | None, *, finished: bool) -> Self:
-        """Return the file as it stands when a session ends that made so many calls."""
+        """Return the file at the end of a session that added these calls."""
         before = dict(self.calls or {})
         added = calls and {name: before.get(name, 0) + calls.get(name, 0) for name in {**before, **calls}}
         return replace(self, totals=totals, calls=added or self.calls, ended=now(), finished=finished)
 
     def _to_record(self) -> dict[str, Any]:
-        return {
-            "format": FORMAT,
-            "command": list(self.command),
-            "input": self.input,
-            "settings": dict(self.settings),
-            "engine": dict(self.engine),
-            "endpoint": None if self.endpoint is None else dict(self.endpoint),
-            "versions": versions("llama-cpp-python"),
-            "machine": machine(),
-            "totals": self.totals.to_record(),
-            "calls": None if self.calls is None else dict(self.calls),
-            "started": self.started,
-            "ended": self.ended,
-            "finished": self.finished,
-        }
+        own = {one.name: getattr(self, one.name) for one in fields(self)}
+        made_by = {"versions": versions("llama-cpp-python"), "machine": machine()}
+        return {"format": FORMAT, **own, "totals": self.totals.to_record(), **made_by}
 
 
 @dataclass(frozen=True, slots=True)
 class PreviousRun:
-    """What a resume needs to know of the run that began the output."""
+    """What a resume needs to know about the run that began the output."""
 
     settings: Settings
     started: str
@@ -182,7 +153,7 @@ def read_run_file(path: Path) -> PreviousRun | None:
     """Read the run file of an earlier session; None where there is none.
 
     Raises:
-        OutputError: The file cannot be read, or is no run file.
+        OutputError: The file cannot be read, or is not a run file.
     """
     try:
         record = json.loads(read_regular(path))
@@ -194,14 +165,14 @@ def read_run_file(path: Path) -> PreviousRun | None:
         raise OutputError(f"{path}: cannot be read: {error.strerror}") from error
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise OutputError(
-            f"{path}: is no run file of lmcot: choose another -o, or start anew with --overwrite"
+            f"{path}: is not a run file of lmcot: choose another -o, or start anew with --overwrite"
         ) from error
 
 
 def differing(old: Settings, new: Settings) -> list[str]:
-    """Name each of the new settings that the old run had otherwise, as `name old -> new`.
+    """Return each new setting that differs from the old run's, as `name old -> new`.
 
-    One that an older version did not have is a difference only where it is made use of.
+    One that an older version did not have differs only if it is used.
     """
     return [
         f"{name} {_shown(old.get(name))} -> {_shown(value)}"
@@ -212,7 +183,7 @@ def differing(old: Settings, new: Settings) -> list[str]:
 
 
 def _shown(value: object) -> str:
-    """Write a value on one line; long text (a system message) by its beginning."""
+    """Return a value on one line, of long text (a system message) only the beginning."""
     text = value if isinstance(value, str) else json.dumps(value)
     line = " ".join(text.split())
     return line if len(line) <= _LONGEST_SHOWN else f"{line[:_LONGEST_SHOWN]}..."

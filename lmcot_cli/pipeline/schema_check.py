@@ -1,6 +1,6 @@
-"""Whether values fit a JSON schema: plain schemas are checked right here, others in the child, within limits.
+"""Whether values fit a JSON schema: plain schemas are checked here, others in the child process, within limits.
 
-A pattern can take for ever on a reply, and a schema that refers to itself can have no end.
+A pattern can take for ever on a reply, and a schema that refers to itself can be endless.
 """
 
 from __future__ import annotations
@@ -19,15 +19,11 @@ _PLAIN = frozenset({
     "examples", "exclusiveMaximum", "exclusiveMinimum", "format", "items", "maximum", "maxItems", "maxLength",
     "maxProperties", "minimum", "minItems", "minLength", "minProperties", "properties", "required", "title", "type",
 })  # fmt: skip
-"""Words of a schema whose check takes no longer than the value is long."""
+"""Keywords of a schema whose check takes time in proportion to the length of the value."""
 
 
 class SchemaCheck:
-    """A schema, and what is asked of it; it looks nothing up outside the schema.
-
-    Args:
-        schema: The schema.
-    """
+    """A check against a schema, which looks nothing up outside the schema."""
 
     def __init__(self, schema: Mapping[str, Any]) -> None:
         from jsonschema.validators import Draft202012Validator, validator_for
@@ -42,11 +38,7 @@ class SchemaCheck:
 
 
 class BoundedCheck:
-    """The same, in the child where that is needed.
-
-    Args:
-        schema: The schema.
-    """
+    """The same check, in the child process if it needs limits."""
 
     def __init__(self, schema: Mapping[str, Any]) -> None:
         self._here = SchemaCheck(schema) if is_plain(schema) else None
@@ -56,7 +48,7 @@ class BoundedCheck:
         """Whether a value fits.
 
         Raises:
-            SlowPatternError: That takes too long, too much memory, or has no end.
+            SlowPatternError: The check takes too long or too much memory, or is endless.
         """
         if self._here:
             return self._here.fits(value)
@@ -86,12 +78,12 @@ class BoundedCheck:
 
 @lru_cache(8)
 def bounded_check(text: str) -> BoundedCheck:
-    """Return the check of a schema that is given as JSON; one for all that ask for it."""
+    """Return the check of a schema that is given as JSON; the same one each time."""
     return BoundedCheck(json.loads(text))
 
 
 def is_plain(schema: Any) -> bool:
-    """Whether checking takes no longer than the value and the schema are long."""
+    """Whether checking takes time in proportion to the length of the value and the schema."""
     if not isinstance(schema, Mapping):
         return isinstance(schema, bool)
     inner = [schema[key] for key in ("items", "additionalProperties") if key in schema]

@@ -1,4 +1,4 @@
-"""One seed per row and sample, so that neither the order of rows nor the size of a batch changes a draw."""
+"""One seed per row and sample, so that neither the order of rows nor the size of a batch changes a sample."""
 
 from __future__ import annotations
 

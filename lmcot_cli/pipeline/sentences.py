@@ -1,4 +1,4 @@
-"""Where a sentence ends, as far as reading an answer needs it: names with periods in them are not cut."""
+"""Where sentences end, as far as reading an answer needs it: names that contain periods are not cut."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _OPENERS = _words(
 
 
 def sentence_starts(text: str, end: int | None = None) -> Iterator[int]:
-    """Yield where each sentence but the first begins, before `end`; a new line begins one, too."""
+    """Yield the start of each sentence but the first, before `end`; a new line starts one, too."""
     limit = len(text) if end is None else end
     for found in _END.finditer(text, 0, limit):
         if not (found["period"] and _within_name(text, found.start(), found.end())):
@@ -36,7 +36,7 @@ def sentence_starts(text: str, end: int | None = None) -> Iterator[int]:
 
 
 def first_sentence(line: str) -> tuple[str, str]:
-    """Split a line after its first sentence; the rest is empty where it has one only."""
+    """Return the first sentence of a line and the rest."""
     for start in sentence_starts(line):
         if line[:start].rstrip().endswith(("!", "?")) and not _opens(
             line, start
@@ -48,13 +48,13 @@ def first_sentence(line: str) -> tuple[str, str]:
 
 
 def _opens(text: str, start: int) -> bool:
-    """Whether a word that begins sentences stands there."""
+    """Whether the next word often begins a sentence."""
     following = _WORD.match(text, start)
     return bool(following and following[0].lower() in _OPENERS)
 
 
 def _within_name(text: str, period: int, after: int) -> bool:
-    """Whether a period is that of an abbreviation or an initial within a name."""
+    """Whether a period belongs to an abbreviation or to an initial within a name."""
     if _opens(text, after):
         return False
     words = text[max(period - _LOOK_BACK, 0) : period].split()

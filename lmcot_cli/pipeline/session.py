@@ -10,13 +10,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import BinaryIO
 
-from lmcot_cli.datasets.reader import STDIN, BadRow
+from lmcot_cli.datasets.record import BadRow
 from lmcot_cli.datasets.row import Row
+from lmcot_cli.datasets.streams import STDIN
 from lmcot_cli.errors import UsageError
 from lmcot_cli.interrupts import held
 from lmcot_cli.pipeline.ahead import Ahead
 from lmcot_cli.pipeline.journal import Item, Journal, Recorded
 from lmcot_cli.pipeline.result import Result
+from lmcot_cli.pipeline.retry import Retry, finish_retry
 from lmcot_cli.pipeline.run_file import RunFile, Settings, Totals
 from lmcot_cli.prompts.system import names_file
 
@@ -54,7 +56,7 @@ class Session:
     @property
     def is_new(self) -> bool:
         """Whether no earlier session left any results."""
-        return self._journal is None or self._journal.is_new
+        return self._journal is None or self._journal.previous is None
 
     def check(self, source: Path | BinaryIO, files_read: Mapping[str, Path]) -> None:
         """Refuse an output that cannot be meant.
@@ -69,7 +71,7 @@ class Session:
         output = self.output
         for option, given in {"overwrite": self._overwrite, "retry-errors": self._retry_errors}.items():
             if given and output is None:
-                raise UsageError(f"--{option} needs -o OUT, the output it is about")
+                raise UsageError(f"--{option} needs -o OUT")
         if self._overwrite and self._retry_errors:
             raise UsageError(
                 "--overwrite starts the output anew, --retry-errors keeps most of it: choose one"
@@ -130,7 +132,7 @@ class Session:
         old.check(run.settings)
         kept = sum((one.totals for one in old.records() if not one.failed), Totals())
         self.kept = replace(kept, usage=old.totals.usage)  # failed rows used tokens as well
-        self._journal = self._files.enter_context(open_retry(old))
+        self._journal = self._files.enter_context(Retry(old))
         self._journal.begin(run)
         return _failed_again(rows, old)
 
@@ -181,37 +183,8 @@ class Session:
         if self._journal:
             with held():
                 self._journal.calls = calls
-                self._journal.take_place()
-
-
-def open_retry(journal: Journal) -> Journal:
-    """Open the journal that gathers records until they can take the place of those of `journal`.
-
-    Raises:
-        OutputError: It cannot be written.
-    """
-    return Journal(_retry_path(journal.path), overwrite=True, in_place_of=journal)
-
-
-def finish_retry(output: Path) -> None:
-    """Take over the records of a retry that was killed, or met a full disk, before it could take the output's place.
-
-    A retry of another output, or of this one as it was before somebody changed it, is left to be overwritten.
-
-    Raises:
-        OutputError: The output cannot be written, or is no output of ours.
-    """
-    if not _retry_path(output).exists():
-        return
-    with Journal(output) as journal, open_retry(journal) as retry:
-        if retry.redoes():
-            retry.take_place()
-
-
-def _retry_path(output: Path) -> Path:
-    """Return a path beside the output itself, not beside a link to it: it can be moved there in one step."""
-    file = output.resolve()
-    return file.with_name(f".{file.name}.retry")
+                if isinstance(self._journal, Retry):
+                    self._journal.take_place()
 
 
 def _failed_again(rows: Iterator[Row | BadRow], old: Journal) -> Iterator[Item]:

@@ -1,8 +1,8 @@
-"""When a row has samples enough: adaptive self-consistency.
+"""When a row has enough samples: adaptive self-consistency.
 
-A rule says how many samples to draw next, 0 when the vote needs no more. It asks for the fewest that could settle
+A rule returns how many samples to draw next, 0 when the vote needs no more. It asks for the fewest that could settle
 the vote if they all agreed, so it never draws a sample that a rule applied after every single one would not have
-drawn, and still gives the engine several at a time.
+drawn, but still gives the engine several at a time.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class StoppingRule(Protocol):
 
         Args:
             ballots: The votes so far, in the order of the samples.
-            planned: Samples to draw at most, those so far included.
+            planned: The most samples to draw, those so far included.
         """
         ...
 
@@ -84,7 +84,7 @@ class Window:
     size: int = 5
 
     def next_wave(self, ballots: Sequence[Ballot], planned: int) -> int:
-        """Return what the present window lacks, or the next one; 0 after one of a single answer."""
+        """Return what the current window lacks, or a whole one; 0 after one with a single answer."""
         begun = len(ballots) % self.size
         answers = {None if one is None else answer_key(one) for one, _ in ballots[-self.size :]}
         if not begun and len(answers) == 1 and None not in answers:
@@ -93,7 +93,7 @@ class Window:
 
 
 def leaders(ranked: Sequence[Tally]) -> tuple[float, float]:
-    """Return what the two leading answers have, 0 for one that is not there."""
+    """Return the weights of the two leading answers, 0 for a missing one."""
     first, second = ([one.weight for one in ranked[:2]] + [0.0, 0.0])[:2]
     return first, second
 
@@ -101,8 +101,8 @@ def leaders(ranked: Sequence[Tally]) -> tuple[float, float]:
 def out_of_reach(ranked: Sequence[Tally], more: int, left: int) -> bool:
     """Whether no answer can overtake the leader, once it has `more` votes, with `left` samples to come.
 
-    Each of these may weigh as much as a vote can. Who draws level with the leader wins only if it was there first,
-    and a new answer never was.
+    Each of these may have the highest weight. An answer that draws level with the leader wins only if it came first,
+    which a new answer never did.
     """
     leader, *rivals = ranked or [Tally("", 0.0, 0)]
     weight, most = leader.weight + more * _HIGHEST_WEIGHT, left * _HIGHEST_WEIGHT
@@ -125,10 +125,10 @@ def _fewest(left: int, settled: Callable[[int, int], bool]) -> int:
 
 
 def parse_stop(text: str) -> StoppingRule:
-    """Read a rule as the command line writes it.
+    """Parse a rule as `--stop` writes it.
 
     Raises:
-        UsageError: It is none of them, or its number is out of range.
+        UsageError: There is no such rule, or its number is out of range.
     """
     if rule := _read_rule(text):
         return rule

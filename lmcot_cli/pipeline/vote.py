@@ -17,7 +17,7 @@ class Ballot(NamedTuple):
 
     Attributes:
         answer: The answer; None casts no vote.
-        weight: What the vote counts, above 0 and at most 1.
+        weight: The weight of the vote, above 0 and at most 1.
     """
 
     answer: str | None
@@ -25,7 +25,7 @@ class Ballot(NamedTuple):
 
 
 class Tally(NamedTuple):
-    """What one answer got.
+    """The votes of one answer.
 
     Attributes:
         answer: The answer in the spelling of its earliest sample.
@@ -45,7 +45,7 @@ class Vote:
     Attributes:
         answer: The winner, in the spelling of its earliest sample; None where no sample had an answer.
         agreement: The winner's share of the weight of all samples, 0 to 1.
-        votes: What each answer got, most first.
+        votes: The votes of each answer, most first.
     """
 
     answer: str | None
@@ -54,12 +54,12 @@ class Vote:
 
 
 def weight_of(logprob: float) -> float:
-    """Return what a vote counts by the mean log-probability of its answer: the geometric mean of its tokens."""
+    """Return the weight of a vote by its answer's mean log-probability: the geometric mean over its tokens."""
     return math.exp(min(logprob, 0.0))
 
 
 def tally(ballots: Iterable[Ballot]) -> list[Tally]:
-    """Add up the votes of answers of the same value, most first, of equal ones the earlier first."""
+    """Return the votes added up by the value of the answer, most first; of equals the earlier first."""
     found: dict[str, Tally] = {}
     for index, (answer, weight) in enumerate(ballots):
         if answer is not None:
@@ -72,12 +72,12 @@ def tally(ballots: Iterable[Ballot]) -> list[Tally]:
 def count_votes(ballots: Sequence[Ballot]) -> Vote:
     """Count the votes.
 
-    A sample without an answer casts no vote but still counts as a sample, so it lowers the agreement. A tie
-    goes to the answer that an earlier sample gave. The spelling shown is the earliest, not the most common one:
-    so it does not depend on samples that can no longer change the winner.
+    A sample without an answer casts no vote but still counts as a sample, so it lowers the agreement. A tie goes to
+    the answer that an earlier sample gave. The spelling shown is the earliest one, not the most common one, so it does
+    not depend on samples that can no longer change the winner.
 
     Args:
-        ballots: One a sample, in the order of the samples.
+        ballots: One per sample, in the order of the samples.
     """
     ranked = tally(ballots)
     votes = {one.answer: _plain(one.weight) for one in ranked}
@@ -88,5 +88,5 @@ def count_votes(ballots: Sequence[Ballot]) -> Vote:
 
 
 def _plain(weight: float) -> float:
-    """Show whole votes as whole numbers."""
+    """Return whole votes as whole numbers."""
     return int(weight) if weight == int(weight) else round(weight, 6)

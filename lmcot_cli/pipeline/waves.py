@@ -1,10 +1,10 @@
-"""What the work on a row is made of: waves of requests to models, and what they come to in the end."""
+"""The parts of the work on a row: waves of requests to models, and the samples that they lead to."""
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass, field
-from typing import NamedTuple, Protocol, TypeAlias
+from typing import NamedTuple, TypeAlias
 
 from lmcot_cli.backends.base import Backend, Completion, Request, Role, Sampling
 from lmcot_cli.datasets.row import Row
@@ -22,12 +22,11 @@ class Ask(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Wave:
-    """Requests of one row that go out together.
+    """Requests of one row that are submitted together.
 
     Attributes:
         asks: The requests.
-        lead: For samples that a row can do without: how far its vote is from a tie, as a share of the samples;
-            None for what the row needs.
+        lead: How far the row's vote is from a tie, as a share of the samples; None if the row needs this wave.
     """
 
     asks: list[Ask]
@@ -36,14 +35,14 @@ class Wave:
 
 @dataclass(frozen=True, slots=True)
 class Drawn:
-    """The samples of one row, and what kept the row from more.
+    """The samples of one row.
 
     Attributes:
-        samples: Those that were drawn.
+        samples: The samples.
         cut_short: The limit of the run that kept the row from more.
-        dropped: How many paragraphs of the context a model was not shown for lack of room; no entry for one that was
-            shown all.
-        error: Why the row failed all the same; None where it worked.
+        dropped: How many paragraphs of the context a model was not shown for lack of room; no entry for a model that
+            was shown all.
+        error: Why the row failed in spite of them; None where it worked.
     """
 
     samples: tuple[Sample, ...]
@@ -53,7 +52,7 @@ class Drawn:
 
 
 class CutShortError(Exception):
-    """Thrown into a row's work in place of the completions of a wave that it can do without."""
+    """Thrown into a row's work in place of the completions of a wave that it does not need."""
 
     def __init__(self, reason: CutShort) -> None:
         super().__init__(reason)
@@ -63,9 +62,5 @@ class CutShortError(Exception):
 RowWork: TypeAlias = Generator[Wave, list[Completion], Drawn]
 
 
-class Method(Protocol):
-    """Answers rows."""
-
-    def __call__(self, row: Row) -> RowWork:
-        """Begin a row; a `RowError` that the generator raises is that row's."""
-        ...
+Method: TypeAlias = Callable[[Row], RowWork]
+"""Begins a row; a `RowError` that its generator raises is that row's."""

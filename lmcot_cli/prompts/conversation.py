@@ -1,4 +1,4 @@
-"""What a model is asked in full: system message, examples and prompt, from one place for answering and for training."""
+"""Complete requests: system message, examples and prompt, built in one place for answering and for training."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from lmcot_cli.backends.base import Request, Role, Sampling, Shot
 from lmcot_cli.datasets.choices import row_choices
 from lmcot_cli.datasets.row import Columns, Paragraph, Row
 from lmcot_cli.errors import InputError, RowError
-from lmcot_cli.prompts.options import PromptOptions, Stage
+from lmcot_cli.prompts.options import PromptOptions, Stage, role_of
 from lmcot_cli.prompts.render import Prompts
 from lmcot_cli.prompts.shots import ShotRows
 from lmcot_cli.prompts.system import read_system
@@ -20,17 +20,16 @@ PromptSettings = dict[str, str | int | float | bool | None]
 
 _NOBODY = "\u241f"  # a symbol that no template and no question holds
 
-
 ENDING = "So the answer is"
-"""What stands before the answer of a chain by our own template."""
+"""The words before the answer of a chain by our own template."""
 
 
 class PromptBuilder:
     """Builds requests: the prompt of a stage for a row, with the examples and the system message before it.
 
     Args:
-        options: What there is before a prompt, and the templates.
-        stages: The stages that will be asked for; all where not given.
+        options: The templates, examples and system messages.
+        stages: The stages that will be asked for; all by default.
 
     Raises:
         UsageError: Options that cannot work together.
@@ -63,14 +62,14 @@ class PromptBuilder:
         for stage in stages:
             self._prompts.try_out(stage)
             for place in range(options.shots):
-                self._shot(stage, place)  # a template that does not fit these rows is told at once
+                self._shot(stage, place)  # a template that does not fit these rows fails at once
 
     def request(self, stage: Stage, row: Row, rationale: str | None = None) -> Request:
         """Build the request of a stage for a row, with seed 0.
 
         Raises:
             InputError: A template of the override folder does not work.
-            TooFewShotsError: The row itself is among the examples, and there is none to take its place.
+            TooFewShotsError: The row itself is among the examples, and no other row can replace it.
         """
         prompt = self._prompts.render(stage, row, rationale)
         places = self._rows.chosen(row) if self._rows else []
@@ -80,7 +79,7 @@ class PromptBuilder:
     def sampling(self, stage: Stage, sampling: Sampling) -> Sampling:
         """Return a sampling that also ends a reply where another example would begin.
 
-        A model without a chat template reads examples as one text, and may go on with one of its own.
+        A model without a chat template reads examples as one text, and may continue with an invented one.
         """
         start = self._start(stage)
         if not start or "\n" in sampling.stop:
@@ -88,19 +87,19 @@ class PromptBuilder:
         return replace(sampling, stop=(*sampling.stop, f"\n{start}"))
 
     def own_words(self, stage: Stage, reply: str) -> str:
-        """Return a reply; nothing of one that is the beginning of another example.
+        """Return a reply, or an empty text for one that begins with another example.
 
-        A stop string counts only after some text, so this is not seen while such a reply is written.
+        A stop string counts only after some text, so it does not end such a reply.
         """
         start = self._start(stage)
         return "" if start and reply.lstrip().startswith(start) else reply
 
     def markers(self, stage: Stage) -> tuple[str, ...]:
-        """Return what the template of a stage has the model write before its answer; see `Prompts.markers`."""
+        """Return the markers that the template of a stage asks for; see `Prompts.markers`."""
         return self._prompts.markers(stage)
 
     def settings(self) -> PromptSettings:
-        """Return what tells whether two runs asked alike, by the names of the options."""
+        """Return the settings by which two runs ask alike, by the names of their options."""
         rows, options = self._rows, self._options
         return {
             "prompts": self._prompts.digest(),
@@ -127,7 +126,7 @@ class PromptBuilder:
         return self._shots[key]
 
     def _start(self, stage: Stage) -> str:
-        """Return what an example begins with; empty where there are none, or they have no beginning in common."""
+        """Return the common beginning of all examples; empty where there is none."""
         if self._rows is None:
             return ""
         if stage not in self._starts:
@@ -135,7 +134,7 @@ class PromptBuilder:
         return self._starts[stage]
 
     def _literal_start(self, stage: Stage, row: Row) -> str:
-        """Return what the first line of every prompt begins with, whatever the row holds; empty if there is nothing."""
+        """Return the beginning of a prompt's first line that does not depend on the row; empty if there is none."""
         context = tuple(Paragraph(_NOBODY, (_NOBODY,)) for _ in row.context)
         other = replace(row, id=_NOBODY, question=_NOBODY, context=context, answers=(), extra=Columns())
         try:
@@ -147,19 +146,14 @@ class PromptBuilder:
 
 
 def _choices_of(options: PromptOptions) -> Callable[[Row], Sequence[str]]:
-    """Return what gives the choices that a row's prompt lists."""
+    """Return the function that gives the choices that a row's prompt lists."""
     if not options.lists_choices:
         return lambda row: ()
     return lambda row: options.choices or row_choices(row)
 
 
-def role_of(stage: Stage) -> Role:
-    """Return the role of the model that a stage asks."""
-    return "small" if stage == "guided_rationale" else "large"
-
-
 def reply_of(stage: Stage, row: Row, ending: str = ENDING) -> str:
-    """Return what the model should reply in a stage, for a row with an answer and, but for `standard`, a rationale."""
+    """Return the ideal reply in a stage; the row has an answer and, except for `standard`, a rationale."""
     if stage == "guided_rationale":
         return row.rationale or ""
     answer = row.answers[0]

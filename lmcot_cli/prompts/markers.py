@@ -1,4 +1,4 @@
-"""What a template has the model write before its answer, read from the template itself."""
+"""The markers that a template asks the model to write before its answer, read from the template itself."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def named_markers(comments: Iterable[str]) -> tuple[str, ...]:
 def quoted_ending(text: str) -> str | None:
     """Return the ending that a prompt quotes: the last quotation of two words or more, or with a colon at its end.
 
-    A place for the answer at its end ("The answer is <answer>.") is no part of it.
+    A placeholder for the answer at its end ("The answer is <answer>.") is left out.
     """
     quoted = [next(filter(None, found.groups())) for found in _QUOTED.finditer(text)]
     endings = [

@@ -1,11 +1,13 @@
-"""Settings of what models are asked beside the question."""
+"""The settings of prompts, examples and system messages."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
+from lmcot_cli.backends.base import Role
 from lmcot_cli.errors import UsageError
 from lmcot_cli.settings.declaration import check, setting
 
@@ -13,10 +15,14 @@ Stage = Literal["standard", "cot", "guided_rationale", "guided_answer"]
 """A step of a method: one template, one model that is asked."""
 
 ShotsBy = Literal["first", "bm25"]
-"""How shots are chosen: the first rows of the file, alike for all rows, or those nearest to each row."""
+"""How examples are chosen: the first rows of the file, the same for all rows, or those nearest to each row."""
+
+_prompt_setting = partial(setting, panel="Prompt")
 
 
-_PANEL = "Prompt"
+def role_of(stage: Stage) -> Role:
+    """Return the role of the model that a stage asks."""
+    return "small" if stage == "guided_rationale" else "large"
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,44 +30,37 @@ class PromptOptions:
     """What models are asked beside the question.
 
     Attributes:
-        fields: Where the rows of `shots_from` have what, if they have it there (see `RowOptions`).
+        fields: Names of the columns of `shots_from`, where it has them (see `RowOptions`).
         lists_choices: Whether prompts list the answers to choose from.
         choices: These answers; empty takes those of each row.
     """
 
-    prompts: Path | None = setting(
-        None, "Folder with your own prompt templates.", metavar="DIR", panel=_PANEL
-    )
-    shots: int = setting(
+    prompts: Path | None = _prompt_setting(None, "Folder with your own prompt templates.", metavar="DIR")
+    shots: int = _prompt_setting(
         0,
         "Number of solved examples before each prompt, taken from --shots-from; base models need them.",
         metavar="N",
-        panel=_PANEL,
     )
-    shots_from: Path | None = setting(
+    shots_from: Path | None = _prompt_setting(
         None,
         "Rows to make examples of, in any layout: with an answer and, for cot and guided, a rationale or"
         " supporting facts. An example shows only their supporting paragraphs, where they name any.",
         metavar="FILE",
-        panel=_PANEL,
     )
-    shots_by: ShotsBy = setting(
+    shots_by: ShotsBy = _prompt_setting(
         "first",
         "first: the first rows of the file, the same for all questions, read once. bm25: those whose questions"
         " share most words with each question, the nearest last. A row is never its own example.",
-        panel=_PANEL,
     )
-    small_system: str | None = setting(
+    small_system: str | None = _prompt_setting(
         None,
         "System message of the small LM: the content of a file of that name (UTF-8), else the text itself.",
         metavar="TEXT|FILE",
-        panel=_PANEL,
     )
-    large_system: str | None = setting(
+    large_system: str | None = _prompt_setting(
         None,
         "System message of the large LM: the content of a file of that name (UTF-8), else the text itself.",
         metavar="TEXT|FILE",
-        panel=_PANEL,
     )
     fields: tuple[tuple[str, str], ...] = ()
     lists_choices: bool = False

@@ -1,6 +1,6 @@
 """Render the prompt of a method's stage for one row.
 
-Every template starts with the same instructions, context and question (`_question.j2`); what differs between
+Every template starts with the same instructions, context and question (`_question.j2`); the part that differs between
 methods, stages and samples comes last, so that an engine decodes the shared part once.
 Training renders its examples through this module too: there is no second copy of a prompt.
 """
@@ -30,17 +30,15 @@ _A_ROW = Row(
     rationale=_SENTENCES[0],
     line=1,
 )
-"""A row as rows are, to try a template on."""
+"""A typical row, to try a template on."""
 
 
 class Prompts:
-    """The templates, with those of `overrides` (a folder of files named as ours, `cot.j2` say) taken first.
-
-    With such a folder, all of them are rendered by the child, within limits.
+    """The templates; with a folder of the user's own, all are rendered by the child process, within limits.
 
     Args:
-        overrides: The folder.
-        choices_of: Gives the answers that a row's prompt lists to choose from (`choices` in a template).
+        overrides: The folder; files named as ours, such as `cot.j2`, replace them.
+        choices_of: Returns the answers that a row's prompt lists to choose from (`choices` in a template).
 
     Raises:
         InputError: The folder does not exist or holds no template of a name we use.
@@ -56,11 +54,10 @@ class Prompts:
         self._job = FencedJob("prompts", {}, self._limits, self._sources.load)
 
     def render(self, stage: Stage, row: Row, rationale: str | None = None) -> str:
-        """Render one prompt; it ends in the cue (`Answer:`) without trailing white space.
+        """Render one prompt; it ends with the cue (`Answer:`), without trailing white space.
 
         Raises:
-            InputError: A template of the override folder is not valid Jinja2, uses an unknown name, fails, or
-                breaks the limits.
+            InputError: A template of the user is not valid Jinja2, uses an unknown name, fails or exceeds the limits.
             RowError: It uses a column that the row does not have.
         """
         try:
@@ -72,10 +69,10 @@ class Prompts:
             raise InputError(f"{place}: {error}") from error
 
     def try_out(self, stage: Stage) -> None:
-        """Render a row of our own, so that a hostile template is told before a model is loaded.
+        """Render a typical row, so that a hostile template fails before a model is loaded.
 
         Raises:
-            InputError: The template breaks the limits or the sandbox; what else is wrong with it, rows will tell.
+            InputError: The template exceeds the limits or breaks the sandbox; rows will show its other faults.
         """
         try:
             self._rendered(stage, _A_ROW, _SENTENCES[0], ("a lake", "a sea"))
@@ -84,14 +81,14 @@ class Prompts:
                 raise InputError(f"{error.place or self._sources.file_of(stage)}: {error}") from error
 
     def markers(self, stage: Stage) -> tuple[str, ...]:
-        """Return what the template of a stage has the model write before its answer, as far as it says so.
+        """Return the markers that the template of a stage asks the model to write before its answer.
 
-        A Jinja comment names it outright: `{# answer marker: Also lautet die Antwort #}`; there may be several. Without
-        one, that of `cot` is the ending that the template quotes (`end with "So the answer is"`), and that of a direct
-        answer its last line, the cue (`Antwort:`), which models echo.
+        Jinja comments can name them: `{# answer marker: Also lautet die Antwort #}`. Without such a comment, the marker
+        of `cot` is the ending that the template quotes (`end with "So the answer is"`), and that of a direct answer the
+        last line of the template, the cue (`Antwort:`), which models echo.
 
         Raises:
-            InputError: A template of the override folder breaks the limits.
+            InputError: A template of the user exceeds the limits.
         """
         if self._ours:
             return self._ours.markers(stage)
@@ -99,10 +96,10 @@ class Prompts:
             return tuple(self._job.call("markers", stage=stage))
 
     def digest(self) -> str:
-        """Return the SHA-256 (`sha256:...`) over all templates in use: it tells whether two runs asked alike.
+        """Return the SHA-256 (`sha256:...`) over all templates in use, the same for two runs that ask alike.
 
         Raises:
-            InputError: A template of the override folder is not UTF-8 text.
+            InputError: A template of the user is not UTF-8 text.
         """
         return self._sources.digest()
 

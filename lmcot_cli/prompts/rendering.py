@@ -1,4 +1,4 @@
-"""Prompt templates as Jinja2 sees them: our own are rendered right here, those of `--prompts` in the child."""
+"""Rendering of prompt templates by Jinja2: ours in this process, those of `--prompts` in the child process."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ from lmcot_cli.prompts.markers import named_markers, quoted_ending
 _FAULTS = (
     TemplateError, ArithmeticError, AttributeError, LookupError, RecursionError, SyntaxError, TypeError, ValueError,
 )  # fmt: skip
-"""What a template can raise: its own errors, and those of the Python expressions in it."""
+"""Exceptions that a template can raise: those of Jinja2, and those of the Python expressions in it."""
 
 Load = Callable[[str], tuple[str, str] | None]
-"""Gives a template's source and file by its name; None where there is none."""
+"""Returns a template's source and file by its name; None if it does not exist."""
 
 
 class MissingColumnError(UndefinedError):
@@ -32,11 +32,7 @@ class MissingColumnError(UndefinedError):
 
 
 class PromptRendering:
-    """The templates.
-
-    Args:
-        load: Where they come from.
-    """
+    """The templates that `load` returns."""
 
     def __init__(self, load: Load) -> None:
         self._load = load
@@ -55,18 +51,18 @@ class PromptRendering:
             row: The row.
             rationale: The rationale to answer from.
             choices: The answers that the prompt lists.
-            most: Most characters that are written.
+            most: The most characters of the prompt.
 
         Raises:
             FaultError: The template is not valid Jinja2, uses an unknown name or fails.
-            OverLimitError: It includes or calls itself without end, or writes too much.
+            OverLimitError: It includes or calls itself endlessly, or writes too much.
         """
         with _told():
             template = self._environment.get_template(f"{stage}.j2")
             return written(template, most, {"row": row, "rationale": rationale, "choices": choices}).rstrip()
 
     def markers(self, stage: str) -> tuple[str, ...]:
-        """Return what the template of a stage has the model write before its answer; see `Prompts.markers`."""
+        """Return the markers that the template of a stage asks for; see `Prompts.markers`."""
         sources = self._sources(f"{stage}.j2", [])
         if named := named_markers(
             comment for source in sources for comment in self._parts(source, "comment")
@@ -80,14 +76,14 @@ class PromptRendering:
         return (cue,) if cue.endswith((":", "\uff1a")) else ()
 
     def _sources(self, name: str, seen: list[str]) -> list[str]:
-        """Return the source of a template and of those that it includes; none of one that cannot be read."""
+        """Return the sources of a template and of those that it includes, as far as they can be read."""
         found = self._load(name)
         if found is None or name in seen:
             return []
         try:
             included = find_referenced_templates(self._environment.parse(found[0]))
             names = [other for other in included if other]
-        except TemplateError:  # told when it is rendered
+        except TemplateError:  # reported when it is rendered
             return []
         seen.append(name)
         return [found[0], *(one for other in names for one in self._sources(other, seen))]
@@ -97,7 +93,7 @@ class PromptRendering:
 
 
 class FencedPrompts:
-    """The same for the child, which rows come to as JSON, and sources by asking for them."""
+    """The same for the child process, which is sent rows as JSON and asks for sources."""
 
     def __init__(self, want: Callable[[str], Any]) -> None:
         self._rendering = PromptRendering(lambda name: tuple(found) if (found := want(name)) else None)
@@ -112,7 +108,7 @@ class FencedPrompts:
 
 
 def row_record(row: Row) -> dict[str, Any]:
-    """Return a row as JSON has it."""
+    """Return a row as a JSON object."""
     record = {name: getattr(row, name) for name in Row.__slots__}
     return record | {"context": [[one.title, one.sentences] for one in row.context]}
 
@@ -129,7 +125,7 @@ def _row_of(record: Mapping[str, Any]) -> Row:
 
 
 class _Strict(StrictUndefined):
-    """A name without a value, which must not be used; one of `row.extra` is the row's fault, not the template's."""
+    """A name without a value, which is an error: of the row if it is one of `row.extra`, else of the template."""
 
     __slots__ = ()
 
@@ -148,7 +144,7 @@ class _Strict(StrictUndefined):
 
 
 class _PromptSandbox(BoundedSandbox):
-    """Where `row.extra.items` is the column of this name if there is one, and only else the method of a mapping."""
+    """A sandbox in which `row.extra.items` is the column of this name, not the method of a mapping."""
 
     def getattr(self, obj: Any, attribute: str) -> Any:
         return self.getitem(obj, attribute) if isinstance(obj, Columns) else super().getattr(obj, attribute)
@@ -156,7 +152,7 @@ class _PromptSandbox(BoundedSandbox):
 
 @contextmanager
 def _told() -> Iterator[None]:
-    """Tell what a template raises by file and line."""
+    """Raise the errors of a template with its file and line."""
     try:
         yield
     except RecursionError as error:
@@ -170,7 +166,7 @@ def _told() -> Iterator[None]:
 
 
 def _place(error: Exception) -> str | None:
-    """Return the template and line that an error comes from as `FILE:LINE`, None where it names none."""
+    """Return the template and line that an error comes from as `FILE:LINE`; None if unknown."""
     if isinstance(error, TemplateSyntaxError):
         return f"{error.filename or error.name}:{error.lineno}"
     frames = [(frame.f_code.co_filename, line) for frame, line in walk_tb(error.__traceback__)]

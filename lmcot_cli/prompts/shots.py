@@ -1,4 +1,4 @@
-"""Few-shot examples: the rows that they are made of, and which of them stand before the prompt of a row."""
+"""Few-shot examples: the rows that they are made of, and which of them come before the prompt of a row."""
 
 from __future__ import annotations
 
@@ -12,45 +12,47 @@ from itertools import islice
 from pathlib import Path
 from typing import TypeAlias
 
+from lmcot_cli.datasets.layouts import to_row
 from lmcot_cli.datasets.names import has
 from lmcot_cli.datasets.options import RowOptions
-from lmcot_cli.datasets.reader import BadRow, at_least_one, read_source, to_row
+from lmcot_cli.datasets.reader import at_least_one, read_source
+from lmcot_cli.datasets.record import BadRow
 from lmcot_cli.datasets.row import Row
 from lmcot_cli.errors import InputError, TooFewShotsError
 from lmcot_cli.pipeline.extract import chain_answer
 from lmcot_cli.prompts.options import ShotsBy
 
 Ranking: TypeAlias = Callable[[str], Iterable[int]]
-"""Puts the rows of a file in order for a question, the best first, as positions."""
+"""Returns the positions of a file's rows for a question, the best first."""
 
 _SPARE = 2
-"""Rows that one row can rule out: at most one has its id, and at most one its question."""
+"""Rows that one row can exclude: at most one has its id, and at most one its question."""
 
 _WORD = re.compile(r"[\u3040-\u30ff\u3400-\u9fff]|[^\W\u3040-\u30ff\u3400-\u9fff]+")  # Chinese has no spaces
 
 
 class ShotRows:
-    """Rows to make examples of, no question and no id twice.
+    """Rows to make examples of, with no question and no id twice.
 
-    With `first` an example row is the same for all rows, so that an engine reads it once for the whole run; only for
-    a row that is an example itself the next row of the file steps in, and what follows is read once more.
-    With `bm25` the examples of a row are those whose questions share most words with its own (Okapi BM25), the
-    nearest of them last, right before the question.
+    With `first` all rows have the same examples, so an engine reads them once for the whole run; only for a row that is
+    an example itself the next row of the file replaces it.
+    With `bm25` the examples of a row are those whose questions share most words with its own (Okapi BM25), the nearest
+    one last, right before the question.
 
     Args:
         path: The file, in any layout that is read.
-        count: Examples of each row.
+        count: Number of examples for each row.
         by: How they are chosen.
         rationales: Whether they need a rationale.
-        fields: Where rows have what, as pairs of our name and theirs; a row that has it under a usual name is read too:
-            examples and questions may come from different files.
+        fields: Names of columns, as pairs of ours and theirs; a row without such a column is read by the usual names,
+            because examples and questions may come from different files.
 
     Attributes:
-        rows: The rows, each with one answer, with a rationale if there is one (see `rationale_of`), and with its
-            supporting paragraphs as its whole context where the record names them.
+        rows: The rows, each with one answer, with a rationale if there is one (see `rationale_of`), and with only its
+            supporting paragraphs as context where the record names them.
 
     Raises:
-        InputError: The file cannot be read, or holds too few rows that have what is needed.
+        InputError: The file cannot be read, or holds too few usable rows.
     """
 
     def __init__(
@@ -74,10 +76,10 @@ class ShotRows:
             self._ranking = _nearest(self.rows, count + _SPARE)
 
     def chosen(self, row: Row) -> list[int]:
-        """Choose the examples of a row, as positions in `rows`, in the order in which they stand before it.
+        """Return the examples of a row, as positions in `rows`, in the order of the prompt.
 
         Raises:
-            TooFewShotsError: Without the row itself there are too few.
+            TooFewShotsError: Without the row itself, there are too few.
         """
         question = _normalised(row.question)
         others = (
@@ -94,15 +96,15 @@ class ShotRows:
         return found[::-1] if self._by == "bm25" else found
 
     def digest(self) -> str:
-        """Return the SHA-256 (`sha256:...`) over the rows that examples can be made of."""
+        """Return the SHA-256 (`sha256:...`) over the rows."""
         content = [[row.digest, row.answers] for row in self.rows]
         return f"sha256:{sha256(json.dumps(content).encode()).hexdigest()}"
 
 
 def rationale_of(row: Row) -> str | None:
-    """Return a rationale for a row: what came with it, without "so the answer is ...", else what supports its answer.
+    """Return a rationale for a row: the one that came with it, without its answer, else its supporting text.
 
-    That is the sentences, or else the paragraphs, that the record names as supporting, one after the other.
+    This is the sentences, or else the paragraphs, that the record names as supporting, one after the other.
     """
     given = chain_answer(row.rationale)[0] if row.rationale else ""
     sentences = (row.context[place].sentences[number] for place, number in row.supporting_sentences)
@@ -111,7 +113,7 @@ def rationale_of(row: Row) -> str | None:
 
 @dataclass(slots=True)
 class _Read:
-    """Rows that were read, and what others lacked."""
+    """The usable rows that were read, and counts of the others."""
 
     usable: list[Row] = field(default_factory=list)
     rows: int = 0
@@ -130,7 +132,7 @@ class _Read:
             self.usable.append(example)
 
     def check(self, path: Path, count: int, *, rationales: bool) -> None:
-        """Refuse too few rows, and say what they lack."""
+        """Refuse too few usable rows, and say what the others lack."""
         if len(self.usable) >= count:
             return
         wanted = "an answer and a rationale (or supporting facts)" if rationales else "an answer"
@@ -144,7 +146,7 @@ class _Read:
 
 
 def _rows(path: Path, fields: tuple[tuple[str, str], ...]) -> Iterator[Row | BadRow]:
-    """Read a file, each row by those of the fields that it has."""
+    """Read the rows of a file, each by the fields that it has."""
     for record in read_source(path):
         if isinstance(record, BadRow):
             yield record
@@ -168,7 +170,7 @@ def _read(
 
 
 def _example(row: Row) -> Row:
-    """Reduce a row to what an example shows of it: whole contexts would fill the window."""
+    """Return a row with only the parts that an example shows: whole contexts would fill the window."""
     return replace(
         row,
         context=tuple(row.context[place] for place in row.supporting) or row.context,
@@ -180,24 +182,24 @@ def _example(row: Row) -> Row:
 
 
 def _one_line(text: str) -> str:
-    """Put text on one line: a blank line would part an example in two where it is rendered as plain text."""
+    """Return text on one line: a blank line would split an example that is rendered as plain text."""
     return " ".join(text.split())
 
 
 def _normalised(question: str) -> str:
-    """Make questions equal that differ in case, spaces, the forms of characters or what they end in."""
+    """Return a question without differences in case, spaces, character forms and final punctuation."""
     folded = unicodedata.normalize("NFKC", question).casefold()
     return " ".join(folded.split()).strip(" ?!.\u3002\u00bf\u00a1\"'") or folded
 
 
 def _same_id(one: Row, other: Row) -> bool:
-    """Whether two rows have the same id; line numbers that stand in for ids say nothing across files."""
+    """Whether two rows have the same id; line numbers in place of ids mean nothing across files."""
     are_lines = one.id == str(one.line) and other.id == str(other.line)
     return one.id == other.id and not are_lines
 
 
 def _nearest(rows: Sequence[Row], most: int) -> Ranking:
-    """Index questions by BM25 (Robertson & Zaragoza 2009, as Lucene computes it); rank `most` of them."""
+    """Return a ranking of `most` rows by the BM25 of their questions (Robertson & Zaragoza 2009, as in Lucene)."""
     import bm25s
     import numpy as np
 
@@ -214,5 +216,5 @@ def _nearest(rows: Sequence[Row], most: int) -> Ranking:
 
 
 def words_of(text: str) -> list[str]:
-    """Return the words of a text for BM25; where a script writes no spaces, its characters."""
+    """Return the words of a text for BM25; in scripts without spaces, its characters."""
     return _WORD.findall(unicodedata.normalize("NFKC", text).casefold())

@@ -1,4 +1,4 @@
-"""The files of prompt templates: those of `--prompts` before ours."""
+"""The files of prompt templates: those of `--prompts` first, then ours."""
 
 from __future__ import annotations
 
@@ -35,10 +35,10 @@ class PromptSources:
             )
 
     def load(self, name: str) -> tuple[str, str] | None:
-        """Return the source of a template and its file; None where there is none of the name in the folders.
+        """Return the source of a template and its file; None if no folder has one of that name.
 
         Raises:
-            InputError: It lies elsewhere, is too large, or is no UTF-8 text.
+            InputError: It is a link to another folder, too large, or no UTF-8 text.
         """
         try:
             parts = split_template_path(name)

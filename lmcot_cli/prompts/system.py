@@ -1,4 +1,4 @@
-"""System messages: text as it was typed, or that of a file."""
+"""System messages: the text of the option itself or of a file."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 from lmcot_cli.errors import InputError, UsageError
 
 MAX_BYTES = 2**16
-"""Longest file that is read as a system message; more is surely another file."""
+"""The most bytes of a system message; a longer file is surely another one."""
 
 _FILE_NAME = re.compile(r"\S*\w\.(txt|md|markdown|j2|jinja|prompt|json|jsonl|toml|ya?ml)", re.IGNORECASE)
 
@@ -17,8 +17,8 @@ def read_system(value: str | None, option: str) -> str | None:
     """Return the message that an option gives: the content of the file that it names, else the value itself.
 
     Args:
-        value: What was given; None, and what is blank, is no message.
-        option: The option, for messages.
+        value: The value; None or a blank text is no message.
+        option: The option, for error messages.
 
     Raises:
         UsageError: The value is the name of a file that is not there, or is no text.
@@ -41,7 +41,7 @@ def read_system(value: str | None, option: str) -> str | None:
 
 
 def names_file(path: Path) -> bool:
-    """Whether there is such a file or folder; what is too long or too odd for a name is text."""
+    """Whether a file or folder has this path; a text that cannot be a path has none."""
     try:
         return path.exists()
     except (OSError, ValueError):

@@ -1,4 +1,4 @@
-"""Which paragraphs of a context are dropped where a prompt has no room for all of them."""
+"""Which paragraphs of a context are dropped if a prompt has no room for all of them."""
 
 from __future__ import annotations
 
@@ -11,31 +11,26 @@ from typing import Literal, NamedTuple
 from lmcot_cli.datasets.row import Paragraph, Row
 
 Truncate = Literal["none", "paragraphs", "relevance"]
-"""What is dropped from a context that is too long: nothing, its last paragraphs, or those least relevant."""
+"""Paragraphs to drop from a context that is too long: none, the last ones, or the least relevant ones."""
 
 _BLANK_LINES = re.compile(r"\n[^\S\n]*\n\s*")
 
 
 class _Part(NamedTuple):
-    """A piece of a context that is dropped as a whole.
-
-    Attributes:
-        paragraph: The place of the paragraph that it is, or is a part of.
-        text: Its text.
-    """
+    """The text of a paragraph, or a part of it, that is dropped as a whole, and the paragraph's place."""
 
     paragraph: int
     text: str
 
 
 class Droppable:
-    """The context of a row, of which whole paragraphs can be dropped; its question never is.
+    """The context of a row, from which whole paragraphs can be dropped.
 
-    A paragraph that is one text with blank lines in it, as a context that is a string, is several here.
+    A paragraph that is one text with blank lines, as of a context that is a string, counts as several.
 
     Args:
         row: The row.
-        by: What is dropped first: see `Truncate`.
+        by: Which are dropped first.
     """
 
     def __init__(self, row: Row, by: Truncate) -> None:
@@ -43,11 +38,11 @@ class Droppable:
 
     @cached_property
     def most(self) -> int:
-        """How many paragraphs can be dropped: all but one, for without any the question would be another."""
+        """How many paragraphs can be dropped: all but one, because the question needs a context."""
         return max(len(self._parts) - 1, 0)
 
     def without(self, count: int) -> Row:
-        """Return the row without so many paragraphs; those that stay keep their order."""
+        """Return the row without `count` paragraphs; the others keep their order."""
         if not count:
             return self._row
         gone = set(self._order[:count])
@@ -59,7 +54,7 @@ class Droppable:
         return replace(self._row, context=context, supporting=(), supporting_sentences=())
 
     def at_least(self, count: int, characters: float) -> int:
-        """Return how many to drop, `count` at least, so that so many characters are gone."""
+        """Return how many to drop, at least `count`, to remove so many characters."""
         gone = 0
         for dropped, place in enumerate(self._order[: self.most], 1):
             gone += len(self._parts[place].text)
@@ -82,7 +77,7 @@ class Droppable:
 
     @cached_property
     def _order(self) -> list[int]:
-        """The places of the parts, that which is dropped first in front."""
+        """The places of the parts in the order in which they are dropped."""
         backwards = list(reversed(range(len(self._parts))))
         if self._by != "relevance":
             return backwards
@@ -93,7 +88,7 @@ class Droppable:
 
 
 def _split(paragraph: Paragraph) -> list[str]:
-    """Part a paragraph that is one text at its blank lines."""
+    """Split a paragraph that is one text at its blank lines."""
     if len(paragraph.sentences) != 1:
         return [paragraph.text]
     return [text for text in _BLANK_LINES.split(paragraph.text) if text.strip()] or [paragraph.text]

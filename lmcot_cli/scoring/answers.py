@@ -1,4 +1,4 @@
-"""Read what `lmcot answer` wrote, and the gold answers to score it against."""
+"""Read the output of `lmcot answer`, and the gold answers to score it against."""
 
 from __future__ import annotations
 
@@ -11,23 +11,24 @@ from lmcot_cli.datasets import fields
 from lmcot_cli.datasets.gold import lost_gold
 from lmcot_cli.datasets.names import Place
 from lmcot_cli.datasets.options import DEFAULT, RowOptions
-from lmcot_cli.datasets.reader import at_least_one, read_rows, read_source, source_name
-from lmcot_cli.datasets.records import BadRow, Record, json_type
+from lmcot_cli.datasets.reader import at_least_one, read_rows, read_source
+from lmcot_cli.datasets.record import BadRow, Record, json_type
+from lmcot_cli.datasets.streams import source_name
 from lmcot_cli.errors import InputError, RowError
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """An output record, without what scoring has no use for.
+    """The parts of an output record that scoring uses.
 
     Attributes:
         id: The row's id.
         question: The question; None where the record has none (its row could not be read).
         text: The answer; None where the row failed or no sample held one.
         samples: The answers of the samples, in their order.
-        accepted: The gold answers that the record carries; empty where it carries none.
+        accepted: The gold answers of the record; empty where it has none.
         type: The question type that the record names, if any.
-        line: 1-based place in the file.
+        line: Place in the file, 1-based.
         stopped_early: Whether the row could have drawn more samples.
         failed: Whether the row has an error instead of a result.
         logprobs: The mean log-probability of each sample's answer, None where the model gave none.
@@ -69,8 +70,8 @@ N = TypeVar("N", bound=_Numbered)
 def read_answers(source: Path) -> dict[str, Answer]:
     """Read an output file of `lmcot answer` (JSONL, or the same objects in an array), by id and in its order.
 
-    A failed row may bear the id of another (it repeated it, or had none and took its line number): it is left
-    out then, for it is no answer to that question.
+    A failed row may have the id of another one (it repeated it, or had none and took its line number). It is left out
+    then, because it is no answer to that question.
 
     Raises:
         InputError: The file cannot be read, is empty, holds something else or an id twice.
@@ -90,7 +91,7 @@ def read_gold(source: Path, options: RowOptions = DEFAULT) -> dict[str, Gold]:
     """Read the gold answers of a question file in any layout, by id and in its order.
 
     Raises:
-        UsageError: No row has a place that the options name.
+        UsageError: No row has a column that the options name.
         InputError: The file cannot be read, is empty, has no gold answer, or holds a row that cannot be read or an id
             twice.
     """
@@ -104,7 +105,7 @@ def read_gold(source: Path, options: RowOptions = DEFAULT) -> dict[str, Gold]:
 
 
 def _gold_rows(source: Path, name: str, options: RowOptions, lost: list[str]) -> Iterator[Gold]:
-    """Read gold rows; what is said of a column that looks like gold answers and is not read goes to `lost`, once."""
+    """Read gold rows; a note about the first column that looks like gold answers but is not read goes to `lost`."""
     for row in at_least_one(read_rows(source, options), source):
         if isinstance(row, BadRow):
             raise InputError(row.located(name))
@@ -141,7 +142,7 @@ def _checked_answer(record: Mapping[str, Any], line: int) -> Answer:
         missing = "id" if "id" not in record else "answer"
         raise RowError(f'there is no "{missing}": give the file that `lmcot answer` wrote')
     failed = record.get("error") is not None
-    samples = [] if failed else sample_records(record.get("samples"))  # they show what went wrong
+    samples = [] if failed else sample_records(record.get("samples"))  # of a failed row they are no answers
     return Answer(
         id=fields.identifier(Place("id", record["id"]), line),
         question=fields.optional_text(record, "question"),
@@ -157,14 +158,14 @@ def _checked_answer(record: Mapping[str, Any], line: int) -> Answer:
 
 
 def optional_answer(value: object) -> str | None:
-    """Return an answer as it stands in a record; RowError if it is neither a string nor null."""
+    """Return the answer of a record; raise RowError if it is neither a string nor null."""
     if value is not None and not isinstance(value, str):
         raise RowError(f'"answer" must be a string or null, found {json_type(value)}')
     return value
 
 
 def sample_records(value: object) -> list[dict[str, object]]:
-    """Return the samples of a record, none where it has none; RowError if they are no list of objects."""
+    """Return the samples of a record, if any; raise RowError if they are no list of objects."""
     samples = [] if value is None else value
     if not isinstance(samples, list) or not all(isinstance(sample, dict) for sample in samples):
         raise RowError('"samples" must be a list of objects')

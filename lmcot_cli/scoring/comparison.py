@@ -14,7 +14,7 @@ from lmcot_cli.scoring.options import ScoringOptions
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """A score's mean in A and in B, and their difference B - A with its paired interval (see `intervals`)."""
+    """The mean score of A and of B, and the difference B - A with its paired interval (see `intervals`)."""
 
     a: float
     b: float
@@ -47,7 +47,7 @@ class Comparison:
     """How B differs from A on the rows that both have.
 
     Attributes:
-        rows: Rows that were compared.
+        rows: Number of rows compared.
         exact_match: Exact match of both and its difference.
         f1: F1 of both and its difference.
         mcnemar: The test of exact match.
@@ -79,10 +79,10 @@ class _Pair:
 def compare(
     a: Mapping[str, Answer], b: Mapping[str, Answer], gold: Mapping[str, Gold] | None, options: ScoringOptions
 ) -> Comparison:
-    """Compare two sets of answers by id, scored against `gold` or else against the answers they carry.
+    """Compare two sets of answers by id, scored against `gold` or else against their own gold answers.
 
     Raises:
-        InputError: No row that both have has a gold answer, or they carry different ones for a row.
+        InputError: No row that both have has a gold answer, or they have different ones for a row.
     """
     shared = [row_id for row_id in a if row_id in b]
     if not shared:

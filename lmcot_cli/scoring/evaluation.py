@@ -1,4 +1,4 @@
-"""Score one file of answers: overall, per question type, and what voting and retrying would give."""
+"""Score one file of answers: overall, per question type, and by the number of samples."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ UNTYPED = "(no type)"
 
 @dataclass(frozen=True, slots=True)
 class GroupScores:
-    """The scores of some rows, as means over them; `unanswered` is the share of them without an answer."""
+    """The mean scores of some rows; `unanswered` is the share of rows without an answer."""
 
     rows: int
     exact_match: Estimate
@@ -53,7 +53,7 @@ class Evaluation:
 
 @dataclass(frozen=True, slots=True)
 class _Judged:
-    """One row that is scored."""
+    """A row that is scored."""
 
     answer: str | None
     samples: tuple[str | None, ...]
@@ -65,13 +65,13 @@ class _Judged:
 def evaluate(
     answers: Mapping[str, Answer], gold: Mapping[str, Gold] | None, options: ScoringOptions, name: str
 ) -> Evaluation:
-    """Score answers against `gold`, or against the gold answers they carry where it is None.
+    """Score answers against `gold`, or against their own gold answers where it is None.
 
     Args:
         answers: The output records by id.
         gold: The gold rows by id.
         options: Rules and bootstrap settings.
-        name: What to call the answers' file in an error.
+        name: The name of the answers' file, for errors.
 
     Raises:
         InputError: No row has a gold answer, or the files have no id in common.
@@ -133,7 +133,7 @@ def _by_type(rows: Sequence[_Judged], options: ScoringOptions) -> dict[str, Grou
 def _self_consistency(
     rows: Sequence[_Judged], options: ScoringOptions
 ) -> tuple[dict[int, Estimate], dict[int, Estimate]]:
-    """Return maj@k and pass@k; a row with fewer samples than the most has wrong ones in their place."""
+    """Return maj@k and pass@k; samples that a row lacks count as wrong."""
     drawn = max(len(row.samples) for row in rows)
     right = [sum(exact_match(sample, row.accepted) for sample in row.samples) for row in rows]
     majority, passed = {}, {}

@@ -1,8 +1,8 @@
 """Intervals of means, proportions and paired differences, and the exact McNemar test.
 
-The bootstrap resamples what was seen. Where right and wrong, or better and worse, were seen only a few times it has
-next to nothing to resample: 20 right of 20 gave the interval 100 to 100. There the score intervals take its place,
-Wilson's for a proportion and Tango's for the difference of paired proportions, which hold their level.
+The bootstrap resamples the observed rows. Where only a few of them are right or wrong, better or worse, it has next to
+nothing to resample: 20 right of 20 gave the interval 100 to 100. Score intervals, which hold their level, replace it
+there: Wilson's for a proportion, and Tango's for the difference of paired proportions.
 Needs NumPy; SciPy only for the test.
 """
 
@@ -21,11 +21,11 @@ Floats = NDArray[np.float64]
 CONFIDENCE = 0.95
 
 FEW = 10
-"""Fewer right or wrong rows than this, or rows that changed, and the score intervals take the bootstrap's place."""
+"""With fewer right or wrong rows than this, or fewer that changed, score intervals replace the bootstrap."""
 
 _CHUNK_CELLS = 2**21  # counts held at once: 16 MiB
 _MOST_TIMES_THE_ROWS = 10_000
-"""How many times as many rows are thought of where the question is how many would decide."""
+"""The most times the rows at hand that `rows_to_decide` considers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,12 +42,12 @@ def bootstrap_mean(
 ) -> Estimate:
     """Estimate the mean of a score with a percentile bootstrap interval over rows.
 
-    Given the differences of paired rows, this is the paired bootstrap. The order of the rows plays no part.
+    Given the differences of paired rows, this is the paired bootstrap. The order of the rows does not matter.
 
     Args:
-        values: One score a row, shape (rows,), at least one.
-        seed: Seeds the resampling.
-        resamples: How many times to draw as many rows again, with replacement.
+        values: One score per row, shape (rows,), at least one.
+        seed: Seed of the resampling.
+        resamples: Number of resamples, with replacement.
         confidence: Share of the resampled means inside the interval.
     """
     scores = np.asarray(values, dtype=np.float64)
@@ -60,8 +60,8 @@ def bootstrap_mean(
 def _resampled_means(scores: Floats, rng: np.random.Generator, resamples: int) -> Floats:
     """Return the means of `resamples` resamples, shape (resamples,).
 
-    How often each distinct score is drawn is multinomial, so rows with equal scores are drawn together: the
-    cost grows with the number of distinct scores (two for exact match), not of rows.
+    The counts of the distinct scores are multinomial, so rows with equal scores are drawn together: the cost grows
+    with the number of distinct scores (two for exact match), not of rows.
     """
     distinct, counts = np.unique(scores, return_counts=True)
     chunk = max(1, _CHUNK_CELLS // len(distinct))
@@ -74,9 +74,9 @@ def mean_interval(values: ArrayLike, *, seed: int = 0, resamples: int = 10_000) 
     """Estimate the mean of a score: Wilson's interval for a proportion near 0 or 1, else the bootstrap's.
 
     Args:
-        values: One score a row, shape (rows,), at least one.
-        seed: Seeds the resampling.
-        resamples: How many times to draw as many rows again.
+        values: One score per row, shape (rows,), at least one.
+        seed: Seed of the resampling.
+        resamples: Number of resamples.
     """
     scores = np.asarray(values, dtype=np.float64)
     right, wrong = int((scores == 1).sum()), int((scores == 0).sum())
@@ -89,9 +89,9 @@ def paired_interval(changes: ArrayLike, *, seed: int = 0, resamples: int = 10_00
     """Estimate the mean change of paired rows: Tango's interval where few changed, else the bootstrap's.
 
     Args:
-        changes: The second score less the first, one a row, shape (rows,), at least one.
-        seed: Seeds the resampling.
-        resamples: How many times to draw as many rows again.
+        changes: The second score less the first, one per row, shape (rows,), at least one.
+        seed: Seed of the resampling.
+        resamples: Number of resamples.
     """
     scores = np.asarray(changes, dtype=np.float64)
     gains, losses, same = (int((scores == value).sum()) for value in (1, -1, 0))
@@ -114,7 +114,7 @@ def tango(gains: float, losses: float, rows: float, confidence: float = CONFIDEN
     Args:
         gains: Rows that only the second has right.
         losses: Rows that only the first has right.
-        rows: All rows, those included that both have right or wrong.
+        rows: All rows, including those that both have right or wrong.
         confidence: The level of the interval.
     """
     z, change = _z(confidence), (gains - losses) / rows
@@ -133,10 +133,10 @@ def tango(gains: float, losses: float, rows: float, confidence: float = CONFIDEN
 
 
 def rows_to_decide(gains: int, losses: int, rows: int, bound: float) -> int | None:
-    """Return how many rows would tell on which side of `bound` the difference lies, if they went on as these did.
+    """Return how many rows like these would show on which side of `bound` the difference lies.
 
     Returns:
-        The rows; None where the difference is so near to the bound that no thinkable number would do.
+        The number of rows; None where the difference is too close to the bound for any practical number.
     """
 
     def undecided(times: float) -> bool:
@@ -157,7 +157,7 @@ def _z(confidence: float) -> float:
 
 
 def _crossing(falling: Callable[[float], float], low: float, high: float) -> float:
-    """Find where a falling function passes 0 between two places; the nearer place where it does not."""
+    """Return where a falling function crosses 0 between two places; the nearer place where it does not."""
     for _ in range(60):
         middle = (low + high) / 2
         low, high = (middle, high) if falling(middle) > 0 else (low, middle)

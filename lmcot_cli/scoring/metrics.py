@@ -1,6 +1,6 @@
 """Exact match, F1 and inclusion of one prediction, by the rules of the official evaluation scripts.
 
-Exact match and F1 are those of the data sets' own scripts; inclusion is ours (see `Scores`).
+Exact match and F1 follow the data sets' own scripts; inclusion is ours (see `Scores`).
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ _CLOSED_ANSWERS = frozenset({"yes", "no", "noanswer"})
 
 
 class Rules(StrEnum):
-    """Whose evaluation script to follow.
+    """The evaluation script to follow.
 
-    HotpotQA and 2WikiMultiHopQA give no F1 where prediction or gold is yes, no or noanswer and they differ
-    ("yes, both" against "yes"), nor where nothing is left of both after normalising. MuSiQue has neither
-    rule: there nothing against nothing has F1 1.
+    For HotpotQA and 2WikiMultiHopQA, F1 is 0 where prediction or gold is yes, no or noanswer and they differ ("yes,
+    both" against "yes"), and where nothing is left of both after normalising. MuSiQue has no such rules: nothing
+    against nothing has F1 1.
     """
 
     HOTPOTQA = "hotpotqa"
@@ -53,10 +53,10 @@ NO_SCORE = Scores(0.0, 0.0, 0.0, 0.0, 0.0)
 
 
 def score_answer(prediction: str | None, accepted: Sequence[str], rules: Rules = Rules.HOTPOTQA) -> Scores:
-    """Score a prediction against its accepted answers: the best of each score, each taken by itself.
+    """Return the best of each score, taken separately, of a prediction over its accepted answers.
 
     Args:
-        prediction: The answer given; None, a missing answer, scores 0 whatever the gold answer is.
+        prediction: The answer; None, a missing answer, scores 0 whatever the gold answer is.
         accepted: The gold answer and its aliases, at least one.
         rules: The script to follow.
     """
@@ -67,7 +67,7 @@ def score_answer(prediction: str | None, accepted: Sequence[str], rules: Rules =
 
 
 def exact_match(prediction: str | None, accepted: Sequence[str]) -> bool:
-    """Tell whether a prediction equals one of the accepted answers once normalised; the same by all rules."""
+    """Whether a prediction equals one of the accepted answers once normalised; the same by all rules."""
     if prediction is None:
         return False
     normalized = normalize_answer(prediction)

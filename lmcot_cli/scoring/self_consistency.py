@@ -1,4 +1,4 @@
-"""What voting over k samples, or being allowed k tries, would give, from the samples that are stored."""
+"""What a vote over k samples, or k tries, would score, computed from stored samples."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ def sample_counts(most: int) -> list[int]:
 def majority_at_k(answers: Sequence[str | None], accepted: Sequence[str], k: int) -> float:
     """Return 1 if the vote of the first k samples is right by exact match, else 0.
 
-    The first k stand for any k, for samples are drawn alike: this is what a run with `--samples k` that is
-    otherwise the same (temperature and seed too) would score. Answers that are equal once normalised vote
-    together, a sample without an answer does not vote, and a tie goes to the answer that came first.
+    The first k stand for any k, because all samples are drawn alike: a run with `--samples k` that is otherwise the
+    same (temperature and seed too) would score this. Answers that are equal once normalised vote together, a sample
+    without an answer does not vote, and a tie goes to the answer that came first.
     """
     votes = Counter(normalize_answer(answer) for answer in answers[:k] if answer is not None)
     # most_common() keeps the order of first appearance among equals.

@@ -1,1 +1,1 @@
-"""Settings: each declared once, and the files that set them: whose they are, what they reach, who confirmed them."""
+"""Settings: how each is declared, and the files that set them: whose they are, what they do, who confirmed them."""

@@ -1,8 +1,8 @@
-"""One declaration a setting: a field of a frozen dataclass, from which everything else about it follows.
+"""One declaration per setting: a field of a frozen dataclass, from which everything else about it follows.
 
     @dataclass(frozen=True, slots=True)
     class AnswerOptions:
-        samples: int = setting(1, "Samples per row; their answers are voted on.", short="-k", rule=AT_LEAST_1)
+        samples: int = setting(1, "Samples per row; their answers are voted on.", short="-k", rule=COUNT)
         engine: EngineOptions = group(EngineOptions)
 
 From it come the option of the command line (`takes`), the key of the settings file (`file_section`), the check
@@ -40,14 +40,14 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 Given: TypeAlias = Mapping[str, Any]
-"""Values by the name of their setting, as they were typed or stand in a file; those not given are not there."""
+"""Values by the name of the setting, as typed or as written in a file; what was not given is absent."""
 
 _SETTING, _GROUP = "setting", "group"
 
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """The numbers that a setting may be.
+    """The range of numbers that a setting may have.
 
     Attributes:
         least: The smallest.
@@ -62,7 +62,7 @@ class Rule:
     below: float | None = None
 
     def allows(self, value: float) -> bool:
-        """Whether a value is within the bounds."""
+        """Return whether a value is in the range."""
         return (
             (self.least is None or value >= self.least)
             and (self.above is None or value > self.above)
@@ -90,33 +90,33 @@ SHARE = Rule(least=0, most=1)
 
 
 _NOT_GIVEN: tuple[Any, ...] = (None, (), [])
-"""What a command has for an option that was not typed; for one that may be repeated that is a list of none."""
+"""What a command receives for an option that was not typed; an empty list if it may be repeated."""
 
 
 class _Natural:
-    """The type of a settings file's value is that of the field."""
+    """Marks a setting whose value in a settings file has the type of the field."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Setting:
-    """What is said about a setting where it is declared.
+    """What the declaration of a setting says about it.
 
     Attributes:
         help: One or two sentences for `--help`.
         panel: Heading under which `--help` lists it.
-        flag: The option, where it is not named as the field; `--on/--off` for both ways of a switch.
-        short: A one-letter form of it.
-        metavar: What stands for the value in `--help`.
-        shown: The default as `--help` shows it, where it is not the value itself.
-        rule: The numbers that it may be.
-        read: Reads the value as it was typed (or stands in a file); raises `UsageError`.
-        in_file: The type of its value in a settings file, where that is not what is typed; None where a file may not
+        flag: The option, if it is not named like the field; `--on/--off` names both forms of a switch.
+        short: A one-letter form of the option.
+        metavar: Placeholder for the value in `--help`.
+        shown: The default as `--help` shows it, if that is not the value itself.
+        rule: The range of its values.
+        read: Reads the value as typed (or as written in a file); raises `UsageError`.
+        in_file: The type of its value in a settings file, if that differs from what is typed; None if a file may not
             set it.
-        changes_answers: Whether results made with another value are other results, which a resume refuses to mix.
+        changes_answers: Whether another value may change results, so that a resume refuses to mix them.
         common: Whether `--help` lists it; `--help-all` lists all.
         typed: Whether the command line has an option for it.
-        name: Its name, where that is not the field's.
-        complete: Returns the values that begin as what was typed so far, for the shell's completion.
+        name: Its name, if that is not the field's.
+        complete: Returns the values that begin with what was typed so far, for shell completion.
     """
 
     help: str
@@ -140,10 +140,10 @@ class Declared:
     """A setting as a dataclass declares it.
 
     Attributes:
-        name: What it is called where it is typed, written in a file or recorded.
+        name: Its name on the command line, in files and in records.
         field: The field of the dataclass.
         setting: What is said about it.
-        type: The type of its value as it is typed: the first one of a union.
+        type: The type of its value as typed: the first member of a union.
         default: Its default.
     """
 
@@ -155,7 +155,7 @@ class Declared:
 
     @property
     def option(self) -> str:
-        """The option on the command line, as messages name it; the field's name where there is none."""
+        """The option on the command line, as messages name it; the field's name if there is none."""
         flag = f"--{self.name.replace('_', '-')}" if self.setting.typed else self.name
         return (self.setting.flag or flag).partition("/")[0]
 
@@ -176,7 +176,7 @@ class Declared:
         return tuple(value) if self.is_list and isinstance(value, list) else value
 
     def problem(self, value: Any) -> str | None:
-        """Say what is wrong with a value, None where nothing is."""
+        """Return what is wrong with a value, None if nothing is."""
         rule = self.setting.rule
         if value is not None and (wanted := self._of_another_type(value)):
             return f"{self.option} {value!r}: give {wanted}"
@@ -189,7 +189,7 @@ class Declared:
         return None
 
     def _of_another_type(self, value: Any) -> str | None:
-        """Say what a value has to be, where it is of another type."""
+        """Return what a value must be if it has the wrong type, else None."""
         types, wanted = _WANTED.get(self.type, ((object,), ""))
         fits = isinstance(value, types) and (
             self.type is bool or not isinstance(value, bool) or object in types
@@ -202,7 +202,7 @@ _WANTED: Mapping[type, tuple[tuple[type, ...], str]] = {
     float: ((int, float), "a number"),
     bool: ((bool,), "True or False"),
 }
-"""What a value of a type may be, and how that is asked for; a bool, which is an int to Python, is no number."""
+"""The Python types that each type accepts, and how messages ask for them; a bool does not count as a number."""
 
 
 def read_names(value: str | Sequence[str]) -> tuple[str, ...]:
@@ -219,6 +219,15 @@ def setting(default: T, help: str, **said: Any) -> T:
 def setting_from(default_factory: Callable[[], T], help: str, **said: Any) -> T:
     """Declare a setting whose default is made when it is needed."""
     return field(default_factory=default_factory, metadata={_SETTING: Setting(help=help, **said)})
+
+
+def setting_of(kind: type, name: str, **said: Any) -> Any:
+    """Declare a setting as another dataclass declares it; `said` are the attributes of `Setting` that differ."""
+    origin = next(one for one in fields(kind) if one.name == name)
+    metadata = {_SETTING: replace(origin.metadata[_SETTING], **said)}
+    if origin.default is MISSING:
+        return field(default_factory=origin.default_factory, metadata=metadata)
+    return field(default=origin.default, metadata=metadata)
 
 
 def group(kind: type[T]) -> T:
@@ -241,7 +250,7 @@ def declared(kind: type) -> Mapping[str, Declared]:
 
 
 def _own(kind: type) -> Iterator[Declared]:
-    """Return the settings that are fields of the dataclass itself."""
+    """Yield the settings that are fields of the dataclass itself."""
     mine = {one.name for one in fields(kind) if _SETTING in one.metadata}
     return (one for one in declared(kind).values() if one.field in mine)
 
@@ -252,13 +261,13 @@ def _groups(kind: type) -> dict[str, type]:
 
 
 def problems(options: Any) -> list[str]:
-    """Say what is wrong with the values of a dataclass of settings; those of groups are theirs to check."""
+    """Return what is wrong with the values of a dataclass of settings; groups check their own."""
     own = _own(type(options))
     return [said for one in own if (said := one.problem(getattr(options, one.field)))]
 
 
 def check(options: Any, *more: str) -> None:
-    """Refuse values that settings may not have, and whatever else is said to be wrong.
+    """Refuse a dataclass of settings with wrong values, or with other problems, given as `more`.
 
     Raises:
         UsageError: Everything that is wrong, in one message.
@@ -268,12 +277,12 @@ def check(options: Any, *more: str) -> None:
 
 
 def build(kind: type[T], given: Given, **own: Any) -> T:
-    """Build a dataclass of settings from values as they were typed or stand in a file.
+    """Build a dataclass of settings from values as typed or as written in a file.
 
     Args:
         kind: The dataclass; groups in it are built as well.
-        given: The values. Names that are no setting of it are left alone: they are somebody else's.
-        own: Fields that are no settings.
+        given: The values. Names that are not settings of it are ignored.
+        own: Fields that are not settings.
 
     Raises:
         UsageError: Everything that is wrong with the values, in one message.
@@ -294,15 +303,15 @@ def build(kind: type[T], given: Given, **own: Any) -> T:
 
 
 def read_pairs(texts: Sequence[str], option: str, *kinds: type) -> dict[str, Any]:
-    """Read `NAME=VALUE` of settings, such as `n_ctx=4096`.
+    """Read settings written as `NAME=VALUE`, such as `n_ctx=4096`.
 
     Args:
         texts: What was typed.
-        option: The option it was typed for, for messages.
+        option: The option that they were typed for, for messages.
         kinds: The dataclasses whose settings may be named.
 
     Raises:
-        UsageError: A text is no such pair, names no setting, or has a value of another type.
+        UsageError: A text is not such a pair, names no setting, or has a value of the wrong type.
     """
     from pydantic import TypeAdapter, ValidationError
 
@@ -310,7 +319,7 @@ def read_pairs(texts: Sequence[str], option: str, *kinds: type) -> dict[str, Any
         name: one
         for kind in kinds
         for name, one in declared(kind).items()
-        if one.setting.in_file is not None  # how keys are kept is said for both models, in full
+        if one.setting.in_file is not None  # how keys are kept is set for both models at once
     }
     values = dict[str, Any]()
     for text in texts:
@@ -328,10 +337,10 @@ def read_pairs(texts: Sequence[str], option: str, *kinds: type) -> dict[str, Any
 
 
 def changed(options: T, values: Given) -> T:
-    """Return a dataclass of settings with other values; those that are no settings of it are left alone.
+    """Return a copy of a dataclass of settings with some values changed; other names are ignored.
 
     Raises:
-        UsageError: A value that it may not have.
+        UsageError: A value is wrong.
     """
     fitting = {one.field: values[one.name] for one in _own(type(options)) if one.name in values}
     return cast("T", replace(cast("Any", options), **fitting))
@@ -346,7 +355,7 @@ def _filled(kind: type[T], values: Given, own: Given) -> T:
 
 
 def recorded(options: Any) -> dict[str, Any]:
-    """Return the settings that change answers, groups included, as a run file holds them."""
+    """Return the settings that change answers, groups included, as a run file records them."""
     kind = type(options)
     own = {one.name: plain(getattr(options, one.field)) for one in _own(kind) if one.setting.changes_answers}
     for name in _groups(kind):
@@ -355,19 +364,19 @@ def recorded(options: Any) -> dict[str, Any]:
 
 
 def plain(value: Any) -> str | int | float | bool | None:
-    """Write a value as a run file does: paths and lists as text."""
+    """Return a value as a run file records it: paths and lists as text."""
     if isinstance(value, tuple | list):
         return ",".join("=".join(map(str, one)) if isinstance(one, tuple) else str(one) for one in value)
     return str(value) if isinstance(value, Path) else value
 
 
 def file_section(name: str, *kinds: type, without: Collection[str] = (), **more: Any) -> type[BaseModel]:
-    """Make the model of a section of a settings file: every key may be left out, none may be unknown.
+    """Return the model of a section of a settings file: every key is optional, and unknown keys are refused.
 
     Args:
-        name: What the model is called.
+        name: The name of the model.
         kinds: The dataclasses whose settings are its keys.
-        without: Settings that are none of them.
+        without: Settings to leave out.
         more: Further keys, with their types.
     """
     from pydantic import ConfigDict, Field, create_model
@@ -399,9 +408,9 @@ def takes(
 
     Args:
         kinds: The dataclasses.
-        only: The settings that the command has; None takes all.
-        without: Settings that it has not.
-        brief: Let `--help` list the common options alone.
+        only: The settings to take; None takes all.
+        without: Settings to leave out.
+        brief: List only the common options in `--help`.
     """
     known = {name: one for kind in kinds for name, one in declared(kind).items()}
     wanted = (known.keys() if only is None else {*only}) - {*without}
@@ -430,7 +439,7 @@ def takes(
 
 
 def _parameter(one: Declared, *, hidden: bool) -> inspect.Parameter:
-    """Return the parameter that Typer makes an option of; it is None where the option was not typed."""
+    """Return the parameter that Typer turns into an option; its value is None if the option was not typed."""
     import typer
 
     said = one.setting
@@ -465,5 +474,5 @@ def _written(value: Any) -> str:
 
 
 def _first(hint: Any) -> Any:
-    """Return the first type of a union, which is the one that is typed or written in a file; any other as it is."""
+    """Return the first member of a union, the type of what is typed; any other type as it is."""
     return get_args(hint)[0] if get_origin(hint) in (Union, types.UnionType) else hint

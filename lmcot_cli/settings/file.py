@@ -1,7 +1,7 @@
-"""Find the settings file and read it, once: what is confirmed by its digest is what is parsed.
+"""Find the settings file and read it once: the content that is confirmed by its digest is the content that is parsed.
 
-A file found in the working directory may be a stranger's. It is opened without waiting, and only as a regular file of a
-bounded size: a pipe, a device or a gigabyte under its name neither hangs nor fills the memory.
+A file found in the working directory may come from a stranger. It is opened without waiting, and only if it is a
+regular file of a bounded size: a pipe, a device or a gigabyte under that name neither hangs lmcot nor fills the memory.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ from lmcot_cli.errors import InputError
 
 FILE_NAME = "lmcot.toml"
 MOST_BYTES = 256 * 1024
-"""Far more than a settings file has use for."""
+"""Far more than any settings file needs."""
 
 _PART = r"""(?:[\w-]++|"(?:[^"\\\n]|\\.)*+"|'[^'\n]*+')"""
 _DEEP_KEY = re.compile(rf"(?<![\w-])(?:{_PART}[ \t]*+\.[ \t]*+){{48}}")
-"""A dotted key of so many parts, on which the parser takes time that grows with their square."""
+"""A dotted key of very many parts; the parser's time grows with the square of their number."""
 _TOO_LARGE = "holds a whole number of more than 64 bits"
 
 
 class Standing(Enum):
-    """Whose a settings file is."""
+    """Who owns a settings file."""
 
     OWN = "in the user's configuration folder"
     NAMED = "named by --config"
@@ -41,8 +41,8 @@ class SettingsFile:
     """A settings file as it was read.
 
     Attributes:
-        path: Its path, as it is shown.
-        standing: Whose it is.
+        path: Its path as shown to the user.
+        standing: Who owns it.
         content: Its bytes.
     """
 
@@ -57,27 +57,27 @@ class SettingsFile:
 
     @property
     def place(self) -> Path:
-        """Return its path from the root, a link at the end of it not followed: paths in the file start there."""
+        """Return its absolute path, without following a final link; paths in the file are relative to its folder."""
         return Path(os.path.abspath(self.path))  # noqa: PTH100 - Path.resolve follows links
 
     @property
     def in_working_directory(self) -> bool:
-        """Whether it lies in the working directory, and that is not the user's configuration folder."""
+        """Whether it is in the working directory, unless that is the user's configuration folder."""
         return self.standing is not Standing.OWN and self.place.parent.resolve() == Path.cwd().resolve()
 
 
 def own_path() -> Path:
-    """Return where the user's own settings file is."""
+    """Return the path of the user's own settings file."""
     from platformdirs import user_config_path
 
     return user_config_path("lmcot") / FILE_NAME
 
 
 def find_file(named: Path | None = None) -> SettingsFile | None:
-    """Read the file that the user names, else the one in the working directory, else the user's own.
+    """Read the file that the user names, or else the one in the working directory, or else the user's own.
 
     Raises:
-        InputError: It cannot be read, is too large, or is none that could be a settings file.
+        InputError: The file cannot be read, is too large, or is not a regular file.
     """
     if named is not None:
         return SettingsFile(named, Standing.OWN if _is_own(named) else Standing.NAMED, _read_named(named))
@@ -88,10 +88,10 @@ def find_file(named: Path | None = None) -> SettingsFile | None:
 
 
 def own_file() -> SettingsFile | None:
-    """Read the user's own settings file; None where there is none.
+    """Read the user's own settings file; return None if there is none.
 
     Raises:
-        InputError: It cannot be read, is too large, or is none that could be a settings file.
+        InputError: The file cannot be read, is too large, or is not a regular file.
     """
     content = _read_found(own_path())
     return None if content is None else SettingsFile(own_path(), Standing.OWN, content)
@@ -107,10 +107,10 @@ def parse_toml(file: SettingsFile) -> dict[str, Any]:
 
 
 def toml_values(path: Path, content: bytes) -> dict[str, Any]:
-    """Return the values of a TOML file, whoever has written it.
+    """Return the values of a TOML file that anybody may have written.
 
     Raises:
-        InputError: It is not TOML, is nested too deeply, or holds a whole number that TOML has no room for.
+        InputError: It is not TOML, is nested too deeply, or holds a whole number of more than 64 bits.
     """
     try:
         text = content.decode("utf-8")
@@ -123,7 +123,7 @@ def toml_values(path: Path, content: bytes) -> dict[str, Any]:
         raise InputError(f"{path}: is not valid TOML: {error}") from error
     except RecursionError as error:
         raise InputError(f"{path}: is nested too deeply") from error
-    except ValueError as error:  # Python reads no whole number of more than 4,300 digits
+    except ValueError as error:  # Python refuses whole numbers of more than 4,300 digits
         raise InputError(f"{path}: {_TOO_LARGE}") from error
     if _holds_too_large(values):
         raise InputError(f"{path}: {_TOO_LARGE}")
@@ -131,7 +131,7 @@ def toml_values(path: Path, content: bytes) -> dict[str, Any]:
 
 
 def _holds_too_large(values: dict[str, Any]) -> bool:
-    """Whether a whole number takes more than 64 bits: written in hexadecimal, one may be too long to be shown."""
+    """Return whether a whole number takes more than 64 bits: a hexadecimal one may be too long to be shown."""
     waiting: list[Any] = [values]
     while waiting:
         match waiting.pop():
@@ -145,7 +145,7 @@ def _holds_too_large(values: dict[str, Any]) -> bool:
 
 
 def _is_own(path: Path) -> bool:
-    """Whether a path lies in the user's configuration folder; where a link at its end leads does not count."""
+    """Return whether a path is in the user's configuration folder; a final link is not followed."""
     return path.name == FILE_NAME and path.parent.resolve() == own_path().parent.resolve()
 
 
@@ -158,21 +158,23 @@ def _read_named(path: Path) -> bytes:
 
 
 def _read_found(path: Path) -> bytes | None:
-    """Read a file that nobody named, if it is there."""
+    """Read a file that nobody named; return None if it does not exist."""
     try:
         opened = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
-    except (FileNotFoundError, NotADirectoryError):  # services have /dev/null for a home
+    except (FileNotFoundError, NotADirectoryError):  # the home of a service may be /dev/null
         return None
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error.strerror}") from error
     if not stat.S_ISREG(os.fstat(opened).st_mode):
         os.close(opened)
-        raise InputError(f"{path}: is no regular file, and so no settings: name others by --config FILE")
+        raise InputError(f"{path}: is not a regular file: name another settings file with --config FILE")
     with os.fdopen(opened, "rb") as file:
         return _bounded(path, file.read(MOST_BYTES + 1))
 
 
 def _bounded(path: Path, content: bytes) -> bytes:
     if len(content) > MOST_BYTES:
-        raise InputError(f"{path}: is larger than {MOST_BYTES // 1024} KiB, which no settings file is")
+        raise InputError(
+            f"{path}: is larger than {MOST_BYTES // 1024} KiB, which is too large for a settings file"
+        )
     return content

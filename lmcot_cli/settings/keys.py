@@ -1,11 +1,11 @@
-"""Which key a host gets: the section `[keys]` of the user's own settings file, whatever other file is in use.
+"""Which key a host gets: the section `[keys]` of the user's own settings file, even if another file is in use.
 
     [keys]
     "api.example.com" = { env = "EXAMPLE_API_KEY" }
     "localhost:8000" = { env = "LOCAL_API_KEY" }
 
-A host that is named with a port is meant at that port alone. No other file may have this section: it would name
-variables of the environment, and hosts to send them to.
+A host with a port is matched at that port only. No other file may have this section: it would name variables of the
+environment and the hosts to send them to.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _HOST = re.compile(r"(?P<host>\[[0-9a-fA-F:.]+\]|[\w.-]+)(?::(?P<port>\d{1,5}))?
 
 
 class HostKey(BaseModel):
-    """A line of the section: the variable that holds a host's key."""
+    """A line of the section: the variable that holds the key of a host."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
     env: str = Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")
@@ -33,12 +33,12 @@ class HostKey(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class HostKeys:
-    """Variables of the environment, by host and port; the port is None where the line has none."""
+    """Variables of the environment by host and port; the port is None if the line has none."""
 
     variables: Mapping[tuple[str, int | None], str] = field(default_factory=dict)
 
     def variable_of(self, host: str, port: int) -> str | None:
-        """Return the variable that holds the key of a host; None where the section does not name it."""
+        """Return the variable that holds the key of a host, None if the section does not name the host."""
         name = plain_host(host)
         return self.variables.get((name, port)) or self.variables.get((name, None))
 
@@ -47,7 +47,7 @@ def own_keys() -> HostKeys:
     """Read the section of the user's own settings file.
 
     Raises:
-        InputError: The file cannot be read, or the section holds what it cannot.
+        InputError: The file cannot be read, or the section is not valid.
     """
     file = own_file()
     section = parse_toml(file).get("keys", {}) if file else {}
@@ -61,24 +61,24 @@ def parse_keys(section: Any) -> HostKeys:
     """Read the section.
 
     Raises:
-        ValueError: It holds what it cannot; the message says where.
+        ValueError: It is not valid; the message says where.
     """
     try:
         lines = TypeAdapter(dict[str, HostKey]).validate_python(section)
     except ValidationError as error:
         place = ".".join(str(part) for part in error.errors()[0]["loc"][:1])
-        raise ValueError(f'{place}: write the variable that holds the key: {{ env = "NAME" }}') from error
+        raise ValueError(f'{place}: name the variable that holds the key: {{ env = "NAME" }}') from error
     variables: dict[tuple[str, int | None], str] = {}
     for name, line in lines.items():
         place_of_key = _parse_host(name)
         if place_of_key in variables:
-            raise ValueError(f"{name}: is named twice")
+            raise ValueError(f"{name}: appears twice")
         variables[place_of_key] = line.env
     return HostKeys(variables)
 
 
 def plain_host(host: str) -> str:
-    """Return the one way to write a host's name or address, of the several that there are."""
+    """Return the canonical form of a host's name or address."""
     bare = host.strip("[]").rstrip(".").lower()
     return str(IPv6Address(bare)) if ":" in bare else bare
 
@@ -86,6 +86,6 @@ def plain_host(host: str) -> str:
 def _parse_host(name: str) -> tuple[str, int | None]:
     match = _HOST.fullmatch(name)
     if match is None:
-        raise ValueError(f"{name}: write the host alone, or with its port: api.example.com:8443")
+        raise ValueError(f"{name}: write only the host, or the host and its port: api.example.com:8443")
     port = match["port"]
     return plain_host(match["host"]), int(port) if port else None

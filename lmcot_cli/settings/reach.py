@@ -1,4 +1,4 @@
-"""What a settings file would do beside setting numbers and switches, in words that a user can decide by."""
+"""What a settings file would do besides setting numbers and switches, in words that let a user decide."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from lmcot_cli.backends.endpoint.key import key_source
 from lmcot_cli.backends.endpoint.options import EndpointOptions
 from lmcot_cli.backends.naming import FromSettings, NamedBy, resolve_name
 from lmcot_cli.backends.specs import downloads, names_endpoint
-from lmcot_cli.models import catalogue
+from lmcot_cli.models import catalogue, embedded
 from lmcot_cli.settings.declaration import Given
 
 
 def reach_of(models: Mapping[str, str], answer: Given, *, prices: bool) -> tuple[str, ...]:
-    """Return what a file would do that its user is to know of first; nothing for one of numbers and switches.
+    """Return what a file would do that the user should know first; nothing if it only sets numbers and switches.
 
-    Models on this machine, and those of the catalogue, are not among it: they bring text, and no other host is asked
-    for more than a known file.
+    The embedded models and those of the catalogue are well known and not listed. Any other model on this machine may
+    have come with the file.
 
     Args:
-        models: Its names of models.
+        models: Its aliases of models.
         answer: Its defaults of `lmcot answer`.
-        prices: Whether it says what tokens cost.
+        prices: Whether it sets prices.
 
     Raises:
         LmcotError: A spec cannot be understood.
@@ -32,7 +32,7 @@ def reach_of(models: Mapping[str, str], answer: Given, *, prices: bool) -> tuple
     specs = [*models.values(), *chosen]
     found = [*_models(specs, models), *_files(answer)]
     if prices:
-        found.append("set the prices that --max-cost goes by")
+        found.append("set the prices that --max-cost uses")
     return tuple(dict.fromkeys(found))
 
 
@@ -44,20 +44,25 @@ def _models(specs: list[str], aliases: Mapping[str, str]) -> Iterator[str]:
             key = key_source(place, EndpointOptions())
             with_key = f"with the key of {key.name}" if key.there else "without a key"
             yield f"send questions to {place.place} ({with_key})"
-        elif not catalogue.find(spec):
-            yield from (f"download {file.repository} from the hub" for file in downloads(named))
+        elif not (catalogue.find(spec) or named.startswith(embedded.SCHEME)):
+            files = downloads(named)
+            yield from (f"download {file.repository} from the hub" for file in files)
+            if not files:
+                yield f"load the model {named!r}"
 
 
 def _files(answer: Given) -> Iterator[str]:
-    """Say what of the prompts and requests the file decides, and which files it has read."""
+    """Yield what the file decides about prompts and requests, and which files it makes lmcot read."""
     kind = answer.get("answer_kind", "")
     texts: Mapping[str, str | Path | None] = {
         "take prompts from": answer.get("prompts"),
         "take examples from": answer.get("shots_from"),
-        "tell the small LM what is in or says": answer.get("small_system"),
-        "tell the large LM what is in or says": answer.get("large_system"),
+        "set the system message of the small LM:": answer.get("small_system"),
+        "set the system message of the large LM:": answer.get("large_system"),
         "send the schema": kind if kind.startswith("json:") else None,
     }
     yield from (f"{does} {str(text)!r}" for does, text in texts.items() if text)
+    for adapter in answer.get("small_adapter", ()):
+        yield f"load the adapter {adapter!r}"
     if fields := answer.get("request_fields"):
         yield f"add fields to each request: {', '.join(fields)!r}"

@@ -1,6 +1,6 @@
-"""Which settings files the user has confirmed, by path and digest: a changed or moved one is asked about again.
+"""Which settings files the user has confirmed, by path and digest: lmcot asks again if a file has changed or moved.
 
-The list is a JSON object in the user's state folder, readable and writable by its owner alone.
+The list is a JSON object in the user's state folder, readable and writable only by its owner.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from lmcot_cli.settings.file import SettingsFile
 
 FILE_NAME = "trusted.json"
 Confirm = Callable[[SettingsFile, Sequence[str]], bool]
-"""Asks the user whether a file may do what it would do."""
+"""Asks the user whether a file may be used."""
 
 _BUSY_SECONDS = 5.0
 _log = logging.getLogger(__name__)
@@ -32,20 +32,20 @@ def list_path() -> Path:
 
 
 def nobody_confirms(file: SettingsFile, reached: Sequence[str]) -> bool:
-    """Stand for a user who cannot be asked."""
+    """Refuse: the user cannot be asked."""
     return False
 
 
 def check_trust(file: SettingsFile, reached: Sequence[str], confirm: Confirm) -> None:
-    """Let a file pass that reaches nothing, that was confirmed as it is, or that the user confirms now.
+    """Accept a file that only sets numbers and switches, was confirmed before, or is confirmed by the user now.
 
     Args:
         file: A file found in the working directory.
-        reached: What it would do beside setting numbers and switches.
+        reached: What it would do besides setting numbers and switches.
         confirm: Asks the user.
 
     Raises:
-        UnconfirmedSettingsError: It may not be used.
+        UnconfirmedSettingsError: The user does not confirm it.
         InputError: The list of confirmed files is damaged or cannot be read.
     """
     if not reached or is_trusted(file):
@@ -56,7 +56,7 @@ def check_trust(file: SettingsFile, reached: Sequence[str], confirm: Confirm) ->
 
 
 def is_trusted(file: SettingsFile) -> bool:
-    """Whether the user has confirmed this file, at this place and as it is.
+    """Return whether the user has confirmed this file at this path with this content.
 
     Raises:
         InputError: The list is damaged or cannot be read.
@@ -65,7 +65,7 @@ def is_trusted(file: SettingsFile) -> bool:
 
 
 def _remember(file: SettingsFile) -> None:
-    """Add a file to the list; where that fails it is used for once, and a warning says so."""
+    """Add a file to the list; if that fails, log a warning: the user will be asked again."""
     path = list_path()
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -82,7 +82,7 @@ def _reason(path: Path, error: Exception) -> str:
 
 
 def _name(file: SettingsFile) -> str:
-    """Return a file's path as JSON can hold it."""
+    """Return a file's path as text that JSON can hold."""
     return os.fsencode(file.place).decode("utf-8", "backslashreplace")
 
 

@@ -157,7 +157,7 @@ def test_many_warnings_are_cut_short(work: Path):
     ("arguments", "code", "message"),
     [
         (["missing.jsonl"], 1, "error: missing.jsonl: cannot be read: No such file or directory"),
-        (["."], 1, "error: .: is a folder, but none that datasets saved"),
+        (["."], 1, "error: .: is a folder that datasets did not save"),
         (["empty.jsonl"], 1, "error: empty.jsonl: is empty"),
         (["q.jsonl", "-o", "none/out"], 1, "error: none/out: there is no such folder: mkdir -p none"),
         (["q.jsonl", "-o", "."], 1, "error: .: cannot be written: Is a directory"),
@@ -208,10 +208,23 @@ def test_the_settings_file_fills_in_what_flags_leave_out(work: Path):
         '[models]\nbig = "scripted:script.jsonl"\n[answer]\nmethod = "standard"\nlarge = "big"\nsamples = 3\n'
     )
     (work / "lmcot.toml").write_text(text)
-    result = CliRunner().invoke(app, ["answer", "q.jsonl", "--samples", "2", "--stop", "none"])
+    words = ["answer", "q.jsonl", "--samples", "2", "--stop", "none"]
+    unconfirmed = CliRunner().invoke(app, words)
+    result = CliRunner().invoke(app, [*words, "--config", "lmcot.toml"])
 
+    assert unconfirmed.exit_code == 1
+    assert "it would load the model 'scripted:script.jsonl'" in unconfirmed.stderr
     assert result.exit_code == 0
     assert {(r["method"], len(r["samples"])) for r in records(result.stdout_bytes)} == {("standard", 2)}
+
+
+def test_rows_are_chosen_by_their_ids(work: Path):
+    chosen = invoke("q.jsonl", "--ids", "q7, q3")
+    shown = invoke("q.jsonl", "--ids", "q7", "--dry-run")
+
+    assert [record["id"] for record in records(chosen.stdout_bytes)] == ["q3", "q7"]
+    assert "1 row. No model was asked." in shown.stdout
+    assert invoke("q.jsonl", "--ids", "q3,none").stderr.endswith("no row has the id 'none' of --ids\n")
 
 
 def test_prompts_of_ones_own_take_the_place_of_ours(work: Path):
@@ -249,8 +262,8 @@ def test_a_retry_is_advised_where_there_is_an_output_to_retry(work: Path):
     assert "1 failed, in" in invoke("q.jsonl").stderr
     assert "1 failed (--retry-errors answers them again), in" in invoke("q.jsonl", "-o", "out").stderr
     stopped, kept = (invoke("q.jsonl", "--max-errors", "0", *more).stderr for more in ([], ["-o", "new"]))
-    assert "(--max-errors 0): mend the cause and run the same command again\n" in stopped
-    assert "with --retry-errors to redo those that failed" in kept
+    assert "(--max-errors 0): fix the cause and run the same command again\n" in stopped
+    assert "with --retry-errors for the failed rows" in kept
 
 
 def test_rows_that_failed_earlier_still_count_for_the_exit_code(work: Path):
@@ -371,7 +384,7 @@ def test_ctrl_c_keeps_what_is_done_and_prints_the_command_that_goes_on(work: Pat
     assert done == [f"q{i}" for i in range(len(done))]
     assert b"Traceback" not in errors
     assert errors.endswith(
-        b"go on with: lmcot " + " ".join(words("q.jsonl", "-o")).encode() + b" 'out file'\n"
+        b"continue with: lmcot " + " ".join(words("q.jsonl", "-o")).encode() + b" 'out file'\n"
     )
     assert run_file["finished"] is False
     assert run_file["ended"] is not None
@@ -536,7 +549,7 @@ def test_the_summary_counts_what_limits_cut(work: Path):
 
 def test_a_regex_that_matches_nothing_and_a_model_that_cannot_think_are_said(work: Path):
     result = invoke("q.jsonl", "--limit", "1", "--answer-regex", "xyz(.*)", "--method", "standard")
-    assert "--answer-regex matched nothing" in result.stderr
+    assert "--answer-regex matches no reply" in result.stderr
     result = invoke("q.jsonl", "--limit", "1", "--thinking", "on", "--method", "standard")
-    assert "no model thought, although --thinking on asked for it" in result.stderr
+    assert "no model thought, although --thinking is on" in result.stderr
     assert "thought" not in invoke("q.jsonl", "--limit", "1", "--method", "standard").stderr

@@ -81,7 +81,7 @@ def test_rows_without_a_reply_stop_at_once_and_the_same_command_goes_on(work: Pa
 
     assert running.returncode == 130
     assert said[-1].startswith(f"stopped: {done} rows written")
-    assert "go on with: lmcot answer q.jsonl -o out" in said[-1]
+    assert "continue with: lmcot answer q.jsonl -o out" in said[-1]
     assert done == 5
 
 

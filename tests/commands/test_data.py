@@ -61,10 +61,22 @@ def test_convert_from_stdin(questions: Path) -> None:
 
 
 def test_convert_to_a_file_that_may_be_the_input(questions: Path) -> None:
-    result = lmcot("data", "convert", questions, "-o", questions)
+    result = lmcot("data", "convert", questions, "-o", questions, "--overwrite")
     assert (result.exit_code, result.output) == (0, "")
     assert lines(questions.read_text("utf-8")) == [CONVERTED, CONVERTED | {"id": "h2"}]
     assert [path.name for path in questions.parent.iterdir()] == ["questions.json"]
+
+
+@pytest.mark.parametrize("command", [["convert"], ["synth", "--rows", "1"]])
+def test_what_exists_is_replaced_only_where_that_is_asked_for(command: list[str], questions: Path) -> None:
+    out, given = questions.with_name("out.jsonl"), [questions] if command == ["convert"] else []
+    out.write_text("mine")
+    result = lmcot("data", *command, *given, "-o", out)
+    assert result.exit_code == 1
+    assert result.stderr == f"error: {out}: exists: choose another -o, or replace it with --overwrite\n"
+    assert out.read_text() == "mine"
+    assert lmcot("data", *command, *given, "-o", out, "--overwrite").exit_code == 0
+    assert out.read_text() != "mine"
 
 
 def test_a_linked_output_stays_a_link(questions: Path) -> None:
@@ -97,8 +109,8 @@ def test_bad_rows_are_named_and_the_others_converted(tmp_path: Path) -> None:
     assert result.stderr.splitlines() == [
         f"warning: {path}:1: not valid JSON: invalid control character (column 19); write one object a line",
         f"warning: {path}:3: byte 8 of the line (0xff) is not UTF-8;"
-        " a file of an older encoding is converted by iconv -f WINDOWS-1252 -t UTF-8",
-        f'warning: {path}:4: there is no "question"; where the question stands elsewhere, say'
+        " to convert a file from an older encoding: iconv -f WINDOWS-1252 -t UTF-8",
+        f'warning: {path}:4: there is no "question"; if another column has the question:'
         " --fields question=COLUMN",
         f"error: {path}: rows that could not be read: 3 (named above)",
     ]
@@ -147,7 +159,7 @@ def test_inspect_shows_text_as_it_is_without_control_characters(questions: Path)
     shown = [line.strip() for line in result.stdout.splitlines()]
     assert "layout        hotpotqa 2" in shown
     assert "types         bridge 2" in shown
-    assert "words         4 to 4 a context, median 4" in shown
+    assert "words         4 to 4 per context, median 4" in shown
     assert "question:  Who [red]did it?" in shown
     assert "titles:    Ann [b]" in shown
     assert "h1" in shown and "h2" not in shown
@@ -211,7 +223,7 @@ def test_synth_makes_questions_as_hard_as_asked(tmp_path: Path) -> None:
 def test_synth_refuses_what_it_cannot_make() -> None:
     result = CliRunner().invoke(app, ["data", "synth", "--max-hops", "9"])
     assert result.exit_code == 2
-    assert result.stderr.startswith("error: hops must lie between 2 and 4")
+    assert result.stderr.startswith("error: --max-hops 9: give a number from 2 to 4")
     result = CliRunner().invoke(app, ["data", "synth", "--min-hops", "4", "--max-hops", "2"])
     assert result.exit_code == 2
     assert result.stderr == "error: --min-hops 4 is above --max-hops 2\n"
@@ -229,10 +241,10 @@ def test_inspect_says_what_was_read_as_what_and_what_was_not(tmp_path: Path) -> 
     assert "read as       question: query 2, question 1; context: docs 1; answer: answer 1" in shown
     assert "left over     label 3, level 1" in shown
     assert (
-        "not read      label 2, in rows without an answer; if it is the answer: --fields answer=label"
+        "not read      label 2, in rows without an answer; if these are answers: --fields answer=label"
         in shown
     )
-    assert "paragraphs    0 to 1 a context, median 0; 2 rows have none (closed book)" in shown
+    assert "paragraphs    0 to 1 per context, median 0; 2 rows have none (closed book)" in shown
 
     report = json.loads(lmcot("data", "inspect", path, "--json", "--fields", "answer=label").stdout)
     assert report["read_as"] == {
@@ -249,7 +261,7 @@ def test_inspect_says_what_was_read_as_what_and_what_was_not(tmp_path: Path) -> 
     ("fields", "message"),
     [
         ("question", "--fields question: write OURS=THEIRS, such as question=query,context=docs"),
-        ("frage=question", "--fields frage=...: there is no frage; ours are question, context, answer"),
+        ("frage=question", "--fields frage=...: there is no frage; the names are question, context, answer"),
         ("answer=a.b", "--fields answer=a.b: no row of"),
     ],
 )

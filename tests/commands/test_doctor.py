@@ -118,7 +118,7 @@ def test_a_container_that_may_use_fewer_cores_is_told_to_start_fewer_threads(
 ) -> None:
     monkeypatch.setattr(installation, "core_quota", lambda: 1.5)
     monkeypatch.setattr(doctor, "usable_cores", lambda: 64)
-    assert "threads:   the container may use 1.5 cores' time: --threads 1" in run()[1]
+    assert "threads:   the container may use 1.5 cores' time: use --threads 1" in run()[1]
 
 
 def test_a_full_disk_is_told_of(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -91,14 +91,14 @@ def test_gold_file_pairs_by_id_and_reports_the_rest(answers: Path, tmp_path: Pat
     assert {kind: group["rows"] for kind, group in report["by_type"].items()} == {"new": 2 + 1}
     assert result.stderr.splitlines() == [
         "note: questions of the gold file without an answer, counted as wrong: 1 (4)",
-        "note: answers that the gold file has no question for, not scored: 1 (3)",
+        "note: answers without a question in the gold file, not scored: 1 (3)",
     ]
 
 
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("", "is empty: it should hold JSON objects, one a line or in one array"),
+        ("", "is empty: it should hold JSON objects, one per line or in one array"),
         ('{"id": "1", "ans', "1: not valid JSON: unterminated string (column 13); write one object a line"),
         ('{"id": "1"}', '1: there is no "answer": give the file that `lmcot answer` wrote'),
         (

@@ -186,7 +186,7 @@ def test_a_name_that_cannot_be_pulled_is_a_usage_error(tmp_path: Path, model: st
 
 def test_list_names_the_pair_the_cache_and_the_catalogue(tmp_path: Path) -> None:
     listed = lmcot("list", home=tmp_path).stdout
-    assert "for real questions name real models" in listed
+    assert "use real models for real questions" in listed
     assert "builtin:small" in listed
     assert "  none" in listed
     assert "qwen2.5-0.5b" in listed
@@ -238,3 +238,17 @@ def test_a_full_disk_and_a_closed_pipe_end_the_list_quietly(tmp_path: Path) -> N
     command = f"set -o pipefail; {sys.executable} -m lmcot_cli models list | true"
     closed = subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=60)
     assert (closed.returncode, closed.stderr) == (141, "")
+
+
+def test_list_and_show_agree_on_a_model_that_comes_with_a_package(tmp_path: Path) -> None:
+    listed = json.loads(lmcot("list", "--json", home=tmp_path).stdout)["catalogue"]
+    shown = json.loads(lmcot("show", "smollm2-135m", "--json", home=tmp_path).stdout)
+    entry = next(one for one in listed if one["name"] == "smollm2-135m")
+    assert (entry["size"], entry["file"]) == (shown["size"], shown["file"])
+    assert entry["file"] in entry["spec"]
+
+
+@pytest.mark.parametrize("command", ["show", "pull"])
+def test_a_name_that_is_no_models_ends_with_the_nearest_one(command: str, tmp_path: Path) -> None:
+    done = lmcot(command, "smolm2-360", home=tmp_path)
+    assert (done.returncode, done.stderr.endswith("; did you mean 'smollm2-360m'?\n")) == (2, True)

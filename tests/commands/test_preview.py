@@ -82,27 +82,27 @@ def test_rows_that_the_output_holds_are_not_counted_again():
     run = ["answer", "q.jsonl", "--method", "standard", "--large", "scripted:script.jsonl", "-o", "out"]
     assert "4 rows. No model was asked." in shown()
     assert CliRunner().invoke(app, [*run, "--limit", "3"]).exit_code == 0
-    assert "1 row left, 3 done already. No model was asked." in shown("-o", "out")
+    assert "1 row left, 3 already done. No model was asked." in shown("-o", "out")
     assert "4 rows. No model was asked." in shown("-o", "out", "--overwrite")
     assert CliRunner().invoke(app, run).exit_code == 0
-    assert shown("-o", "out")[0] == "0 rows left, 4 done already. No model was asked."
+    assert shown("-o", "out")[0] == "0 rows left, 4 already done. No model was asked."
 
 
 def test_a_retry_asks_what_failed(work: Path):
     records = [{"id": f"q{i}", "error": {"type": "x"} if i == 2 else None} for i in range(4)]
     (work / "out").write_text("".join(json.dumps(record) + "\n" for record in records))
 
-    assert "1 row left, 3 done already. No model was asked." in shown("-o", "out", "--retry-errors")
+    assert "1 row left, 3 already done. No model was asked." in shown("-o", "out", "--retry-errors")
 
 
 def test_a_file_that_is_no_output_is_one_line(work: Path):
     (work / "deep").write_text("[" * 100_000 + "\n")
     deep = CliRunner().invoke(app, ["answer", "q.jsonl", "--dry-run", "-o", "deep", "--retry-errors"])
-    assert (deep.exit_code, deep.stderr) == (1, "error: deep: is no output of lmcot: choose another -o\n")
+    assert (deep.exit_code, deep.stderr) == (1, "error: deep: is not an output of lmcot: choose another -o\n")
 
     result = CliRunner().invoke(
         app, ["answer", "q.jsonl", "--dry-run", "-o", "script.jsonl", "--retry-errors"]
     )
 
     assert result.exit_code == 1
-    assert result.stderr == "error: script.jsonl: is no output of lmcot: choose another -o\n"
+    assert result.stderr == "error: script.jsonl: is not an output of lmcot: choose another -o\n"

@@ -74,7 +74,7 @@ def test_a_person_is_asked_once(work: Path) -> None:
 def test_a_person_who_says_no_is_told_how_to_go_without(work: Path) -> None:
     code, stdout, shown = on_terminal("n\n", "answer", "q.jsonl")
     assert (code, stdout) == (1, "")
-    assert "--config /dev/null goes without it" in shown
+    assert "--config /dev/null ignores it" in shown
     assert not list((work.parent / "state").rglob("*.json"))
 
 
@@ -82,8 +82,25 @@ def test_a_pipe_is_not_asked(work: Path) -> None:
     result = CliRunner().invoke(app, ["answer", "q.jsonl"], input="y\n")
     assert result.exit_code == 1
     assert result.stderr.startswith(
-        "error: lmcot.toml: was found here and is not confirmed; it would take prompts"
+        "error: lmcot.toml: was found here and is not confirmed; it would load the model 'scripted:script.jsonl'; take"
     )
+
+
+@pytest.mark.parametrize(
+    ("line", "reached"),
+    [
+        ('large = "./model.gguf"', "load the model './model.gguf'"),
+        ('small = "../run"', "load the model '../run'"),
+        ('small_adapter = ["a.gguf"]', "load the adapter 'a.gguf'"),
+        ('large = "builtin:small"', None),
+        ('small = "smollm2-135m"', None),
+    ],
+)
+def test_a_model_that_is_no_known_one_is_asked_about(work: Path, line: str, reached: str | None) -> None:
+    (work / "lmcot.toml").write_text(f"[answer]\n{line}\n")
+    result = CliRunner().invoke(app, ["answer", "q.jsonl", "--dry-run", "--method", "standard"])
+    refused = f"is not confirmed; it would {reached}. If you trust it" in result.stderr
+    assert refused is (reached is not None), result.stderr
 
 
 def test_a_dry_run_is_refused_alike_and_tells_of_hosts(work: Path) -> None:
@@ -119,11 +136,17 @@ def test_doctor_tells_of_a_file_that_is_not_confirmed_and_of_the_keys_of_hosts(
     own.write_text('[keys]\n"a.example" = { env = "A_KEY" }\n')
     monkeypatch.setenv("A_KEY", "sk-own")
     result = CliRunner().invoke(app, ["doctor"])
-    assert f"{work / 'lmcot.toml'} is not confirmed, and so not used; it would take prompts" in result.stdout
+    assert (
+        f"{work / 'lmcot.toml'} is not confirmed and therefore not used; it would load the model"
+        in result.stdout
+    )
     assert "OPENAI_API_KEY set, HF_TOKEN not set, A_KEY set" in result.stdout
     assert "sk-" not in result.stdout
     report = json.loads(CliRunner().invoke(app, ["doctor", "--json"]).stdout)
-    assert (report["config_reach"], report["config_used"]) == (["take prompts from 'mine'"], False)
+    assert (report["config_reach"], report["config_used"]) == (
+        ["load the model 'scripted:script.jsonl'", "take prompts from 'mine'"],
+        False,
+    )
 
     (work / "lmcot.toml").unlink()
     own.write_text('[models]\nmine = "https://a.example/v1#m"\n[keys]\n"a.example" = { env = "A_KEY" }\n')

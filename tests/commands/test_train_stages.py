@@ -192,7 +192,8 @@ def test_a_mistake_in_the_file_shows_before_anything_runs(
     questions: Path, teacher: str, tmp_path: Path, tiny_base: Base
 ) -> None:
     for mistake, message in (
-        ({"epoch": 2}, "[distill] epoch: unknown key; allowed are lora_rank"),
+        ({"epoch": 2}, "[distill] epoch: unknown key; did you mean 'epochs'?"),
+        ({"zz": 2}, "[distill] zz: unknown key; allowed are lora_rank"),
         ({"epochs": "many"}, "[distill] epochs: input should be a valid integer, not 'many'"),
     ):
         config = write_config(tmp_path / "train.toml", teacher, tiny_base(), **mistake)
@@ -286,4 +287,4 @@ def test_a_teacher_thinks_where_it_is_asked_to() -> None:
     given = {"thinking": "on", "max_thinking_tokens": 99, "answer_regex": "<(.*)>"}
     options = teacher_options(given, None)
     assert (options.method, options.answer_regex) == ("cot", "<(.*)>")
-    assert (options.chain_sampling.thinking, options.chain_sampling.max_thinking_tokens) == ("on", 99)
+    assert (options.sampling_of("cot").thinking, options.sampling_of("cot").max_thinking_tokens) == ("on", 99)

@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 from lmcot_cli.datasets.native import to_record
 from lmcot_cli.datasets.options import RowOptions
 from lmcot_cli.datasets.reader import read_rows
-from lmcot_cli.datasets.records import BadRow
+from lmcot_cli.datasets.record import BadRow
 from lmcot_cli.datasets.row import Paragraph, Row
 from lmcot_cli.errors import InputError, MissingExtraError
 
@@ -231,11 +231,11 @@ def test_a_list_beside_a_question_is_a_column(tmp_path: Path) -> None:
         ),
         (
             '{"data": [{"question": "A?"}]',
-            (2, "the JSON object around the list does not end as it should: is the file cut short?"),
+            (2, "the JSON object around the list does not end properly: is the file cut short?"),
         ),
         (
             '{\n"data": [{"question": "A?"}], "b": }',
-            (2, "the JSON object around the list does not end as it should: is the file cut short?"),
+            (2, "the JSON object around the list does not end properly: is the file cut short?"),
         ),
         ('{\n"question": "A?"\n}\n{"question', (2, "the JSON breaks off here: is the file cut short?")),
         ('{\n"question": "A?"\n}\nor', (2, "found 'o' where an object should begin; the rest is not read")),
@@ -353,7 +353,7 @@ def test_parquet_that_is_damaged_or_odd(tmp_path: Path) -> None:
     assert refusal(damaged).startswith("cannot be read as Parquet: ")
     packed = tmp_path / "q.parquet.gz"
     packed.write_bytes(gzip.compress(data))
-    assert refusal(packed).startswith("Parquet is read from a file of its own")
+    assert refusal(packed).startswith("Parquet is read only from a file")
     twice = tmp_path / "twice.parquet"
     pq.write_table(pa.Table.from_arrays([pa.array(["A?"])] * 2, names=["question", "question"]), twice)
     assert refusal(twice) == "has two columns 'question': rename one"
@@ -412,10 +412,11 @@ def test_folders_that_are_no_dataset(tmp_path: Path, dataset: Any) -> None:
     folder = tmp_path / "splits"
     datasets.DatasetDict(train=dataset, test=dataset).save_to_disk(folder)
     assert (
-        refusal(folder) == f"holds the splits of a dataset (test, train): name one of them: {folder / 'test'}"
+        refusal(folder)
+        == f"holds several splits of a dataset (test, train): give one of them: {folder / 'test'}"
     )
     assert len(good(folder / "train")) == 2
-    assert refusal(tmp_path).startswith("is a folder, but none that datasets saved")
+    assert refusal(tmp_path).startswith("is a folder that datasets did not save")
     for damage in ("state.json", "dataset_info.json"):
         shutil.copytree(folder / "train", tmp_path / damage)
         (tmp_path / damage / damage).write_text('{"a": [')

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from lmcot_cli.datasets.gold import gold_like, lost_gold, name_lost_gold, says_unanswerable
+from lmcot_cli.datasets.layouts import to_row
 from lmcot_cli.datasets.options import RowOptions
-from lmcot_cli.datasets.reader import to_row
-from lmcot_cli.datasets.records import BadRow, Record
+from lmcot_cli.datasets.record import BadRow, Record
 from lmcot_cli.datasets.row import Row
 
 

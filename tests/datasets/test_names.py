@@ -13,7 +13,7 @@ from lmcot_cli.datasets.choices import row_choices
 from lmcot_cli.datasets.native import to_record
 from lmcot_cli.datasets.options import RowOptions
 from lmcot_cli.datasets.reader import read_rows
-from lmcot_cli.datasets.records import BadRow
+from lmcot_cli.datasets.record import BadRow
 from lmcot_cli.datasets.row import Paragraph, Row
 from lmcot_cli.errors import UsageError
 
@@ -222,7 +222,9 @@ def test_a_column_to_keep_that_no_row_has(tmp_path: Path) -> None:
     file = tmp_path / "q.jsonl"
     file.write_text('{"question": "A?", "level": 3}\n{"question": "B?", "source": "x"}\n')
     assert len(list(read_rows(file, RowOptions(keep_columns=("level", "source", "*"))))) == 2
-    with pytest.raises(UsageError, match=r"^--keep-columns levle: .* other columns of the first: level$"):
+    with pytest.raises(
+        UsageError, match=r"^--keep-columns levle: .* besides question, .*; the first has level$"
+    ):
         list(read_rows(file, RowOptions(keep_columns=("levle", "level"))))
 
 
@@ -231,9 +233,9 @@ def test_a_column_to_keep_that_no_row_has(tmp_path: Path) -> None:
     [
         (
             [("answers", "x")],
-            "--fields answers=...: there is no answers; ours are question, context, answer, id",
+            "--fields answers=...: there is no answers; the names are question, context, answer, id",
         ),
-        ([("answer", "x"), ("answer", "y")], "--fields: answer stands there twice"),
+        ([("answer", "x"), ("answer", "y")], "--fields: answer appears twice"),
     ],
 )
 def test_names_that_are_not_ours(pairs: list[tuple[str, str]], message: str) -> None:

@@ -13,9 +13,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lmcot_cli.datasets import fields
+from lmcot_cli.datasets.layouts import layout_of
+from lmcot_cli.datasets.names import Place
 from lmcot_cli.datasets.native import to_record
-from lmcot_cli.datasets.reader import BadRow, at_least_one, layout_of, read_rows, source_name
+from lmcot_cli.datasets.reader import at_least_one, read_rows
+from lmcot_cli.datasets.record import BadRow
 from lmcot_cli.datasets.row import Paragraph, Row
+from lmcot_cli.datasets.streams import source_name
 from lmcot_cli.errors import InputError
 
 REAL_FILES = Path(__file__).parents[3] / "shared" / "data"
@@ -163,7 +168,7 @@ def test_id_is_the_line_number_where_there_is_none() -> None:
         ({"context": [["a", ["b", None]]]}, '"context"[0] has null among its sentences, not a string'),
         (
             {"context": {"title": ["a"], "sentences": []}},
-            '"context" is an object without equally long lists "title" and "sentences"',
+            '"context" must have lists "title" and "sentences" of the same length',
         ),
     ],
 )
@@ -173,7 +178,7 @@ def test_wrong_field_is_named(changes: dict[str, Any], expected: str) -> None:
 
 def test_missing_fields_are_named() -> None:
     assert message({"id": "r1", "context": ""}) == (
-        'there is no "question"; where the question stands elsewhere, say --fields question=COLUMN'
+        'there is no "question"; if another column has the question: --fields question=COLUMN'
     )
 
 
@@ -221,7 +226,7 @@ def test_musique_record() -> None:
     [
         (
             [{"title": "Ann"}],
-            '"paragraphs"[0] is an object without "text"; name the place of the texts: --fields context=...',
+            '"paragraphs"[0] is an object without "text"; name the place of the texts with --fields context=...',
         ),
         (
             [{"title": "A", "paragraph_text": "B"}, 5],
@@ -274,7 +279,7 @@ def test_no_context_raises(context: object) -> None:
 def test_missing_file_and_folder_are_input_errors(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"nowhere\.jsonl: cannot be read: No such file or directory$"):
         list(read_rows(tmp_path / "nowhere.jsonl"))
-    with pytest.raises(InputError, match=r"is a folder, but none that datasets saved \(save_to_disk\)"):
+    with pytest.raises(InputError, match=r"is a folder that datasets did not save \(save_to_disk\)"):
         list(read_rows(tmp_path))
 
 
@@ -328,3 +333,8 @@ def test_real_fields_are_the_records_own() -> None:
         texts = [paragraph["paragraph_text"] for paragraph in record["paragraphs"]]
         assert [paragraph.sentences for paragraph in row.context] == [(text,) for text in texts]
     assert replace(rows[0], line=1) == rows[0]
+
+
+def test_a_string_that_spells_an_object_of_other_keys_is_an_answer_itself() -> None:
+    assert fields.answers(Place("answer", '{"colour": "red"}')) == ('{"colour": "red"}',)
+    assert fields.answers(Place("answer", '{"text": "red", "colour": "x"}')) == ("red",)

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from lmcot_cli.datasets.reader import read_rows
-from lmcot_cli.datasets.records import BadRow
+from lmcot_cli.datasets.record import BadRow
 from lmcot_cli.datasets.row import Row
 from lmcot_cli.errors import InputError
 
@@ -132,7 +132,7 @@ def test_a_packed_file_that_is_damaged(tmp_path: Path, kind: str) -> None:
 def test_what_is_packed_otherwise_is_named(tmp_path: Path) -> None:
     file = tmp_path / "q.jsonl.bz2"
     file.write_bytes(bz2.compress(TEXT.encode()))
-    with pytest.raises(InputError, match=r"q\.jsonl\.bz2: is packed by bzip2: unpack it first"):
+    with pytest.raises(InputError, match=r"q\.jsonl\.bz2: is compressed by bzip2: decompress it first"):
         rows(file)
 
 
@@ -142,3 +142,18 @@ def test_an_old_encoding_is_named_with_the_way_out(tmp_path: Path) -> None:
     bad, good = rows(file)
     assert isinstance(bad, BadRow) and isinstance(good, Row)
     assert str(bad.error).startswith("byte 16 of the line (0xf9) is not UTF-8") and "iconv" in str(bad.error)
+
+
+def test_zero_bytes_are_no_text(tmp_path: Path) -> None:
+    path = tmp_path / "q.jsonl"
+    path.write_bytes(bytes(100_000))
+    with pytest.raises(
+        InputError, match=r"q\.jsonl: begins with 65,536 zero bytes: it is not a file of JSON or CSV"
+    ):
+        list(read_rows(path))
+
+
+@pytest.mark.parametrize("device", ["/dev/zero", "/dev/urandom"])
+def test_a_device_without_end_is_refused(device: str) -> None:
+    with pytest.raises(InputError, match=f"{device}: is a device"):
+        list(read_rows(Path(device)))

@@ -6,7 +6,7 @@ import io
 import json
 from collections import Counter
 
-from lmcot_cli.datasets.records import read_records
+from lmcot_cli.datasets.json_lines import read_records
 from lmcot_cli.datasets.summary import Spread, summarize
 
 

@@ -22,7 +22,8 @@ from lmcot_cli.backends.llama.header_checks import check_shape
 from lmcot_cli.backends.llama.memory import memory_estimate
 from lmcot_cli.config import answer_options, load_config
 from lmcot_cli.datasets.microhop import MicroHopOptions, records
-from lmcot_cli.datasets.reader import BadRow, read_rows
+from lmcot_cli.datasets.reader import read_rows
+from lmcot_cli.datasets.record import BadRow
 from lmcot_cli.datasets.row import Row
 from lmcot_cli.errors import InputError, LmcotError
 from lmcot_cli.model_files.gguf_header import _Cursor, read_header

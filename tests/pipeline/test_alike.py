@@ -91,7 +91,7 @@ def test_one_row_that_has_it_is_enough_to_go_on(options: AnswerOptions, tmp_path
 
 def test_a_model_file_is_named(options: AnswerOptions, tmp_path: Path) -> None:
     (file := tmp_path / "model.gguf").write_bytes(b"GGUF\3\0\0\0" + bytes(range(256)) * 100)
-    with pytest.raises(InputError, match=r"model\.gguf: is a model, no file of JSON or CSV"):
+    with pytest.raises(InputError, match=r"model\.gguf: is a model, not a file of JSON or CSV"):
         run(file, options)
 
 

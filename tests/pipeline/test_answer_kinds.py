@@ -149,7 +149,7 @@ def test_what_each_kind_holds_a_model_to(tmp_path: Path):
         ("json:", (), "--answer json: write"),
         ("json:nowhere.json", (), "cannot be read"),
         ("json:/dev/zero", (), "is longer than 1,048,576 bytes"),
-        ("json:{", (), "is no JSON"),
+        ("json:{", (), "is not JSON"),
         ('json:{"type": "spam"}', (), "the schema is not valid at type"),
         ('json:{"$ref": "#/$defs/x"}', (), "refers to #/$defs/x"),
         ('json:{"$ref": "https://example.org/s.json"}', (), "refers to https://example.org"),

@@ -80,8 +80,13 @@ def test_what_failed_rows_took_is_in_their_records_and_counts_for_later_sessions
 
 
 def test_a_limit_on_cost_needs_a_price(options: AnswerOptions):
-    with pytest.raises(UsageError, match=r"no price for big; write in lmcot.toml, .*: \[prices\] .big. = "):
-        replace(options, prices={}, max_cost=1.0).check()
+    free = replace(options, prices={}, max_cost=1.0)
+    with pytest.raises(
+        UsageError, match=r"big runs on this machine .* write in lmcot.toml, .*: \[prices\] .big. = "
+    ):
+        free.check()
+    with pytest.raises(UsageError, match="--max-cost: openai:m has no price; to give it a price"):
+        replace(free, large="openai:m").check()
     with pytest.raises(UsageError, match="--max-cost 0"):
         replace(options, max_cost=0.0).check()
 

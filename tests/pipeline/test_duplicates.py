@@ -2,7 +2,7 @@ import sqlite3
 
 import pytest
 
-from lmcot_cli.datasets.reader import BadRow
+from lmcot_cli.datasets.record import BadRow
 from lmcot_cli.datasets.row import Row
 from lmcot_cli.errors import DuplicateIdError, OutputError, RowError
 from lmcot_cli.pipeline import duplicates

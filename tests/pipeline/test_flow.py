@@ -13,7 +13,7 @@ from lmcot_cli.backends.base import (
     RowError,
     Sampling,
 )
-from lmcot_cli.datasets.reader import BadRow
+from lmcot_cli.datasets.record import BadRow
 from lmcot_cli.datasets.row import Row
 from lmcot_cli.pipeline.budget import Budget
 from lmcot_cli.pipeline.cost import FREE, Price

@@ -96,7 +96,7 @@ def test_nothing_is_cut_off_another_file_beside_a_run_file(tmp_path: Path, conte
     out = tmp_path / "out"
     write(out, "a")
     out.write_text(content)
-    with Journal(out) as journal, pytest.raises(OutputError, match="out:1: is no result record"):
+    with Journal(out) as journal, pytest.raises(OutputError, match="out:1: is not a result record"):
         journal.begin(RUN)
     assert out.read_text() == content
 
@@ -138,7 +138,7 @@ def test_a_line_that_is_no_record_is_named(tmp_path: Path):
     write(out, "a", "b")
     out.write_bytes(out.read_bytes().replace(b'"id": "b"', b'"ID": "b"'))
 
-    with pytest.raises(OutputError, match=r"out:2: is no result record"):
+    with pytest.raises(OutputError, match=r"out:2: is not a result record"):
         write(out)
 
 
@@ -162,7 +162,7 @@ def test_an_output_that_never_began_leaves_nothing_behind(tmp_path: Path):
     [
         ("none/out", "no such folder: mkdir -p .*none"),
         (".", "cannot be written: Is a directory"),
-        ("fifo", "is no regular file"),
+        ("fifo", "is not a regular file"),
     ],
 )
 def test_what_cannot_be_an_output_is_said_at_once(tmp_path: Path, name: str, message: str):
@@ -220,5 +220,5 @@ def test_a_record_that_somebody_else_wrote_is_refused_in_a_line_where_a_value_is
     out = tmp_path / "out"
     write(out, "a")
     out.write_bytes(json.dumps(json.loads(out.read_bytes()) | odd).encode() + b"\n")
-    with pytest.raises(OutputError, match=r"out:1: is no result record of lmcot"):
+    with pytest.raises(OutputError, match=r"out:1: is not a result record of lmcot"):
         write(out, "b")

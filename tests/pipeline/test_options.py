@@ -42,12 +42,16 @@ def test_one_sample_is_greedy_and_several_are_not():
 def test_what_limits_a_completion_is_the_option_of_its_stage():
     options = AnswerOptions()
 
-    assert options.answer_sampling.limit == options.guided_answer_sampling.limit == "--max-answer-tokens"
-    assert options.chain_sampling.limit == options.rationale_sampling.limit == "--max-tokens"
+    assert (
+        options.sampling_of("standard").limit
+        == options.sampling_of("guided_answer").limit
+        == "--max-answer-tokens"
+    )
+    assert options.sampling_of("cot").limit == options.sampling_of("guided_rationale").limit == "--max-tokens"
 
 
 def test_the_answer_to_a_rationale_is_greedy_whatever_the_rationales_are():
     options = AnswerOptions(samples=5, temperature=1.2)
 
-    assert options.guided_answer_sampling.temperature == 0
-    assert options.rationale_sampling.temperature == 1.2
+    assert options.sampling_of("guided_answer").temperature == 0
+    assert options.sampling_of("guided_rationale").temperature == 1.2

@@ -13,9 +13,9 @@ import pytest
 from lmcot_cli.backends.base import Completion
 from lmcot_cli.errors import OutputError
 from lmcot_cli.pipeline.answer import AnswerRun
-from lmcot_cli.pipeline.cut_replies import raw_of
 from lmcot_cli.pipeline.journal import run_file_of
 from lmcot_cli.pipeline.options import AnswerOptions
+from lmcot_cli.pipeline.replies import raw_of
 from lmcot_cli.pipeline.result import KeepRaw, RawReply
 from lmcot_cli.scoring.answers import read_answers
 

@@ -80,10 +80,10 @@ def test_what_cannot_be_replayed_is_refused():
                options=QUICK)  # fmt: skip
     with pytest.raises(InputError, match="'1' has a sample without a log-probability"):
         revote(by_id(answer("1", "aa")), None, ["none"], samples=None, vote="logprob", options=QUICK)
-    with pytest.raises(InputError, match="no row that was answered from samples"):
+    with pytest.raises(InputError, match="no row was answered from samples"):
         unsampled = replace(answer("1", "a"), samples=(), logprobs=())
         revote(by_id(unsampled), None, ["none"], samples=None, vote="majority", options=QUICK)
-    with pytest.raises(InputError, match="no row that was answered"):
+    with pytest.raises(InputError, match="no row was answered"):
         revote({}, None, ["none"], samples=None, vote="majority", options=QUICK)
     with pytest.raises(UsageError, match="--stop sometimes"):
         revote(by_id(answer("1", "aa")), None, ["sometimes"], samples=None, vote="majority", options=QUICK)

@@ -19,6 +19,22 @@ def test_a_file_is_read_on_demand_and_never_waits(tmp_path: Path):
     assert threading.active_count() == before
 
 
+def test_rows_are_chosen_by_their_ids_and_read_no_further_than_the_last_of_them(tmp_path: Path):
+    path = tmp_path / "q.jsonl"
+    lines = [f'{{"id": "{letter}", "question": "{letter}?", "context": "c"}}\n' for letter in "abcd"]
+    path.write_text("".join(lines))
+
+    assert [row.id for row in Rows(path, None, ids=("c", "b"))] == ["b", "c"]
+    assert [row.id for row in Rows(path, 1, ids=("c", "b"))] == ["b"]
+    rows = Rows(path, None, ids=("a", "e", "f"))
+    assert next(rows).id == "a"
+    with pytest.raises(InputError, match=r"q\.jsonl: no row has the id 'e', 'f' of --ids"):
+        next(rows)
+    with path.open("a") as file:
+        file.write("torn")
+    assert len(list(Rows(path, None, ids=("a", "d")))) == 2
+
+
 def test_the_first_row_of_a_pipe_is_there_before_the_second_is_written(tmp_path: Path):
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)

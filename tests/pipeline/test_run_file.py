@@ -75,7 +75,7 @@ def test_what_is_no_run_file_is_refused(tmp_path: Path, content: bytes):
     path = tmp_path / "out.run.json"
     path.write_bytes(content)
 
-    with pytest.raises(OutputError, match=r"out\.run\.json: is no run file.*--overwrite"):
+    with pytest.raises(OutputError, match=r"out\.run\.json: is not a run file.*--overwrite"):
         read_run_file(path)
 
 

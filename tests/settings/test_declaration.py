@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from operator import not_
 from pathlib import Path
 from typing import Any, Literal
@@ -27,6 +27,7 @@ from lmcot_cli.settings.declaration import (
     recorded,
     setting,
     setting_from,
+    setting_of,
     takes,
 )
 
@@ -152,3 +153,13 @@ def test_every_setting_of_answering_has_a_help_that_is_a_sentence() -> None:
     for one in declared(AnswerOptions).values():
         assert one.setting.help[0].isalpha(), one.name
         assert one.setting.help.endswith((".", "...")), one.name
+
+
+def test_a_setting_can_be_that_of_another_dataclass() -> None:
+    @dataclass(frozen=True, slots=True)
+    class Tray:
+        flour: int = setting_of(Cake, "flour", help="Flour per tray.")
+
+    mine, theirs = declared(Tray)["flour"], declared(Cake)["flour"]
+    assert mine.default == theirs.default
+    assert mine.setting == replace(theirs.setting, help="Flour per tray.")

@@ -74,7 +74,7 @@ def test_what_is_no_regular_file_is_refused_without_waiting(work: Path, kind: st
         "loop": lambda: path.symlink_to(path),
     }
     makers[kind]()
-    with pytest.raises(InputError, match=r"^lmcot\.toml: (is no regular file|cannot be read)"):
+    with pytest.raises(InputError, match=r"^lmcot\.toml: (is not a regular file|cannot be read)"):
         find_file()
 
 

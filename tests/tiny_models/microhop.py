@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lmcot_cli.datasets.hotpotqa import to_row
 from lmcot_cli.datasets.microhop import MicroHopOptions, records
+from lmcot_cli.datasets.native import to_row
 from lmcot_cli.datasets.row import Row
 from lmcot_cli.prompts.render import Prompts
 

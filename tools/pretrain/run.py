@@ -15,8 +15,8 @@ from tokenizers import Tokenizer
 from tokenizers.processors import TemplateProcessing
 from torch import Tensor
 
-from lmcot_cli.datasets.hotpotqa import to_row
 from lmcot_cli.datasets.microhop import MicroHopOptions, records
+from lmcot_cli.datasets.native import to_row
 from lmcot_cli.errors import OutputError
 from lmcot_cli.files import replacing
 from lmcot_cli.prompts.options import Stage

@@ -82,7 +82,9 @@ class RationalePrompts:
         turn = self._vocabulary.turn_end
         self.end_id = int(tokenizer.eos_token_id) if turn is None else turn
         self.end_ids = self._vocabulary.ends
-        self._stop = self._prompts.sampling("guided_rationale", AnswerOptions().rationale_sampling).stop
+        self._stop = self._prompts.sampling(
+            "guided_rationale", AnswerOptions().sampling_of("guided_rationale")
+        ).stop
 
     def prompt(self, row: Row) -> list[int]:
         """Return the token ids of the prompt for a row."""

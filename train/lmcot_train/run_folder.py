@@ -16,7 +16,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -204,6 +204,19 @@ class RunFolder:
 def cannot_write(path: Path, error: OSError) -> OutputError:
     """Return the error that says that a file of a run cannot be written, and what is kept."""
     return files.cannot_write(path, error, CHECKPOINTS_KEPT)
+
+
+def append_records(path: Path, records: Iterable[Json], *, anew: bool = False) -> None:
+    """Append records to a JSONL file of a run, or replace its content.
+
+    Raises:
+        OutputError: It cannot be written.
+    """
+    try:
+        with path.open("w" if anew else "a", encoding="utf-8") as file:
+            file.writelines(json.dumps(record) + "\n" for record in records)
+    except OSError as error:
+        raise cannot_write(path, error) from error
 
 
 def is_first_process() -> bool:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from itertools import islice
 from pathlib import Path
 
-from lmcot_cli.datasets.hotpotqa import to_row
 from lmcot_cli.datasets.microhop import MicroHopOptions, records
+from lmcot_cli.datasets.native import to_row
 from lmcot_cli.datasets.reader import read_rows
 from lmcot_cli.datasets.row import Row
 from lmcot_cli.errors import InputError

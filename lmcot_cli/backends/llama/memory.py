@@ -10,7 +10,7 @@ from lmcot_cli.backends.llama.header_checks import check_shape
 from lmcot_cli.backends.llama.library import llama
 from lmcot_cli.backends.llama.memory_shape import MemoryShape, number
 from lmcot_cli.backends.llama.room import BATCH_TOKENS, plan_room
-from lmcot_cli.backends.llama.width import likely_width
+from lmcot_cli.backends.llama.width import USUAL, remembered_width
 from lmcot_cli.model_files.gguf_header import GgufHeader, TensorInfo, read_header
 
 PROGRAM = 54_000_000
@@ -63,7 +63,7 @@ def memory_estimate(path: Path, options: EngineOptions) -> MemoryEstimate:
     """
     header = read_header(path)
     check_shape(path, header)
-    parallel = options.parallel or likely_width(path, options)
+    parallel = options.parallel or remembered_width(path, options) or USUAL
     shape = MemoryShape.of(header)
     room = plan_room(shape, header.context_length or BATCH_TOKENS, options, parallel)
     vocabulary = header.vocabulary_size or 0

@@ -1,14 +1,14 @@
 """The prompts whose tokens are in the KV cache, and the account of its cells.
 
-A new prompt finds the one with which it has its longest beginning in common and stands on it: it takes over those
+A new prompt finds the one with which it has its longest beginning in common and builds on it: it takes over those
 cells, and only the rest is decoded. So the instructions common to all rows, a row's question, and equal prompts (the
 samples of a row) are decoded once, whenever they come.
 
-A recurrent layer keeps only the state at the end of a prompt. There a prompt stands on whole ones only, and what two
+A recurrent layer keeps only the state at the end of a prompt. There a prompt can build only on whole ones, and what two
 prompts have in common is decoded as a prompt of its own, for those that come later.
 
-Prompts that are no longer used stay until their room is needed, least recently used first; of a prompt that others
-stand on, the part they stand on stays.
+Unused prompts stay until their room is needed; the least recently used goes first. The part of a prompt that others
+build on stays.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ WORTH_MARKING = 32
 """Minimum tokens of a common beginning that becomes a prompt of its own, which takes a state."""
 
 MAX_DEPTH = SPARE_SEQUENCES - 1
-"""Maximum prompts that stand on one another: one more and its completion must find free sequences above them."""
+"""Maximum prompts that build on one another: one more and its completion must find free sequences above them."""
 
 MAX_IDLE = 0.5
 """Maximum cells of unused prompts, relative to those in use. Measured (135M shape, 16 sequences): 2,048 idle cells,
@@ -42,14 +42,14 @@ class KvPrompt:
     """A prompt in the KV cache, or on its way into it.
 
     Attributes:
-        tokens: Its tokens, [length]; once evicted in part, those that others stand on.
+        tokens: Its tokens, [length]; once evicted in part, those that others build on.
         sequence: Its sequence in the KV cache.
         guard: A second sequence with the same tokens, where the KV cache needs it.
-        parent: The prompt it stands on.
-        shared: How many of its first tokens are in cells of `parent`, or of what that stands on.
+        parent: The prompt it builds on.
+        shared: How many of its first tokens are in cells of `parent`, or of what that one builds on.
         decoded: How many of its first tokens its sequence holds.
         completions: How many completions in progress follow it.
-        children: The prompts that stand on it.
+        children: The prompts that build on it.
         logits: The logits after its last token, [vocabulary], once it is decoded.
     """
 
@@ -86,7 +86,7 @@ class PrefixCache:
         self._context = context
         self._prompts: dict[KvPrompt, None] = {}  # least recently used first
         self._whole: dict[bytes, KvPrompt] = {}  # by their tokens; those evicted in part are not here
-        self._unread: list[KvPrompt] = []  # each after the one it stands on
+        self._unread: list[KvPrompt] = []  # each after the one it builds on
         self._before: list[
             tuple[KvPrompt, int]
         ] = []  # those before the latest batch, and how far they were decoded
@@ -155,8 +155,8 @@ class PrefixCache:
             prompt.decoded = max(decoded, prompt.shared if begun else 0)
 
     def drop_unread(self) -> None:
-        """Forget the prompts that are not decoded, except those that something follows or stands on."""
-        for prompt in reversed(list(self._unread)):  # what stands on a prompt comes after it
+        """Forget the prompts that are not decoded, except those that something follows or builds on."""
+        for prompt in reversed(list(self._unread)):  # what builds on a prompt comes after it
             if not prompt.completions and not prompt.children:
                 self._evict(prompt, 0)
 
@@ -174,7 +174,7 @@ class PrefixCache:
         return prompt.decoded >= prompt.shared and prompt.unread > 0
 
     def _closest(self, tokens: TokenIds) -> tuple[KvPrompt | None, int]:
-        """Find the prompt to stand on, and with how many tokens."""
+        """Find the prompt to build on, and with how many tokens."""
         best: KvPrompt | None = None
         shared = WORTH_SHARING - 1
         for prompt in self._prompts:
@@ -278,7 +278,7 @@ def _path(prompt: KvPrompt | None) -> Iterator[KvPrompt]:
 
 
 def _kept(prompt: KvPrompt, base: KvPrompt | None, shared: int) -> int:
-    """Return how many tokens of a prompt others stand on, including a new one that will share those of `base`."""
+    """Return how many tokens of a prompt others build on, including a new one that will share those of `base`."""
     return max([child.shared for child in prompt.children] + [shared if prompt is base else 0])
 
 

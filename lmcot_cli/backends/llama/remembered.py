@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
+import platform
 from contextlib import suppress
+from hashlib import sha256
 from pathlib import Path
 
 from lmcot_cli.errors import OutputError
 from lmcot_cli.files import replace_file
+
+
+def memory_of(kind: str, *facts: object) -> Path:
+    """Return the file for what is measured under these facts on this machine."""
+    from platformdirs import user_cache_path
+
+    known = (*facts, platform.node(), platform.machine())
+    return user_cache_path("lmcot") / kind / sha256(repr(known).encode()).hexdigest()[:32]
 
 
 def recall(memory: Path) -> str | None:

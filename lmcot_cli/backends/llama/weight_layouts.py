@@ -7,14 +7,12 @@ Without its own layouts llama.cpp works there as elsewhere, but more slowly.
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import os
-import platform
 from pathlib import Path
 from typing import Any
 
-from lmcot_cli.backends.llama.remembered import recall, remember
+from lmcot_cli.backends.llama.remembered import memory_of, recall, remember
 from lmcot_cli.backends.llama.trial import fault_of
 from lmcot_cli.models import embedded
 
@@ -49,7 +47,8 @@ def avoid_broken_layouts(api: Any) -> bool:
 
 
 def _layouts_work(package: Path) -> bool:
-    memory = _memory_of(package)
+    library = next(iter(sorted((package.parent / "lib").glob("*ggml-cpu*"))), package).stat()
+    memory = memory_of("layouts", str(package), library.st_size, library.st_mtime_ns)
     if (known := recall(memory)) in (_FINE, _BROKEN):
         return known == _FINE
     works = fault_of(embedded.path_of("builtin:small"), **{_CHILD: "1"}) is None
@@ -57,12 +56,3 @@ def _layouts_work(package: Path) -> bool:
     if not works:
         _log.warning("%s", ADVICE)
     return works
-
-
-def _memory_of(package: Path) -> Path:
-    """Return the file with the result for this build of llama.cpp on this machine."""
-    from platformdirs import user_cache_path
-
-    library = next(iter(sorted((package.parent / "lib").glob("*ggml-cpu*"))), package).stat()
-    facts = (str(package), library.st_size, library.st_mtime_ns, platform.node(), platform.machine())
-    return user_cache_path("lmcot") / "layouts" / hashlib.sha256(repr(facts).encode()).hexdigest()[:32]

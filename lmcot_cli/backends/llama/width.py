@@ -7,8 +7,6 @@ unified KV cache; where the two balance depends on the model and the machine.
 from __future__ import annotations
 
 import contextlib
-import hashlib
-import platform
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -20,7 +18,7 @@ from lmcot_cli.backends.engine_options import EngineOptions
 from lmcot_cli.backends.llama.context import LlamaContext
 from lmcot_cli.backends.llama.library import llama
 from lmcot_cli.backends.llama.model import LlamaModel
-from lmcot_cli.backends.llama.remembered import recall, remember
+from lmcot_cli.backends.llama.remembered import memory_of, recall, remember
 
 USUAL = 16
 """The width where measuring would cost more than it saves."""
@@ -48,11 +46,6 @@ def best_width(model: LlamaModel, vocabulary_size: int, options: EngineOptions) 
         width = measure_width(model, vocabulary_size, options)
         remember(str(width), _memory_of(model.path, options))
     return width
-
-
-def likely_width(path: Path, options: EngineOptions) -> int:
-    """Return the width that is remembered for a model, else the usual one."""
-    return remembered_width(path, options) or USUAL
 
 
 def remembered_width(path: Path, options: EngineOptions) -> int | None:
@@ -126,22 +119,8 @@ def _step(context: LlamaContext, sequences: range, position: int) -> float:
 
 
 def _memory_of(path: Path, options: EngineOptions) -> Path:
-    """Return the file with the width of a model under these settings on this machine."""
-    from platformdirs import user_cache_path
-
+    """Return the file for the width of a model under these settings."""
     file = path.stat()
-    facts = (
-        str(path.resolve()),
-        file.st_size,
-        file.st_mtime_ns,
-        platform.node(),
-        platform.processor(),
-        llama().__version__,
-        options.threads,
-        options.gpu_layers,
-        options.flash_attention,
-        options.kv_type,
-        WIDTHS,
-    )
-    key = hashlib.sha256(repr(facts).encode()).hexdigest()
-    return user_cache_path("lmcot") / "widths" / key[:32]
+    model = (str(path.resolve()), file.st_size, file.st_mtime_ns)
+    settings = (options.threads, options.gpu_layers, options.flash_attention, options.kv_type)
+    return memory_of("widths", model, settings, llama().__version__, WIDTHS)

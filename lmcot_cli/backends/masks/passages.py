@@ -107,7 +107,7 @@ class CopyMask(Mask):
             return self._finished
         if self._places is None and blanks_before(piece) == len(piece) > 0:
             return self._blanks + len(piece) <= MOST_BLANKS
-        return bool(piece and self._after(piece)) or self._leaves(piece)
+        return bool(piece and self._after(piece)) or (self._finished and piece.startswith(self._endings))
 
     def allowed(self) -> TokenSet:
         """Return the tokens that continue a passage, or end a finished reply."""
@@ -142,9 +142,6 @@ class CopyMask(Mask):
     def _finished(self) -> bool:
         """Whether the reply could end here."""
         return any(at in passage.ends for passage, at in self._places or ())
-
-    def _leaves(self, piece: bytes) -> bool:
-        return self._finished and piece.startswith(self._endings)
 
     def _after(self, piece: bytes) -> list[tuple[Passage, int]]:
         """Return the places that the reply may have reached after `piece`."""

@@ -9,46 +9,35 @@ from random import Random
 from lmcot_cli.datasets.microhop.names import NameBook, Split
 from lmcot_cli.datasets.microhop.questions import Question, ask, plan
 from lmcot_cli.datasets.microhop.world import TitledParagraph, World
-from lmcot_cli.errors import UsageError
+from lmcot_cli.settings.declaration import NOT_NEGATIVE, Rule, check, setting
+
+_HOPS = Rule(least=2, most=4)
+_DISTRACTORS = Rule(least=0, most=40)  # with more, similar names run out
 
 
 @dataclass(frozen=True, slots=True)
 class MicroHopOptions:
-    """What to generate.
+    """What to generate: the same options give the same records, and record `i` does not depend on how many follow it.
 
-    Attributes:
-        rows: How many records.
-        seed: Same seed and options, same records; record `i` does not depend on how many follow it.
-        split: Which full names are used; those of `test` occur in no `train` record, whatever the seeds.
-        min_hops, max_hops: How many facts a question needs, between 2 and 4.
-        distractors: Paragraphs that the question does not need.
-        facts: Fewest and most facts a paragraph states.
+    `facts` are the fewest and most facts that a paragraph states.
+
+    Raises:
+        UsageError: A value is out of range.
     """
 
-    rows: int = 100
-    seed: int = 0
-    split: Split = "test"
-    min_hops: int = 2
-    max_hops: int = 4
-    distractors: int = 6
+    rows: int = setting(100, "Records to make.", short="-n", metavar="N", rule=NOT_NEGATIVE)
+    seed: int = setting(0, "Seed: the same one gives the same bytes.", metavar="S")
+    split: Split = setting(
+        "test", "Names to use: those of test occur in no train record, whatever the seeds."
+    )
+    min_hops: int = setting(2, "Fewest facts that a question needs, 2 to 4.", rule=_HOPS)
+    max_hops: int = setting(4, "Most facts that a question needs, 2 to 4.", rule=_HOPS)
+    distractors: int = setting(6, "Paragraphs that the question does not need.", rule=_DISTRACTORS)
     facts: tuple[int, int] = (2, 3)
 
     def __post_init__(self) -> None:
-        """Check the ranges.
-
-        Raises:
-            UsageError: A value is out of range.
-        """
-        if self.min_hops > self.max_hops:
-            raise UsageError(f"--min-hops {self.min_hops} is above --max-hops {self.max_hops}")
-        if not 2 <= self.min_hops <= self.max_hops <= 4:
-            raise UsageError(f"hops must lie between 2 and 4, not {self.min_hops} to {self.max_hops}")
-        if self.rows < 0 or self.distractors < 0:
-            raise UsageError("the numbers of rows and of distractors cannot be negative")
-        if self.distractors > 40:
-            raise UsageError(
-                f"at most 40 distractors a record, not {self.distractors}: similar names run out"
-            )
+        swapped = self.min_hops > self.max_hops
+        check(self, *([f"--min-hops {self.min_hops} is above --max-hops {self.max_hops}"] if swapped else []))
 
 
 def records(options: MicroHopOptions) -> Iterator[dict[str, object]]:

@@ -1,7 +1,7 @@
 """Names of the invented world, two words each, split into those for training and those for evaluation.
 
-A word alone (`Fenwell`) occurs in both splits; a full name (`Odra Fenwell`) belongs to one of them, by its CRC-32.
-So a model evaluated on `test` names has seen every word and none of the names.
+A single word (`Fenwell`) occurs in both splits; a full name (`Odra Fenwell`) belongs to one of them, by its CRC-32. So a
+model evaluated on `test` names has seen every word and none of the names.
 """
 
 # ruff: noqa: E501  (a list of words is one line)
@@ -51,6 +51,8 @@ _SCHOOLS = "Academy College Institute Polytechnic University"
 _HALLS = "Gallery Hall Library Museum Pavilion Theatre"
 _SIDES = "Castle East Fort Great Lake Mount New North Old Port Saint South Upper West"
 _REALMS = "Central Coastal Eastern Greater Inner Lower Northern Outer Southern Western"
+_PROFESSIONS = "architect baker botanist carpenter chemist dancer doctor engineer farmer geologist historian judge lawyer nurse painter pianist pilot poet sailor sculptor surgeon tailor teacher violinist"
+_CURRENCIES = "crown dinar ducat florin guilder krona lira mark peso pound ruble shilling taler thaler zloty"
 
 _MALE_NAMES = frozenset(_MEN.split())
 PARTS: dict[str, tuple[list[str], list[str]]] = {
@@ -68,50 +70,9 @@ PARTS: dict[str, tuple[list[str], list[str]]] = {
 KINDS = tuple(PARTS)
 VALUES: dict[str, list[str]] = {
     "year": [str(year) for year in range(1900, 2000)],
-    "profession": [
-        "architect",
-        "baker",
-        "botanist",
-        "carpenter",
-        "chemist",
-        "dancer",
-        "doctor",
-        "engineer",
-        "farmer",
-        "geologist",
-        "historian",
-        "judge",
-        "lawyer",
-        "nurse",
-        "painter",
-        "pianist",
-        "pilot",
-        "poet",
-        "sailor",
-        "sculptor",
-        "surgeon",
-        "tailor",
-        "teacher",
-        "violinist",
-    ],
+    "profession": _PROFESSIONS.split(),
     "language": _words("Ber Cal Dro Fin Hur Kos Lum Nar Pra Sil Tur Vel", "ic ish ian"),
-    "currency": [
-        "crown",
-        "dinar",
-        "ducat",
-        "florin",
-        "guilder",
-        "krona",
-        "lira",
-        "mark",
-        "peso",
-        "pound",
-        "ruble",
-        "shilling",
-        "taler",
-        "thaler",
-        "zloty",
-    ],
+    "currency": _CURRENCIES.split(),
 }
 
 
@@ -121,7 +82,7 @@ def split_of(name: str) -> Split:
 
 
 def parts_of(kind: str, name: str) -> tuple[str, str]:
-    """Return the two parts a name was made of (`Echo of`, `Ashdale`)."""
+    """Return the two parts of a name (`Echo of`, `Ashdale`)."""
     head, _, tail = name.rpartition(" ")
     return head, tail
 
@@ -134,7 +95,7 @@ class NameBook:
         self._taken: set[str] = set()
 
     def draw(self, kind: str, like: Entity | None = None, pronoun: Pronoun | None = None) -> Entity:
-        """Draw an unused entity of a kind, or a plain value; with `like`, one that shares a word with it."""
+        """Return an unused entity of a kind, or a plain value; with `like`, one that shares a word with it."""
         if kind in VALUES:
             return Entity(kind, self._random.choice(VALUES[kind]))
         while True:

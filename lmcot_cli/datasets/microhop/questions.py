@@ -1,4 +1,4 @@
-"""Questions over a world: what is asked, the facts that answer it, and the rationale that says so."""
+"""Questions about a world: what is asked, the facts that answer it, and the rationale."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ _WORKS = ("film", "book", "album")
 
 @dataclass(frozen=True, slots=True)
 class Program:
-    """What a question computes, apart from its wording.
+    """What a question computes, without its wording.
 
     Attributes:
         operation: `value` (the end of one chain), `first` / `last` (which of two chains ends in the earlier / later
             year; the answer is its start) or `same` (do two chains end alike; yes or no).
         paths: One or two chains: the start's name and the relations to follow from there.
-        inferred: The last two relations of the chain are asked by one name (`paternal grandfather`).
+        inferred: Whether the last two relations of the chain are asked by one name (`paternal grandfather`).
     """
 
     operation: Operation
@@ -63,7 +63,7 @@ class Question:
 
 
 def plan(world: World, random: Random, hops: int) -> Program:
-    """Invent a question of so many hops (2 to 4) and add the entities and facts that answer it to the world."""
+    """Return a question of `hops` hops (2 to 4); the entities and facts that answer it are added to the world."""
     choices = {
         2: (_plan_path, _plan_inference, _plan_comparison),
         3: (_plan_path, _plan_inference),
@@ -74,7 +74,7 @@ def plan(world: World, random: Random, hops: int) -> Program:
 
 @cache
 def _paths(length: int, end_kind: str | None = None) -> tuple[tuple[str, ...], ...]:
-    """List the relations that can follow one another, none twice in a row; with `end_kind`, those that lead there."""
+    """Return the chains of relations, none twice in a row; with `end_kind`, those that end in that kind."""
     paths: list[tuple[Relation, ...]] = [(relation,) for relation in RELATIONS.values()]
     for _ in range(length - 1):
         paths = [(*p, r) for p in paths for r in relations_of(p[-1].object) if r != p[-1]]
@@ -127,10 +127,10 @@ def _plan_pair(world: World, random: Random, path: list[str]) -> Program:
 
 
 def ask(program: Program, world: World, random: Random) -> Question:
-    """Put a program into words and answer it from the world's facts.
+    """Return a program in words, with its answer from the world's facts.
 
     Raises:
-        KeyError: The world does not hold a fact that the program needs.
+        KeyError: The world lacks a fact that the program needs.
     """
     chains = [_follow(world, start, path) for start, path in program.paths]
     facts = tuple(fact for chain in chains for fact in chain)
@@ -147,7 +147,7 @@ def _follow(world: World, start: str, path: tuple[str, ...]) -> list[Fact]:
 
 
 def _conclude(program: Program, chains: list[list[Fact]]) -> tuple[str, list[Sentence]]:
-    """Return the answer and the sentence that draws it from the facts, where they do not state it themselves."""
+    """Return the answer, and the sentence that concludes it from the facts if they do not state it."""
     ends = [chain[-1].object.name for chain in chains]
     if program.operation == "value":
         return ends[0], []
@@ -168,7 +168,7 @@ def _conclude(program: Program, chains: list[list[Fact]]) -> tuple[str, list[Sen
 
 
 def _describe(facts: list[Fact], random: Random) -> str:
-    """Name the object of the last fact by the way that leads to it; the chain's start is named outright."""
+    """Return a description of the object of the last fact through the chain, whose start is named."""
     description = _start_name(facts[0].subject, random) if facts else ""
     for fact in facts:
         description = fact.relation.noun.format(x=description)

@@ -1,7 +1,7 @@
-"""The relations of the invented world and how English states and asks them.
+"""The relations of the invented world, and how they are stated and asked in English.
 
 In a phrasing, `{s}` is the subject (name or pronoun), `{p}` its possessive (`Silent Harbor's`, `Its`) and `{o}` the
-object. The first phrasing is the one that rationales use. In nouns and questions `{x}` is the subject: a name, or a
+object. Rationales use the first phrasing. In nouns and questions `{x}` is the subject: a name, or a
 description such as `the director of Silent Harbor`.
 """
 
@@ -33,7 +33,7 @@ class Inference:
 
 @dataclass(frozen=True, slots=True)
 class SubjectComparison:
-    """How two subjects are compared by one relation's value: which is `first`, which `last`, are they the `same`."""
+    """How two subjects are compared by the value of a relation: which is `first`, which `last`, are they the `same`."""
 
     relation: str
     first: str

@@ -1,4 +1,4 @@
-"""One record's world: entities, the facts about them, and the paragraphs that state those facts."""
+"""The world of one record: entities, facts about them, and paragraphs that state these facts."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ _INTRODUCTIONS = {
     "country": ("{s} is a country with cold winters.", "{s} is a country of forests and lakes."),
 }
 _PARENTS: dict[str, Pronoun] = {"mother": "She", "father": "He"}
-_SHARED_WORD = 0.7  # how often a decoy's name shares a word with the entity it imitates
-_REUSED = 0.3  # how often a further fact points at somebody the record already names
+_SHARED_WORD = 0.7  # how often the name of a decoy shares a word with the entity that it imitates
+_REUSED = 0.3  # how often a further fact refers to an entity that the record already names
 _NAMED = 0.4  # how often a sentence after the first repeats the name instead of a pronoun
 
 
 @dataclass(frozen=True, slots=True)
 class Fact:
-    """`subject` stands in `relation` to `object`, and to nothing else."""
+    """`subject` has the `relation` to `object`, and to nothing else."""
 
     subject: Entity
     relation: Relation
@@ -38,7 +38,7 @@ class Fact:
 
 @dataclass(frozen=True, slots=True)
 class Sentence:
-    """A sentence and, where it states a fact, where in its text the subject and the object stand (end exclusive)."""
+    """A sentence and, if it states a fact, the spans of subject and object in its text (end exclusive)."""
 
     text: str
     fact: Fact | None = None
@@ -48,14 +48,14 @@ class Sentence:
 
 @dataclass(frozen=True, slots=True)
 class TitledParagraph:
-    """All that the record says about one entity."""
+    """Everything that the record says about one entity."""
 
     entity: Entity
     sentences: tuple[Sentence, ...]
 
 
 def state(fact: Fact, phrasing: int = 0, pronoun: bool = False) -> Sentence:
-    """Put a fact into words: one of its relation's phrasings, with the subject's name or a pronoun."""
+    """Return a fact in words: a phrasing of its relation, with the subject's name or a pronoun."""
     subject = fact.subject.pronoun if pronoun else fact.subject.name
     possessive = {"He": "His", "She": "Her", "It": "Its"}[subject] if pronoun else f"{subject}'s"
     before, after = fact.relation.phrasings[phrasing].split("{o}")
@@ -65,7 +65,7 @@ def state(fact: Fact, phrasing: int = 0, pronoun: bool = False) -> Sentence:
 
 
 class World:
-    """Entities with paragraphs of their own, and the facts those paragraphs state."""
+    """Entities with their paragraphs, and the facts that these state."""
 
     def __init__(self, random: Random, names: NameBook) -> None:
         self._random, self._names = random, names
@@ -74,7 +74,7 @@ class World:
         self._known: dict[str, list[Entity]] = {kind: [] for kind in KINDS}
 
     def introduce(self, kind: str, like: Entity | None = None, pronoun: Pronoun | None = None) -> Entity:
-        """Invent an entity of a kind; with `like`, often one whose name shares a word with it."""
+        """Return a new entity of a kind; with `like`, its name often shares a word with it."""
         shares = like is not None and self._random.random() < _SHARED_WORD
         entity = self._names.draw(kind, like if shares else None, pronoun)
         if kind in self._known:
@@ -100,9 +100,9 @@ class World:
         """Add a chain of new entities linked by the relations of `path`.
 
         Args:
-            path: Names of relations, each one's subject kind the object kind of the one before.
+            path: Names of relations; the subject of each is of the kind of the object of the one before.
             like: A chain to imitate: names share words with its entities.
-            last: The chain's end, where it is an entity or a value that exists already.
+            last: The end of the chain, if that already exists.
 
         Returns:
             The `len(path) + 1` entities of the chain.
@@ -119,8 +119,8 @@ class World:
     def pad(self, paragraphs: int, facts: tuple[int, int]) -> None:
         """Add decoy chains until there are `paragraphs`, then further facts to every paragraph.
 
-        Decoys imitate chains that exist: the same relations among entities with similar names, so that neither the
-        kind of a name nor half of it finds the answer.
+        Decoys imitate existing chains: the same relations among entities with similar names, so that neither the kind
+        of a name nor half of it is enough to find the answer.
         """
         models = list(self.titled.values())
         while len(self.titled) < paragraphs:
@@ -155,7 +155,7 @@ class World:
         return self._introduce_object(relation, self._random.choice(known) if known else None)
 
     def write(self) -> list[TitledParagraph]:
-        """Write every paragraph, facts and paragraphs in random order."""
+        """Return all paragraphs; paragraphs, and facts in them, are in random order."""
         paragraphs = [TitledParagraph(entity, self._sentences(entity)) for entity in self.titled.values()]
         self._random.shuffle(paragraphs)
         return paragraphs

@@ -192,7 +192,7 @@ def test_calls_that_were_never_answered_are_told_of_and_counted_in_the_cost(
     assert result.exit_code == 0
     assert server.stats().faults["silent"] <= calls["unanswered"] <= server.stats().faults["silent"] + 3
     assert f"; {calls['unanswered']} calls were never answered; {calls['hedged']} call" in result.stderr
-    assert "asked again beside the first (both may be billed)" in result.stderr
+    assert "sent a second time (both may be billed)" in result.stderr
     worth = int(re.search(r"worth (\d+) by the price table", result.stderr)[1])
     assert worth >= 9 * (60 + calls["unanswered"] - 1), "a reply is of 7 + 2 tokens; the probe is no row's"
     records = (folder / "out.jsonl").read_text().splitlines()

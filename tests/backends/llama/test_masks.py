@@ -18,8 +18,8 @@ from lmcot_cli.backends.base import Completion, Request, Sampling
 from lmcot_cli.backends.constraint import Choices, Constraint, JsonSchema, Number, Span
 from lmcot_cli.backends.engine_options import EngineOptions
 from lmcot_cli.backends.llama.backend import LlamaBackend
-from lmcot_cli.backends.masks.words import is_run_of_words
 from lmcot_cli.errors import UsageError
+from tests.backends.runs_of_words import is_run_of_words
 
 HOT = Sampling(temperature=2.0, max_tokens=40, stop=("\n",))
 GREEDY = Sampling(max_tokens=40, stop=("\n",))

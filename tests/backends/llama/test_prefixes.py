@@ -72,23 +72,30 @@ def prompt_of(*runs: tuple[int, int]) -> TokenIds:
 
 
 class Batch:
-    """A batch that is computed as it is filled."""
+    """A batch that is filled, and then computed or not."""
 
     def __init__(self, context: Cells, room: int) -> None:
-        self.context, self.room, self.count = context, room, 0
-
-    def add_run(self, tokens: TokenIds, start: int, sequence: int, *, last_logits: bool) -> None:
-        assert start == len(self.context.held[sequence])
-        self.context.write(sequence, len(tokens))
-        self.room -= len(tokens)
-        self.count += len(tokens)
-
-
-class Abandoned(Batch):
-    """A batch that is not computed."""
+        self.context, self.room = context, room
+        self.runs: list[tuple[int, int, int]] = []
 
     def add_run(self, tokens: TokenIds, start: int, sequence: int, *, last_logits: bool) -> None:
         self.room -= len(tokens)
+        self.runs.append((sequence, start, len(tokens)))
+
+    def compute(self) -> int:
+        """Write what the batch holds, and return how many tokens that are."""
+        for sequence, start, count in self.runs:
+            assert start == len(self.context.held[sequence])
+            self.context.write(sequence, count)
+        return sum(count for _, _, count in self.runs)
+
+
+def read(cache: PrefixCache, context: Cells, room: int) -> int:
+    """Decode one batch of prompts; return how many tokens it held."""
+    batch = Batch(context, room)
+    for each in cache.fill(cast("TokenBatch", batch)):
+        each.logits = np.zeros(1, np.float32)
+    return batch.compute()
 
 
 def decode(cache: PrefixCache, context: Cells, prompt: KvPrompt, room: int = 1000) -> int:
@@ -96,11 +103,9 @@ def decode(cache: PrefixCache, context: Cells, prompt: KvPrompt, room: int = 100
     assert (prompt.logits is None) == (prompt in cache._unread)
     decoded = 0
     while prompt.unread:
-        batch = Batch(context, room)
-        for each in cache.fill(cast("TokenBatch", batch)):
-            each.logits = np.zeros(1, np.float32)
-        assert batch.count
-        decoded += batch.count
+        count = read(cache, context, room)
+        assert count
+        decoded += count
     return decoded
 
 
@@ -241,14 +246,14 @@ def test_what_a_batch_that_was_not_computed_held_is_read_again() -> None:
     )
     for room in (10, 30, 25):
         before = (first.decoded, second.decoded)
-        cache.fill(cast("TokenBatch", Abandoned(context, room)))
+        cache.fill(cast("TokenBatch", Batch(context, room)))
         cache.take_back()
         assert (first.decoded, second.decoded) == (
             before[0],
             max(before[1], len(context.held[second.sequence])),
         )
-        cache.fill(cast("TokenBatch", Batch(context, room)))
-    assert cache.unread_tokens == 70 - 65
+        assert read(cache, context, room) > 0
+    assert second.decoded == 45
 
 
 def test_a_prompt_that_nothing_needs_any_more_is_not_read() -> None:
@@ -263,3 +268,14 @@ def test_a_prompt_that_nothing_needs_any_more_is_not_read() -> None:
     cache.drop_unread()
     assert cache.unread_tokens == 0
     assert cache._free_cells == context.cells
+
+
+def test_a_prompt_that_is_evicted_in_part_before_it_is_read_is_read_as_far_as_others_need_it() -> None:
+    cache, context = new_cache(cells=130)
+    first, sequence = cache.take(prompt_of((1, 30), (2, 60)), 5) or pytest.fail()
+    read(cache, context, 10)
+    second, _ = cache.take(prompt_of((1, 30), (3, 20)), 5) or pytest.fail()
+    cache.give_back(first, sequence, 5)
+    assert cache.take(prompt_of((9, 40)), 5)
+    assert (len(first.tokens), first.decoded) == (30, 10)
+    assert decode(cache, context, second) == 20 + 20 + 40

@@ -12,7 +12,7 @@ from lmcot_cli.backends.base import Completion, Request, Sampling
 from lmcot_cli.backends.constraint import Choices, JsonSchema, Number, Span
 from lmcot_cli.backends.engine_options import EngineOptions
 from lmcot_cli.backends.llama.backend import LlamaBackend
-from lmcot_cli.backends.masks.words import is_run_of_words
+from tests.backends.runs_of_words import is_run_of_words
 
 ROWS = Path(__file__).parents[4] / "shared" / "data" / "hotpotqa_distractor_dev_100.json"
 MODELS = sorted(Path(os.environ.get("LMCOT_REAL_MODELS", "nowhere")).glob("*.gguf"))

@@ -12,7 +12,7 @@ from lmcot_cli.backends.llama import width
 from lmcot_cli.backends.llama.backend import LlamaBackend
 from lmcot_cli.backends.llama.model import LlamaModel
 from lmcot_cli.backends.llama.vocabulary import LlamaVocabulary
-from lmcot_cli.backends.llama.width import USUAL, WIDTHS, likely_width, measure_width, remembered_width
+from lmcot_cli.backends.llama.width import USUAL, WIDTHS, measure_width, remembered_width
 
 ONE_THREAD = EngineOptions(threads=1)
 
@@ -73,12 +73,12 @@ def test_the_width_is_measured_once_for_a_file_and_its_settings(
         return 24
 
     monkeypatch.setattr(width, "measure_width", measure)
-    assert likely_width(path, ONE_THREAD) == USUAL
+    assert remembered_width(path, ONE_THREAD) is None
     for options in (ONE_THREAD, ONE_THREAD, replace(ONE_THREAD, flash_attention=False)):
         with LlamaBackend(path, options) as backend:
             assert backend.window == 24
     assert [options.flash_attention for options in measured] == [True, False]
-    assert likely_width(path, ONE_THREAD) == 24
+    assert remembered_width(path, ONE_THREAD) == 24
 
 
 @pytest.mark.parametrize("content", ["", "many", "0", "5000", "\x00"])

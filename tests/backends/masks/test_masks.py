@@ -14,7 +14,7 @@ from lmcot_cli.backends.constraint import Choices, Constraint, JsonSchema, Numbe
 from lmcot_cli.backends.masks.base import Mask
 from lmcot_cli.backends.masks.lexicon import Lexicon
 from lmcot_cli.backends.masks.portable import PORTABLE, portable_mask
-from lmcot_cli.backends.masks.words import is_run_of_words
+from tests.backends.runs_of_words import is_run_of_words
 
 PIECES: list[bytes | None] = [
     *(bytes([byte]) for byte in range(256)),

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lmcot_cli.backends.masks.words import edges, is_run_of_words
+from lmcot_cli.backends.masks.words import edges
+from tests.backends.runs_of_words import is_run_of_words
 
 TEXT = 'Shirley Temple\'s role as U.S. envoy cost $1,000.5 in "The  New\nYork" (1986-87), he said -- nothing.'
 

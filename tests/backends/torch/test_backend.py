@@ -340,3 +340,18 @@ def test_a_request_that_is_refused_is_replied_to_among_those_that_are_written(
 
     assert isinstance(found[0], PromptTooLongError)
     assert isinstance(found[1], Completion)
+
+
+def test_the_oldest_request_is_in_the_next_batch_with_those_of_like_length(
+    tiny_folder: Folder, opened: Open
+) -> None:
+    backend = opened(tiny_folder(), replace(ONE_THREAD, parallel=2))
+    for ticket, prompt in enumerate((CONTEXT, "a", "b", f"{CONTEXT} Why?", "c")):
+        backend.submit(ticket, Request(prompt, 0), GREEDY)
+    batches = []
+    while backend.pending:
+        backend._scheduler.step()
+        batches.append(sorted(one.job.ticket for one in backend._scheduler._writing))
+        backend.cancel(set(batches[-1]))
+
+    assert batches == [[0, 4], [1, 2], [3]]

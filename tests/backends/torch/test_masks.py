@@ -11,8 +11,8 @@ import pytest
 from lmcot_cli.backends.base import Completion, Request, Sampling
 from lmcot_cli.backends.constraint import Choices, Number, Span
 from lmcot_cli.backends.engine_options import EngineOptions
-from lmcot_cli.backends.masks.words import is_run_of_words
 from lmcot_cli.backends.torch.backend import TransformersBackend
+from tests.backends.runs_of_words import is_run_of_words
 
 CONTEXT = "In the winter Ana went to a café in Oslo (for 1,000 days), then to 東京."
 CONSTRAINTS = (None, Span((CONTEXT,), also=("yes",)), Choices(("winter", "the an", "東京")), Number())

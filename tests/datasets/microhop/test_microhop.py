@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lmcot_cli.datasets.hotpotqa import to_row
 from lmcot_cli.datasets.microhop import MicroHopOptions, records
 from lmcot_cli.datasets.microhop.names import KINDS, PARTS, VALUES, split_of
 from lmcot_cli.datasets.microhop.relations import RELATIONS
+from lmcot_cli.datasets.native import to_row
 from lmcot_cli.errors import UsageError
 
 Record = dict[str, object]

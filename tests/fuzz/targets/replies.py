@@ -111,7 +111,7 @@ def parts(data: bytes) -> None:
     for found in json_answers(text):
         assert 0 <= found.start < found.end <= len(text) and found.answer
     leading_json(text)
-    assert all(0 < end <= len(text) for _, end in values(text))
+    assert len(list(values(text))) <= 64
 
     _undress(text)
     _compare(text)

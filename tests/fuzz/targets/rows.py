@@ -11,11 +11,12 @@ from typing import Any
 from unittest.mock import patch
 
 from lmcot_cli.datasets import json_window, native
+from lmcot_cli.datasets.json_lines import read_records
+from lmcot_cli.datasets.layouts import to_row
 from lmcot_cli.datasets.names import USUAL
 from lmcot_cli.datasets.options import RowOptions
-from lmcot_cli.datasets.reader import read_rows, to_row
+from lmcot_cli.datasets.reader import read_rows
 from lmcot_cli.datasets.record import JSON, BadRow, Record
-from lmcot_cli.datasets.records import read_records
 from lmcot_cli.datasets.row import Row
 from lmcot_cli.datasets.summary import summarize
 from lmcot_cli.datasets.tables import delimiter_of, read_table

@@ -3,11 +3,11 @@ from random import Random
 import pytest
 from tokenizers import Tokenizer
 
-from lmcot_cli.datasets.hotpotqa import to_row
 from lmcot_cli.datasets.microhop import MicroHopOptions, records
 from lmcot_cli.datasets.microhop.names import NameBook
 from lmcot_cli.datasets.microhop.questions import plan
 from lmcot_cli.datasets.microhop.world import World
+from lmcot_cli.datasets.native import to_row
 from lmcot_cli.prompts.options import Stage
 from lmcot_cli.prompts.render import Prompts
 from tools.pretrain.examples import (

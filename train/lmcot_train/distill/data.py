@@ -10,7 +10,8 @@ import torch
 from datasets import Dataset
 from torch.utils.data import Sampler
 
-from lmcot_cli.datasets.reader import BadRow, at_least_one, read_rows
+from lmcot_cli.datasets.reader import at_least_one, read_rows
+from lmcot_cli.datasets.record import BadRow
 from lmcot_cli.datasets.row import Row
 from lmcot_cli.errors import InputError
 from lmcot_train.prompting import RationalePrompts

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from math import isfinite
@@ -29,10 +28,11 @@ from lmcot_train.distill.options import DistillOptions
 from lmcot_train.models import Opened, Report, is_encoder_decoder
 from lmcot_train.plain_state import PlainState
 from lmcot_train.prompting import IGNORED
-from lmcot_train.run_folder import RunFolder, cannot_write
+from lmcot_train.run_folder import RunFolder, append_records
 
 _RENAMED = {"eval_loss": "validation_loss"}
 _LOGGED = ("epoch", "loss", "validation_loss", "learning_rate", "grad_norm", "mean_token_accuracy")
+_LOSSES = {"loss", "validation_loss"}
 _LOGS = 100
 LESS = "lower --learning-rate, and start anew with --overwrite"
 
@@ -92,7 +92,11 @@ def arguments(options: DistillOptions, run: RunFolder, splits: Splits, *, encode
         made: TrainingArguments = Seq2SeqTrainingArguments(**values)
     else:
         made = SFTConfig(**values, max_length=None, dataset_kwargs={"skip_prepare_dataset": True})
-    # The rows of a step are divided evenly among processes and micro-batches; `DistillOptions.check` makes sure of it.
+    return _with_batches(made, options)
+
+
+def _with_batches(made: TrainingArguments, options: DistillOptions) -> TrainingArguments:
+    """Divide the rows of a step evenly among processes and micro-batches (`DistillOptions.check`)."""
     share = options.batch_size // made.world_size
     made.per_device_train_batch_size = min(options.micro_batch or share, share)
     made.gradient_accumulation_steps = share // made.per_device_train_batch_size
@@ -127,15 +131,16 @@ class MetricsLog(TrainerCallback):  # type: ignore[misc]
     def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """Write what the checkpoint remembers: steps made again after a kill are not there twice."""
         if state.is_world_process_zero:
-            self._write([metric(record) for record in state.log_history], "w")
+            records = [metric(record) for record in state.log_history]
+            append_records(self._run.metrics, [one for one in records if _LOSSES & one.keys()], anew=True)
 
     def on_log(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """Write the newest record; raise a ModelError if its loss is not finite."""
         record = metric(state.log_history[-1])
         if not isfinite(record.get("loss", 0.0)):
             raise ModelError(f"the loss is no longer finite at step {record['step']}: {LESS}")
-        if state.is_world_process_zero and {"loss", "validation_loss"} & record.keys():
-            self._write([record], "a")
+        if state.is_world_process_zero and _LOSSES & record.keys():
+            append_records(self._run.metrics, [record])
             self._report(_line(record, state.max_steps))
 
     def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
@@ -143,15 +148,6 @@ class MetricsLog(TrainerCallback):  # type: ignore[misc]
         if state.is_world_process_zero:
             for pickled in self._run.checkpoints.glob("*/training_args.bin"):
                 pickled.unlink(missing_ok=True)
-
-    def _write(self, records: list[dict[str, Any]], mode: str) -> None:
-        losses = {"loss", "validation_loss"}
-        lines = [json.dumps(record) + "\n" for record in records if losses & record.keys()]
-        try:
-            with self._run.metrics.open(mode, encoding="utf-8") as file:
-                file.writelines(lines)
-        except OSError as error:
-            raise cannot_write(self._run.metrics, error) from error
 
 
 def metric(record: Mapping[str, Any]) -> dict[str, Any]:

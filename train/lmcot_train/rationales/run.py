@@ -15,7 +15,8 @@ from typing import IO, Any
 
 from lmcot_cli.datasets.native import to_record
 from lmcot_cli.datasets.options import DEFAULT, RowOptions
-from lmcot_cli.datasets.reader import BadRow, at_least_one, read_rows, read_source
+from lmcot_cli.datasets.reader import at_least_one, read_rows, read_source
+from lmcot_cli.datasets.record import BadRow
 from lmcot_cli.datasets.row import Row
 from lmcot_cli.errors import InputError, OutputError, UsageError
 from lmcot_cli.files import cannot_write, lock, read_object, sha256_of, write_json

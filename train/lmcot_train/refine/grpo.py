@@ -135,11 +135,10 @@ def train_grpo(
     trainer.add_callback(StopAfterStep(request))
     if monitor.progress.update == 0:
         note(monitor.validated({"update": 0.0}), [])
-    if monitor.stopped:
-        return
     kept = checkpoint_to_resume(folder)
     try:
-        trainer.train(resume_from_checkpoint=str(kept) if kept else None)
+        if not monitor.stopped:
+            trainer.train(resume_from_checkpoint=str(kept) if kept else None)
     except LargeCallsSpentError as error:
         monitor.stopped = str(error)
     request.obey()

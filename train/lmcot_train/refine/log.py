@@ -10,7 +10,7 @@ from typing import Any
 from lmcot_cli.files import replace_file
 from lmcot_train.curves import read_metrics
 from lmcot_train.rollouts.judge import JudgedRationale
-from lmcot_train.run_folder import CHECKPOINTS_KEPT, RunFolder, cannot_write
+from lmcot_train.run_folder import CHECKPOINTS_KEPT, RunFolder, append_records
 
 PANELS = {
     "Reward": ("reward", "validation_reward"),
@@ -46,8 +46,8 @@ class Log:
         Raises:
             OutputError: A file cannot be written.
         """
-        _append(self._folder.metrics, [{"step": figures["update"], **figures}])
-        _append(self._folder.samples, [sample_record(one, int(figures["update"])) for one in judged])
+        append_records(self._folder.metrics, [{"step": figures["update"], **figures}])
+        append_records(self._folder.samples, [sample_record(one, int(figures["update"])) for one in judged])
 
 
 def sample_record(judged: JudgedRationale, update: int) -> dict[str, Any]:
@@ -75,11 +75,3 @@ def _cut(path: Path, update: int) -> None:
     kept = [record for record in records if record["update"] <= update]
     text = "".join(json.dumps(record) + "\n" for record in kept)
     replace_file(path, text.encode(), CHECKPOINTS_KEPT)
-
-
-def _append(path: Path, records: Sequence[Mapping[str, Any]]) -> None:
-    try:
-        with path.open("a", encoding="utf-8") as file:
-            file.writelines(json.dumps(record) + "\n" for record in records)
-    except OSError as error:
-        raise cannot_write(path, error) from error

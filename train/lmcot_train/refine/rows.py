@@ -8,7 +8,8 @@ from pathlib import Path
 from random import Random
 
 from lmcot_cli.datasets.options import DEFAULT, RowOptions
-from lmcot_cli.datasets.reader import BadRow, at_least_one, read_rows
+from lmcot_cli.datasets.reader import at_least_one, read_rows
+from lmcot_cli.datasets.record import BadRow
 from lmcot_cli.datasets.row import Row
 from lmcot_cli.errors import InputError
 from lmcot_train.models import Report

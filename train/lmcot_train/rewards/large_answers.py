@@ -14,7 +14,7 @@ from lmcot_cli.errors import InputError, LmcotError, RowError
 from lmcot_cli.pipeline.extract import answer_line
 from lmcot_cli.pipeline.options import AnswerOptions
 from lmcot_cli.prompts.conversation import PromptBuilder
-from lmcot_train.run_folder import cannot_write
+from lmcot_train.run_folder import append_records, cannot_write
 
 _READING = 2
 """Counts the ways in which answers were read, so that a memory holds none that were read in an old way."""
@@ -54,7 +54,7 @@ class LargeAnswers:
         memory: Path | None = None,
     ) -> None:
         self._large, self._prompts, self._max_calls, self._memory = large, prompts, max_calls, memory
-        sampling = AnswerOptions(max_answer_tokens=max_answer_tokens).guided_answer_sampling
+        sampling = AnswerOptions(max_answer_tokens=max_answer_tokens).sampling_of("guided_answer")
         model, thinking = large.identity, (sampling.thinking, sampling.max_thinking_tokens)
         identity = (model.spec, model.digest, max_answer_tokens, sampling.stop, *thinking, _READING)
         self._sampling, self._identity = sampling, "\0".join(map(str, identity))
@@ -132,13 +132,8 @@ class LargeAnswers:
         return answer_line(self._prompts.own_words("guided_answer", reply.text), self._markers)
 
     def _remember(self, records: Iterable[dict[str, str | None]]) -> None:
-        if self._memory is None:
-            return
-        try:
-            with self._memory.open("a", encoding="utf-8") as file:
-                file.writelines(json.dumps(record) + "\n" for record in records)
-        except OSError as error:
-            raise cannot_write(self._memory, error) from error
+        if self._memory:
+            append_records(self._memory, records)
 
 
 def _remembered(memory: Path | None) -> tuple[dict[bytes, str | None], int]:

@@ -7,7 +7,8 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Literal
 
-from lmcot_cli.settings.declaration import COUNT, NOT_NEGATIVE, Rule, check, setting
+from lmcot_cli.pipeline.options import AnswerOptions
+from lmcot_cli.settings.declaration import NOT_NEGATIVE, Rule, check, setting, setting_of
 
 _PANEL = "Reward"
 _FINITE = Rule()
@@ -49,7 +50,7 @@ class RewardOptions:
     task_metric: Literal["em", "f1"] = setting(
         "em", "Measure of being right: em (exact match with a gold answer) or f1.", panel=_PANEL
     )
-    max_answer_tokens: int = setting(48, "Maximum tokens per answer.", rule=COUNT, typed=False)
+    max_answer_tokens: int = setting_of(AnswerOptions, "max_answer_tokens", typed=False)
     max_large_calls: int | None = setting(
         None,
         "Maximum prompts to send to the large LM; then the run ends, and a higher number continues it.",

@@ -11,7 +11,8 @@ import torch
 from transformers import PreTrainedModel
 
 from lmcot_cli.datasets import fields
-from lmcot_cli.datasets.reader import BadRow, at_least_one, read_rows, read_source
+from lmcot_cli.datasets.reader import at_least_one, read_rows, read_source
+from lmcot_cli.datasets.record import BadRow
 from lmcot_cli.datasets.row import Row
 from lmcot_cli.errors import InputError, RowError
 from lmcot_cli.scoring.answers import optional_answer, sample_records

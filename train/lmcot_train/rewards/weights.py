@@ -11,8 +11,9 @@ import numpy as np
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import StratifiedKFold, cross_val_predict
 
-from lmcot_cli.datasets.reader import BadRow, at_least_one, read_source, to_row
-from lmcot_cli.datasets.records import Record
+from lmcot_cli.datasets.layouts import to_row
+from lmcot_cli.datasets.reader import at_least_one, read_source
+from lmcot_cli.datasets.record import BadRow, Record
 from lmcot_cli.errors import InputError
 from lmcot_cli.files import read_object, sha256_of, write_json
 from lmcot_train.rewards.aspects import ASPECTS, score_aspects

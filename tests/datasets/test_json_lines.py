@@ -12,9 +12,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lmcot_cli.datasets.records import BadRow, Record, read_records
+from lmcot_cli.datasets.json_lines import read_records
+from lmcot_cli.datasets.record import BadRow, Record
 
-ICONV = "; a file of an older encoding is converted by iconv -f WINDOWS-1252 -t UTF-8"
+ICONV = "; to convert a file from an older encoding: iconv -f WINDOWS-1252 -t UTF-8"
 JSON_VALUES = st.recursive(
     st.none() | st.booleans() | st.integers(-(10**18), 10**18) | st.floats(allow_nan=False) | st.text(),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
@@ -118,12 +119,12 @@ def test_a_bad_line_leaves_the_others_alone() -> None:
         (b'{"a": 1', "not valid JSON: expecting ',' delimiter (column 8); write one object a line"),
         (b'{"a": "\xff"}', "byte 8 of the line (0xff) is not UTF-8" + ICONV),
         (b"12", "not a JSON object but a number; every row is an object like {...}"),
-        (b'{"a": "\\ud83d"}', "holds an escaped half of a surrogate pair, which is no character"),
+        (b'{"a": "\\ud83d"}', "holds an escaped half of a surrogate pair, which is not a character"),
         (b'{"a":' + b"[" * 5000 + b"]" * 5000 + b"}", "the JSON is nested too deeply"),
         (b'{"a":' + b"9" * 5000 + b"}", "holds a number with too many digits"),
         (b'[{"a": "\xff"}]', "byte 8 of this element (0xff) is not UTF-8" + ICONV),
         (b'["\xff"]', "byte 2 of this element (0xff) is not UTF-8" + ICONV),
-        (b'[{"a": "\\ud83d"}]', "holds an escaped half of a surrogate pair, which is no character"),
+        (b'[{"a": "\\ud83d"}]', "holds an escaped half of a surrogate pair, which is not a character"),
         (b'[{"a":' + b"[" * 5000, "the JSON is nested too deeply; nothing after this is read"),
         (b'[{"a": "Wh', "the JSON array breaks off here: is the file cut short?"),
         (b"[", "the JSON array breaks off here: is the file cut short?"),

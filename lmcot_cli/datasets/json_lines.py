@@ -1,7 +1,7 @@
-"""JSON objects from a byte stream: one a line, or the elements of one array, in bounded memory.
+"""JSON objects from a byte stream: one per line, or the elements of one array, in bounded memory.
 
-This module knows nothing of questions; `reader.py` makes rows of its records, `scoring/answers.py` makes
-answers of them. Whatever cannot be read comes out in its place as a `BadRow`, and the rows around it go on.
+This module knows nothing about questions: `reader.py` turns its records into rows, `scoring/answers.py` into answers.
+A record that cannot be read becomes a `BadRow` in its place, and reading continues after it.
 """
 
 from __future__ import annotations
@@ -20,21 +20,18 @@ from lmcot_cli.datasets.record import (
     bad_record,
     checked,
     json_reason,
-    json_type,
 )
 
-__all__ = ["MAX_RECORD_BYTES", "NO_UTF8", "BadRow", "Record", "bad_record", "json_type", "read_records"]
-
 MAX_RECORD_BYTES = 16 * 2**20
-"""Longest record that is read (bytes of a line, characters of an array element); longer is a `BadRow`."""
+"""Longest record (bytes of a line, characters of an array element); a longer one is a `BadRow`."""
 
 
 def read_records(stream: BinaryIO, max_bytes: int = MAX_RECORD_BYTES) -> Iterator[Record | BadRow]:
-    """Read JSON objects; blank lines are skipped, a byte order mark too.
+    """Yield JSON objects; blank lines and a byte order mark are skipped.
 
-    An input whose first character is `[` is one JSON array. One that begins as an object with a list under `data`,
-    `rows` or `examples` is that list, and objects of several lines each may follow each other. Anything else is
-    JSONL. Where an array or object breaks off or stops being JSON, one `BadRow` says so and nothing after it is read.
+    An input that begins with `[` is one JSON array. One that begins with an object that has a list under `data`, `rows`
+    or `examples` is that list. Objects may also span several lines each; anything else is JSONL. If an array or object
+    breaks off or stops being JSON, one `BadRow` says so and nothing after it is read.
     """
     blank_lines, first = _skip_blank(stream)
     if first == b"[":
@@ -44,7 +41,7 @@ def read_records(stream: BinaryIO, max_bytes: int = MAX_RECORD_BYTES) -> Iterato
 
 
 def _skip_blank(stream: BinaryIO) -> tuple[int, bytes]:
-    """Read up to the first byte that matters; return the line ends before it, and it (empty at the end)."""
+    """Skip blanks; return the number of line ends skipped and the first byte after them (empty at the end)."""
     first = stream.read(1)
     if first == codecs.BOM_UTF8[:1]:
         first += stream.read(1) + stream.read(1)
@@ -89,5 +86,5 @@ def _parse_line(data: bytes, line: int) -> Record | BadRow:
         )
     except RecursionError:
         return bad_record(line, "the JSON is nested too deeply")
-    except ValueError:  # json's own error is caught above: what is left is Python's limit on digits
+    except ValueError:  # Python's limit on digits; errors of json are caught above
         return bad_record(line, "holds a number with too many digits")
