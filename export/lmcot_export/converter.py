@@ -28,7 +28,7 @@ def find_script(path: Path) -> Path:
 
 
 def convert(script: Path, model: Path, target: Path, type: str) -> Path:
-    """Let a checkout's converter write a full-precision GGUF, and return its path.
+    """Write a full-precision GGUF with a checkout's converter, and return its path.
 
     Args:
         script: Its `convert_hf_to_gguf.py`; it runs with this Python and brings its own `gguf` package.
@@ -37,7 +37,7 @@ def convert(script: Path, model: Path, target: Path, type: str) -> Path:
         type: `f32`, `f16` or `bf16`.
 
     Raises:
-        ModelError: The converter failed; its last word is in the message.
+        ModelError: The converter failed; its last message is quoted.
     """
     with replacing(target) as temporary:
         command = [sys.executable, str(script), str(model), "--outfile", str(temporary), "--outtype", type]

@@ -79,8 +79,8 @@ def importance_of(path: Path, model: Path, kept: Path, *, role: Role, threads: i
     Args:
         path: Questions in any layout that is read, or a matrix in GGUF (`llama-imatrix -o FILE.gguf`).
         model: A GGUF file to run the prompts through.
-        kept: Where a collected matrix is written, for another time.
-        role: The part the model will play, which says what it is asked.
+        kept: The file that a collected matrix is written to, to be given again.
+        role: The role that the model will have, which decides what it is asked.
         threads: Threads that compute.
 
     Raises:
@@ -207,7 +207,7 @@ class _Watched:
         llama().llama_free(self._handle)
 
     def _watch(self, pointer: int, asks: bool, _: Any) -> bool:
-        """Say which results are wanted, and take them: called by llama.cpp, which no exception may pass through."""
+        """Select and collect results; llama.cpp calls this, and no exception may pass through it."""
         try:
             tensor = _Tensor.from_address(pointer)
             if asks:

@@ -5,9 +5,9 @@
      "adapter": {...} or null, "tokenizer": {...},
      "outputs": {"tiny.q4_0.gguf": {"sha256": ..., "bytes": ..., "made_from": "sha256..."}}}
 
-`made_from` digests all that goes into a file: source, adapter, tokenizer, type, importance matrix and versions. What is
-being written has an empty entry, so that what a killed export left is known for its own; `verified` is there once a
-file has passed.
+`made_from` digests everything that goes into a file: source, adapter, tokenizer, type, importance matrix and versions.
+A file that is being written has an empty entry, so that what a killed export left is recognised; `verified` appears
+once a file has passed.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ class Ingredients:
     )
 
     def digest(self, *settings: object) -> str:
-        """Return one digest of all of it and of an output's settings."""
+        """Return one digest of the ingredients and an output's settings."""
         parts = [self.source, self.adapter, self.tokenizer, self.versions, settings]
         return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()
 
@@ -92,7 +92,7 @@ class Manifest:
         self._outputs: dict[str, dict[str, Any]] = _read_outputs(self._path) if _is_there(self._path) else {}
 
     def claim(self, path: Path) -> None:
-        """Make sure that nothing lies where an output is to go but an earlier export's.
+        """Refuse to replace a file that no export wrote.
 
         Raises:
             OutputError: Something else is there, under its name or one that verification gives it.
@@ -105,7 +105,7 @@ class Manifest:
                 )
 
     def holds(self, path: Path, made_from: str) -> bool:
-        """Whether an output is there, is what was written, and was made from the same things."""
+        """Whether an output is there, is unchanged, and was made from the same ingredients."""
         names = self._names(path)
         return bool(names) and all(self._is_intact(name, made_from) for name in names)
 
@@ -127,7 +127,7 @@ class Manifest:
                 }
 
     def forget(self, path: Path) -> None:
-        """Strike an output out."""
+        """Remove an output's entries."""
         for name in self._names(path):
             del self._outputs[name]
 

@@ -1,4 +1,4 @@
-"""What can be set about an export, and what comes of it."""
+"""The options of an export."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ QUANTIZED_TYPES = (
     "q3_k_l", "q3_k_m", "q3_k_s", "iq3_m", "iq3_s", "iq3_xs", "iq3_xxs", "q2_k", "q2_k_s", "iq2_m", "iq2_s", "iq2_xs",
     "iq2_xxs", "iq1_m", "iq1_s",
 )  # fmt: skip
-"""Types that llama.cpp makes from those, most bits first."""
+"""Types that llama.cpp quantizes to, most bits first."""
 
 ONNX_TYPES = ("f32", "int8")
 """How ONNX graphs store weights."""
 
 DEFAULT_TYPES: Mapping[Format, tuple[str, ...]] = {"gguf": ("f16",), "onnx": ("f32",)}
 CANDIDATE_TYPES: Mapping[Format, tuple[str, ...]] = {"gguf": ("f16", "q8_0", "q4_0"), "onnx": ("f32", "int8")}
-"""What `--recommend` chooses from where no types are named."""
+"""What `--recommend` chooses from if no types are named."""
 
 
 _CONVERT, _VERIFY = "Conversion", "Verification"
@@ -73,19 +73,19 @@ class ExportOptions:
     )
     imatrix: Path | None = setting(
         None,
-        "Spend the bits on what matters for these questions; or a matrix of llama-imatrix (.gguf).",
+        "Collect an importance matrix on these questions, or read one of llama-imatrix (.gguf).",
         metavar="QUESTIONS",
         panel=_CONVERT,
     )
     converter: Path | None = setting(
         None,
-        "Let a llama.cpp checkout's own converter write the full-precision file.",
+        "Write the full-precision file with the converter of a llama.cpp checkout.",
         metavar="PATH",
         panel=_CONVERT,
     )
     questions: Path | None = setting(
         None,
-        "Questions to verify with; answers are compared, too.",
+        "Questions to verify with; their answers are compared too.",
         name="verify",
         metavar="QUESTIONS",
         shown="prompts from MicroHop, no answers",
@@ -94,18 +94,18 @@ class ExportOptions:
     rows: int = setting(400, "Maximum rows of the questions to answer.", rule=COUNT, panel=_VERIFY)
     role: Role = setting(
         "small",
-        "small: verified by the rationales it writes; large: by its own chains of thought.",
+        "Verify a small LM by its rationales, a large LM by its own chains of thought.",
         panel=_VERIFY,
     )
     large: str = setting(
         "builtin:large",
-        "LM that answers from the rationales of source and file, where these are the small LM.",
+        "LM that answers from the rationales of the source and of the file, for --role small.",
         metavar="SPEC",
         panel=_VERIFY,
     )
     thresholds: tuple[str, ...] = setting(
         (),
-        "Threshold for a type: top1, max_kl, mean_kl, rationales, em_drop; give it again for more.",
+        "Threshold of a type: top1, max_kl, mean_kl, rationales, em_drop. May be repeated.",
         name="threshold",
         metavar="TYPE:NAME=X",
         shown="its usual thresholds",
@@ -113,7 +113,7 @@ class ExportOptions:
     )
     allow_inconclusive: bool = setting(
         False,
-        "Let a file pass where the questions are too few to tell whether exact match is lost.",
+        "Accept a file if the questions are too few to tell whether exact match is lost.",
         panel=_VERIFY,
     )
     verify: bool = setting(

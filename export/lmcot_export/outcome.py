@@ -1,4 +1,4 @@
-"""What comes of an export."""
+"""The results of an export."""
 
 from __future__ import annotations
 
@@ -17,13 +17,12 @@ class Output:
     """One exported file (ONNX: folder).
 
     Attributes:
-        path: Where it is; its name ends in `.rejected` where a check failed, in `.unverified` as long as
-            verification has not passed it.
+        path: Its name ends in `.rejected` if a check failed, and in `.unverified` until verification passes.
         type: How its weights are stored.
-        reused: Whether an earlier export had made it from the very same source.
-        verification: What was found; None where nothing was verified.
-        wanted: Whether its type was asked for, and it is not there only for others to be made from.
-        may_be_inconclusive: Whether it counts as passed where verification could not decide.
+        reused: Whether an earlier export made it from the same source.
+        verification: The verification; None if there was none.
+        wanted: Whether its type was requested; others only serve to make those.
+        may_be_inconclusive: Whether it passes if verification could not decide.
     """
 
     path: Path
@@ -40,24 +39,24 @@ class Output:
 
     @property
     def verdict(self) -> Verdict | None:
-        """What verification came to; None where there was none."""
+        """The verdict of verification; None without one."""
         return self.verification.verdict if self.verification else None
 
     @property
     def passed(self) -> bool:
-        """Whether nothing stands against its use: no check failed, and none is inconclusive that may not be."""
+        """Whether it may be used: no check failed, and none is inconclusive unless that is allowed."""
         return self.verdict != "failed" and (self.verdict != "inconclusive" or self.may_be_inconclusive)
 
 
 @dataclass(frozen=True, slots=True)
 class ExportReport:
-    """What an export made.
+    """What an export wrote.
 
     Attributes:
         outputs: In the order they were made, the full-precision file first.
         folder: Where they are, with `manifest.json` and `verify.json`.
-        recommendation: The type chosen, where one was asked for.
-        notes: What the user should know, a line each.
+        recommendation: The chosen type, if one was requested.
+        notes: Notes for the user, one line each.
     """
 
     outputs: tuple[Output, ...]
@@ -76,8 +75,8 @@ class Recommendation:
     """The chosen output.
 
     Attributes:
-        output: It.
-        reasons: Why, a line each.
+        output: The chosen output.
+        reasons: The reasons, one line each.
     """
 
     output: Output

@@ -24,7 +24,7 @@ Importance = Mapping[str, NDArray[np.float32]]
 NEEDS_IMPORTANCE = frozenset(
     {"iq3_xs", "iq3_xxs", "q2_k_s", "iq2_m", "iq2_s", "iq2_xs", "iq2_xxs", "iq1_m", "iq1_s"}
 )
-"""Types that llama.cpp makes with an importance matrix only."""
+"""Types that llama.cpp makes only with an importance matrix."""
 
 _SMALL_BLOCKS = ("q8_0", "q5_1", "q5_0", "q4_1", "q4_0", "iq4_nl")
 _SMALL, _LARGE = 32, 256  # weights that share a scale, in a row
@@ -39,7 +39,7 @@ def block_size(type: str) -> int:
 def check_rows(source: Path, type: str) -> None:
     """Refuse a type that cannot take the rows of a model.
 
-    llama.cpp itself would put another, larger type in the place of each such matrix.
+    llama.cpp itself would use another, larger type for each such matrix.
 
     Raises:
         ModelError: The message names a matrix and the types that can take it; or the file is no GGUF.

@@ -1,4 +1,4 @@
-"""Choose the type that suits this machine, from the figures of verification."""
+"""Recommend the type that suits this machine best, by the figures of verification."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ FEW_ROWS = 30
 def recommend(outputs: Sequence[Output]) -> Recommendation:
     """Choose the fastest output that passed; among equally fast ones the nearest to the source.
 
-    "Passed" is what the thresholds of verification say of divergence and exact match, type by type, and that the
-    exact match (where questions were given) is not surely worse than the source's. Speed is the rate of decoding
-    16 sequences at once, which is what answering spends its time on.
+    An output passes if it meets the thresholds of its type, and its exact match, if questions were given, is not surely
+    worse than the source's. Speed is the rate of decoding 16 sequences at once, which is what answering spends its time
+    on.
 
     Raises:
         ModelError: None passed, or none was measured.
@@ -66,14 +66,14 @@ def _reasons(
 
 
 def _open(measured: Sequence[tuple[Output, Verification]]) -> str:
-    """Say what to do where nothing failed and nothing passed."""
+    """Return advice for the case that nothing failed and nothing passed."""
     if not any(output.verdict == "inconclusive" for output, _ in measured):
         return ""
     return "; some are inconclusive: give more questions with --verify and --rows, or --allow-inconclusive"
 
 
 def _exact_match(match: Difference, rows: int) -> list[str]:
-    """Give the difference with its interval, and say where it shows nothing."""
+    """Return the difference with its interval, and a warning if it shows nothing."""
     points = match.difference
     reasons = [
         f"exact match {100 * points.mean:+.1f} points ({100 * points.low:+.1f} to {100 * points.high:+.1f}) against the"

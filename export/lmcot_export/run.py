@@ -46,20 +46,20 @@ _WIDTH = {"f32": 4, "f16": 2, "bf16": 2}
 def export(options: ExportOptions, progress: ExportProgress | None = None) -> ExportReport:
     """Export a model as the options say.
 
-    Files are moved in place when they are complete and, unless nobody asked for it, verified. One that is there
-    already, made from the very same source by the same versions, is used again; what else an earlier export wrote is
-    made anew, and what none wrote is left alone.
+    A file takes its name once it is complete and, unless verification is off, verified. A file that an earlier export
+    made from the same source with the same versions is used again, and its other files are made anew. Files that no
+    export wrote are left alone.
 
     Args:
         options: What to export, and how.
         progress: Told what is being done.
 
     Raises:
-        LmcotError: The model cannot be exported; the message says what to do. A file that fails verification is no
-            error, but an output that did not pass.
+        LmcotError: The model cannot be exported; the message says what to do. A file that fails verification is not
+            an error: the report says so.
     """
     if options.verify:
-        parse_thresholds(options.thresholds)  # what is mistyped there is said now, not after the work
+        parse_thresholds(options.thresholds)  # reports typing errors before the work, not after it
     source = find_source(options.source)
     source.check()
     job = _ExportJob.start(source, options, progress or SilentProgress())
@@ -78,7 +78,7 @@ def export(options: ExportOptions, progress: ExportProgress | None = None) -> Ex
 
 @dataclass
 class _ExportJob:
-    """One export at work: what it is made of, where it goes, what was noticed on the way."""
+    """An export in progress: its ingredients, its folder, and notes for the user."""
 
     source: ExportSource
     options: ExportOptions
@@ -99,7 +99,7 @@ class _ExportJob:
         return cls(source, options, progress, folder, ingredients(source), Manifest(folder), [])
 
     def claim(self, *paths: Path) -> None:
-        """Make sure that nothing of the user's lies where files are to go."""
+        """Refuse to replace files that no export wrote."""
         for path in paths:
             self.manifest.claim(path)
 
@@ -107,7 +107,7 @@ class _ExportJob:
         return self.folder / f"{self.source.name}.{type}.gguf"
 
     def build(self, path: Path, made_from: str, write: Callable[[Path], object]) -> None:
-        """Write a file or folder; the manifest knows it for ours from the beginning."""
+        """Write a file or folder, which the manifest lists before it is begun."""
         self.manifest.begin(path)
         self.save_manifest()
         write(path)
@@ -115,7 +115,7 @@ class _ExportJob:
         self.save_manifest()
 
     def make(self, path: Path, settings: tuple[object, ...], write: Callable[[Path], object]) -> bool:
-        """Write what is not verified, unless it is there already; return whether it was."""
+        """Write a file that is not verified, unless it is there already; return whether it was."""
         made_from = self.made_of.digest(*settings)
         if self.manifest.holds(path, made_from):
             self.notes.append(f"{path.name}: unchanged, used again")
@@ -126,7 +126,7 @@ class _ExportJob:
     def output(
         self, path: Path, type: str, settings: tuple[object, ...], write: Callable[[Path], object]
     ) -> Output:
-        """Write an output unless it is there already, under another name until it has been verified."""
+        """Return an output, written unless it is there already; it has another name until it is verified."""
         made_from = self.made_of.digest(*settings)
         waiting = suffixed(path, UNVERIFIED)
         place = waiting if self.options.verify else path
@@ -150,7 +150,7 @@ class _ExportJob:
         return new
 
     def remove(self, path: Path) -> None:
-        """Take away what an earlier export left under a name."""
+        """Remove what an earlier export left under a name."""
         self.manifest.forget(path)
         if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path)
@@ -158,11 +158,11 @@ class _ExportJob:
             path.unlink(missing_ok=True)
 
     def save_manifest(self) -> None:
-        """Write `manifest.json` as things stand."""
+        """Write `manifest.json`."""
         self.manifest.write(self.source, self.made_of)
 
     def merged(self) -> Path:
-        """Return the full-precision model's folder, the adapter merged in."""
+        """Return the folder of the full-precision model, with the adapter merged into it."""
         if self.source.adapter is None:
             return self.source.model
         base, adapter, target = self.source.model, self.source.adapter, self.folder / "merged"
@@ -225,7 +225,7 @@ class _ExportJob:
         return outputs
 
     def verify(self, model: Path, outputs: list[Output]) -> list[Output]:
-        """Compare every output with the source; those that fail are renamed."""
+        """Compare every output with the source, and rename those that fail."""
         from lmcot_export.verify import VerifyOptions, verify_each
 
         options = VerifyOptions(
@@ -246,7 +246,7 @@ class _ExportJob:
         return verified
 
     def report(self, outputs: list[Output]) -> ExportReport:
-        """Write the manifest, draw, recommend."""
+        """Write the manifest, draw the plot and choose the recommended type."""
         self.save_manifest()
         found = [output.verification for output in outputs if output.verification]
         if self.options.plot is not None:
@@ -257,7 +257,7 @@ class _ExportJob:
         return ExportReport(tuple(outputs), self.folder, chosen, tuple(self.notes))
 
     def _writer(self, model: Path) -> Callable[[Path, str], object]:
-        """Return what writes a full-precision file: we, or the converter of a llama.cpp checkout."""
+        """Return the function that writes a full-precision file: ours, or a llama.cpp checkout's converter."""
         if self.options.converter is not None:
             script = find_script(self.options.converter)
             return lambda path, type: convert(script, model, path, type)
@@ -299,7 +299,7 @@ class _ExportJob:
         )
 
     def _importance(self, full: Path, quantized: list[str]) -> tuple[Importance | None, str | None]:
-        """Return the importance matrix, if one is asked for, and its digest."""
+        """Return the importance matrix and its digest; None for both without `--imatrix`."""
         if self.options.imatrix is None:
             needing = [type for type in quantized if type in NEEDS_IMPORTANCE]
             if needing:
@@ -329,7 +329,7 @@ class _ExportJob:
         return None if self.options.converter is None else hex_digest(find_script(self.options.converter))
 
     def _judged(self, output: Output, found: Verification) -> Output:
-        """Give what passed its name, what failed one that says so, and leave to what is open that of what waits."""
+        """Rename an output by its verdict: passed, rejected, or still unverified if the verdict is open."""
         path = output.path.with_name(output.path.name.removesuffix(UNVERIFIED))
         output = replace(
             output,
@@ -344,7 +344,7 @@ class _ExportJob:
         return replace(output, path=self.move(output.path, path if output.passed else elsewhere))
 
     def _write_verifications(self, found: list[Verification]) -> None:
-        """Write `verify.json`: what was found of each file of the folder, by its name."""
+        """Write `verify.json`: the verification of each file, by its name."""
         known: dict[str, Mapping[str, Any]] = {one.exported.name: one.to_record() for one in found}
         made_from = self.made_of.digest(json.dumps(known))
         self.build(self.folder / VERIFY_FILE, made_from, lambda path: write_json(path, known))

@@ -34,7 +34,7 @@ _FILE_TYPES = {
 
 @dataclass(frozen=True, slots=True)
 class PreparedModel:
-    """What is found out about a model once, for all files that are written of it.
+    """What the files of one model share, found out once.
 
     Attributes:
         config: Its settings.
@@ -53,19 +53,15 @@ class PreparedModel:
     extra_ends: tuple[int, ...]
 
 
-def prepare(folder: Path, tokenizer_folder: Path | None = None) -> PreparedModel:
+def prepare(folder: Path) -> PreparedModel:
     """Check that a model can be written, and find its pre-tokenizer.
-
-    Args:
-        folder: The model.
-        tokenizer_folder: Where its tokenizer is, if elsewhere (a LoRA adapter may bring its own).
 
     Raises:
         ModelError: The model cannot be written; the message says why and what can be done.
     """
     config = ModelConfig(folder)
     family = family_of(config)
-    tokenizer = HuggingFaceTokenizer(tokenizer_folder or folder)
+    tokenizer = HuggingFaceTokenizer(folder)
     tokens = tokenizer.tokens(config.integer("vocab_size"))
     candidate = find_candidate(tokenizer, tokens)
     return PreparedModel(

@@ -1,9 +1,9 @@
 """Show that an exported model behaves like the model it came from.
 
-Read it in this order: `options` (what can be set, the thresholds), `report` (what comes out), `subject`, `folder`
-and `gguf_file` (a model as verification asks it), `divergence` (figures of logits), `texts` (what is compared),
-`reference` (the source, asked once for all exports), `checks` (what passes), `answers` (the whole pipeline on both
-sides), `run` (`verify`, which ties them), `plot`.
+Read it in this order: `options` (options and thresholds), `report` (the results), `subject`, `folder` and `gguf_file`
+(models as verification queries them), `divergence` (figures of logits), `texts` (the texts that are compared),
+`reference` (the source, queried once for all exports), `checks` (what passes), `answers` (the whole pipeline on both
+sides), `run` (`verify`, which combines them), `plot`.
 """
 
 from lmcot_export.verify.options import Threshold, VerifyOptions

@@ -1,4 +1,4 @@
-"""What an export must have in common with its source; each check is a pure function of what both say."""
+"""What an export must have in common with its source; each check is a pure function."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def check_prompts(source: Sequence[str], exported: Sequence[str]) -> Check:
 
 
 def check_special_tokens(source: SpecialTokens, exported: SpecialTokens) -> Check:
-    """Compare what both say of their control tokens.
+    """Compare the control tokens.
 
     An export may know more tokens that end a text, and may name a first token that it never adds (llama.cpp has a
     default for it).
@@ -76,7 +76,7 @@ def check_special_tokens(source: SpecialTokens, exported: SpecialTokens) -> Chec
 
 
 def check_logits(found: Divergence, threshold: Threshold) -> Check:
-    """Hold the divergence against what the type must reach; NaN reaches nothing."""
+    """Compare the divergence with the thresholds of the type; NaN meets none."""
     detail = (
         f"top-1 {found.top1:.2%}, KL mean {found.kl_mean:.2e}, max {found.kl_max:.2e} nats"
         f" over {found.positions} positions"
@@ -127,7 +127,7 @@ def check_answers(found: Comparison | None, threshold: Threshold) -> Check:
 
 
 def _undecided(found: Comparison, margin: float) -> str:
-    """Say what it would take to decide."""
+    """Return how many rows would decide."""
     flips = found.mcnemar
     wanted = rows_to_decide(flips.only_b_right, flips.only_a_right, found.rows, -margin)
     rows = "no number of rows would decide" if wanted is None else f"about {wanted:,} rows would decide"

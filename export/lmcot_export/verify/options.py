@@ -1,4 +1,4 @@
-"""What can be set about verification, and what an export of each type must reach."""
+"""The options of verification, and the thresholds of each type."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from lmcot_cli.errors import UsageError
 
 @dataclass(frozen=True, slots=True)
 class Threshold:
-    """What an export must reach; None is measured and not judged.
+    """What an export must reach; a threshold of None is measured but not judged.
 
     Attributes:
         top1: Least share of positions where source and export find the same token likeliest.
@@ -22,8 +22,8 @@ class Threshold:
         everywhere: Hold all positions to these three, not only those that predict what the source writes.
         rationales: Least share of rows whose greedy rationales are equal, byte for byte.
         em_drop: Most exact match (a share of 1) that may be lost, the margin of a test of non-inferiority: the export
-            passes where the whole 95% interval of the paired difference lies above minus this, fails where all of it
-            lies below, and is inconclusive else.
+            passes if the whole 95% interval of the paired difference lies above minus this, fails if all of it lies
+            below, and is inconclusive otherwise.
     """
 
     top1: float | None = None

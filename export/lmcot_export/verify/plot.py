@@ -1,4 +1,4 @@
-"""Draw what a person chooses a type by: size against divergence, and size against speed."""
+"""Draw size against divergence, and size against speed, to choose a type by."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the source says, asked once for all its exports."""
+"""The source model's tokens, logits and answers, computed once for all its exports."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ class Reference:
 
     Args:
         source: A model folder; torch runs it in float32.
-        options: What is asked.
+        options: The options of verification.
         folder: Where the logits go; its owner removes it.
 
     Attributes:
@@ -119,7 +119,7 @@ class Reference:
 
 
 def greedy_tokens(subject: FolderSubject, prompt: Sequence[int], count: int) -> tuple[int, ...]:
-    """Return what the model finds likeliest after a prompt, `count` tokens or up to one that ends the text."""
+    """Return the greedy tokens after a prompt: `count` of them, or up to one that ends the text."""
     written: list[int] = []
     with torch.inference_mode():
         sequences = subject.backend.begin([tuple(prompt)])

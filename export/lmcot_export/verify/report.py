@@ -1,4 +1,4 @@
-"""What a verification found."""
+"""The results of a verification."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ Verdict = Literal["passed", "failed", "inconclusive"]
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One thing that was looked at.
+    """One check of an export.
 
     Attributes:
-        name: What it is.
-        passed: Whether it is as it must be; None where it was only measured, could not be asked, or is not decided.
-        detail: What was found, in one line; where it failed, the first place that differs.
-        inconclusive: Whether it should have been decided, and too little was asked for that.
+        name: What was checked.
+        passed: Whether it passed; None if it was only measured, could not be made, or is undecided.
+        detail: The finding in one line; after a failure, the first place that differs.
+        inconclusive: Whether there were too few questions to decide.
     """
 
     name: str
@@ -31,7 +31,7 @@ class Check:
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """What a person chooses a type by; None where it was not measured.
+    """The figures to choose a type by; None if not measured.
 
     Attributes:
         bytes: Size of the export.
@@ -81,7 +81,7 @@ class Verification:
 
     @property
     def verdict(self) -> Verdict:
-        """What all checks come to: one that failed decides, then one that is inconclusive."""
+        """The verdict over all checks: a failed one decides, then an inconclusive one."""
         if self.failed:
             return "failed"
         return "inconclusive" if self.inconclusive else "passed"
@@ -98,7 +98,7 @@ class Verification:
 
     @property
     def inconclusive(self) -> tuple[Check, ...]:
-        """The checks that too little was asked for."""
+        """The checks that had too few questions."""
         return tuple(check for check in self.checks if check.inconclusive)
 
     def to_record(self) -> dict[str, object]:
