@@ -1,4 +1,4 @@
-"""Where an endpoint is: the URL its API starts at, and the model's name there."""
+"""Read where an endpoint is: the URL at which its API starts, and the name of the model there."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ DEFAULT_URL = "https://api.openai.com/v1"
 Api = Literal["chat", "completions"]
 
 PATHS: Mapping[Api, str] = {"chat": "/chat/completions", "completions": "/completions"}
-"""Where an API is, below the endpoint's URL."""
+"""Paths of the APIs, below the endpoint's URL."""
 
 _OTHER_APIS = ("/responses", "/messages", "/embeddings", "/api/chat", "/api/generate")
 _VERSION = "api-version"
-"""What Azure wants to be told in the query; anything else there may be a secret."""
+"""What Azure expects in the query; anything else there may be a secret."""
 
 _HOST = re.compile(r"[\w.-]+|[0-9a-f:.]+(%[\w.-]+)?", re.ASCII)
 _DEPLOYMENT = re.compile(r"/openai/deployments/([^/]+)$")
@@ -49,7 +49,7 @@ class Address:
 
     @property
     def spec(self) -> str:
-        """Return the model spec, which names the endpoint also where OPENAI_BASE_URL did."""
+        """Return the model spec; it names the endpoint even if OPENAI_BASE_URL did."""
         if self == Address(DEFAULT_URL, self.model):
             return f"{SCHEME}{self.model}"
         path = PATHS[self.api] if self.api else ""
@@ -63,28 +63,28 @@ class Address:
 
     @property
     def port(self) -> int:
-        """Return the port, the scheme's own where the URL has none."""
+        """Return the port, by default that of the scheme."""
         return urlsplit(self.url).port or (80 if self.plain else 443)
 
     @property
     def place(self) -> str:
-        """Return host and port, as the URL has them."""
+        """Return host and port as they stand in the URL."""
         return urlsplit(self.url).netloc
 
     @property
     def of_openai(self) -> bool:
-        """Whether it is on OpenAI's host, or on the one of OPENAI_BASE_URL, which stands for it."""
+        """Whether it is on OpenAI's host, or on that of OPENAI_BASE_URL."""
         hosts = (urlsplit(url).netloc.lower() for url in (DEFAULT_URL, _base_url()))
         return self.place.lower() in hosts
 
     @property
     def azure(self) -> bool:
-        """Whether the key goes where Azure wants it: into the header `api-key`."""
+        """Whether the key belongs in the header `api-key`, as on Azure."""
         return bool(self.version) or self.host.endswith(".azure.com")
 
     @property
     def plain(self) -> bool:
-        """Whether what is sent can be read on the way."""
+        """Whether others can read on the way what is sent."""
         return urlsplit(self.url).scheme == "http"
 
     @property
@@ -138,7 +138,7 @@ def _checked(url: str, model: str, source: str, named_by: NamedBy) -> Address:
 
 
 def _version(parts: SplitResult) -> str | None:
-    """Return what a query says of Azure's version, empty where there is no query; None where it says more."""
+    """Return Azure's version from a query, empty if there is none; None if the query says more."""
     pairs = parse_qsl(parts.query, keep_blank_values=True)
     if not pairs:
         return None if parts.query else ""
@@ -148,10 +148,10 @@ def _version(parts: SplitResult) -> str | None:
 
 
 def _without_route(url: str, source: str) -> tuple[str, Api | None]:
-    """Take the route of a call off a URL, and return which API it is of.
+    """Return a URL without the route of a call, and the API of that route.
 
     Raises:
-        ModelSpecError: It is a route of an API that is not spoken here.
+        ModelSpecError: It is a route of an API that is not supported.
     """
     for api, path in PATHS.items():
         if url.endswith(path):

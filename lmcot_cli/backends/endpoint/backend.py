@@ -6,7 +6,6 @@ import asyncio
 import threading
 from collections.abc import Callable, Collection, Coroutine
 from contextlib import ExitStack
-from dataclasses import replace
 from functools import partial
 from queue import Empty, SimpleQueue
 from typing import Any, TypeVar
@@ -22,15 +21,21 @@ from lmcot_cli.backends.base import (
 )
 from lmcot_cli.backends.constraint import Constraint
 from lmcot_cli.backends.endpoint.address import Address
-from lmcot_cli.backends.endpoint.cache import ReplyCache, default_file, digest
+from lmcot_cli.backends.endpoint.cache import ReplyCache, default_file
+from lmcot_cli.backends.endpoint.cached import Cached
 from lmcot_cli.backends.endpoint.calls import EndpointJob
 from lmcot_cli.backends.endpoint.client import Client
 from lmcot_cli.backends.endpoint.counters import Counters
-from lmcot_cli.backends.endpoint.dialect import Dialect, wanted
-from lmcot_cli.backends.endpoint.dispatch import Dispatcher
-from lmcot_cli.backends.endpoint.key import find_key
+from lmcot_cli.backends.endpoint.dialect import Dialect
+from lmcot_cli.backends.endpoint.forbidden import Doubting
+from lmcot_cli.backends.endpoint.gate import Gate
+from lmcot_cli.backends.endpoint.gated import Gated
+from lmcot_cli.backends.endpoint.hedging import Hedging
+from lmcot_cli.backends.endpoint.key import ApiKey, find_key
 from lmcot_cli.backends.endpoint.options import EndpointOptions
 from lmcot_cli.backends.endpoint.probe import Probe
+from lmcot_cli.backends.endpoint.retrying import Retrying
+from lmcot_cli.backends.endpoint.sharing import Sharing
 from lmcot_cli.errors import RowError
 
 T = TypeVar("T")
@@ -59,26 +64,23 @@ class EndpointBackend(Backend):
     in_background = True
 
     def __init__(self, address: Address, options: EndpointOptions | None = None) -> None:
-        self._address, self._options = address, options or EndpointOptions()
+        self._options = options or EndpointOptions()
         self.identity = ModelIdentity(address.spec, None)
-        self._key = find_key(address, self._options)
+        key = find_key(address, self._options)
         self._arrived: SimpleQueue[Reply | BaseException] = SimpleQueue()
         self._open: set[int] = set()
+        self._tasks: dict[int, asyncio.Task[Completion | RowError]] = {}
         self._failure: BaseException | None = None
+        self._counters = Counters()
         self._loop = asyncio.new_event_loop()
         with ExitStack() as opened:
             self._cache = _open_cache(address, self._options)
             if self._cache:
                 opened.callback(self._cache.close)
             opened.callback(self._start_thread())
-            self._client = self._run(self._new_client())
-            opened.callback(lambda: self._run(self._client.close()))
-            self._dialect = Dialect.of(address, self._options.endpoint_api, self._options.fields)
-            self._dispatcher = self._run(self._new_dispatcher())
-            opened.callback(lambda: self._run(self._dispatcher.cancel()))
-            probe = Probe(
-                address, self._options, self._client, self._dialect, self._dispatcher.count, self._ask
-            )
+            self._run(self._connect(address, key))
+            opened.callback(lambda: self._run(self._disconnect()))
+            probe = Probe(address, self._options, self._client, self._dialect, self._count, self._asker.ask)
             self._run(probe.run())
             self._opened = opened.pop_all()
         self._closed = False
@@ -91,7 +93,7 @@ class EndpointBackend(Backend):
     @property
     def counters(self) -> Counters:
         """Return what was asked so far in this session."""
-        return self._dispatcher.counters
+        return self._counters
 
     @property
     def window(self) -> int:
@@ -99,8 +101,8 @@ class EndpointBackend(Backend):
 
         These sleep until their next try, or are known to be silent.
         """
-        in_flight = self._dispatcher.in_flight
-        asleep = min(self._dispatcher.sleeping, self._options.max_in_flight)
+        in_flight = self._gate.in_flight
+        asleep = min(self._retrying.sleeping, self._options.max_in_flight)
         return 2 * in_flight.bound + asleep + in_flight.aside
 
     @property
@@ -117,13 +119,7 @@ class EndpointBackend(Backend):
         if self._closed:
             raise ValueError("the endpoint is closed")
         self._open.add(ticket)
-        job = EndpointJob(
-            request,
-            sampling,
-            lambda reply: self._arrived.put((ticket, reply)),
-            dropped=lambda: ticket not in self._open,
-        )
-        self._loop.call_soon_threadsafe(self._take, job)
+        self._loop.call_soon_threadsafe(self._begin, ticket, EndpointJob(request, sampling))
 
     def poll(self, *, wait: bool = True) -> list[Reply]:
         """Return the replies that have come; see `Backend.poll`.
@@ -150,7 +146,7 @@ class EndpointBackend(Backend):
     def cancel(self, tickets: Collection[int]) -> None:
         """Drop pending requests, calls in flight among them; see `Backend.cancel`."""
         self._open.difference_update(tickets)
-        self._loop.call_soon_threadsafe(self._dispatcher.leave_dropped)
+        self._loop.call_soon_threadsafe(self._drop, tickets)
 
     def reset(self) -> None:
         """Keep nothing between requests, forget nothing."""
@@ -181,64 +177,56 @@ class EndpointBackend(Backend):
             future.cancel()
             raise
 
-    async def _new_client(self) -> Client:
-        return Client(self._address, self._key, self._options)
-
-    async def _new_dispatcher(self) -> Dispatcher:
+    async def _connect(self, address: Address, key: ApiKey) -> None:
+        """Put the layers around the client; a request passes them from the last to the first."""
         self._loop.set_exception_handler(self._report_bug)
-        return Dispatcher(
-            self._address, self._options, self._client, self._dialect, self._key, fail=self._arrived.put
-        )
+        options, counters = self._options, self._counters
+        self._dialect = dialect = Dialect.of(address, options.endpoint_api, options.fields)
+        self._client = Client(address, key, options)
+        self._gate = gate = Gate(address.url, options, self._arrived.put)
+        gated = Gated(self._client, gate, dialect, key, options, counters)
+        self._retrying = Retrying(Hedging(gated, gate, dialect, counters), gate)
+        sharing = Sharing(Doubting(self._retrying, key, address.url), dialect, counters)
+        self._asker = Cached(sharing, self._cache, dialect, counters)
 
     def _report_bug(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         """Hand the exception of a callback to `poll`, which would else wait forever for what it was to bring."""
         if "handle" in context and "exception" in context:
-            self._dispatcher.stop(context["exception"])
+            self._gate.stop(context["exception"])
         else:
             loop.default_exception_handler(context)
 
-    async def _ask(
-        self, request: Request, sampling: Sampling, *, once: bool = False
-    ) -> Completion | RowError:
-        """Ask for one reply, from within the event loop; `once` tries no second time.
+    def _count(self) -> None:
+        """Count a request that is sent past the layers."""
+        self._counters.requests += 1
+        self._gate.count()
 
-        Raises:
-            ModelError: The endpoint as a whole does not answer.
-        """
-        answered: asyncio.Future[Completion | RowError] = self._loop.create_future()
-        self._take(EndpointJob(request, sampling, answered.set_result, once))
-        stopped = self._dispatcher.stopped
-        waited_for: set[asyncio.Future[Any]] = {answered, stopped}
-        await asyncio.wait(waited_for, return_when=asyncio.FIRST_COMPLETED)
-        if answered.done():
-            return answered.result()
-        raise stopped.result()
+    def _begin(self, ticket: int, job: EndpointJob) -> None:
+        if ticket in self._open:  # else it was cancelled
+            self._tasks[ticket] = task = self._loop.create_task(self._asker.ask(job))
+            task.add_done_callback(partial(self._finish, ticket))
 
-    def _take(self, job: EndpointJob) -> None:
-        """Answer a job from the cache, or have the endpoint asked."""
-        if self._cache is None:
-            self._dispatcher.take(job)
+    def _finish(self, ticket: int, task: asyncio.Task[Completion | RowError]) -> None:
+        """Have a reply picked up; an error is one after which nothing more is asked, or a bug."""
+        del self._tasks[ticket]
+        if task.cancelled():
             return
-        if kept := self._cache.find(self._digest(job)):
-            self._dispatcher.counters.cache_hits += 1
-            self._dialect.notice([kept], {})
-            job.done(replace(kept, cached=True))
-            return
-        self._dispatcher.take(replace(job, done=partial(self._keep, job)))
+        if error := task.exception():
+            self._gate.stop(error)
+        else:
+            self._arrived.put((ticket, task.result()))
 
-    def _keep(self, job: EndpointJob, reply: Completion | RowError) -> None:
-        """Keep a reply in the cache before it is handed on."""
-        if self._cache is not None and isinstance(reply, Completion):
-            self._cache.keep(self._digest(job), replace(reply, lost_calls=0))
-        job.done(reply)
+    def _drop(self, tickets: Collection[int]) -> None:
+        for ticket in tickets:
+            if task := self._tasks.get(ticket):
+                task.cancel()
 
-    def _digest(self, job: EndpointJob) -> bytes:
-        """Return what a job's reply is kept under: endpoint, API, model and the request as written, its seed included.
-
-        Samples differ in their seeds, so no two share a reply; what an endpoint does not take is part of it too.
-        """
-        address, dialect = self._address, self._dialect
-        return digest(address.url, address.version, dialect.api, wanted(dialect, job.request, job.sampling))
+    async def _disconnect(self) -> None:
+        tasks = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await self._client.close()
 
 
 def _open_cache(address: Address, options: EndpointOptions) -> ReplyCache | None:

@@ -11,10 +11,8 @@ busy endpoint refused are not among them."""
 FIRST_SECONDS = 0.5
 MOST_SECONDS = 30.0
 
-_SOON = 6
-"""Failures of one call after which the next try is soon all the same, while other calls are answered."""
-_STEPS_THEN = 4
-"""By how many failures the wait grows at most after those: to 4 s, for there is room now and then."""
+STEPS_WHILE_ANSWERED = 4
+"""Failures after which the wait, of 4 s then, stops growing while others are answered: there is room now and then."""
 
 
 def backoff(failures: int, retry_after: float | None, random: Random) -> float:
@@ -25,8 +23,3 @@ def backoff(failures: int, retry_after: float | None, random: Random) -> float:
     """
     bound = min(FIRST_SECONDS * 2.0 ** (failures - 1), MOST_SECONDS)
     return random.uniform(0.0, bound) + (retry_after or 0.0)
-
-
-def failures_that_count(failures: int) -> int:
-    """Return for how many failures a call waits while others are answered, by whom the endpoint is seen to work."""
-    return min(max(1, failures - _SOON + 1), _STEPS_THEN)

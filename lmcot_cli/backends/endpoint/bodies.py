@@ -1,8 +1,8 @@
 """Read the bodies of replies within limits, whatever an endpoint sends.
 
-The bodies of all calls in flight together take at most twice the bytes that one may have: up to that number in common,
-and as much again for one at a time that finds those taken. So reading never comes to a standstill, and a body of full
-size always fits. What was read is handed on one by one, so that one body at a time is parsed. Beside that, a
+The bodies of all calls in flight together take at most twice the bytes that one may have: they share one such amount,
+and one body at a time that finds it used up may have as much again. So reading never comes to a standstill, and a body
+of full size always fits. Large bodies are handed on one by one, so that one at a time is parsed. In addition, each
 connection holds at most what the library reads at once, some 400 KiB.
 """
 
@@ -11,39 +11,31 @@ from __future__ import annotations
 import asyncio
 import time
 import zlib
-from collections.abc import AsyncGenerator, Iterator, Mapping
+from collections.abc import AsyncGenerator, Iterator
 from contextlib import aclosing, suppress
-from types import TracebackType
-from typing import Protocol, Self
+from typing import Any, Protocol
 
 ERROR_BYTES = 64 * 1024
-"""Bytes that are read of a reply that is an error: its words stand at its beginning."""
+"""Bytes that are read of an error: its message stands at the beginning."""
 MOST_HEADERS = 256
 ENCODING = "gzip"
-"""The one compression that is asked for; zlib gives it out in pieces, so what would be vast is noticed in time."""
+"""The only compression that is asked for: zlib decompresses it in pieces, so a bomb is noticed in time."""
 
 MOST_MARKS = 2**19
-"""JSON's brackets, commas and colons, and ends of lines, in one body: Python makes an object of what stands between
-them, of up to a hundred bytes. Log-probabilities have about 11 a token, so those of 47,000 tokens fit."""
+"""Brackets, commas, colons and line ends in one body: Python makes an object of up to a hundred bytes of what stands
+between two of them. Log-probabilities have about 11 per token, so those of 47,000 tokens fit."""
 
 _PIECE = 64 * 1024
 _SHOWN = 40
 _TURN_SECONDS = 0.002
-"""Seconds of work on one body after which the other calls have their turn, and their clocks are looked at."""
+"""Seconds of work on one body after which other calls, and their time-outs, get a turn."""
 
 
 class Streamed(Protocol):
-    """A reply of which the head has come."""
+    """A reply of which the head has come: its HTTP status, and its headers, names in any case."""
 
-    @property
-    def status_code(self) -> int:
-        """Return its HTTP status."""
-        ...
-
-    @property
-    def headers(self) -> Mapping[str, str]:
-        """Return its headers, names in any case."""
-        ...
+    status_code: int
+    headers: Any
 
     def aiter_raw(self) -> AsyncGenerator[bytes, None]:
         """Yield the body as it comes."""
@@ -51,11 +43,7 @@ class Streamed(Protocol):
 
 
 class BodyError(Exception):
-    """A body that is not read to its end.
-
-    Attributes:
-        final: Whether the same call, sent again, would most likely end in the same way.
-    """
+    """A body that is not read to its end; `final` if the same call would most likely end in the same way again."""
 
     def __init__(self, reason: str, *, final: bool = False) -> None:
         super().__init__(reason)
@@ -85,55 +73,38 @@ class Bodies:
         return await _beginning(response)
 
     async def _whole(self, response: Streamed) -> bytes:
+        """Return a body that fits; each piece of it waits until there is room for it."""
+        body, taken, beyond = bytearray(), 0, False
         if _announced(response) > self._most:
             raise self._too_large()
-        async with _Share(self) as share, aclosing(_pieces(response)) as pieces:
-            async for piece in pieces:
-                if len(share.body) + len(piece) > self._most:
-                    raise self._too_large()
-                await share.add(piece)
-            if len(share.body) > _PIECE:
+        try:
+            async with aclosing(_pieces(response)) as pieces:
+                async for piece in pieces:
+                    if len(body) + len(piece) > self._most:
+                        raise self._too_large()
+                    if not beyond and len(piece) > self._free:
+                        beyond = await self._beyond.acquire()
+                    if not beyond:
+                        self._free -= len(piece)
+                        taken += len(piece)
+                    body += piece
+            if len(body) > _PIECE:
                 async with self._finished:
                     await asyncio.sleep(0)
-            return bytes(share.body)
+            return bytes(body)
+        finally:
+            body.clear()  # Else it would live as long as an error does whose traceback leads here.
+            self._free += taken
+            if beyond:
+                self._beyond.release()
 
     def _too_large(self) -> BodyError:
         size = self._most // 2**20
         return BodyError(f"a reply of more than {size} MiB (--max-reply-mib allows larger ones)", final=True)
 
 
-class _Share:
-    """One body as it grows, and what it takes of the memory for all."""
-
-    def __init__(self, bodies: Bodies) -> None:
-        self._bodies, self._taken, self._beyond = bodies, 0, False
-        self.body = bytearray()
-
-    async def add(self, piece: bytes) -> None:
-        """Add a piece to the body, after waiting until there is room for it."""
-        size = len(piece)
-        if not self._beyond and size > self._bodies._free:
-            await self._bodies._beyond.acquire()
-            self._beyond = True
-        if not self._beyond:
-            self._bodies._free -= size
-            self._taken += size
-        self.body += piece
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.body.clear()  # Else it would live as long as an error does whose traceback leads here.
-        self._bodies._free += self._taken
-        if self._beyond:
-            self._bodies._beyond.release()
-
-
 def too_intricate(body: bytes) -> bool:
-    """Whether a body may hold more values than there should be room for; what is in strings counts, too."""
+    """Whether a body may hold too many values; marks within strings count, too."""
     return sum(map(body.count, (b"[", b"{", b",", b":", b"\n"))) > MOST_MARKS
 
 
@@ -150,7 +121,7 @@ async def _beginning(response: Streamed) -> bytes:
 
 
 async def _pieces(response: Streamed) -> AsyncGenerator[bytes, None]:
-    """Yield a body in small pieces, decompressed, and let others have their turn now and then."""
+    """Yield a body in small pieces, decompressed; give other calls a turn now and then."""
     decoder = _decoder(response)
     since = time.monotonic()
     async with aclosing(response.aiter_raw()) as chunks:
@@ -164,14 +135,14 @@ async def _pieces(response: Streamed) -> AsyncGenerator[bytes, None]:
 
 
 class _Plain:
-    """Gives a body out as it comes."""
+    """Passes a body on as it comes."""
 
     def feed(self, chunk: bytes) -> Iterator[bytes]:
         """Yield what a chunk brings."""
         yield chunk
 
     def end(self) -> None:
-        """Take note of the body's end."""
+        """Check that the body is whole."""
 
 
 class _Gzip(_Plain):
@@ -212,6 +183,6 @@ def _check_head(response: Streamed) -> None:
 
 
 def _announced(response: Streamed) -> int:
-    """Return the length that a reply says it has; 0 where it says nothing."""
+    """Return the length that a reply announces; 0 if it announces none."""
     length = response.headers.get("content-length", "")
     return int(length) if length.isascii() and length.isdigit() else 0

@@ -8,7 +8,7 @@ FAILURES = 10
 """Failures in a row, over all calls, that open it: with a quarter of all calls failing, one chance in a million."""
 
 SPACING = 0.05
-"""Seconds between calls once that many have failed in a row: whether it is down shows without a storm."""
+"""Seconds between calls once that many have failed in a row, so that an endpoint that is down sees no storm."""
 
 FIRST_PAUSE = 1.0
 LONGEST_PAUSE = 60.0
@@ -19,8 +19,8 @@ _log = logging.getLogger(__name__)
 class Breaker:
     """Closed while calls go through; open, it holds all calls back for a while, then lets one try.
 
-    It opens when calls fail in a row and none has been answered for longer than answers take: an endpoint that
-    refuses calls at once because it is at work on as many as it can is not down.
+    It opens when calls fail in a row and none has been answered for longer than answers take: an endpoint that is busy
+    with as many calls as it can handle, and refuses others at once, is not down.
 
     Args:
         name: The endpoint, for the message.
@@ -52,8 +52,12 @@ class Breaker:
         self._trying = self.down_since is not None
         return self._trying
 
+    def trial_over(self) -> None:
+        """Note that the call that tries has ended, perhaps because nobody wants it any more."""
+        self._trying = False
+
     def paused(self, now: float) -> float:
-        """Return the seconds it has been open, all times together."""
+        """Return for how many seconds it has been open in total."""
         return self._paused_before + (0.0 if self.down_since is None else now - self.down_since)
 
     def answered(self, now: float) -> None:
@@ -73,8 +77,8 @@ class Breaker:
         Args:
             reason: Why, for the message.
             retry_after: Seconds the endpoint asks to wait.
-            tried: What `sent` said of the call.
-            patience: Seconds after which an answer of an endpoint that is well should have come.
+            tried: What `sent` returned for the call.
+            patience: Seconds after which a healthy endpoint should have answered a call.
             now: The caller's clock.
         """
         self._failures += 1

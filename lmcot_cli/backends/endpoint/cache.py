@@ -1,7 +1,7 @@
-"""Keep replies that were paid for, in one SQLite file, so that no request is paid for twice.
+"""Keep replies in one SQLite file, so that no request is paid for twice.
 
-What is kept is a reply and the digest of what it replied to; neither prompts nor keys are in the file. Each reply
-is committed as it arrives, so that a process that is killed loses none that it had received.
+The file holds each reply with a digest of its request; neither prompts nor keys are in it. Each reply is committed as
+it arrives, so a process that is killed loses none that it had received.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from lmcot_cli.errors import ModelError
 
 FILE_NAME = "replies.sqlite"
 APPLICATION_ID = 0x6C6D636F
-"""Marks the file as ours (`PRAGMA application_id`), so that no other program's database is written to."""
+"""Marks the file as ours (`PRAGMA application_id`), so that we never write to another program's database."""
 
 _SCHEMA = f"""
 PRAGMA application_id = {APPLICATION_ID};
@@ -37,25 +37,24 @@ _log = logging.getLogger(__name__)
 
 
 def default_file() -> Path:
-    """Return where replies are kept unless the user says otherwise."""
+    """Return where replies are kept by default."""
     from platformdirs import user_cache_path
 
     return user_cache_path("lmcot") / FILE_NAME
 
 
 def digest(*parts: str) -> bytes:
-    """Return the key of a reply: the SHA-256 of all that makes its request what it is."""
+    """Return the key of a reply: the SHA-256 of everything that identifies its request."""
     return sha256("\0".join(parts).encode("utf-8", "surrogatepass")).digest()
 
 
 class ReplyCache:
     """The replies of one file. Several processes may use it at once.
 
-    Once it is open it makes no errors: a reply that cannot be kept, or read, is one that costs again, of which
-    a warning says so, once.
+    Once it is open it raises no errors: a reply that cannot be kept or read costs money again, and one warning says so.
 
     Args:
-        path: The file; made where there is none, readable by the user alone.
+        path: The file; created if it is missing, readable only by the user.
 
     Raises:
         ModelError: The file cannot be opened, is damaged, or belongs to another program.
@@ -66,7 +65,7 @@ class ReplyCache:
         self._warned = False
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            # One at a time: SQLite does not wait its turn where two give a new database its write-ahead log.
+            # One at a time: SQLite does not wait where two processes set up the write-ahead log of a new database.
             with FileLock(f"{path}.lock", timeout=_BUSY_SECONDS, mode=0o600):
                 self._database = _opened(path)
         except OSError as error:
@@ -76,7 +75,7 @@ class ReplyCache:
             raise ModelError(f"{path}: cannot be used as a reply cache ({error}); {_INSTEAD}") from error
 
     def find(self, digest: bytes) -> Completion | None:
-        """Return the reply that is kept under `digest`; None where there is none."""
+        """Return the reply that is kept under `digest`, or None."""
         try:
             found = self._database.execute("SELECT reply FROM replies WHERE digest = ?", (digest,)).fetchone()
             return _REPLY.validate_json(found[0], strict=True) if found else None
@@ -100,43 +99,38 @@ class ReplyCache:
 
     def _warn(self, what: str, error: Exception | str) -> None:
         if not self._warned:
-            _log.warning(
-                "%s: the reply cache cannot be %s (%s); what it lacks is paid for again",
-                self._path,
-                what,
-                error,
-            )
+            message = "%s: the reply cache cannot be %s (%s); what it lacks is paid for again"
+            _log.warning(message, self._path, what, error)
         self._warned = True
 
 
 def _opened(path: Path) -> sqlite3.Connection:
-    """Open the database, made where there is none.
+    """Open the database, or create it.
 
     Raises:
-        OSError: The file cannot be made or written.
+        OSError: The file cannot be created or written.
         sqlite3.Error: It is damaged, locked or another program's.
     """
-    # Only a new file is opened by hand: closing one would take away the locks on it of the whole process.
+    # Only a new file is opened by hand: closing one drops all locks that this process holds on it.
     if not path.is_file():
         os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
     elif not os.access(path, os.W_OK):
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
-    # Autocommit: each reply is a transaction of its own. The event loop's thread uses it, another one opens it.
+    # Autocommit: each reply is its own transaction. One thread opens the database, the event loop's uses it.
     database = sqlite3.connect(path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False)
     try:
         (owner,) = database.execute("PRAGMA application_id").fetchone()
         (tables,) = database.execute("SELECT count(*) FROM sqlite_schema").fetchone()
         if tables and owner != APPLICATION_ID:
             raise sqlite3.DatabaseError("it is another program's database")
-        # In a write-ahead log a commit is one append, which the kernel keeps when the process is killed.
+        # In a write-ahead log a commit is one append, which the kernel keeps if the process is killed.
         database.execute("PRAGMA journal_mode = WAL")
         database.execute("PRAGMA synchronous = NORMAL")
         if not tables:
             database.executescript(_SCHEMA)
         database.execute("SELECT digest, reply FROM replies LIMIT 1").fetchone()
-        database.executescript(
-            "BEGIN IMMEDIATE; COMMIT"
-        )  # Fails now, not at the first reply, if it is read-only.
+        # A read-only file fails here, not at the first reply.
+        database.executescript("BEGIN IMMEDIATE; COMMIT")
     except BaseException:
         database.close()
         raise

@@ -1,27 +1,24 @@
-"""What waits to be sent: requests, and the calls that carry them."""
+"""What passes through the layers around the client, and what a layer is."""
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Callable
 from dataclasses import dataclass, replace
+from math import inf
+from typing import Protocol
 
 from lmcot_cli.backends.base import Completion, Request, Sampling
+from lmcot_cli.backends.endpoint.gate import Admission
+from lmcot_cli.backends.endpoint.reply import ReplyUsage
 from lmcot_cli.errors import RowError
 
-GATHERING_SECONDS = 0.005
-"""How long a sampled request waits for others of the same prompt: a row's samples are handed in together."""
 
-
-@dataclass(slots=True, eq=False)
+@dataclass(frozen=True, slots=True)
 class EndpointJob:
-    """One request, where its reply goes, whether one try is enough for it, and whether nobody wants it any more."""
+    """One request, how it is sampled, and whether it is tried only once."""
 
     request: Request
     sampling: Sampling
-    done: Callable[[Completion | RowError], None]
     once: bool = False
-    dropped: Callable[[], bool] = lambda: False
 
 
 @dataclass(slots=True, eq=False)
@@ -30,31 +27,27 @@ class Call:
 
     Attributes:
         jobs: What it asks for: one choice each.
-        failures: Times it was tried in vain.
-        busy: Those of them for which the endpoint had too much to do.
-        failed_at: When that was last, by the dispatcher's clock; None before the first time.
-        deadline: When to give it up, by the dispatcher's clock; None before the first try.
+        number: Its place in the queue. Calls are numbered as they come, so one that is retried goes first.
+        deadline: When it is given up, by `Gate.clock`; infinite before it was sent.
         refused_with_n: Whether it was part of a call for several choices that was refused, for whatever reason.
-        is_trial: Whether it is to show if the key is good.
-        asked_again: Times it was asked again because it was silent for too long.
-        not_before: When it may be so at the earliest, by the dispatcher's clock.
-        lost: Times it was sent and given up without an answer, for which the endpoint may ask money all the same.
+        lost: Times it was sent and given up without an answer, for which the endpoint may charge all the same.
+        admission: How it was admitted by the gate; None while it waits there.
+        hedges: Whether it asks again for what a silent call asked for.
+        guesses: Whether it does so though nothing shows that the endpoint is at work.
     """
 
     jobs: list[EndpointJob]
-    failures: int = 0
-    busy: int = 0
-    failed_at: float | None = None
-    deadline: float | None = None
+    number: int
+    deadline: float = inf
     refused_with_n: bool = False
-    is_trial: bool = False
-    asked_again: int = 0
-    not_before: float = 0.0
     lost: int = 0
+    admission: Admission | None = None
+    hedges: bool = False
+    guesses: bool = False
 
     @property
     def request(self) -> Request:
-        """Return the request that speaks for all; they differ in their seeds only."""
+        """Return the request that stands for all of them; they differ only in their seeds."""
         return self.jobs[0].request
 
     @property
@@ -62,48 +55,35 @@ class Call:
         """Return how all of them are sampled."""
         return self.jobs[0].sampling
 
-    @property
-    def once(self) -> bool:
-        """Whether one try is enough."""
-        return self.jobs[0].once
-
-    @property
-    def dropped(self) -> bool:
-        """Whether nobody wants any of its replies any more."""
-        return all(job.dropped() for job in self.jobs)
-
     def takes(self, job: EndpointJob) -> bool:
         """Whether a job can be asked for along with the others."""
         alike = replace(job.request, seed=self.request.seed) == self.request
         return alike and job.sampling == self.sampling
 
-    def apart(self) -> list[Call]:
-        """Return a call for each job."""
-        return [replace(self, jobs=[job]) for job in self.jobs]
 
+@dataclass(frozen=True, slots=True)
+class CallReplies:
+    """What a call brought.
 
-class Gathering:
-    """Puts samples of one prompt into one call, as they come one by one.
-
-    Args:
-        line_up: Takes a call that is complete.
+    Attributes:
+        replies: One for each of its jobs; None for each that is to be asked for anew.
+        usage: What it cost.
     """
 
-    def __init__(self, line_up: Callable[[Call], None]) -> None:
-        self._line_up = line_up
-        self._open: Call | None = None
+    replies: tuple[Completion | RowError | None, ...]
+    usage: ReplyUsage
 
-    def add(self, job: EndpointJob) -> None:
-        """Add a job to the call that it goes with; it is lined up when another prompt or nothing follows."""
-        if self._open and self._open.takes(job):
-            self._open.jobs.append(job)
-            return
-        self.close(self._open)
-        self._open = Call([job])
-        asyncio.get_running_loop().call_later(GATHERING_SECONDS, self.close, self._open)
 
-    def close(self, call: Call | None) -> None:
-        """Line up a call, if it is still open."""
-        if call is not None and call is self._open:
-            self._open = None
-            self._line_up(call)
+class AsksCalls(Protocol):
+    """A layer around the client; what it cannot settle itself it leaves to the layer around it."""
+
+    async def ask(self, call: Call) -> CallReplies:
+        """Return what a call brings.
+
+        Raises:
+            EndpointFaultError: It failed, or was refused.
+            AdaptedError: It was refused for how it was written, and would be written differently now.
+            RowError: It failed for good.
+            ModelError: The endpoint as a whole cannot go on.
+        """
+        ...

@@ -13,9 +13,11 @@ from lmcot_cli.backends.endpoint.address import Address
 from lmcot_cli.backends.endpoint.bodies import ENCODING, Bodies, BodyError, too_intricate
 from lmcot_cli.backends.endpoint.dialect import Body
 from lmcot_cli.backends.endpoint.faults import (
+    EndpointFaultError,
     Fault,
     Refusal,
     Transient,
+    UnreachableError,
     judge_body,
     judge_status,
     on_one_line,
@@ -26,35 +28,23 @@ from lmcot_cli.backends.endpoint.stream import joined
 from lmcot_cli.errors import ModelError
 
 if TYPE_CHECKING:
-    from openai import APIStatusError, AsyncOpenAI
+    from openai import AsyncOpenAI
     from openai._types import RequestOptions
 
 _CONNECT_SECONDS = 10.0
 _WAITS = ("retry-after", "retry-after-ms")
 _SENT_VARIABLES = ("OPENAI_ORG_ID", "OPENAI_PROJECT_ID")
 _NO_KEY = "none"
-"""The client insists on a key of its own; each call brings the true one, or none, and this is never sent."""
-
-
-class EndpointFaultError(Exception):
-    """A call that brought no reply; `fault` says what to make of that."""
-
-    def __init__(self, fault: Fault) -> None:
-        super().__init__(str(fault))
-        self.fault = fault
-
-
-class UnreachableError(Exception):
-    """No connection to the endpoint could be made; the message says why."""
+"""The client insists on a key. Each call brings the true one, or none, and this one is never sent."""
 
 
 class Client:
     """One endpoint and its connections. Made and used in one event loop.
 
-    TLS certificates are verified, proxies taken from the environment (except to this machine over plain http), and
-    redirections not followed: they would take questions, and maybe the key, to places that nobody named. Cookies are
-    not kept. Bodies are read within limits (`bodies.py`), and no call takes longer than it may, however slowly or
-    steadily its reply drips: then its connection is closed.
+    TLS certificates are verified, and proxies are taken from the environment (except to this machine over plain http).
+    Redirections are not followed: they would take questions, and maybe the key, to places that nobody named. Cookies
+    are not kept. Bodies are read within limits (`bodies`), and no call takes longer than it may, however steadily its
+    reply drips: then its connection is closed.
 
     Raises:
         ModelError: The environment holds something that no client can be made with.
@@ -64,31 +54,28 @@ class Client:
         self._address, self._key = address, key
         try:
             self._openai = _new_client(address, options)
-        except (
-            OSError,
-            ValueError,
-        ) as error:  # a file of certificates that is not there, a header no header can hold
+        except (OSError, ValueError) as error:  # a file of certificates that is not there, for instance
             raise ModelError(
                 f"{address.url}: no client can be made ({error}): look at SSL_CERT_FILE, SSL_CERT_DIR, proxies and"
                 " OPENAI_* in the environment"
             ) from error
 
     async def post(self, path: str, body: Body, timeout: float) -> bytes:
-        """Send a call, and return the body of its reply, put together where it came in pieces.
+        """Send a call, and return the body of its reply, joined if it came in pieces.
 
         Args:
             path: Below the endpoint's URL.
             body: The call.
-            timeout: Seconds it may take all in all.
+            timeout: Seconds it may take in total.
 
         Raises:
-            FaultError: It brought no reply.
-            UnreachableError: There is no connection.
+            EndpointFaultError: It brought no reply.
+            ModelError: None will ever come: a refused key, for instance.
         """
         sending = self._openai.post(path, body=body, cast_to=bytes, options=self._headers())
         reply = joined(await self._send(sending, timeout))
         if fault := judge_body(reply, self._key, self._address.url):
-            raise EndpointFaultError(fault)
+            raise _as_error(fault)
         return reply
 
     async def get(self, path: str, timeout: float) -> bytes:
@@ -114,11 +101,12 @@ class Client:
             async with asyncio.timeout(timeout):
                 reply = await sending
         except (TimeoutError, APITimeoutError):
-            raise EndpointFaultError(
-                Transient(f"no reply within {timeout:.3g} s", busy=True, late=True)
-            ) from None
+            late = Transient(f"no reply within {timeout:.3g} s", busy=True, late=True)
+            raise EndpointFaultError(late) from None
         except APIStatusError as error:
-            raise EndpointFaultError(self._judge(error)) from None
+            headers, name = error.response.headers, self._address.url
+            fault = judge_status(error.status_code, headers, error.body, self._key, name)
+            raise _as_error(fault) from None
         except (APIConnectionError, BodyError) as error:
             raise self._failure(error) from None
         assert isinstance(reply, bytes)
@@ -126,22 +114,22 @@ class Client:
             raise EndpointFaultError(Refusal(200, "a reply of more values than any completion has"))
         return self._key.redact_bytes(reply)
 
-    def _failure(self, error: BaseException) -> EndpointFaultError | UnreachableError:
-        """Say why a call brought no reply, or none that is read."""
-        limit = next((cause for cause in _causes(error) if isinstance(cause, BodyError)), None)
-        if limit:
-            reason = on_one_line(str(limit), self._key)
-            return EndpointFaultError(Refusal(200, reason) if limit.final else Transient(reason))
+    def _failure(self, error: BaseException) -> EndpointFaultError:
+        """Return why a call brought no reply that can be read."""
+        for cause in _causes(error):
+            if isinstance(cause, BodyError):
+                reason = on_one_line(str(cause), self._key)
+                return EndpointFaultError(Refusal(200, reason) if cause.final else Transient(reason))
         reason = _reason(error, self._key)
         return UnreachableError(reason) if _never_connected(error) else EndpointFaultError(Transient(reason))
 
-    def _judge(self, error: APIStatusError) -> Fault:
-        name = self._address.url
-        return judge_status(error.status_code, error.response.headers, error.body, self._key, name)
+
+def _as_error(fault: Fault) -> Exception:
+    return fault if isinstance(fault, ModelError) else EndpointFaultError(fault)
 
 
 def _withheld(address: Address) -> dict[str, Any]:
-    """Keep what the environment says for OpenAI (organization, project, headers of one's own) from other hosts."""
+    """Keep from other hosts what the environment sets for OpenAI: organization, project, headers."""
     from openai import Omit
 
     lines = os.environ.get("OPENAI_CUSTOM_HEADERS", "").split("\n")
@@ -154,7 +142,7 @@ def _new_client(address: Address, options: EndpointOptions) -> AsyncOpenAI:
     import openai
 
     class Limited(openai.DefaultAsyncHttpxClient):
-        """Reads a body as it comes, and nothing of it that goes beyond the limits."""
+        """Reads bodies within the limits."""
 
         async def send(self, request: Any, **how: Any) -> Any:
             request.extensions["trace"] = heads.Watch()
@@ -171,7 +159,7 @@ def _new_client(address: Address, options: EndpointOptions) -> AsyncOpenAI:
     for name in _SENT_VARIABLES:
         if not os.environ.get(name, "").isascii() or not os.environ.get(name, "").isprintable():
             raise ValueError(f"{name} cannot be sent")
-    # The type under a public name: openai has changed the library it connects with once already.
+    # The type by a public name: openai has changed its HTTP library before.
     most = options.max_in_flight
     limits = type(openai.DEFAULT_CONNECTION_LIMITS)(max_connections=most, max_keepalive_connections=most)
     bodies = Bodies(options.max_reply_mib * 2**20)
@@ -194,29 +182,28 @@ def _new_client(address: Address, options: EndpointOptions) -> AsyncOpenAI:
 
 
 def _is_token(key: str) -> bool:
-    """Whether a key is a token of a login (JWT), which Azure wants as such."""
+    """Whether a key is a login token (JWT), which Azure takes in the usual header."""
     return key.startswith("eyJ") and key.count(".") == 2
 
 
 def _causes(error: BaseException) -> list[BaseException]:
     """List an error and what led to it."""
-    found: list[BaseException] = []
-    cause: BaseException | None = error
-    while cause is not None and cause not in found:
+    found, cause = list[BaseException](), error
+    while cause not in found:
         found.append(cause)
-        cause = cause.__cause__ or cause.__context__
+        cause = cause.__cause__ or cause.__context__ or cause
     return found
 
 
 def _never_connected(error: BaseException) -> bool:
-    """Whether there was no connection at all: by name, for openai has changed the library it connects with."""
+    """Whether no connection was made: by class name, since openai has changed its HTTP library before."""
     return any(
         type(cause).__name__ in ("ConnectError", "ConnectTimeout", "ProxyError") for cause in _causes(error)
     )
 
 
 def _reason(error: BaseException, key: ApiKey) -> str:
-    """Say in a few words why there is no connection, or no more."""
+    """Say in a few words why there is no connection any more."""
     for cause in reversed(_causes(error)):
         if isinstance(cause, SSLError):
             return getattr(cause, "verify_message", None) or cause.reason or "TLS fails"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
 from dataclasses import dataclass
 
 START = 8
@@ -10,27 +9,21 @@ SLOWER = 2.0
 """Latency has risen, and growing stops, at this many times its best."""
 
 _NOISE = 0.05
-"""Seconds of latency that mean nothing: this machine is busy, too."""
+"""Seconds that mean nothing, for this machine is busy, too: of latency, and between two cuts."""
 
-_ROUNDS_REMEMBERED = 3
-_MOST_CAUTION = 64.0
 _SAME = 1.25
-"""Two bounds no further apart than this are one limit, met twice."""
+"""A bound that is less than this many times the limit met before has met the same limit again. A refusal below a number
+that works, by this factor, strikes at random."""
 
-_CUT_AGAIN = 0.25
-"""Seconds between two cuts at least: of an endpoint that answers at once, many round trips fit in what one refusal
-costs."""
-
-_SMOOTHING = 0.1
-_STEADYING = 0.05
-"""Smoothing of the number at work: replies arrive in bursts, and a burst's peak is more than the endpoint holds."""
+_SMOOTHING = 0.06
+"""Of latency, the number at work and the share of refusals: replies arrive in bursts, and a burst's peak is more than
+the endpoint holds."""
 
 _SHORT_OF_LIMIT = 0.97
-"""Share of the number seen to work that is gone back to at once: the whole of it would meet the limit again."""
+"""Share of the number seen to work that is gone back to at once, since the whole of it would meet the limit again."""
 
-_WELL_BELOW = 0.9
 _STRAY_SHARE = 0.01
-"""With more refusals than this at numbers well below the one seen to work, they strike at random."""
+"""With a larger share of refusals at numbers that work, they are taken to strike at random."""
 
 _FORGETTING = 2.0 ** (1 / 600)
 """By how much the best latency drifts upwards in a second: an endpoint that became slower for good is not held to
@@ -56,30 +49,29 @@ class InFlight:
     """The adaptive bound: additive increase, multiplicative decrease, as in TCP.
 
     It doubles with every round trip until latency rises or a call is refused. A refusal halves it, once a round trip,
-    since until then the endpoint is at work on what it had before, and no more than four times a second. Then it
-    doubles again up to the number lately seen to work, and from there grows by one a round trip, or more slowly where
-    it has met a limit again and again. The number seen to work is how many calls the endpoint has at work, which is
-    how many are answered while one is in flight; not how many are in flight here, some of which wait to be read, or
-    to be refused. So a server with room for 64 is found out and kept full with few refusals. Refusals that strike at
-    random show no limit: while there are such, a number works when the call that made it that many is answered.
+    since until then the endpoint is at work on what it had before. Then it doubles again up to the number lately seen
+    to work, and from there grows by one a round trip, or more slowly where it has met a limit again and again. The
+    number seen to work is how many calls the endpoint has at work, which is how many are answered while one is in
+    flight; not how many are in flight here, some of which wait to be read, or to be refused. It is never more than
+    what was refused: where this machine is slow to read, all that wait to be read seem to be at work. So a server with
+    room for 64 is found out and kept full with few refusals. Refusals that strike at random show no limit: while there
+    are such, a number works when the call that made it that many is answered.
 
     Args:
         most: The bound is never above this.
 
     Attributes:
         count: Calls in flight.
-        aside: Those of them that are known to be silent, and take no place of others but under `most`.
+        aside: Those of them that are known to be silent, and take no place of others except under `most`.
     """
 
     def __init__(self, most: int) -> None:
         self._most = float(most)
         self._bound = min(float(START), self._most)
-        self._works = 0.0
         self._limit_met: float | None = None
         self._caution = 1.0
         self._cut_counts_from = float("-inf")
-        self._proven: deque[float] = deque([0.0], maxlen=_ROUNDS_REMEMBERED)
-        self._at_work = self._stray = 0.0
+        self._works = self._works_now = self._at_work = self._stray = 0.0
         self._latency: float | None = None
         self._best, self._best_at = float("inf"), 0.0
         self._answers = self.count = self.aside = 0
@@ -92,17 +84,17 @@ class InFlight:
     @property
     def full(self) -> bool:
         """Whether another call has to wait."""
-        return self.count - self.aside >= self.bound or self.count >= self._most
+        return self.exhausted or self.count - self.aside >= self.bound
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether as many calls are in flight as ever may be."""
+        return self.count >= self._most
 
     @property
     def patience(self) -> float:
         """Return the seconds after which an answer should have come, a second at least."""
         return max(1.0, 3.0 * (self._latency or 0.0))
-
-    @property
-    def _strays(self) -> bool:
-        """Whether refusals strike at random, too."""
-        return self._stray > _STRAY_SHARE
 
     def sent(self, now: float) -> Sent:
         """Count a call that is sent; `over` is to follow, and then `answered` or `refused` if it was that."""
@@ -117,9 +109,11 @@ class InFlight:
         """Learn from a call that was answered."""
         self._answers += 1
         self._watch_for_stray(sent, refused=False)
-        works = self._seen_to_work(sent)
-        self._proven[-1] = max(self._proven[-1], works)
-        self._works = max(self._works, works)
+        at_work = min(sent.in_flight, self._answers - sent.answers)
+        self._at_work += _SMOOTHING * (at_work - self._at_work)
+        strays = self._stray > _STRAY_SHARE
+        self._works_now = float(sent.in_flight) if strays else _SHORT_OF_LIMIT * self._at_work
+        self._works = max(self._works, self._works_now)
         held = self._latency_holds(now - sent.at, now)
         if 2 * sent.in_flight < self._bound:
             return  # the bound was not in use, which says nothing of more
@@ -138,30 +132,24 @@ class InFlight:
         self._bound = max(1.0, min(self._bound, float(self.count - self.aside)))
         if sent.at < self._cut_counts_from:
             return
-        self._cut_counts_from = now + max(self._latency or 0.0, _CUT_AGAIN)
-        self._learn_limit(max(self._proven))
+        self._cut_counts_from = now + max(self._latency or 0.0, _NOISE)
+        self._learn_limit()
         self._bound = max(1.0, self._bound / 2)
-        self._proven.append(0.0)
-
-    def _seen_to_work(self, sent: Sent) -> float:
-        """Return how many calls the endpoint has at work, as an answer shows."""
-        at_work = min(sent.in_flight, self._answers - sent.answers)
-        self._at_work += _STEADYING * (at_work - self._at_work)
-        return float(sent.in_flight) if self._strays else _SHORT_OF_LIMIT * self._at_work
 
     def _watch_for_stray(self, sent: Sent, *, refused: bool) -> None:
         """Learn the share of refusals where no limit is near."""
-        if sent.in_flight < _WELL_BELOW * self._works:
-            self._stray += _STEADYING * (refused - self._stray)
+        if sent.in_flight < self._works / _SAME:
+            self._stray += _SMOOTHING * (refused - self._stray)
 
-    def _learn_limit(self, proven: float) -> None:
+    def _learn_limit(self) -> None:
         """Remember where the limit is; where nothing worked lately, the endpoint is down, which shows no limit."""
-        if not proven:
+        if not self._works_now:
             return
-        met = self._limit_met or 0.0
-        again = not self._strays and met / _SAME <= self._bound <= met * _SAME
-        self._caution = min(2.0 * self._caution, _MOST_CAUTION) if again else 1.0
-        self._limit_met, self._works = self._bound, proven
+        met, strays = self._limit_met or 0.0, self._stray > _STRAY_SHARE
+        again = not strays and self._bound <= met * _SAME
+        self._caution = self._caution + 1.0 if again else 1.0
+        self._limit_met = self._bound
+        self._works, self._works_now = min(self._works_now, _SHORT_OF_LIMIT * self._bound), 0.0
 
     def _latency_holds(self, seconds: float, now: float) -> bool:
         before = seconds if self._latency is None else self._latency

@@ -1,4 +1,4 @@
-"""Tell an account that cannot pay from an endpoint that is busy: both may answer 429."""
+"""Tell an account without credit from a busy endpoint: both may answer 429."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ _PAYMENT_REQUIRED = 402
 _REFUSALS = (400, 403, 429)
 
 _CODES = re.compile(r"insufficient_quota|exceeded_current_quota|credit|billing|balance|payment|arrear", re.I)
-"""In codes and types of errors. `quota_exceeded` alone is not among them: it may be a quota per minute."""
+"""In codes and types of errors. `quota_exceeded` is not among them, for it may be a quota per minute."""
 
 _WORDS = re.compile(
     r"(?:no|out of|not enough|insufficient|exhausted|lack\w*|more) (?:\w+ )?(?:credits?|funds|balance)\b"
@@ -25,7 +25,7 @@ def is_exhausted(status: int, message: str, *codes: str | None) -> bool:
     Args:
         status: HTTP status.
         message: The endpoint's words.
-        codes: Its code and its type for the error, where it gives them.
+        codes: Its code and type of the error, if it gives them.
     """
     if status == _PAYMENT_REQUIRED or any(code and _CODES.search(code) for code in codes):
         return True

@@ -1,4 +1,4 @@
-"""What a call says to this endpoint. Endpoints differ in what they take, and say so by refusing it."""
+"""Write calls as this endpoint takes them. Endpoints differ in that, and say so by refusing a call."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _OPTIONAL = (
     *(effort.EFFORT, effort.TEMPLATE),
 )
 _NO_PLAIN_WORDS = tuple(name for name in _OPTIONAL if name not in ("seed", "stop", "stream"))
-"""Parameters whose names a message uses for nothing else."""
+"""Parameters whose names are not words of ordinary messages."""
 _LOST = {
     "logprobs": "replies come without log-probabilities, which --vote logprob needs",
     "seed": "samples cannot be drawn again alike",
@@ -35,12 +35,12 @@ _LOST = {
     effort.EFFORT: "--thinking plays no part; if it has another field for it, name that with --request-field",
     effort.TEMPLATE: "its template cannot be told whether to think; see --request-field",
 }
-"""What the user is told of a parameter that an endpoint does not take; the others are made up for."""
+"""What the user loses with a parameter that an endpoint does not take; the other parameters are made up for."""
 
 _MOST_STOPS = 4
-"""OpenAI's limit, which others have taken over."""
+"""The limit of OpenAI, which others have adopted."""
 _COLD = 0.01
-"""In place of a temperature of 0, and as a `top_p` in place of any: next to greedy in both."""
+"""Used in place of a temperature of 0, or as `top_p` if no temperature is taken: nearly greedy either way."""
 
 _NO_ROUTE = (404, 405, 501)
 
@@ -54,9 +54,9 @@ class Dialect:
     Attributes:
         address: The endpoint and the model.
         api: The API in use.
-        settled: Whether the endpoint is known to have that API for the model, or the user has chosen it.
+        settled: Whether the endpoint is known to have that API for the model, or the user chose it.
         extra: Fields that the user adds to each call.
-        n_honoured: Whether one call may ask for several choices; None before that was tried.
+        n_honoured: Whether one call may ask for several choices; None before that is tried.
         thinks: Whether the model is known to think before it replies.
     """
 
@@ -75,7 +75,7 @@ class Dialect:
 
     @classmethod
     def of(cls, address: Address, api: EndpointApi, extra: Mapping[str, Any] | None = None) -> Dialect:
-        """Begin with what the user chose, by option or by the URL."""
+        """Start with what the user chose, by option or by the URL."""
         chosen = address.api if api == "auto" else api
         return cls(address, chosen or "chat", settled=chosen is not None, extra=extra or {})
 
@@ -86,7 +86,7 @@ class Dialect:
 
     @property
     def constraints(self) -> frozenset[type[Constraint]]:
-        """Return the kinds of constraint that the endpoint is told of, and has not refused."""
+        """Return the kinds of constraint that the endpoint is sent, and has not refused."""
         told = self.api == "chat" and not {"response_format"} & (self._refused | self.extra.keys())
         return guidance.ENFORCED if told else frozenset()
 
@@ -109,17 +109,17 @@ class Dialect:
         return kept | ({"n": n} if n > 1 else {}) | dict(self.extra)
 
     def most_tokens(self, sampling: Sampling) -> int:
-        """Return the tokens that a reply may take, its thought among them."""
+        """Return the tokens that a reply may take, including its thought."""
         thinks = self.thinks or self._max_tokens != "max_tokens" or sampling.thinking == "on"
         return sampling.max_tokens + (sampling.max_thinking_tokens if thinks else 0)
 
     def adapt(self, refusal: Refusal, body: Body) -> bool:
-        """Learn from a refused call; return whether one that is written anew may be taken."""
+        """Learn from a refused call; return whether it may be taken if it is written anew."""
         if refusal.about_length or refusal.about_content:
             return False
         if (
             refusal.forbids
-        ):  # mostly for what the prompt says; OpenAI answers 403 to logprobs that a model has not
+        ):  # mostly because of the prompt; but OpenAI answers 403 to logprobs that a model lacks
             return self._without_refused(refusal, body, _NO_PLAIN_WORDS)
         if "n" in body and refusal.status < 500 and _names_n(refusal):
             self.n_honoured = False
@@ -136,7 +136,7 @@ class Dialect:
         return self._without_refused(refusal, body)
 
     def notice(self, replies: Iterable[Completion | RowError], body: Body) -> None:
-        """Learn from replies: a thought shows that the model thinks, an empty one that it was stopped too soon."""
+        """Learn from replies: a thought shows that the model thinks, an empty reply that it was stopped too soon."""
         for reply in replies:
             if not isinstance(reply, Completion):
                 continue
@@ -146,7 +146,7 @@ class Dialect:
                 self._blank_stops = False
 
     def _cool(self, body: Body) -> None:
-        """Say how to sample, in what the endpoint takes of that."""
+        """Set how to sample, as far as the endpoint takes that."""
         if body["temperature"] == 0:
             body["temperature"] = self._coldest
             if "temperature" in self._refused and self._coldest:
@@ -155,10 +155,10 @@ class Dialect:
             body.pop("top_p", None)
 
     def _stops(self, stop: Sequence[str]) -> list[str]:
-        """Return the stop strings to send; all of them are looked for in the replies, too.
+        """Return the stop strings to send; replies are searched for all of them, too.
 
-        A chat model may begin with a line end, or think in its text, and is not to be stopped there: blank ones are
-        for plain completions alone, which go on and on without them, until one was stopped before it began.
+        A chat model may begin with a line end, or think in its text, and must not be stopped there. So blank ones are
+        only for plain completions, which would not end without them, until one was stopped before it began.
         """
         if self.thinks:
             return []
@@ -167,7 +167,7 @@ class Dialect:
         return sent if self.address.plain else sent[:_MOST_STOPS]
 
     def _thinking(self, sampling: Sampling) -> Body:
-        """Return the fields that say whether to think; models that do not think are told nothing of it."""
+        """Return the fields that say whether to think; none for models that do not think."""
         if self.extra.keys() & effort.FIELDS or (sampling.thinking != "on" and not self.thinks):
             return {}
         return effort.thinking_fields(self.address, sampling.thinking, self._refused)
@@ -185,7 +185,7 @@ class Dialect:
         return bool(names)
 
     def _leave_out(self, name: str, refusal: Refusal, body: Body) -> None:
-        """Leave a parameter out from now on, or say less with it where that may be enough."""
+        """Leave a parameter out from now on, or send less of it if that may be enough."""
         if name == "temperature" and self._warmer(refusal, body):
             return
         if name == "stop" and self._fewer_stops(refusal, body):
@@ -198,7 +198,7 @@ class Dialect:
             self._tell(name, f"takes no {name}: {_LOST[name]}")
 
     def _warmer(self, refusal: Refusal, body: Body) -> bool:
-        """Take the least temperature that is not refused; return whether there may be one."""
+        """Use the lowest temperature that is not refused; return whether there may be one."""
         asked = body["temperature"]
         if asked > _COLD or refusals.only_default(refusal):
             self._coldest = 0.0
@@ -212,7 +212,7 @@ class Dialect:
         return True
 
     def _fewer_stops(self, refusal: Refusal, body: Body) -> bool:
-        """Send no blank stop strings, where those are refused; return whether there may be others."""
+        """Send no blank stop strings if those are refused; return whether others may be sent."""
         others = [one for one in body["stop"] if one.strip()]
         if not refusals.about_blanks(refusal) or others == body["stop"]:
             return False
@@ -228,17 +228,17 @@ class Dialect:
             self._tell(effort.EFFORT, f"takes no {effort.EFFORT} {asked!r}: {_LOST[effort.EFFORT]}")
 
     def _tell(self, about: str, message: str) -> None:
-        """Warn of something, once."""
+        """Warn about something once."""
         if about not in self._told:
             self._told.add(about)
             _log.warning("%s %s", self.address.spec, message)
 
 
 def full_body(api: Api, address: Address, request: Request, sampling: Sampling) -> Body:
-    """Write the body of a call for one choice, with everything that we would say to an endpoint that takes it all.
+    """Write the body of a call for one choice, as we would send it to an endpoint that takes every parameter.
 
-    Own servers (plain http) are asked not to penalise repetition, which is outside OpenAI's API: llama_cpp.server
-    does it by default, and the model then no longer chooses what it would choose.
+    Own servers (plain http) are asked not to penalise repetition, which is not part of OpenAI's API: llama_cpp.server
+    does it by default, which changes what the model writes.
     """
     body: Body = {
         "model": address.model,
@@ -261,7 +261,7 @@ def full_body(api: Api, address: Address, request: Request, sampling: Sampling) 
 
 
 def wanted(dialect: Dialect, request: Request, sampling: Sampling) -> str:
-    """Write all that a reply depends on, whatever of it the endpoint takes, so that equal wishes are equal strings."""
+    """Write everything that a reply depends on, whether the endpoint takes it or not, as one string."""
     body = full_body(dialect.api, dialect.address, request, sampling)
     constraint = guidance.response_format(request.constraint)
     thought = {"thinking": sampling.thinking, "max_thinking_tokens": sampling.max_thinking_tokens}
@@ -274,5 +274,5 @@ def _no_chat(refusal: Refusal) -> bool:
 
 
 def _names_n(refusal: Refusal) -> bool:
-    """Whether a refusal speaks of the parameter `n`; other things have an n in their names, or end a line with one."""
+    """Whether a refusal names the parameter `n`, and not just a word or a line end with an n in it."""
     return refusal.parameter == "n" or bool(re.search(r"(?<![\w\\-])n(?![\w-])", refusal.message))

@@ -1,4 +1,4 @@
-"""Tell a model behind an endpoint to think, or not to: there is no one field for it.
+"""Tell a model behind an endpoint whether to think, for which there is no common field.
 
 Own servers hand `chat_template_kwargs` to the model's template (vLLM, SGLang, llama-server); hosted models and gpt-oss
 take `reasoning_effort`. Others, such as `thinking` or `reasoning`, are the user's to name by --request-field.
@@ -16,14 +16,14 @@ from lmcot_cli.backends.endpoint.address import Address
 EFFORT = "reasoning_effort"
 TEMPLATE = "chat_template_kwargs"
 FIELDS = (EFFORT, TEMPLATE, "reasoning", "thinking", "enable_thinking", "thinking_budget", "think")
-"""Fields that say how to think; where the user names one of them, we say nothing more."""
+"""Fields that say how to think; if the user sets one of them, no other is added."""
 
 _EFFORTS: Mapping[Thinking, Sequence[str]] = {
     "off": ("none", "minimal", "low"),
     "on": ("medium", "high", "low"),
     "auto": (),
 }
-"""What to ask for, the best first: models differ in what they take."""
+"""Efforts to ask for, best first: models differ in what they take."""
 
 _ALWAYS_THINKS = "gpt-oss"
 

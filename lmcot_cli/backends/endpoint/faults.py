@@ -1,4 +1,4 @@
-"""Judge what went wrong with a call: is it worth trying again, is it this request's own fault, or everybody's?"""
+"""Judge what went wrong with a call: may it pass, is it the request's own fault, or does it concern all calls?"""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ _TOO_LONG = re.compile(
     r"|(?:input|prompt)\w* (?:tokens?|token count|length)\b.{0,40}\bexceeds?\b|must be <= \d+\. Given",
     re.IGNORECASE,
 )
-"""What endpoints say of a prompt that is too long: OpenAI and vLLM, llama-server, Anthropic, Gemini, TGI."""
+"""How endpoints say that a prompt is too long: OpenAI and vLLM, llama-server, Anthropic, Gemini, TGI."""
 _COUNT = re.compile(r"\b\d{3,3}(?:,\d{3})+\b|\b\d{1,2}(?:,\d{3})+\b|\b\d{3,}\b")
 _LONGEST_WAIT = 86_400.0
 _LOOKED_AT = 10_000
-"""Characters of a message that are looked at: a key that is cut at their end is not shown."""
+"""Characters of a message that are read; far more than are shown, so that no part of a key is."""
 
 _STATUS_OF: Mapping[str, int] = {
     "auth": 401, "api_key": 401, "permission": 403, "forbidden": 403, "moderation": 403,
@@ -34,20 +34,12 @@ _STATUS_OF: Mapping[str, int] = {
     "context_length": 400, "content_filter": 400, "too_long": 400, "bad_request": 400, "badrequest": 400,
     "unsupported": 400, "not_supported": 400, "invalid": 400, "not_found": 404, "notfound": 404,
 }  # fmt: skip
-"""What an error that comes with status 200 is, by a part of its code or type."""
+"""The status of an error that comes with a 200, by a part of its code or type."""
 
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """An answer that says no to this very call.
-
-    Attributes:
-        status: HTTP status.
-        message: The endpoint's words.
-        parameter: The parameter it names.
-        code: Its code for the error.
-        kind: Its type of the error.
-    """
+    """An answer that refuses this call: its HTTP status and message, the parameter it names, its code and type."""
 
     status: int
     message: str
@@ -57,7 +49,7 @@ class Refusal:
 
     @property
     def forbids(self) -> bool:
-        """Whether it is a 403: of this prompt, if the key is known to be good, else maybe of the key."""
+        """Whether it is a 403, which is about the prompt if the key is known to be good, else perhaps about the key."""
         return self.status == 403
 
     @property
@@ -67,7 +59,7 @@ class Refusal:
 
     @property
     def too_many_tokens(self) -> float:
-        """The share of the tokens that is too many, where the refusal has numbers; else about a third."""
+        """Return which share of the tokens is too many, by the numbers of the refusal; without them a third."""
         numbers = [int(found.replace(",", "")) for found in _COUNT.findall(self.message)][:2]
         limit, asked = (min(numbers), max(numbers)) if len(numbers) == 2 else (2, 3)
         return (asked - limit) / asked if limit < asked else 1 / 3
@@ -89,10 +81,10 @@ class Transient:
 
     Attributes:
         reason: For messages.
-        retry_after: Seconds to wait at least, by the endpoint's own word.
+        retry_after: Seconds that the endpoint asks to wait.
         busy: Whether fewer calls at once may help.
         late: Whether nothing came in time.
-        refusal: The answer, where it may be one after all: some endpoints say 500 to what they do not take.
+        refusal: The answer, if it may be a refusal: some endpoints answer 500 to a parameter they do not take.
     """
 
     reason: str
@@ -101,8 +93,30 @@ class Transient:
     late: bool = False
     refusal: Refusal | None = None
 
+    def __str__(self) -> str:
+        return self.reason
+
 
 Fault: TypeAlias = Transient | Refusal | ModelError
+
+
+class EndpointFaultError(Exception):
+    """A call that brought no reply; `fault` says why."""
+
+    def __init__(self, fault: Transient | Refusal) -> None:
+        super().__init__(str(fault))
+        self.fault = fault
+
+
+class UnreachableError(EndpointFaultError):
+    """No connection could be made; the message says why."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(Transient(reason))
+
+
+class AdaptedError(Exception):
+    """A call was refused for how it was written, and would be written differently now."""
 
 
 def judge_status(status: int, headers: Mapping[str, str], body: Any, key: ApiKey, name: str) -> Fault:
@@ -111,40 +125,35 @@ def judge_status(status: int, headers: Mapping[str, str], body: Any, key: ApiKey
     Args:
         status: The status.
         headers: The reply's headers, names in any case.
-        body: The reply, parsed where it is JSON.
+        body: The reply, parsed if it is JSON.
         key: The key in use, to keep it out of messages.
         name: The endpoint, for messages.
     """
     refusal = _refusal(status, body, key)
     if is_exhausted(status, refusal.message, refusal.code, refusal.kind):
+        said = f"{status}: {refusal.message}"
         return ModelError(
-            f"{name}: the account has no credit left ({status}: {refusal.message}): add credit, then give the same"
-            " command again"
+            f"{name}: the account has no credit left ({said}): add credit, then give the same command again"
         )
     if status == 401:
         return refused_key(refusal, key, name)
     if 300 <= status < 400:
         return ModelError(f"{name} answers that it has moved ({status}): give the URL that it moved to")
     if status in _TRANSIENT or (status >= 500 and status not in (501, 505)):
-        perhaps = refusal if status >= 500 else None
-        return Transient(
-            f"{status}: {refusal.message}", retry_after(headers), status in _BUSY, refusal=perhaps
-        )
+        reason, perhaps = f"{status}: {refusal.message}", refusal if status >= 500 else None
+        return Transient(reason, retry_after(headers), status in _BUSY, refusal=perhaps)
     return refusal
 
 
 def refused_key(refusal: Refusal, key: ApiKey, name: str) -> ModelError:
-    """Say that an endpoint takes no call at all; a 403 may have other causes than the key, so its words are shown."""
+    """Return the error of an endpoint that refuses every call; a 403 may have another cause than the key."""
     if refusal.forbids:
         return ModelError(f"{name} forbids every call (403: {refusal.message}): {key.advice}")
     return ModelError(f"{name} refused the key ({refusal.status}): {key.advice}")
 
 
 def judge_body(body: bytes, key: ApiKey, name: str) -> Fault | None:
-    """Find an error in the body of a reply that came with status 200; None where there is none, or no JSON.
-
-    The error is at the top, in place of the choices, or in the first choice.
-    """
+    """Find an error in the body of a reply that came with status 200: at the top, or in the first choice."""
     if b'"choices"' in body and b'"error"' not in body:
         return None
     try:
@@ -156,7 +165,7 @@ def judge_body(body: bytes, key: ApiKey, name: str) -> Fault | None:
 
 
 def _error_in(reply: Any) -> Any:
-    """Return the error that a decoded reply holds, None for none."""
+    """Return the error that a decoded reply holds, or None."""
     if not isinstance(reply, dict):
         return None
     choices = reply.get("choices")
@@ -165,7 +174,7 @@ def _error_in(reply: Any) -> Any:
         return only.get("error") or (None if _has_text(only) else reply.get("error"))
     if reply.get("error"):
         return reply["error"]
-    # Some put what belongs into `error` at the top.
+    # Some endpoints put the fields of the error at the top.
     return reply if "choices" not in reply and {"message", "msg", "detail"} & reply.keys() else None
 
 
@@ -175,7 +184,7 @@ def _has_text(choice: Mapping[str, Any]) -> bool:
 
 
 def _status_of(error: Any) -> int:
-    """Return the HTTP status that an error within a 200 would have had; 500 where nothing tells."""
+    """Return the HTTP status that an error within a 200 should have had; 500 if nothing tells."""
     if not isinstance(error, dict):
         return 500
     for name in ("code", "status", "status_code", "http_status"):
@@ -188,9 +197,9 @@ def _status_of(error: Any) -> int:
 
 
 def retry_after(headers: Mapping[str, str], now: datetime | None = None) -> float | None:
-    """Read how long the endpoint asks to wait, in seconds: `retry-after-ms`, or Retry-After as number or date.
+    """Read how many seconds the endpoint asks to wait: `retry-after-ms`, or Retry-After as a number or a date.
 
-    More than a day is a day: no time-out is as long, so whoever asks for that is not waited for.
+    More than a day counts as a day, which is longer than any time-out.
     """
     milliseconds = _number(headers.get("retry-after-ms"))
     value = headers.get("retry-after")
@@ -221,7 +230,7 @@ def _seconds_until(date: str, now: datetime) -> float | None:
 
 
 def _refusal(status: int, body: Any, key: ApiKey) -> Refusal:
-    """Find message, parameter and code, in whichever of the usual forms the error comes."""
+    """Read message, parameter and code of an error in any of the usual forms."""
     details = body.get("error", body) if isinstance(body, dict) else body
     if not isinstance(details, dict):
         return Refusal(status, on_one_line(details, key))
@@ -237,7 +246,7 @@ def _refusal(status: int, body: Any, key: ApiKey) -> Refusal:
 
 
 def _provider(details: Mapping[str, Any]) -> str | None:
-    """Return what the provider behind a router said, where the router passes it on (`metadata.raw`)."""
+    """Return what the provider behind a router said, if the router passes it on (`metadata.raw`)."""
     metadata = details.get("metadata")
     raw = metadata.get("raw") if isinstance(metadata, dict) else None
     return raw if isinstance(raw, str) and raw.strip() else None
@@ -248,7 +257,7 @@ def _text(value: Any) -> str | None:
 
 
 def on_one_line(message: Any, key: ApiKey) -> str:
-    """Put what may be anything on one line, without the key and not too long."""
+    """Return anything as one short line, without the key."""
     try:
         text = " ".join(key.redact(str(message)[:_LOOKED_AT]).encode("utf-8", "replace").decode().split())
     except RecursionError:  # JSON within JSON, thousands deep

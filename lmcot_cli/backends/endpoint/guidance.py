@@ -12,15 +12,15 @@ from typing import Any
 from lmcot_cli.backends.constraint import Choices, Constraint, JsonSchema, Number
 
 ENFORCED: frozenset[type[Constraint]] = frozenset({Choices, Number, JsonSchema})
-"""Kinds of constraint that a schema can say; a run of words of a text is none of them."""
+"""Kinds of constraint that a schema can express; a run of words of a text is not one."""
 
 _FIELD = "answer"
 WRAPPING_TOKENS = 16
-"""What braces, name and white space of the object take at most, in addition to the value."""
+"""Tokens that braces, name and white space of the object take at most."""
 
 
 def response_format(constraint: Constraint | None) -> dict[str, Any] | None:
-    """Write a constraint as a `response_format`; None for one that no schema can say."""
+    """Write a constraint as a `response_format`; None for one that no schema can express."""
     match constraint:
         case JsonSchema(schema=schema):
             return _format(dict(schema), strict=_is_closed(schema))

@@ -1,8 +1,8 @@
-"""Read the heads of replies in small pieces, and no more of them than a head may have.
+"""Read the heads of replies in small pieces, and no more than a head may have.
 
-The library reads 64 KiB at once and works through all of it before anybody else has a turn: with many calls in flight,
-an endpoint that sends headers, or `100 Continue`, without end would keep it so busy that no clock is heard. The library
-has no setting for that, but shows the connections it makes to a trace, and that of a reply with it.
+The library reads 64 KiB at once and works through all of it before any other call gets a turn. With many calls in
+flight, an endpoint that sends headers or `100 Continue` without end would keep it so busy that no time-out fires. The
+library has no setting for that, but shows its connections to a trace.
 """
 
 from __future__ import annotations
@@ -33,18 +33,18 @@ class _Reads:
         return content
 
     def expect(self, *, head: bool) -> None:
-        """Read on as is right for a head, or for a body."""
+        """Prepare to read a head, or a body."""
         self._left = MOST_BYTES if head else None
 
 
 class Watch:
-    """A trace of one call, as the library takes it: sees the connection that is made for it, if one is."""
+    """A trace of one call, which sees the connection that is made for it, if one is made."""
 
     def __init__(self) -> None:
         self._stream: Any = None
 
     async def __call__(self, event: str, info: Mapping[str, Any]) -> None:
-        """Take over the reads from a new connection; close one whose handshake was broken off: nobody else does."""
+        """Take over the reads from a new connection; close one whose handshake failed, since nobody else does."""
         if event.endswith(("connect_tcp.complete", "start_tls.complete")):
             self._stream = info["return_value"]
             self._stream.read = _Reads(self._stream)
@@ -53,7 +53,7 @@ class Watch:
 
 
 def expect(response: Any, *, head: bool) -> None:
-    """Have the next reads from the connection of a reply be those of a head, or of a body."""
+    """Prepare the connection of a reply to read a head, or a body."""
     reads = getattr(response.extensions.get("network_stream"), "read", None)
     if isinstance(reads, _Reads):
         reads.expect(head=head)

@@ -1,4 +1,4 @@
-"""The API key: where it comes from, and that it goes nowhere but into the request."""
+"""Find the API key, and keep it out of everything but the request."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ from lmcot_cli.settings.keys import own_keys
 VARIABLE = "OPENAI_API_KEY"
 REDACTED = "[key]"
 _LONG = 12
-"""Characters of a key that no text holds by chance. Shorter ones are mostly stand-ins, such as `test` or `-`, for
-servers that want some key, any."""
+"""Characters of a key that no text holds by chance. Shorter ones are mostly stand-ins such as `test` or `-`, for
+servers that want any key."""
 
 _COMMAND_SECONDS = 120
 _ADVICE = f"set {VARIABLE}, or name a command that prints the key: --key-command CMD"
 
 
 class ApiKey:
-    """A key, or none, that does not show itself in a repr, a log or a message.
+    """A key, or none, that does not appear in a repr, a log or a message.
 
     Attributes:
-        advice: What to type where the endpoint refuses it.
+        advice: What to type if the endpoint refuses it.
     """
 
     def __init__(self, value: str | None, advice: str) -> None:
@@ -46,11 +46,11 @@ class ApiKey:
         return self._value is not None
 
     def reveal(self) -> str:
-        """Return the key itself, for the request's header; empty where there is none."""
+        """Return the key itself, for the header of a request; empty if there is none."""
         return self._value or ""
 
     def redact(self, text: str) -> str:
-        """Take the key out of a message that came from outside; a short one only where it is a word of its own."""
+        """Take the key out of a message from outside; a short one only where it is a separate word."""
         return self._in_messages.sub(REDACTED, text) if self._value else text
 
     def redact_reply(self, text: str) -> str:
@@ -58,26 +58,26 @@ class ApiKey:
         return self.redact(text) if self._long else text
 
     def redact_bytes(self, content: bytes) -> bytes:
-        """Take the key out of a reply: an endpoint that echoes its requests is not to bring it into a result.
+        """Take the key out of a reply, since some endpoints echo their requests.
 
-        A short one stays, for it may well be a part of an answer, or of a number.
+        A short one stays, for it may well be part of an answer or a number.
         """
         return self._in_replies.sub(REDACTED.encode(), content) if self._long else content
 
 
 def _written(key: str) -> str:
-    """Return a pattern of the key as it is and as JSON may have it: after backslashes, or by its numbers."""
+    """Return a pattern of the key as it is, and as JSON may escape it."""
     escapes = dict.fromkeys("\"'/\\", r"\\*")
     return "".join(rf"(?:\\u(?i:{ord(char):04x})|{escapes.get(char, '')}{re.escape(char)})" for char in key)
 
 
 @dataclass(frozen=True, slots=True)
 class KeySource:
-    """Where the key of one endpoint comes from; keys belong to hosts, and none goes to another's.
+    """Where the key of one endpoint comes from; a key belongs to one host and is sent to no other.
 
     Attributes:
-        advice: What to type where there is none.
-        variable: The variable of the environment that holds it.
+        advice: What to type if there is none.
+        variable: The environment variable that holds it.
         command: The command that prints it.
     """
 
@@ -87,16 +87,16 @@ class KeySource:
 
     @property
     def name(self) -> str:
-        """Return what it is called in messages."""
+        """Return its name in messages."""
         return "--key-command" if self.command is not None else self.variable or "none"
 
     @property
     def there(self) -> bool:
-        """Whether there is a key to be had, as far as that shows without running the command."""
+        """Whether there is a key, as far as that can be seen without running the command."""
         return self.command is not None or bool(self.variable and _from_variable(self.variable))
 
     def read(self) -> str:
-        """Return the key; empty where there is none.
+        """Return the key; empty if there is none.
 
         Raises:
             UsageError: The command cannot be read.
@@ -110,9 +110,9 @@ class KeySource:
 def key_source(address: Address, options: EndpointOptions) -> KeySource:
     """Choose the key of an endpoint.
 
-    The command's goes to hosts that the command line names, and there before all others. A host that `[keys]` of the
-    user's own settings file names gets that key or none; every other host gets the one of OPENAI_API_KEY. Hosts are
-    named by the command line, the environment, and settings files that are the user's own, named or confirmed.
+    Hosts that the command line names get the key of the command, if there is one. A host that `[keys]` of the user's
+    own settings file names gets that key or none; every other host gets the one of OPENAI_API_KEY. Hosts are named by
+    the command line, the environment, and settings files that are the user's own, named or confirmed.
 
     Raises:
         InputError: The user's settings file cannot be read.
@@ -132,7 +132,7 @@ def key_source(address: Address, options: EndpointOptions) -> KeySource:
 
 
 def find_key(address: Address, options: EndpointOptions) -> ApiKey:
-    """Take the key from where it comes from, unless the way to the endpoint would show it.
+    """Read the key of an endpoint, unless others could read it on the way there.
 
     Raises:
         UsageError: The key command cannot be read.

@@ -1,4 +1,4 @@
-"""What a model said, in whichever of the forms that endpoints have for it: text, parts, thoughts, tool calls."""
+"""Read what a model said in all forms that endpoints have for it: text, parts, thoughts, tool calls."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ _LEFT_OVER = re.compile(
     r"|(?<!\s)(?<!</s>)\s*+(?:</s>\s*+)++\Z",  # looks at each place once, however much white space there is
     re.DOTALL,
 )
-"""The token that ends a reply, and what a model writes after it: some servers pass both on as text."""
+"""The token that ends a reply, and what follows it: some servers pass both on as text."""
 LONGEST_TEXT = 2**20
-"""Characters of a reply with its thought: no model writes so many, and what works on a text is to have an end."""
+"""Characters of a reply with its thought. No model writes more, and work on a text must end."""
 _REFUSED = (
     "refusal",
     "safety",
@@ -33,7 +33,7 @@ _REFUSED = (
     "spii",
     "guardrail_intervened",
 )
-"""What providers call a reply that was not given, beside `content_filter`."""
+"""What providers call a reply that was withheld, in addition to `content_filter`."""
 _SHOWN = 200
 """Characters of a refusal that a message repeats."""
 
@@ -43,10 +43,10 @@ class Said:
     """What a choice holds.
 
     Attributes:
-        text: The reply; empty where there is none.
-        thought: What the endpoint says was thought before it; empty where it says nothing of that.
-        finished: Whether the thought, where it stood in the text, came to its end.
-        refusal: Why the model does not want to reply, in its words; empty where it does.
+        text: The reply, or nothing.
+        thought: What was thought before it, or nothing.
+        finished: Whether a thought within the text came to its end.
+        refusal: Why the model refuses to reply, or nothing.
         tools: Names of the tools that it called instead.
         overlong: Whether it was longer than any model writes; nothing of it is kept.
     """
@@ -59,7 +59,7 @@ class Said:
     overlong: bool = False
 
     def fault(self, finish_reason: str | None) -> RowError | None:
-        """Return why there is no reply, where that is not for want of tokens; None where there is one."""
+        """Return why there is no reply, unless it lacked tokens; None if there is one."""
         if self.overlong:
             return RowError(
                 f"the reply has more than {LONGEST_TEXT:,} characters, more than any model writes"
@@ -82,7 +82,7 @@ class Said:
 
 
 def read_message(message: Mapping[str, Any]) -> Said:
-    """Read the message of a chat reply; what is unknown in it is left alone."""
+    """Read the message of a chat reply; unknown fields are ignored."""
     parts = _parts(message.get("content"))
     fields = (_text_of(message.get(name)) for name in _THOUGHTS)
     return Said(
@@ -94,7 +94,7 @@ def read_message(message: Mapping[str, Any]) -> Said:
 
 
 def without_tags(said: Said) -> Said:
-    """Split off a thought that stands in the text, in tags or a channel of its own; drop what is far too long."""
+    """Split off a thought that stands in the text, in tags or its own channel; drop a text that is much too long."""
     if len(said.text) + len(said.thought) > LONGEST_TEXT:
         return Said("", overlong=True)
     parted = split(said.text)
@@ -105,7 +105,7 @@ def without_tags(said: Said) -> Said:
 
 
 def _parts(content: Any) -> list[tuple[str, str]]:
-    """Return the parts of a content: the kind and the text of each."""
+    """Return the kind and the text of each part of a content."""
     if isinstance(content, str):
         return [("text", content)]
     listed = content if isinstance(content, list) else [content]

@@ -8,29 +8,18 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from random import Random
-from typing import Protocol
 from urllib.parse import urlsplit
 
 from lmcot_cli.backends.base import Completion, Request, Sampling
 from lmcot_cli.backends.endpoint.address import Address
 from lmcot_cli.backends.endpoint.backoff import backoff
-from lmcot_cli.backends.endpoint.client import Client, EndpointFaultError, UnreachableError
+from lmcot_cli.backends.endpoint.calls import EndpointJob
+from lmcot_cli.backends.endpoint.client import Client
 from lmcot_cli.backends.endpoint.dialect import Dialect
-from lmcot_cli.backends.endpoint.faults import Fault, Refusal, Transient
+from lmcot_cli.backends.endpoint.faults import EndpointFaultError, Refusal, UnreachableError
 from lmcot_cli.backends.endpoint.options import EndpointOptions
-from lmcot_cli.backends.endpoint.reply import read_models, read_owners
+from lmcot_cli.backends.endpoint.reply import read_models
 from lmcot_cli.errors import ModelError, RowError
-
-
-class AsksModel(Protocol):
-    """Asks the model, with all retries or `once`."""
-
-    def __call__(
-        self, request: Request, sampling: Sampling, *, once: bool = False
-    ) -> Awaitable[Completion | RowError]:
-        """Return what came of it."""
-        ...
-
 
 QUESTION = Request(
     "Answer the question from the context.\n\nContext:\n"
@@ -89,7 +78,7 @@ class Probe:
     client: Client
     dialect: Dialect
     count: Callable[[], None]
-    ask: AsksModel
+    ask: Callable[[EndpointJob], Awaitable[Completion | RowError]]
 
     async def run(self) -> None:
         """Find out whether the endpoint answers, and by which API.
@@ -114,27 +103,48 @@ class Probe:
         return min(_CALLS * options.request_timeout, options.total_timeout) + paced
 
     async def _find_out(self) -> None:
-        listed = await _models(self.address, self.client, self.count, self._list_seconds)
-        models = read_models(listed)
+        models, owners = read_models(await self._list_models())
         if models and self.address.model not in models and self.address.plain:
             raise ModelError(_unknown(self.address, models))
         open_choice = not self.dialect.settled
         reply = await self._asked(models)
-        if self.dialect.api == "chat" and _may_be_a_thought(reply):
-            longer = await self.ask(QUESTION, LONG_SAMPLING, once=True)
+        cut = reply.finish_reason == "length" and reply.thought is None
+        if self.dialect.api == "chat" and cut:  # it may be a thought without a mark at its beginning
+            longer = await self.ask(EndpointJob(QUESTION, LONG_SAMPLING, once=True))
             reply = longer if isinstance(longer, Completion) else reply
         # Elsewhere the other route is tried only where there is nothing to lose: it may not be there, or cost.
-        lost = not _answers(reply) if read_owners(listed) & _SERVERS else _is_lost(reply)
+        lost = not _answers(reply) if owners & _SERVERS else _is_lost(reply)
         if open_choice and self.dialect.api == "chat" and lost and not self.dialect.thinks:
             await self._try_completions()
 
-    @property
-    def _list_seconds(self) -> float:
-        return min(_SECONDS, self.options.request_timeout, self.seconds / _CALLS)
+    async def _list_models(self) -> bytes:
+        """Return the list of the endpoint's models; nothing if it has none, or none that comes in time.
+
+        Raises:
+            ModelError: Nothing answers, or the key is refused, or the endpoint fails again and again.
+        """
+        seconds, reason = min(_SECONDS, self.options.request_timeout, self.seconds / _CALLS), ""
+        for failures in range(1, _TRIES + 1):
+            self.count()
+            try:
+                return await self.client.get("/models", seconds)
+            except UnreachableError as error:
+                raise ModelError(
+                    f"nothing answers at {self.address.url} ({error}): is the server running, and the address right?"
+                ) from None
+            except EndpointFaultError as error:
+                fault = error.fault
+            if isinstance(fault, Refusal) or fault.late:
+                return b""
+            reason = fault.reason
+            await asyncio.sleep(backoff(failures, min(fault.retry_after or 0.0, _SECONDS), Random()))
+        raise ModelError(
+            f"{self.address.url} fails to list its models, {_TRIES} times, at last with {reason}"
+        )
 
     async def _asked(self, models: list[str] | None) -> Completion:
         sampling = SAMPLING if self.dialect.api == "chat" else PLAIN_SAMPLING
-        reply = await self.ask(QUESTION, sampling)
+        reply = await self.ask(EndpointJob(QUESTION, sampling))
         if isinstance(reply, RowError):
             advice = _advice(self.address, models)
             raise ModelError(
@@ -149,7 +159,7 @@ class Probe:
         try is enough: what the route does not bring at once it does not bring.
         """
         self.dialect.api = "completions"
-        reply = await self.ask(QUESTION, PLAIN_SAMPLING, once=True)
+        reply = await self.ask(EndpointJob(QUESTION, PLAIN_SAMPLING, once=True))
         if isinstance(reply, Completion) and _answers(reply):
             _log.warning(
                 "%s answers a test question by plain completions and not by chat, whose template seems not to be the"
@@ -169,46 +179,10 @@ def _is_lost(reply: Completion) -> bool:
     return not _answers(reply) and (not reply.text.strip() or reply.finish_reason == "length")
 
 
-def _may_be_a_thought(reply: Completion) -> bool:
-    """Whether a reply that was cut may be a thought without a mark at its beginning, as some templates have it."""
-    return reply.finish_reason == "length" and reply.thought is None
-
-
 def _advice(address: Address, models: list[str] | None) -> str:
     if models and address.model not in models:
         return f"; {_unknown(address, models)}"
     return "" if urlsplit(address.url).path else "; the address of an API usually ends in /v1"
-
-
-async def _models(address: Address, client: Client, count: Callable[[], None], seconds: float) -> bytes:
-    """Return the list of the endpoint's models; nothing if it has none, or none that comes in time."""
-    reason = ""
-    for failures in range(1, _TRIES + 1):
-        count()
-        try:
-            return await client.get("/models", seconds)
-        except UnreachableError as error:
-            raise ModelError(
-                f"nothing answers at {address.url} ({error}): is the server running, and the address right?"
-            ) from None
-        except EndpointFaultError as error:
-            fault = _worth_another(error.fault)
-        if fault is None or fault.late:
-            return b""
-        reason = fault.reason
-        await asyncio.sleep(backoff(failures, min(fault.retry_after or 0.0, _SECONDS), Random()))
-    raise ModelError(f"{address.url} fails to list its models, {_TRIES} times, at last with {reason}")
-
-
-def _worth_another(fault: Fault) -> Transient | None:
-    """Return a fault that may pass; None for an endpoint that has no list of models.
-
-    Raises:
-        ModelError: The fault is one, such as a refused key.
-    """
-    if isinstance(fault, ModelError):
-        raise fault from None
-    return None if isinstance(fault, Refusal) else fault
 
 
 def _unknown(address: Address, models: list[str]) -> str:

@@ -1,14 +1,14 @@
-"""Requests and tokens per minute: no 60 seconds, wherever they begin, ever hold more than the limit."""
+"""Requests and tokens per minute: no 60 seconds, whenever they begin, hold more than the limit."""
 
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 MINUTE = 60.0
 ARRIVAL = 2.0
-"""Seconds within which a call has arrived after it was sent; so much longer it counts, for the server's clock
-measures arrivals, and of two calls sent a minute apart the first may have taken longer on its way."""
+"""Seconds that a call may take to arrive, for which it counts longer: the server counts arrivals, and of two calls sent
+a minute apart the first may have taken longer on its way."""
 
 
 @dataclass(slots=True)
@@ -33,7 +33,7 @@ class SlidingWindow:
         self._total = 0
 
     def wait(self, amount: int, now: float) -> float:
-        """Return the seconds until `amount`, at most `limit`, may be taken: 0 if it may be taken now."""
+        """Return the seconds until `amount`, at most `limit`, may be taken; 0 for now."""
         self._expire(now)
         total, until = self._total, now
         for entry in self._entries:
@@ -50,7 +50,7 @@ class SlidingWindow:
         return entry
 
     def correct(self, entry: RateEntry, amount: int, now: float) -> None:
-        """Replace what was reckoned by what it was in truth."""
+        """Replace an estimated amount by the true one."""
         self._expire(now)
         if entry.until > now:
             self._total += amount - entry.amount
@@ -62,7 +62,7 @@ class SlidingWindow:
 
 
 class RatePace:
-    """An even flow: no more than a second's share at once, since endpoints split their minutes up."""
+    """An even flow: at most one second's share at once, since endpoints divide their minutes."""
 
     def __init__(self, limit: int, period: float = MINUTE) -> None:
         self._rate = limit / period
@@ -84,36 +84,27 @@ class RatePace:
         self._at = now
 
 
-@dataclass(slots=True)
 class Rates:
-    """The limits of one endpoint; None where there is none.
+    """The limits of one endpoint.
 
     Args:
-        rpm: Most requests in any period.
-        tpm: Most tokens in any period.
-        period: Seconds; a minute, unless a test has none to spare.
+        rpm: Maximum requests in any period; None for no limit.
+        tpm: Maximum tokens in any period, likewise.
+        period: Seconds; a minute except in tests.
     """
 
-    rpm: int | None
-    tpm: int | None
-    period: float = MINUTE
-    _requests: SlidingWindow | None = field(init=False)
-    _tokens: SlidingWindow | None = field(init=False)
-    _pace: RatePace | None = field(init=False)
-
-    def __post_init__(self) -> None:
-        self._requests = SlidingWindow(self.rpm, self.period) if self.rpm else None
-        self._pace = RatePace(self.rpm, self.period) if self.rpm else None
-        self._tokens = SlidingWindow(self.tpm, self.period) if self.tpm else None
+    def __init__(self, rpm: int | None, tpm: int | None, period: float = MINUTE) -> None:
+        self._requests = SlidingWindow(rpm, period) if rpm else None
+        self._pace = RatePace(rpm, period) if rpm else None
+        self._tokens = SlidingWindow(tpm, period) if tpm else None
 
     def wait(self, tokens: int, now: float) -> float:
         """Return the seconds until a request of so many tokens may be sent."""
-        waits = [0.0]
-        if self._requests and self._pace:
-            waits += [self._requests.wait(1, now), self._pace.wait(now)]
-        if self._tokens:
-            waits.append(self._tokens.wait(tokens, now))
-        return max(waits)
+        return max(
+            self._requests.wait(1, now) if self._requests else 0.0,
+            self._pace.wait(now) if self._pace else 0.0,
+            self._tokens.wait(tokens, now) if self._tokens else 0.0,
+        )
 
     def take(self, tokens: int, now: float) -> RateEntry | None:
         """Count a request that is sent now; return what `correct` takes."""
@@ -123,6 +114,6 @@ class Rates:
         return self._tokens.take(tokens, now) if self._tokens else None
 
     def correct(self, entry: RateEntry | None, tokens: int, now: float) -> None:
-        """Replace the tokens that were reckoned by those the endpoint counted."""
+        """Replace the estimated tokens of a request by those that the endpoint counted."""
         if self._tokens and entry:
             self._tokens.correct(entry, tokens, now)

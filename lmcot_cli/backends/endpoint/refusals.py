@@ -1,4 +1,4 @@
-"""Find out which parameter of a call an endpoint refuses, from its words."""
+"""Find out from its message which parameter of a call an endpoint refuses."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _OTHER_NAMES: Mapping[str, tuple[str, ...]] = {
         "responseSchema",
     ),
 }
-"""What the model behind a gateway calls a parameter."""
+"""Names that the model behind a gateway has for a parameter."""
 
 _COMPLAINT = re.compile(
     r"support|unknown|unrecogni[sz]ed|unexpected|permitted|allowed|not available|invalid|deprecated|ignored|extra"
@@ -49,12 +49,12 @@ _NEEDS_ROOM = re.compile(
 
 
 def named(refusal: Refusal, parameters: Iterable[str]) -> list[str]:
-    """Return those parameters that a refusal speaks of."""
+    """Return the parameters that a refusal names."""
     return [name for name in parameters if _speaks_of(refusal, name)]
 
 
 def excludes_both(refusal: Refusal) -> bool:
-    """Whether of two parameters that are named either may be given."""
+    """Whether one of two parameters may be given, but not both."""
     return bool(_EITHER.search(refusal.message))
 
 
@@ -69,12 +69,12 @@ def about_blanks(refusal: Refusal) -> bool:
 
 
 def needs_room(refusal: Refusal) -> bool:
-    """Whether a thought took all tokens there were."""
+    """Whether a thought took all the tokens."""
     return bool(_NEEDS_ROOM.search(refusal.message))
 
 
 def least_value(refusal: Refusal) -> float | None:
-    """Return the least value above 0 that a refusal says is taken; None where it names none."""
+    """Return the lowest value above 0 that a refusal says is taken, or None."""
     values = [float(found) for found in _LEAST.findall(refusal.message)]
     return next((value for value in values if 0 < value <= 1), None)
 

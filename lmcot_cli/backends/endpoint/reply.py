@@ -1,30 +1,33 @@
-"""Read what an endpoint answered. Nothing in it is trusted: what is not as it must be is an `UnusableReplyError`."""
+"""Read what an endpoint answered. Nothing in it is trusted: what breaks the API's form is an `UnusableReplyError`."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import isfinite
 from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from lmcot_cli.backends.base import Completion, FinishReason, Request, Sampling, Thought
+from lmcot_cli.backends.endpoint.faults import EndpointFaultError, Transient
 from lmcot_cli.backends.endpoint.guidance import unwrapped
 from lmcot_cli.backends.endpoint.message import Said, read_message, without_tags
+from lmcot_cli.backends.endpoint.stream import MOST_CHOICES
 from lmcot_cli.errors import RowError
 
 _BYTES_PER_TOKEN = 4
-"""Of English text; only for endpoints that count no tokens."""
-
-MOST_CHOICES = 4096
+"""Of English text; for endpoints that count no tokens."""
 
 _CUT_SHORT = ("length", "max_tokens")
 _BROKEN_OFF = ("abort", "error", "cancelled")
 
 
-class UnusableReplyError(Exception):
+class UnusableReplyError(EndpointFaultError):
     """A reply that cannot be used; asking again may give one that can."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(Transient(reason))
 
 
 class _ContentPart(BaseModel):
@@ -60,7 +63,7 @@ class _Usage(_ContentPart):
 
     @property
     def reasoning_tokens(self) -> int | None:
-        """Tokens of thoughts among the completion's; None where the endpoint counts none."""
+        """Return the tokens of thoughts among the completion's; None if the endpoint counts none."""
         details = self.completion_tokens_details
         counted = details.get("reasoning_tokens") if isinstance(details, dict) else None
         fits = type(counted) is int and 0 <= counted <= self.completion_tokens
@@ -106,12 +109,7 @@ class ReplyUsage:
 
 @dataclass(frozen=True, slots=True)
 class Answered:
-    """What a call brought.
-
-    Attributes:
-        replies: One a choice; no more than were asked for, maybe fewer.
-        usage: What it cost.
-    """
+    """The reply of each choice, no more than were asked for but perhaps fewer, and what the call cost."""
 
     replies: tuple[Completion | RowError, ...]
     usage: ReplyUsage
@@ -120,8 +118,8 @@ class Answered:
 def read_reply(body: bytes, request: Request, sampling: Sampling, asked: int) -> Answered:
     """Read the reply to a call that asked for `asked` choices.
 
-    The prompt, which is billed once, is counted at the first of several choices. Where the endpoint counts no
-    tokens, they are estimated from the length of the text.
+    The prompt, which is billed once, is counted with the first choice. If the endpoint counts no tokens, they are
+    estimated from the length of the text.
 
     Raises:
         UnusableReplyError: It is no JSON, is not of the API's form, or holds no choice.
@@ -134,36 +132,25 @@ def read_reply(body: bytes, request: Request, sampling: Sampling, asked: int) ->
     usage, reasoning = _usage(reply.usage, request, said)
     logprobs = [_logprobs(choice.logprobs) for choice in choices]
     counts = _shares(usage.completion_tokens, said, logprobs)
-    replies = [
-        _completion(
-            _ReplyRead(
-                choice, said[index], counts[index], _thought_tokens(said[index], counts, index, reasoning)
-            ),
-            request,
-            sampling,
-            usage.prompt_tokens if index == 0 else 0,
-            logprobs[index],
-        )
-        for index, choice in enumerate(choices)
-    ]
+    replies: list[Completion | RowError] = []
+    for choice, one, tokens, logs in zip(choices, said, counts, logprobs, strict=True):
+        thought = _thought(one, tokens, reasoning if len(choices) == 1 else None)
+        completion = _completion(choice.finish_reason, one, sampling, tokens, logs)
+        if isinstance(completion, Completion):
+            text = unwrapped(completion.text, request.constraint)
+            prompt_tokens = 0 if replies else usage.prompt_tokens
+            completion = replace(completion, text=text, prompt_tokens=prompt_tokens, thought=thought)
+        replies.append(completion)
     return Answered(tuple(replies), usage)
 
 
-def read_models(body: bytes) -> list[str] | None:
-    """Read the list of models; None if it is none."""
-    try:
-        return [model.id for model in _ModelList.model_validate_json(body).data]
-    except ValidationError:
-        return None
-
-
-def read_owners(body: bytes) -> set[str]:
-    """Read who owns the models of a list: own servers name themselves there."""
+def read_models(body: bytes) -> tuple[list[str] | None, set[str]]:
+    """Read the list of models, and who owns them: own servers name themselves there; None if it is no list."""
     try:
         listed = _ModelList.model_validate_json(body).data
     except ValidationError:
-        return set()
-    return {model.owned_by for model in listed if isinstance(model.owned_by, str)}
+        return None, set()
+    return [model.id for model in listed], {one.owned_by for one in listed if isinstance(one.owned_by, str)}
 
 
 def _validated(body: bytes) -> _Reply:
@@ -180,20 +167,10 @@ def _validated(body: bytes) -> _Reply:
         raise UnusableReplyError(f"the reply is {fault}") from None
 
 
-@dataclass(frozen=True, slots=True)
-class _ReplyRead:
-    """A choice, what it holds, and how many tokens that took, its thought's among them."""
-
-    choice: _Choice
-    said: Said
-    tokens: int
-    thought_tokens: int
-
-
 def _completion(
-    read: _ReplyRead, request: Request, sampling: Sampling, prompt_tokens: int, logprobs: Sequence[float]
+    ended: str | None, said: Said, sampling: Sampling, tokens: int, logprobs: Sequence[float]
 ) -> Completion | RowError:
-    ended, said = read.choice.finish_reason, read.said
+    """Return what a choice says, cut at a stop string; it has no thought yet, and no tokens of the prompt."""
     if ended == "content_filter":
         return RowError("the endpoint's content filter withheld the reply (finish_reason content_filter)")
     if ended in _BROKEN_OFF:
@@ -202,23 +179,27 @@ def _completion(
         return fault
     text, stopped = cut_at_stop(said.text, sampling.stop)
     reason: FinishReason = "length" if ended in _CUT_SHORT and not stopped else "stop"
-    mean = sum(logprobs) / len(logprobs) if logprobs else None
-    text = unwrapped(text, request.constraint)
-    return Completion(text, prompt_tokens, read.tokens, reason, mean, thought=_thought(read))
+    return Completion(text, 0, tokens, reason, sum(logprobs) / len(logprobs) if logprobs else None)
 
 
-def _thought(read: _ReplyRead) -> Thought | None:
-    """Return the thought of a choice; None where there is none, and nothing was counted for one."""
-    said = read.said
-    if not said.thought.strip() and not read.thought_tokens:
+def _thought(said: Said, tokens: int, reasoning: int | None) -> Thought | None:
+    """Return the thought of a choice; None where there is none, and nothing was counted for one.
+
+    Args:
+        said: What the choice holds.
+        tokens: How many it took.
+        reasoning: Those of its thought by the endpoint's count; without it they are as many as its share of the text.
+    """
+    if reasoning is None or (said.thought and not reasoning):
+        whole = len(said.thought) + len(said.text.strip())
+        reasoning = round(tokens * len(said.thought) / whole) if whole else 0
+    if not said.thought.strip() and not reasoning:
         return None
-    return Thought(
-        read.thought_tokens, said.thought.strip() or None, said.finished and bool(said.text.strip())
-    )
+    return Thought(reasoning, said.thought.strip() or None, said.finished and bool(said.text.strip()))
 
 
 def without_reply(reply: Completion) -> RowError | None:
-    """Return the error of a reply that ends after its thought, not for want of tokens; None for any other."""
+    """Return the error of a reply that ends after its thought though it had tokens left, or None."""
     if reply.text.strip() or reply.thought is None or reply.finish_reason == "length":
         return None
     return RowError(
@@ -245,16 +226,8 @@ def cut_at_stop(text: str, stop: Sequence[str]) -> tuple[str, bool]:
     return (text[: min(places)], True) if places else (text, False)
 
 
-def _thought_tokens(said: Said, counts: Sequence[int], index: int, reasoning: int | None) -> int:
-    """Return the tokens of a choice's thought: as the endpoint counts them, else by its share of the text."""
-    if reasoning is not None and len(counts) == 1 and (reasoning or not said.thought):
-        return reasoning
-    whole = len(said.thought) + len(said.text.strip())
-    return round(counts[index] * len(said.thought) / whole) if whole else 0
-
-
 def _usage(usage: Any, request: Request, said: Sequence[Said]) -> tuple[ReplyUsage, int | None]:
-    """Return what was billed, and how much of it for thoughts where the endpoint counts that."""
+    """Return what was billed, and how much of it for thoughts if the endpoint counts that."""
     try:
         counted = _Usage.model_validate(usage)
     except ValidationError:
@@ -269,7 +242,7 @@ def estimated_tokens(text: str) -> int:
 
 
 def _logprobs(logprobs: Any) -> list[float]:
-    """Return the log-probability of each token; none where the endpoint gave none, or none that can be read."""
+    """Return the log-probability of each token; nothing if they are missing or unreadable."""
     try:
         read = _LOGPROBS.validate_python(logprobs)
     except ValidationError:
@@ -282,7 +255,7 @@ def _logprobs(logprobs: Any) -> list[float]:
 
 
 def _shares(total: int, said: Sequence[Said], logprobs: Sequence[Sequence[float]]) -> list[int]:
-    """Divide the tokens of all choices among them: as counted by their log-probabilities, else by length."""
+    """Divide the tokens among the choices: by the number of their log-probabilities, else by length."""
     if len(said) == 1:
         return [total]
     counted = [len(one) for one in logprobs]

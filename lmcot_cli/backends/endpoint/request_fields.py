@@ -11,7 +11,7 @@ from lmcot_cli.errors import UsageError
 
 _OPTION = "--request-field"
 _SHOWN = 80
-"""Characters of a wrong value that its message repeats."""
+"""Characters of a wrong value that are shown."""
 
 _OURS = {
     "model": "the model spec names the model",
@@ -33,7 +33,7 @@ def parse_fields(written: Iterable[str]) -> dict[str, Any]:
     """Read fields, each written `NAME=JSON`.
 
     Raises:
-        UsageError: One has no such form, a name that lmcot itself fills, or no JSON for a value.
+        UsageError: A field has another form, a name that lmcot sets itself, or a value that is not JSON.
     """
     fields: dict[str, Any] = {}
     for field in written:
@@ -66,6 +66,6 @@ def _no_constant(name: str) -> None:
 
 
 def _short(text: str) -> str:
-    """Show a value on one line, and not too much of it."""
+    """Show the beginning of a value on one line."""
     shown = text if text.isprintable() else repr(text)
     return shown if len(shown) <= _SHOWN else f"{shown[:_SHOWN]}..."

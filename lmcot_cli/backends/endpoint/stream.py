@@ -1,4 +1,4 @@
-"""Replies that come as a stream of events, though none was asked for: some gateways know nothing else."""
+"""Read replies that come as a stream of events though none was asked for: some gateways send nothing else."""
 
 from __future__ import annotations
 
@@ -10,25 +10,32 @@ from typing import Any
 
 _STARTS = (b"data:", b"event:", b":", b"id:", b"retry:")
 _LOOKED_AT = 256
-"""Bytes in which a stream shows that it is one."""
+"""Bytes in which a stream can be recognised."""
 MOST_CHOICES = 4096
 _JOINED = ("content", "reasoning_content", "reasoning", "refusal")
 
 
 def joined(body: bytes) -> bytes:
-    """Return the reply that a stream of events holds, as one body of the API; any other body as it is."""
+    """Return the reply that a stream of events holds as one body; return any other body as it is."""
     if not body[:_LOOKED_AT].lstrip().startswith(_STARTS):
         return body
-    whole = _Whole()
-    for piece in _events(body):
-        if piece.get("error"):
-            return json.dumps(piece).encode()
-        whole.add(piece)
-    return json.dumps(whole.reply()).encode()
+    choices: dict[int, _StreamedChoice] = {}
+    usage = None
+    for event in _events(body):
+        if event.get("error"):
+            return json.dumps(event).encode()
+        usage = event.get("usage") or usage
+        parts = event.get("choices")
+        for part in parts if isinstance(parts, list) else []:
+            index = part.get("index", 0) if isinstance(part, dict) else None
+            if isinstance(index, int) and 0 <= index < MOST_CHOICES:
+                choices.setdefault(index, _StreamedChoice(index)).add(part)
+    whole = [choices[index].reply() for index in sorted(choices)]
+    return json.dumps({"choices": whole, "usage": usage}).encode()
 
 
 def _events(body: bytes) -> Iterator[dict[str, Any]]:
-    """Yield the JSON objects of the events, up to the first that is torn."""
+    """Yield the JSON objects of the events, up to the first torn one."""
     for line in BytesIO(body):
         text = line.removeprefix(b"data:").strip()
         if not line.startswith(b"data:") or text == b"[DONE]":
@@ -43,9 +50,9 @@ def _events(body: bytes) -> Iterator[dict[str, Any]]:
 
 @dataclass(slots=True)
 class _StreamedChoice:
-    """What has come of one choice: the pieces of each text, and what else stands beside them.
+    """What has come of one choice: the pieces of each text, and the other fields.
 
-    A stream that breaks off has no finish reason, and so counts as broken off.
+    A stream that breaks off has no finish reason, and so counts as aborted.
     """
 
     index: int
@@ -65,7 +72,7 @@ class _StreamedChoice:
         self.finish_reason = part.get("finish_reason") or self.finish_reason
 
     def reply(self) -> dict[str, Any]:
-        """Return the choice as one that came whole."""
+        """Return the choice as if it had come whole."""
         texts = {name: "".join(pieces) for name, pieces in self.texts.items()}
         choice = {"index": self.index, "finish_reason": self.finish_reason}
         if "text" in texts:
@@ -75,27 +82,3 @@ class _StreamedChoice:
     def _add_text(self, name: str, text: Any) -> None:
         if isinstance(text, str):
             self.texts.setdefault(name, []).append(text)
-
-
-@dataclass(slots=True)
-class _Whole:
-    """Pieces put together."""
-
-    choices: dict[int, _StreamedChoice] = field(default_factory=dict)
-    usage: Any = None
-
-    def add(self, piece: dict[str, Any]) -> None:
-        """Add what one event brings."""
-        self.usage = piece.get("usage") or self.usage
-        parts = piece.get("choices")
-        for part in parts if isinstance(parts, list) else []:
-            index = part.get("index", 0) if isinstance(part, dict) else None
-            if isinstance(index, int) and 0 <= index < MOST_CHOICES:
-                self.choices.setdefault(index, _StreamedChoice(index)).add(part)
-
-    def reply(self) -> dict[str, Any]:
-        """Return them as the body of a reply that came whole."""
-        return {
-            "choices": [self.choices[index].reply() for index in sorted(self.choices)],
-            "usage": self.usage,
-        }

@@ -17,7 +17,7 @@ from fault_server import text_of
 from replies import chat, fuzzed
 
 from lmcot_cli.backends.base import Completion, Reply, Request, Sampling
-from lmcot_cli.backends.endpoint import backoff, breaker, dispatch
+from lmcot_cli.backends.endpoint import backoff, breaker, gate, retrying
 from lmcot_cli.backends.endpoint.backend import EndpointBackend
 from lmcot_cli.backends.endpoint.probe import QUESTION
 from lmcot_cli.backends.endpoint.rates import Rates
@@ -84,7 +84,7 @@ def test_every_request_gets_its_own_reply_from_a_server_that_fails_in_every_way(
 def test_no_period_ever_holds_more_requests_than_the_limit(
     serve: Serve, connect: Connect, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(dispatch, "Rates", partial(Rates, period=5.0))
+    monkeypatch.setattr(gate, "Rates", partial(Rates, period=5.0))
     server = serve(**ALL_FAULTS, retry_after=0.05, late_seconds=1.5, latency=0.005, limit=200, period=5.0)
     backend = connect(server.url, request_timeout=1.0, total_timeout=60.0, rpm=200)
     requests = prompts(200)
@@ -287,7 +287,7 @@ def test_mutated_replies_end_as_completions_or_row_errors(
     answering: Callable[..., str], connect: Connect, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bodies = fuzzed(int(os.environ.get("LMCOT_FUZZ_REPLIES", "200")))
-    monkeypatch.setattr(dispatch, "MOST_TRIES", 2)
+    monkeypatch.setattr(retrying, "MOST_TRIES", 2)
     monkeypatch.setattr(backoff, "FIRST_SECONDS", 0.0)
     monkeypatch.setattr(
         breaker, "FAILURES", 2 * len(bodies) + 1
@@ -333,7 +333,7 @@ def test_a_bug_in_the_event_loop_reaches_the_caller(
     def broken(*arguments: object) -> None:
         raise ZeroDivisionError("a bug")
 
-    monkeypatch.setattr(backend._dispatcher, "take", broken)
+    monkeypatch.setattr(backend._asker, "ask", broken)
     backend.submit(0, Request("a", 0), GREEDY)
     with pytest.raises(ZeroDivisionError):
         backend.poll()

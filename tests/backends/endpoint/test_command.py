@@ -135,7 +135,7 @@ def test_a_sample_that_an_endpoint_had_no_seed_for_has_none_in_its_record(
 ) -> None:
     """Of several choices in one call, the first alone is drawn with the seed that the call carries."""
     # On a busy machine a row's samples may come further apart than is usually waited for.
-    monkeypatch.setattr("lmcot_cli.backends.endpoint.calls.GATHERING_SECONDS", 0.5)
+    monkeypatch.setattr("lmcot_cli.backends.endpoint.sharing.GATHERING_SECONDS", 0.5)
     words = ("--samples", "3", "--stop", "none", "-o", "out.jsonl", "--method", "cot")
     assert lmcot("--large", f"{serve(choices=8).url}#m", *words).exit_code == 0
     records = [json.loads(line) for line in (folder / "out.jsonl").read_text().splitlines()]

@@ -17,7 +17,7 @@ from fault_server import SIX_FAULTS, text_of
 from replies import chat
 
 from lmcot_cli.backends.base import Completion, Request, Sampling
-from lmcot_cli.backends.endpoint import backoff, dispatch, patience
+from lmcot_cli.backends.endpoint import backoff, gate, patience
 from lmcot_cli.backends.endpoint.backend import EndpointBackend
 from lmcot_cli.backends.endpoint.rates import Rates
 
@@ -96,7 +96,7 @@ def test_no_more_calls_are_in_flight_than_the_user_allows(serve: Serve, connect:
 
 
 def test_limits_per_minute_hold(serve: Serve, connect: Connect, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(dispatch, "Rates", partial(Rates, period=6.0))
+    monkeypatch.setattr(gate, "Rates", partial(Rates, period=6.0))
     server = serve(silent=0.05, latency=0.005, limit=100, period=6.0, seed=2)
     requests = prompts(150)
     backend = connect(server.url, rpm=100, request_timeout=120.0)
@@ -111,7 +111,7 @@ def test_samples_of_one_call_come_once_each(
     serve: Serve, connect: Connect, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # On a busy machine a row's samples may come further apart than is usually waited for.
-    monkeypatch.setattr("lmcot_cli.backends.endpoint.calls.GATHERING_SECONDS", 0.5)
+    monkeypatch.setattr("lmcot_cli.backends.endpoint.sharing.GATHERING_SECONDS", 0.5)
     server = serve(choices=8, silent=0.1, latency=0.005, seed=4)
     backend = connect(server.url, request_timeout=120.0)
     requests = [Request(f"prompt {row}", 10 * row + sample) for row in range(40) for sample in range(4)]

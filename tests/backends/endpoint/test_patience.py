@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from lmcot_cli.backends.endpoint.patience import SOONEST, UNKNOWN, Patience, TimedAnswer
+from lmcot_cli.backends.endpoint.patience import SOONEST, UNKNOWN, Patience
 
 
 def learnt(*seconds: float, tokens: int = 10, size: int = 100) -> Patience:
     patience = Patience()
     for number, one in enumerate(seconds):
-        patience.learn(TimedAnswer(number, one, size, tokens))
+        patience.learn(number, one, size, tokens)
     return patience
 
 
@@ -34,7 +34,7 @@ def test_a_call_that_may_write_much_is_waited_for_longer() -> None:
 
 def test_the_quickest_answer_bounds_the_time_per_token() -> None:
     patience = learnt(*[0.5] * 63)
-    patience.learn(TimedAnswer(64, 0.5, 100, 100))
+    patience.learn(64, 0.5, 100, 100)
     assert patience.longest(100, 1000) == 1.5 + 5.0
 
 
@@ -43,11 +43,7 @@ def test_a_prompt_that_is_longer_than_all_others_is_waited_for_longer() -> None:
     assert learnt(*[0.5] * 64).usual(10) == 1.5
 
 
-def test_what_was_sent_before_all_that_is_answered_is_left_behind() -> None:
-    patience = learnt(*[0.5] * 63)
-    assert not patience.left_behind(-1), "too little is known"
-    patience.learn(TimedAnswer(63, 0.5, 100, 10))
-    assert patience.left_behind(-1)
-    assert not patience.left_behind(0)
+def test_a_call_is_overtaken_when_one_that_was_sent_after_it_is_answered() -> None:
+    patience = learnt(*[0.5] * 64)
     assert patience.overtaken(62)
     assert not patience.overtaken(63)

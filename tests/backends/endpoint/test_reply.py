@@ -296,9 +296,12 @@ def test_what_cannot_be_used_says_why(body: bytes, message: str) -> None:
 
 
 def test_a_list_of_models() -> None:
-    assert read_models(b'{"data": [{"id": "a"}, {"id": "b", "owned_by": 3}]}') == ["a", "b"]
+    assert read_models(b'{"data": [{"id": "a", "owned_by": "vllm"}, {"id": "b", "owned_by": 3}]}') == (
+        ["a", "b"],
+        {"vllm"},
+    )
     for body in (b"", b"[]", b'{"data": [3]}', b'{"data": {}}', b"<html>"):
-        assert read_models(body) is None
+        assert read_models(body) == (None, set())
 
 
 def test_whatever_comes_is_a_completion_an_error_of_its_own_or_unusable() -> None:

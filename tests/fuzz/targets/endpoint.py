@@ -14,7 +14,7 @@ from lmcot_cli.backends.endpoint.bodies import ERROR_BYTES, Bodies, BodyError, t
 from lmcot_cli.backends.endpoint.cache import ReplyCache
 from lmcot_cli.backends.endpoint.faults import Refusal, Transient, judge_body, judge_status, retry_after
 from lmcot_cli.backends.endpoint.key import ApiKey
-from lmcot_cli.backends.endpoint.reply import UnusableReplyError, read_models, read_owners, read_reply
+from lmcot_cli.backends.endpoint.reply import UnusableReplyError, read_models, read_reply
 from lmcot_cli.backends.endpoint.stream import joined
 from lmcot_cli.errors import ModelError
 from tests.fuzz.target import Target, folder_of, text_of
@@ -50,7 +50,6 @@ ERRORS = (
 def reply(data: bytes) -> None:
     """Read a body that came with status 200: a list of models, or a reply."""
     read_models(data)
-    read_owners(data)
     body = joined(data)
     fault = judge_body(body, KEY, "host")
     assert fault is None or SECRET not in told(fault)
