@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from lmcot_cli.backends.endpoint import heads
 from lmcot_cli.backends.endpoint.address import Address
-from lmcot_cli.backends.endpoint.bodies import ENCODING, Bodies, BodyError, too_intricate
+from lmcot_cli.backends.endpoint.bodies import ENCODING, Bodies, BodyError
 from lmcot_cli.backends.endpoint.dialect import Body
 from lmcot_cli.backends.endpoint.faults import (
     Fault,
@@ -122,8 +122,6 @@ class Client:
         except (APIConnectionError, BodyError) as error:
             raise self._failure(error) from None
         assert isinstance(reply, bytes)
-        if too_intricate(reply):
-            raise EndpointFaultError(Refusal(200, "a reply of more values than any completion has"))
         return self._key.redact_bytes(reply)
 
     def _failure(self, error: BaseException) -> EndpointFaultError | UnreachableError:

@@ -14,7 +14,7 @@ import pytest
 from hostile_server import bomb
 
 from lmcot_cli.backends.base import Completion, Request, Sampling
-from lmcot_cli.backends.endpoint.bodies import ERROR_BYTES, MOST_MARKS, Bodies, BodyError, too_intricate
+from lmcot_cli.backends.endpoint.bodies import ERROR_BYTES, MOST_MARKS, Bodies, BodyError, marks_in
 from lmcot_cli.backends.endpoint.message import LONGEST_TEXT, Said, without_tags
 from lmcot_cli.backends.endpoint.reply import UnusableReplyError, read_reply
 from lmcot_cli.backends.endpoint.stream import joined
@@ -177,7 +177,7 @@ def choices(content: bytes) -> bytes:
 
 def outcome(body: bytes) -> object:
     """Return what becomes of a body, in the order of the client."""
-    if too_intricate(body):
+    if marks_in(body) > MOST_MARKS:
         return "intricate"
     try:
         return read_reply(joined(body), Request("a", 0), Sampling(), 1).replies[0]
@@ -215,10 +215,19 @@ def test_what_a_body_holds_is_read_in_bounded_time_and_memory(body: bytes) -> No
     assert isinstance(found[0], str | RowError | Completion)
 
 
+def test_a_body_of_too_many_values_is_left_as_soon_as_that_shows() -> None:
+    assert len(read(Reply(b"," * CHUNK, times=8))) == MOST_MARKS
+    reply = Reply(b"," * CHUNK, times=1000)
+    with pytest.raises(BodyError, match="more values than any completion has") as caught:
+        read(reply, 16 * MIB)
+    assert caught.value.final
+    assert reply.sent == MOST_MARKS + CHUNK
+
+
 def test_log_probabilities_of_many_tokens_are_not_too_intricate() -> None:
     token = {"token": " the", "logprob": -0.25, "bytes": [32, 116, 104, 101], "top_logprobs": []}
     body = {"choices": [{"message": {"content": "a"}, "logprobs": {"content": [token] * 32_000}}]}
-    assert not too_intricate(json.dumps(body).encode())
+    assert marks_in(json.dumps(body).encode()) <= MOST_MARKS
 
 
 def test_a_text_that_no_model_writes_is_not_kept() -> None:

@@ -10,7 +10,7 @@ from math import isfinite
 
 from lmcot_cli.backends.base import Completion, Request, Sampling
 from lmcot_cli.backends.constraint import Choices
-from lmcot_cli.backends.endpoint.bodies import ERROR_BYTES, Bodies, BodyError, too_intricate
+from lmcot_cli.backends.endpoint.bodies import ERROR_BYTES, Bodies, BodyError
 from lmcot_cli.backends.endpoint.cache import ReplyCache
 from lmcot_cli.backends.endpoint.faults import Refusal, Transient, judge_body, judge_status, retry_after
 from lmcot_cli.backends.endpoint.key import ApiKey
@@ -93,7 +93,6 @@ def bodies(data: bytes) -> None:
             except BodyError as error:
                 assert "\n" not in str(error)
                 continue
-            too_intricate(body)
             assert len(body) <= (most if status == 200 else ERROR_BYTES)
             if not headers and status == 200:
                 assert body == data
