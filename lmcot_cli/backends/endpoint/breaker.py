@@ -52,6 +52,10 @@ class Breaker:
         self._trying = self.down_since is not None
         return self._trying
 
+    def trial_over(self) -> None:
+        """Note that the call that tries has ended, perhaps because nobody wants it any more."""
+        self._trying = False
+
     def paused(self, now: float) -> float:
         """Return the seconds it has been open, all times together."""
         return self._paused_before + (0.0 if self.down_since is None else now - self.down_since)

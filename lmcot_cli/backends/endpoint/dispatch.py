@@ -213,6 +213,8 @@ class Dispatcher:
         if self._flights.landed(flight):
             self.in_flight.aside = self._flights.aside
             self.in_flight.over()
+            if flight.tries_breaker:
+                self._breaker.trial_over()
 
     async def _fly(self, flight: Flight) -> None:
         try:

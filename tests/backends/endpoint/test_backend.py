@@ -200,6 +200,33 @@ def test_a_breaker_pauses_while_the_endpoint_is_down_and_nothing_is_lost(
     assert server.stats().requests < 600, "no storm"
 
 
+def test_a_pause_ends_although_the_call_that_tried_was_dropped(
+    answering: Callable[..., str], connect: Connect, caplog: pytest.LogCaptureFixture
+) -> None:
+    hangs, down, released = threading.Event(), threading.Event(), threading.Event()
+
+    def answer(path: str, headers: dict[str, str], body: bytes) -> tuple[int, dict[str, str], bytes]:
+        if down.is_set():
+            if "pausing" in caplog.text:  # this call tries whether the endpoint is back
+                hangs.set()
+                released.wait(20.0)
+            return 503, {}, b""
+        return 200, {}, json.dumps(chat()).encode()
+
+    backend = connect(answering(answer), total_timeout=8.0)
+    down.set()
+    for ticket in range(20):
+        backend.submit(ticket, Request(f"prompt {ticket}", 0), GREEDY)
+    assert hangs.wait(10.0)
+    down.clear()
+    backend.cancel(range(20))
+    backend.submit(20, Request("prompt 20", 0), GREEDY)
+    [(ticket, reply)] = backend.poll()
+    released.set()
+    assert ticket == 20
+    assert isinstance(reply, Completion)
+
+
 def test_an_endpoint_that_stays_down_ends_the_run(serve: Serve, connect: Connect) -> None:
     server = serve(down_from=20, down_for=1000.0)
     backend = connect(server.url, total_timeout=2.0)
