@@ -4,7 +4,7 @@
 # make format    format the code
 # make docs      write docs/cli.md anew
 # make fuzz      fuzz every parser of untrusted input: SECONDS=60 for each, TARGETS="rows answers" for some
-# make pair      train the embedded pair from nothing (about three hours on two cores)
+# make pair      train the embedded pair from scratch (about four hours on two cores)
 # make measure   measure the embedded pair: the score table of the README (minutes)
 #
 # Each target installs what it needs into .venv; a second call is instant.
